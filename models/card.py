@@ -1,0 +1,173 @@
+"""The model card: everything the engine and a reviewer must know about a set of weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.errors import CardError
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Network(_Frozen):
+    """Which network the weights belong to.
+
+    Attributes:
+        name: Its name in ``models.registry``.
+        arguments: What its builder is called with.
+    """
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+class FixedNormalization(_Frozen):
+    """``(clip(value, *clip) - mean) / std`` with numbers that belong to the model, one per channel."""
+
+    kind: Literal["fixed"] = "fixed"
+    clip: tuple[tuple[float, float], ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class SceneNormalization(_Frozen):
+    """The same, with numbers taken once from the whole scene: for MR, whose intensities have no unit.
+
+    Attributes:
+        percentiles: Of the values above ``floor``; values are clipped to them before mean and std are taken.
+        floor: Values at or below it (air) do not enter the statistics.
+    """
+
+    kind: Literal["scene"] = "scene"
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    floor: float = 0.0
+
+
+class NoNormalization(_Frozen):
+    """Values reach the predictor as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+Normalization = Annotated[
+    FixedNormalization | SceneNormalization | NoNormalization, Field(discriminator="kind")
+]
+
+
+class ClassEntry(_Frozen):
+    """One class of the mask: its name and its colour ``#rrggbb``."""
+
+    name: str
+    colour: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
+
+
+class Tiling(_Frozen):
+    """What the model was found to work well with, in pixels per axis; a job may ask for something else.
+
+    Attributes:
+        tile: Length of a tile.
+        halo: What a tile reads but does not answer for, at each side.
+        overlap: By how much neighbouring cores overlap and are blended.
+        disagreement: Share of labels that differ from one untiled pass with these numbers, as measured.
+    """
+
+    tile: tuple[int, ...]
+    halo: tuple[int, ...]
+    overlap: tuple[int, ...]
+    disagreement: float | None = None
+
+
+class Weights(_Frozen):
+    """The weights' file, beside the card, and its SHA-256."""
+
+    file: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Training(_Frozen):
+    """How the weights came about.
+
+    Attributes:
+        data: What it was fitted on, and from where.
+        licence: Under which terms that data stands.
+        attribution: The sentence that has to be shown.
+        protocol: Folds, seed, steps in one sentence.
+        scores: Validation figures as measured, by name.
+        baseline: The same figures of a simple method on the same folds.
+    """
+
+    data: str
+    licence: str
+    attribution: str
+    protocol: str
+    scores: dict[str, float] = {}
+    baseline: dict[str, float] = {}
+
+
+class Card(_Frozen):
+    """Everything there is to know about a model.
+
+    Attributes:
+        channels: Names of the input channels in order: band names of a raster, modalities of a volume.
+        orientation: NIfTI axis codes of the tensor's axes, such as ``SAR`` for depth up, rows anterior, cols right;
+            None for rasters.
+        spacing_mm: ``depth, rows, cols``; None where the input's own spacing is kept.
+        bfloat16_disagreement: Share of labels that differ from float32 on the validation data, as measured.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    title: str
+    kind: Literal["raster", "volume"]
+    network: Network
+    channels: tuple[str, ...]
+    classes: tuple[ClassEntry, ...]
+    normalization: Normalization
+    tiling: Tiling
+    licence: str
+    origin: str
+    orientation: Annotated[str, Field(pattern=r"^[RLAPSI]{3}$")] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    parameters: int = 0
+    bfloat16_disagreement: float | None = None
+    weights: Weights | None = None
+    training: Training | None = None
+
+    @model_validator(mode="after")
+    def _volume_has_orientation(self) -> Card:
+        if (self.kind == "volume") != (self.orientation is not None):
+            raise ValueError("'orientation' belongs to cards of kind 'volume', and every such card has one")
+        return self
+
+    @property
+    def n_channels(self) -> int:
+        """Input channels."""
+        return len(self.channels)
+
+    @property
+    def n_classes(self) -> int:
+        """Classes, background included."""
+        return len(self.classes)
+
+
+def load_card(path: Path) -> Card:
+    """Read a card from its JSON file.
+
+    Raises:
+        CardError: When the file is not readable or not a card.
+    """
+    try:
+        return Card.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise CardError(f"{path}: the model card cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise CardError(f"{path}: not a model card: {error}") from error
+
+
+def write_card(card: Card, path: Path) -> None:
+    """Write a card as JSON with a stable layout."""
+    path.write_text(card.model_dump_json(indent=2, exclude_none=True) + "\n")

@@ -1,0 +1,33 @@
+"""The root of the error tree, and what can go wrong with a model.
+
+SwatheError
+└── ModelError
+    ├── UnknownModelError      a name that is in no registry
+    ├── CardError              a model card that cannot be read or contradicts its weights
+    ├── WeightsError           weights whose hash, names or shapes are not those of the card
+    └── DeviceError            a device that is not there or has too little memory
+"""
+
+
+class SwatheError(Exception):
+    """Something a user can mend; its text says what, where and how."""
+
+
+class ModelError(SwatheError):
+    """A model cannot be used as asked."""
+
+
+class UnknownModelError(ModelError):
+    """No model of that name is known."""
+
+
+class CardError(ModelError):
+    """A model card is not readable or contradicts its weights."""
+
+
+class WeightsError(ModelError):
+    """Weights do not belong to their card."""
+
+
+class DeviceError(ModelError):
+    """The device asked for is not there or too small."""

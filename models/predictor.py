@@ -1,0 +1,59 @@
+"""The seam between the engine and whatever segments a batch of tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+# A NumPy array or a torch tensor on its device: whatever array_api_compat has a namespace for.
+DeviceArray: TypeAlias = Any
+
+
+@dataclass(frozen=True)
+class PredictorSpec:
+    """What a predictor needs and gives, per spatial axis in array order.
+
+    Attributes:
+        n_channels: Channels of a tile.
+        n_classes: Channels of the scores.
+        stride: Tile origins and lengths must be multiples of it.
+        margin: Pixels that a network of valid convolutions loses at each side.
+        receptive_field: Diameter in pixels of what one score depends on; None where it is the whole tile.
+        output: ``scores`` (probabilities per class) or ``objects``.
+    """
+
+    n_channels: int
+    n_classes: int
+    stride: tuple[int, ...]
+    margin: tuple[int, ...]
+    receptive_field: tuple[int, ...] | None
+    output: Literal["scores", "objects"] = "scores"
+
+    @property
+    def ndim(self) -> int:
+        """Spatial axes of a tile."""
+        return len(self.stride)
+
+
+class Predictor(Protocol):
+    """Segments batches of one fixed shape."""
+
+    @property
+    def spec(self) -> PredictorSpec:
+        """What the predictor needs and gives."""
+        ...
+
+    def predict(self, batch: NDArray[np.float32]) -> DeviceArray:
+        """Score a batch.
+
+        Args:
+            batch: Normalised tiles ``(tiles, channels, *tile)``.
+
+        Returns:
+            Float32 scores ``(tiles, classes, *tile)`` less ``margin`` at each side, on the predictor's device.
+            The array may be overwritten by the next call.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""The weights that ship, each beside its card."""

@@ -1,0 +1,1 @@
+"""What a mask means, in hectares and millilitres."""

@@ -1,0 +1,56 @@
+"""The error tree of the work itself; every text says what, where and how to mend it.
+
+SwatheError (models.errors)
+├── JobError                   a job file that cannot be run as written
+├── SceneError                 one input that cannot be segmented; costs that scene only
+│   ├── UnreadableSceneError   damaged, truncated, a Git-LFS pointer, no format we know
+│   ├── UnsupportedSceneError  readable, but of a kind swathe does not segment (4-D, RGB-typed, DICOM for now)
+│   ├── BandError              a band that the job needs is not there
+│   ├── EmptySceneError        zero-sized, or no valid pixel at all
+│   └── OversizedSceneError    declares more pixels than its file or this machine can hold
+├── PlanError                  tile, halo, overlap and block that do not fit together, or the model
+├── StoreError                 work in progress that cannot be continued
+└── ProductError               a product that was written but does not verify
+"""
+
+from models.errors import SwatheError
+
+
+class JobError(SwatheError):
+    """A job file cannot be run as written."""
+
+
+class SceneError(SwatheError):
+    """One input cannot be segmented."""
+
+
+class UnreadableSceneError(SceneError):
+    """The file is damaged or of no known format."""
+
+
+class UnsupportedSceneError(SceneError):
+    """The file is readable but of a kind that swathe does not segment."""
+
+
+class BandError(SceneError):
+    """A band that the job needs is not there."""
+
+
+class EmptySceneError(SceneError):
+    """The scene has no valid pixel."""
+
+
+class OversizedSceneError(SceneError):
+    """The scene declares more pixels than can be."""
+
+
+class PlanError(SwatheError):
+    """The tiling does not fit together, or does not fit the model."""
+
+
+class StoreError(SwatheError):
+    """Work in progress cannot be continued."""
+
+
+class ProductError(SwatheError):
+    """A product was written but does not verify."""

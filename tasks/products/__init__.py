@@ -1,0 +1,1 @@
+"""What goes out: COG and NIfTI, published in one step."""

@@ -1,0 +1,1 @@
+"""The engine: from a scene to stitched classes."""
