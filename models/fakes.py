@@ -31,7 +31,8 @@ class IdentityPredictor:
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return one-hot scores ``(tiles, classes, *tile)`` of the rounded first channel."""
         classes = np.arange(self.n_classes, dtype=np.float32).reshape((1, -1) + (1,) * self.ndim)
-        return (np.rint(batch[:, :1]) == classes).astype(np.float32)
+        scores: NDArray[np.float32] = (np.rint(batch[:, :1]) == classes).astype(np.float32)
+        return scores
 
 
 @dataclass(frozen=True)

@@ -188,9 +188,7 @@ class TrainingJob(_Section):
 
 def list_jobs() -> list[str]:
     """Return the names of the jobs that ship."""
-    return sorted(
-        p.name.removesuffix(".yaml") for p in files("configs").iterdir() if p.name.endswith(".yaml")
-    )
+    return sorted(p.name.removesuffix(".yaml") for p in files("configs").iterdir() if p.name.endswith(".yaml"))
 
 
 def load_job(name_or_path: str, overrides: tuple[str, ...] = ()) -> Job:
@@ -221,9 +219,7 @@ def _load(name_or_path: str, section: type[_S], overrides: tuple[str, ...]) -> _
     except yaml.YAMLError as error:
         raise JobError(f"{origin}: not YAML: {error}") from error
     if not isinstance(raw, dict):
-        raise JobError(
-            f"{origin}: a job is a mapping of keys; found {type(raw).__name__}. See configs/ for examples"
-        )
+        raise JobError(f"{origin}: a job is a mapping of keys; found {type(raw).__name__}. See configs/ for examples")
     for override in overrides:
         _override(raw, override)
     try:

@@ -47,8 +47,12 @@ class SceneReader(Protocol):
         """
         ...
 
+    def invalid(self, box: Box) -> NDArray[np.bool_] | None:
+        """Tell which pixels of ``box`` of the native grid the job calls invalid; None where it has no such rule."""
+        ...
+
     def valid(self, box: Box) -> NDArray[np.bool_]:
-        """Tell which pixels of ``box`` of the native grid the mask answers for (nodata and job-invalid excluded)."""
+        """Tell which pixels of ``box`` of the native grid the mask answers for: observed, and not invalid."""
         ...
 
 

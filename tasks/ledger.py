@@ -1,0 +1,123 @@
+"""What was done, with what, to which bytes: one SQLite file per OUT."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Status = Literal["done", "failed", "skipped"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, job TEXT NOT NULL, started TEXT NOT NULL, finished TEXT, outcome TEXT
+);
+CREATE TABLE IF NOT EXISTS products (
+    scene TEXT PRIMARY KEY, request TEXT NOT NULL, product TEXT, status TEXT NOT NULL, error TEXT,
+    run TEXT NOT NULL, finished TEXT NOT NULL, headline TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS fingerprints (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class ProductRow:
+    """The newest word on a scene.
+
+    Attributes:
+        scene: Its id.
+        request: Hash of input, model and job: the same request is not worked on twice.
+        product: Folder name of the product under ``.products/<scene>``; None where there is none.
+        status: ``done`` or ``failed``.
+        error: What went wrong.
+        headline: Numbers for the batch table.
+    """
+
+    scene: str
+    request: str
+    product: str | None
+    status: Status
+    error: str | None
+    headline: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Opens the file for each statement, so that it can be used from any thread and travels to none.
+
+    Attributes:
+        path: Of the SQLite file.
+    """
+
+    path: Path
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(self.path, timeout=60)) as connection:
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.executescript(_SCHEMA)
+            with connection:
+                yield connection
+
+    def begin_run(self, run: str, job: str, now: str) -> None:
+        """Enter a run; runs that an earlier process left open are closed as interrupted."""
+        with self._connection() as connection:
+            connection.execute(
+                "UPDATE runs SET finished = ?, outcome = 'interrupted' WHERE finished IS NULL AND id != ?",
+                (now, run),
+            )
+            connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, NULL, NULL)", (run, job, now))
+
+    def end_run(self, run: str, outcome: str, now: str) -> None:
+        """Close a run."""
+        with self._connection() as connection:
+            connection.execute("UPDATE runs SET finished = ?, outcome = ? WHERE id = ?", (now, outcome, run))
+
+    def product(self, scene: str) -> ProductRow | None:
+        """Return the newest word on a scene."""
+        with self._connection() as connection:
+            row = connection.execute(
+                "SELECT scene, request, product, status, error, headline FROM products WHERE scene = ?",
+                (scene,),
+            ).fetchone()
+        return None if row is None else ProductRow(*row[:5], headline=json.loads(row[5]))
+
+    def record(self, row: ProductRow, run: str, now: str) -> None:
+        """Supersede the word on a scene."""
+        with self._connection() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO products VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    row.scene,
+                    row.request,
+                    row.product,
+                    row.status,
+                    row.error,
+                    run,
+                    now,
+                    json.dumps(row.headline),
+                ),
+            )
+
+    def fingerprint(self, path: str, size: int, mtime_ns: int) -> str | None:
+        """Return the hash taken earlier of a file that has not changed since."""
+        with self._connection() as connection:
+            row = connection.execute(
+                "SELECT sha256 FROM fingerprints WHERE path = ? AND size = ? AND mtime_ns = ?",
+                (path, size, mtime_ns),
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    def remember_fingerprint(self, path: str, size: int, mtime_ns: int, sha256: str) -> None:
+        """Keep a file's hash beside the size and time that it had."""
+        with self._connection() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?)", (path, size, mtime_ns, sha256)
+            )

@@ -1,0 +1,65 @@
+"""Where everything of one OUT lies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.errors import StoreError
+
+
+@dataclass(frozen=True)
+class OutFolder:
+    """A POSIX folder that belongs to one job.
+
+    Attributes:
+        root: What the user named.
+    """
+
+    root: Path
+
+    @property
+    def ledger(self) -> Path:
+        """What was done; durable."""
+        return self.root / "state.sqlite"
+
+    @property
+    def scratch(self) -> Path:
+        """Work in progress; safe to delete when nothing runs."""
+        return self.root / ".swathe"
+
+    def work(self, scene_id: str, key: str) -> Path:
+        """Work in progress on one scene with one input, model, job and plan."""
+        return self.scratch / scene_id / key
+
+    def product(self, scene_id: str, key: str) -> Path:
+        """The finished, immutable folder of one product."""
+        return self.root / ".products" / scene_id / key
+
+    def link(self, scene_id: str) -> Path:
+        """What users open: a symlink to the newest product."""
+        return self.root / scene_id
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one run; the lock dies with the process.
+
+        Raises:
+            StoreError: When another run holds it.
+        """
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.scratch / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise StoreError(
+                    f"{self.root}: another run is writing here. Wait for it, or name another --out"
+                ) from error
+            yield
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,61 @@
+"""One atomic step from a finished folder to what users open."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from tasks.outfolder import OutFolder
+
+
+def publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:
+    """Move a finished folder in place and point the scene's link at it.
+
+    A reader of ``OUT/<scene>`` sees the old product or the new one, never half of one.
+
+    Args:
+        out: Where products go.
+        scene_id: Name of the link.
+        key: Name of the product's folder.
+        finished: A complete folder on the same file system; it is moved.
+
+    Returns:
+        The product's folder.
+    """
+    _sync_tree(finished)
+    product = out.product(scene_id, key)
+    product.parent.mkdir(parents=True, exist_ok=True)
+    if product.exists():
+        # The same key holds the same bytes; only run.json tells the two runs apart.
+        shutil.rmtree(finished)
+    else:
+        finished.replace(product)
+    _sync(product.parent)
+    link = out.link(scene_id)
+    fresh = out.scratch / f"{scene_id}.link"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(os.path.relpath(product, link.parent))
+    fresh.replace(link)
+    _sync(out.root)
+    return product
+
+
+def is_published(out: OutFolder, scene_id: str, key: str) -> bool:
+    """Tell whether the scene's link points at this very product."""
+    link = out.link(scene_id)
+    return link.is_symlink() and link.resolve() == out.product(scene_id, key).resolve() and link.is_dir()
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,125 @@
+"""One block of output: read, normalise, predict, blend, classify, store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+from numpy.typing import NDArray
+
+from models.card import Card
+from models.predictor import DeviceArray, Predictor
+from models.registry import RunSettings, load_predictor
+from tasks.box import Box
+from tasks.resample import model_box
+from tasks.segment.blend import SlabBlender
+from tasks.segment.grid import Tile
+from tasks.segment.native import native_slabs
+from tasks.segment.plan import Plan
+from tasks.segment.store import BlockReport, BlockStore
+from tasks.segment.tiles import BlockTiles, TileInputs
+from tasks.segment.work import Work
+
+
+def segment_block(work: Work, block: Box) -> BlockReport:
+    """Segment one block and put it into the store and its journal.
+
+    Args:
+        work: The scene and how to segment it.
+        block: In the native grid.
+
+    Returns:
+        What the journal holds.
+    """
+    begin = time.perf_counter()
+    layers = {name: np.full(block.shape, np.iinfo(dtype).max, dtype) for name, dtype in work.layers.items()}
+    with work.scene.open() as reader:
+        tiles = BlockTiles(work, reader, block)
+        for row, scores in _native_scores(work, block, tiles):
+            _classify(scores, row - block.start[0], layers, work.plan.blend)
+    for values in layers.values():
+        values[~tiles.valid] = np.iinfo(values.dtype).max
+    store = BlockStore(work.store)
+    checksums = store.write(block, layers)
+    report = BlockReport(block.start, block.stop, checksums, tiles.n_tiles, time.perf_counter() - begin)
+    store.commit(report)
+    return report
+
+
+def _native_scores(work: Work, block: Box, tiles: BlockTiles) -> Iterator[tuple[int, DeviceArray]]:
+    """Yield ``(first native row, blended scores (classes, rows, ...))`` of a block, top down."""
+    frame = work.scene.frame
+    region = model_box(block, frame)
+    predictor = slot_predictor(work.card, work.card_folder, run_settings(work.plan))
+    slabs = _blended(work, region, _score(predictor, iter(tiles), work.plan))
+    return native_slabs(slabs, frame, block)
+
+
+def _score(predictor: Predictor, tiles: Iterator[TileInputs], plan: Plan) -> Iterator[tuple[Tile, DeviceArray]]:
+    """Predict in batches of one fixed shape; the last is filled up with zeros."""
+    shape = (plan.slot.batch, predictor.spec.n_channels, *plan.tile)
+    batch = np.zeros(shape, np.float32)
+    while group := list(islice(tiles, plan.slot.batch)):
+        batch[len(group) :] = 0
+        for place, (_, inputs) in zip(batch, group, strict=False):
+            place[...] = inputs
+        scores = predictor.predict(batch)
+        for k, (tile, _) in enumerate(group):
+            yield tile, scores[k]
+
+
+def _blended(work: Work, region: Box, scored: Iterator[tuple[Tile, DeviceArray]]) -> Iterator[tuple[int, DeviceArray]]:
+    blender = SlabBlender(work.lattice, region, work.plan.blend)
+    row = None
+    for tile, scores in scored:
+        if tile.index[0] != row:
+            row = tile.index[0]
+            yield from blender.finished(max(tile.core.start[0], region.start[0]))
+        blender.add(tile, scores)
+    yield from blender.finished(region.stop[0])
+
+
+def _classify(scores: DeviceArray, first_row: int, layers: dict[str, NDArray[Any]], blend: str) -> None:
+    """Bring the winning class, and its probability in percent, back to the host."""
+    xp = array_namespace(scores)
+    rows = slice(first_row, first_row + scores.shape[1])
+    layers["mask"][rows] = _to_host(xp.argmax(scores, axis=0))
+    if "confidence" in layers:
+        winning = xp.max(scores, axis=0)
+        if blend == "logits":
+            winning = 1 / xp.sum(xp.exp(scores - winning), axis=0)
+        layers["confidence"][rows] = _to_host(xp.clip(xp.round(winning * 100), 0, 100))
+
+
+def _to_host(array: DeviceArray) -> NDArray[Any]:
+    on_host: NDArray[Any] = np.asarray(array if isinstance(array, np.ndarray) else array.cpu())
+    return on_host
+
+
+def run_settings(plan: Plan) -> RunSettings:
+    """Return how the model is to be run under a plan."""
+    slot = plan.slot
+    return RunSettings(
+        tile=plan.tile,
+        batch=slot.batch,
+        device=slot.device,
+        dtype=slot.dtype,
+        threads=slot.threads,
+        activation="logits" if plan.blend == "logits" else "softmax",
+    )
+
+
+def slot_predictor(card: Card, folder: Path | None, settings: RunSettings) -> Predictor:
+    """Load a model once per worker process."""
+    return _load_once(card.model_dump_json(), folder, settings)
+
+
+@lru_cache(maxsize=2)
+def _load_once(card_json: str, folder: Path | None, settings: RunSettings) -> Predictor:
+    return load_predictor(Card.model_validate_json(card_json), folder, settings)

@@ -1,0 +1,154 @@
+"""The plan: tile, halo, overlap, block, batch and precision for one model, one scene and one machine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+from models.card import Card
+from models.predictor import PredictorSpec
+from models.registry import Device, Dtype
+from tasks.box import Box, split
+from tasks.errors import PlanError
+from tasks.job import Job
+from tasks.scenes.scene import Frame
+from tasks.segment.grid import Lattice, TileAxis
+
+# The product's internal tile: blocks are multiples of it, so that no two blocks write one chunk.
+CHUNK_2D = (512, 512)
+CHUNK_3D = (32, 64, 64)
+
+# Largest side of an automatic block. The wider a block, the fewer tiles are predicted for two blocks; the smaller,
+# the less a killed run repeats.
+_BLOCK_2D = 8192
+_BLOCK_3D = 512
+
+Setting: TypeAlias = Literal["auto"] | int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one worker slot offers, as found on the worker.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        device_name: The processor's own name.
+        dtype: Precision chosen for this model.
+        threads: CPU threads.
+        batch: Tiles per forward pass that were probed to fit.
+        peak_bytes: Device memory that the probe used; 0 where it cannot be told.
+        spec: What the predictor needs and gives.
+        versions: Of the libraries that decide the bits of a mask.
+    """
+
+    device: Device
+    device_name: str
+    dtype: Dtype
+    threads: int
+    batch: int
+    peak_bytes: int
+    spec: PredictorSpec
+    versions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a scene is cut and computed. All of it but ``block`` decides the bits of the mask.
+
+    Attributes:
+        tile: Pixels of the model grid, per axis.
+        halo: Read but not answered for, at each side.
+        overlap: Shared by neighbouring cores and blended.
+        block: Pixels of the native grid that one Dask task owns.
+        chunk: Pixels of the native grid in one chunk of the store.
+        blend: ``gaussian``, ``core`` or ``logits``.
+        slot: Device, precision, threads and batch.
+    """
+
+    tile: tuple[int, ...]
+    halo: tuple[int, ...]
+    overlap: tuple[int, ...]
+    block: tuple[int, ...]
+    chunk: tuple[int, ...]
+    blend: str
+    slot: Slot
+
+    def lattice(self, frame: Frame) -> Lattice:
+        """Return the tiles of a scene."""
+        spec = self.slot.spec
+        parts = zip(frame.model_shape, self.tile, self.halo, self.overlap, spec.stride, spec.margin, strict=True)
+        return Lattice(tuple(TileAxis(*part) for part in parts))
+
+    def blocks(self, frame: Frame) -> list[Box]:
+        """Return the blocks that partition the native grid, in row-major order."""
+        return list(split(frame.native_shape, self.block))
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the bits of the mask, as plain values."""
+        spec, slot = self.slot.spec, self.slot
+        return {
+            "tile": self.tile, "halo": self.halo, "overlap": self.overlap, "blend": self.blend,
+            "stride": spec.stride, "margin": spec.margin, "batch": slot.batch, "device": slot.device,
+            "dtype": slot.dtype, "threads": slot.threads, "versions": dict(slot.versions),
+        }  # fmt: skip
+
+
+def plan_tiles(job: Job, card: Card) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Return tile, halo and overlap per axis: the job's where it names them, else the card's."""
+    tiling, recommended = job.tiling, card.tiling
+    n_axes = len(recommended.tile)
+    tile = _per_axis(tiling.tile, recommended.tile, n_axes)
+    # An axis of single slices has neither halo nor overlap.
+    halo = tuple(
+        0 if t == 1 else h for t, h in zip(tile, _per_axis(tiling.halo, recommended.halo, n_axes), strict=True)
+    )
+    overlap = _per_axis(tiling.overlap, recommended.overlap, n_axes)
+    if tiling.blend == "core":
+        overlap = (0,) * n_axes
+    return tile, halo, tuple(0 if t == 1 else o for t, o in zip(tile, overlap, strict=True))
+
+
+def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> Plan:
+    """Fit tiles and blocks to a scene.
+
+    Raises:
+        PlanError: When the tiling contradicts itself or the network.
+    """
+    tile, halo, overlap = plan_tiles(job, card)
+    chunk = CHUNK_2D if len(tile) == 2 else CHUNK_3D
+    plan = Plan(tile, halo, overlap, chunk, chunk, job.tiling.blend, slot)
+    for axis in plan.lattice(frame).axes:
+        axis.step  # noqa: B018  # raises where the numbers do not fit
+    if job.tiling.block == "auto":
+        return replace(plan, block=_auto_block(frame, chunk, n_slots))
+    block = _per_axis(job.tiling.block, chunk, len(tile))
+    if any(b % c or b < c for b, c in zip(block, chunk, strict=True)):
+        raise PlanError(f"block {block} is not a multiple of the product's internal tile {chunk}; change tiling.block")
+    return replace(plan, block=block)
+
+
+def _per_axis(setting: Setting, recommended: tuple[int, ...], n_axes: int) -> tuple[int, ...]:
+    if setting == "auto":
+        return recommended
+    if isinstance(setting, int):
+        return tuple(1 if r == 1 else setting for r in recommended)
+    if len(setting) != n_axes:
+        raise PlanError(f"tiling {setting} has {len(setting)} numbers; this model has {n_axes} axes")
+    return setting
+
+
+def _auto_block(frame: Frame, chunk: tuple[int, ...], n_slots: int) -> tuple[int, ...]:
+    """Cut along the first axis until every slot has a block; large scenes get two per slot, to balance and resume."""
+    limit = _BLOCK_2D if len(chunk) == 2 else _BLOCK_3D
+    block = [min(limit, _round_up(n, c)) for n, c in zip(frame.native_shape, chunk, strict=True)]
+    pixels = math.prod(frame.native_shape)
+    wanted = 1 if pixels < 2**21 else n_slots * (2 if pixels > 2**25 else 1)
+    others = math.prod(-(-n // b) for n, b in zip(frame.native_shape[1:], block[1:], strict=True))
+    rows = _round_up(-(-frame.native_shape[0] // max(1, -(-wanted // others))), chunk[0])
+    block[0] = min(block[0], rows)
+    return tuple(block)
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

@@ -1,0 +1,64 @@
+"""What a tile sees: a window of the scene, reflected at its edges and normalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.normalization import ResolvedNormalization, normalise
+from tasks.box import Box
+from tasks.scenes.scene import SceneReader
+
+
+def reflect(start: int, stop: int, length: int) -> NDArray[np.intp]:
+    """Return the pixel that stands for each of ``[start, stop)``, mirrored at the edge pixels' centres.
+
+    The same as ``numpy.pad(mode="reflect")``, but in the scene's coordinates, so that it does not depend on the window.
+    """
+    index = np.arange(start, stop)
+    if length == 1:
+        return np.zeros_like(index)
+    period = 2 * (length - 1)
+    folded = np.mod(index, period)
+    mirrored: NDArray[np.intp] = np.minimum(folded, period - folded)
+    return mirrored
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A normalised window.
+
+    Attributes:
+        inputs: Float32 ``(channels, *window.shape)``; 0, the mean, where nothing was observed.
+        inside: The part of the scene that was read.
+        observed: Bool ``inside.shape``.
+    """
+
+    inputs: NDArray[np.float32]
+    inside: Box
+    observed: NDArray[np.bool_]
+
+
+def read_normalised(
+    reader: SceneReader, window: Box, shape: tuple[int, ...], normalization: ResolvedNormalization | None
+) -> Strip:
+    """Read ``window``, which may reach beyond the scene.
+
+    Args:
+        reader: An open scene.
+        window: In the model grid.
+        shape: Of the model grid.
+        normalization: The numbers to normalise with; None leaves values as they are.
+    """
+    indices = [reflect(a, b, n) for a, b, n in zip(window.start, window.stop, shape, strict=True)]
+    inside = Box(tuple(int(i.min()) for i in indices), tuple(int(i.max()) + 1 for i in indices))
+    image, observed = reader.read(inside)
+    inputs = image if normalization is None else normalise(image, normalization)
+    if not observed.all():
+        inputs[:, ~observed] = 0
+    if inside != window:
+        for axis, index in enumerate(indices):
+            inputs = np.take(inputs, index - inside.start[axis], axis=axis + 1)
+    return Strip(inputs, inside, observed)

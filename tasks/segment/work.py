@@ -1,0 +1,51 @@
+"""What travels to a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.card import Card
+from models.normalization import ResolvedNormalization
+from tasks.scenes.scene import Scene
+from tasks.segment.grid import Lattice
+from tasks.segment.plan import Plan
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that a worker needs for any block of a scene; small, frozen, pickled with every Dask task.
+
+    Attributes:
+        scene: The input's description.
+        card: The model.
+        card_folder: Where the card's weights lie; None for models without weights.
+        plan: Tiles, blocks and precision.
+        normalization: Numbers taken once for the whole scene.
+        store: Folder of the block store.
+        confidence: Whether the probability of the winning class is kept.
+    """
+
+    scene: Scene
+    card: Card
+    card_folder: Path | None
+    plan: Plan
+    normalization: ResolvedNormalization | None
+    store: Path
+    confidence: bool = False
+
+    @property
+    def lattice(self) -> Lattice:
+        """The scene's tiles."""
+        return self.plan.lattice(self.scene.frame)
+
+    @property
+    def label_dtype(self) -> str:
+        """``uint8``, or ``uint16`` above 255 classes; the largest value means not observed."""
+        return "uint8" if self.card.n_classes <= 255 else "uint16"
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """Name and dtype of what the store holds."""
+        layers = {"mask": self.label_dtype}
+        return layers | {"confidence": "uint8"} if self.confidence else layers
