@@ -1,0 +1,255 @@
+"""A raster scene: one or more files read as one stack of bands on one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+
+from tasks.box import Box
+from tasks.errors import EmptySceneError, UnsupportedSceneError
+from tasks.fingerprint import Fingerprint, combined_sha256, facts_sha256, file_sha256
+from tasks.job import Source
+from tasks.scenes.raster_align import DirectFile, WarpedFile
+from tasks.scenes.raster_bands import Band, BandFinder, InvalidRule
+from tasks.scenes.raster_gdal import Header, gdal_env, is_local, open_raster, read_header
+from tasks.scenes.raster_grid import RasterGrid
+from tasks.scenes.scene import Frame
+
+_METRES_PER_DEGREE = 111_320.0
+# Beside a raster, but nothing that is read at full resolution: overviews, and facts that the header repeats.
+_SIDECARS = (".ovr", ".aux.xml")
+
+
+@dataclass(frozen=True)
+class RasterFile:
+    """One file of a scene.
+
+    Attributes:
+        role: Its role under ``source.files``; '' where a scene is one file.
+        aligned: Whether it lies on the scene's grid and is read without interpolation.
+        grid: Its own grid.
+    """
+
+    role: str
+    path: str
+    aligned: bool
+    grid: RasterGrid
+
+
+@dataclass(frozen=True)
+class RasterScene:
+    """A raster as the engine sees it; implements ``tasks.scenes.scene.Scene``.
+
+    Attributes:
+        grid: Of the finest file that holds a channel, the first in channel order where several are as fine.
+        files: The files that are read, by role.
+        bands: In the model card's channel order.
+        rules: What the job calls invalid.
+        notes: What a user should know: files that are interpolated, a VRT that names other files, no CRS.
+    """
+
+    id: str
+    grid: RasterGrid
+    files: tuple[RasterFile, ...]
+    bands: tuple[Band, ...]
+    rules: tuple[InvalidRule, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def frame(self) -> Frame:
+        """The input's own grid: rasters are not resampled for the network."""
+        return Frame(self.grid.shape, self.grid.shape, (1.0, 1.0))
+
+    @property
+    def n_channels(self) -> int:
+        """Bands that are read."""
+        return len(self.bands)
+
+    @contextmanager
+    def open(self) -> Iterator[RasterReader]:
+        """Open every file once, for the thread that reads.
+
+        Raises:
+            UnreadableSceneError: When a file is gone or damaged.
+        """
+        with ExitStack() as stack:
+            opened: dict[str, DirectFile | WarpedFile] = {}
+            for file in self.files:
+                with gdal_env():
+                    dataset = stack.enter_context(open_raster(file.path))
+                opened[file.role] = (
+                    DirectFile(dataset) if file.aligned else WarpedFile(dataset, file.grid, self.grid)
+                )
+            yield RasterReader(self, opened)
+
+
+class RasterReader:
+    """Windowed reads of an opened scene; one thread at a time."""
+
+    def __init__(self, scene: RasterScene, files: Mapping[str, DirectFile | WarpedFile]) -> None:
+        self._scene = scene
+        self._files = files
+
+    def read(self, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Read physical values.
+
+        Returns:
+            Float32 ``(bands, rows, cols)``, 0 where not observed, and which pixels every band observes.
+
+        Raises:
+            UnreadableSceneError: When the file's tiles do not decode.
+        """
+        bands = self._scene.bands
+        image = np.zeros((len(bands), *box.shape), dtype=np.float32)
+        valid = np.ones(box.shape, dtype=np.bool_)
+        for role, members in _by_role(bands).items():
+            stored, observed = self._files[role].read([bands[k].index for k in members], box, nearest=False)
+            valid &= observed.all(axis=0)
+            for values, k in zip(stored, members, strict=True):
+                image[k] = _physical(values, bands[k])
+                if np.issubdtype(values.dtype, np.floating):
+                    valid &= np.isfinite(image[k])
+        image[:, ~valid] = 0.0
+        return image, valid
+
+    def valid(self, box: Box) -> NDArray[np.bool_]:
+        """Tell which pixels are observed in every band and not invalid by the job."""
+        _, valid = self.read(box)
+        for rule in self._scene.rules:
+            stored, observed = self._files[rule.band.role].read([rule.band.index], box, nearest=True)
+            valid &= observed[0] & ~_is_invalid(stored[0], rule)
+        return valid
+
+
+def describe_raster(
+    scene_id: str, files: Mapping[str, str], source: Source, channels: tuple[str, ...]
+) -> RasterScene:
+    """Open headers, find the bands and fix the grid.
+
+    Scale and offset of a band are the job's where it gives them, else the file's own; for the offset of
+    Sentinel-2 L2A see ``raster_offset.boa_offset``: it comes from metadata and never from a date.
+
+    Args:
+        scene_id: The scene's name.
+        files: Path, URL or /vsi path by role; the role of a single file may be anything.
+        source: The job's source section.
+        channels: Names of the model's channels in order.
+
+    Raises:
+        UnreadableSceneError: When a file is damaged or of no known format.
+        UnsupportedSceneError: When pixels are complex, or a file cannot be placed on the scene's grid.
+        BandError: When a channel has no band.
+        EmptySceneError: When the raster has no pixel.
+    """
+    headers = {role: read_header(path) for role, path in files.items()}
+    finder = BandFinder(scene_id, headers, source, channels)
+    bands, rules = finder.find_channels(), finder.find_rules()
+    grid = _finest([headers[band.role] for band in bands]).grid
+    if grid.rows < 1 or grid.cols < 1:
+        raise EmptySceneError(
+            f"{scene_id}: the raster is {grid.rows} x {grid.cols}. Nothing can be segmented"
+        )
+    used = dict.fromkeys([band.role for band in bands] + [rule.band.role for rule in rules])
+    members = tuple(_place(scene_id, role, headers[role], grid) for role in used)
+    return RasterScene(scene_id, grid, members, bands, rules, tuple(_notes(members, headers, grid)))
+
+
+def fingerprint(scene: RasterScene) -> Fingerprint:
+    """Hash the bytes of every file that makes up a scene, VRT sources included, and what headers say.
+
+    Files behind URLs or /vsi paths are represented by their headers alone, and ``content_hashed`` is False.
+
+    Raises:
+        UnreadableSceneError: When a file cannot be read.
+    """
+    parts: list[tuple[str, str]] = []
+    content_hashed = True
+    for file in scene.files:
+        facts = asdict(read_header(file.path))
+        del facts["path"]
+        parts.append((file.role, facts_sha256(facts)))
+        for number, path in enumerate(_members(file.path)):
+            if is_local(path):
+                parts.append((f"{file.role}/{number}", file_sha256(path)))
+            else:
+                content_hashed = False
+    return Fingerprint(combined_sha256(parts), content_hashed)
+
+
+def _members(path: str) -> list[str]:
+    with gdal_env(), open_raster(path) as dataset:
+        files = [str(name) for name in dataset.files] or [path]
+    nested = [name for name in files if name != path and name.casefold().endswith(".vrt")]
+    kept = [name for name in files if not name.casefold().endswith(_SIDECARS)]
+    return [*kept, *(member for name in nested for member in _members(name))]
+
+
+def _by_role(bands: tuple[Band, ...]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for position, band in enumerate(bands):
+        groups.setdefault(band.role, []).append(position)
+    return groups
+
+
+def _physical(values: NDArray[np.generic], band: Band) -> NDArray[np.float32]:
+    # A float64 beyond float32 becomes infinite, and infinite is not observed.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if band.scale == 1.0 and band.offset == 0.0:
+            return values.astype(np.float32)
+        return (values.astype(np.float64) * band.scale + band.offset).astype(np.float32)
+
+
+def _is_invalid(stored: NDArray[np.generic], rule: InvalidRule) -> NDArray[np.bool_]:
+    codes = np.rint(stored.astype(np.float64)).astype(np.int64)
+    mask = sum(1 << bit for bit in rule.bits)
+    by_value: NDArray[np.bool_] = np.isin(codes, rule.values)
+    return by_value | ((codes & mask) != 0)
+
+
+def _finest(headers: list[Header]) -> Header:
+    return min(headers, key=lambda header: round(_pixel_metres(header.grid), 6))
+
+
+def _pixel_metres(grid: RasterGrid) -> float:
+    side = float(np.sqrt(grid.pixel_area))
+    crs = CRS.from_wkt(grid.crs_wkt) if grid.crs_wkt else None
+    if crs is None:
+        return side
+    return side * (_METRES_PER_DEGREE if crs.is_geographic else crs.linear_units_factor[1])
+
+
+def _place(scene_id: str, role: str, header: Header, grid: RasterGrid) -> RasterFile:
+    aligned = header.grid.lies_on(grid) and _same_crs(header.grid, grid)
+    if not aligned:
+        if (header.grid.crs_wkt is None) != (grid.crs_wkt is None):
+            raise UnsupportedSceneError(
+                f"{scene_id}: {header.path} and the finest file of the scene differ in shape, and only one of "
+                "them has a CRS. Give both a CRS, or the same pixels"
+            )
+        if header.grid.ground_control or grid.ground_control or header.grid.pixel_area == 0.0:
+            raise UnsupportedSceneError(
+                f"{scene_id}: {header.path} has no affine that places it on the scene's grid. Warp it first "
+                "(gdalwarp -tps)"
+            )
+    return RasterFile(role, header.path, aligned, header.grid)
+
+
+def _same_crs(one: RasterGrid, other: RasterGrid) -> bool:
+    if one.crs_wkt is None or other.crs_wkt is None or one.crs_wkt == other.crs_wkt:
+        return one.crs_wkt == other.crs_wkt
+    return bool(CRS.from_wkt(one.crs_wkt) == CRS.from_wkt(other.crs_wkt))
+
+
+def _notes(files: tuple[RasterFile, ...], headers: Mapping[str, Header], grid: RasterGrid) -> Iterator[str]:
+    for file in files:
+        if not file.aligned:
+            yield f"{file.path}: interpolated onto the scene's grid"
+        if headers[file.role].driver == "VRT":
+            yield f"{file.path}: a VRT; pixels come from the files it names"
+    if grid.crs_wkt is None:
+        yield "no CRS: areas cannot be computed"

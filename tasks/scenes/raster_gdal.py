@@ -1,0 +1,151 @@
+"""Opening rasters with GDAL: fixed settings, a list of allowed drivers, named errors."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import rasterio
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from tasks.errors import UnreadableSceneError, UnsupportedSceneError
+from tasks.scenes.raster_grid import IDENTITY, GroundControl, RasterGrid
+
+# A cache that follows the machine's memory would make peak memory follow it too.
+GDAL_CACHE_BYTES = 256 << 20
+# READDIR off and probing on: a folder of 100 000 scenes is never listed, but a .msk or .aux.xml beside a file
+# is still found (with EMPTY_DIR it would not be, and pixels it masks would pass for observed).
+GDAL_OPTIONS: dict[str, str | int] = {
+    "GDAL_CACHEMAX": GDAL_CACHE_BYTES,
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+    "GDAL_NUM_THREADS": "1",
+    "GDAL_PAM_ENABLED": "YES",
+    "GDAL_MAX_DATASET_POOL_SIZE": 100,
+}
+# Formats of stored rasters; none that runs code, talks to a service or reads a database.
+DRIVERS = ("GTiff", "COG", "VRT", "JP2OpenJPEG", "HFA", "ENVI", "PNG", "JPEG", "netCDF")
+_warning_lock = Lock()
+
+
+def gdal_env() -> Any:  # noqa: ANN401 - rasterio has no types
+    """Return the context that every call into GDAL runs in."""
+    return rasterio.Env(**GDAL_OPTIONS)
+
+
+def is_local(path: str) -> bool:
+    """Tell whether a path lies in the file system rather than behind a URL or one of GDAL's /vsi handlers."""
+    return not path.startswith("/vsi") and "://" not in path
+
+
+def open_raster(path: str) -> Any:  # noqa: ANN401 - rasterio has no types
+    """Open a raster for windowed reads; call it inside ``gdal_env``.
+
+    Raises:
+        UnreadableSceneError: When no allowed driver can open it.
+    """
+    if is_local(path) and not Path(path).exists():
+        raise UnreadableSceneError(
+            f"{path}: no such file. Check the path, and the pattern under source.files"
+        )
+    try:
+        # catch_warnings changes the state of the whole process.
+        with _warning_lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            # rasterio.open takes one driver only.
+            return DatasetReader(path, driver=list(available_drivers()), sharing=False)
+    except (RasterioError, ValueError, OSError) as error:
+        raise UnreadableSceneError(
+            f"{path}: not a raster that can be read ({error}). Formats read: {', '.join(available_drivers())}"
+        ) from error
+
+
+def available_drivers() -> tuple[str, ...]:
+    """Return the allowed drivers that this build of GDAL has."""
+    known = rasterio.env.getenv() and rasterio.Env().drivers()
+    return tuple(name for name in DRIVERS if name in known) if known else DRIVERS
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a raster says about itself without a pixel being read.
+
+    Attributes:
+        descriptions: Of each band, '' where it has none.
+        scales: GDAL's factor of each band.
+        offsets: GDAL's summand of each band.
+        tags: Of the dataset, and per band with the band's own.
+        spectral: Numbers, from 1, of the bands that are not alpha.
+    """
+
+    path: str
+    driver: str
+    grid: RasterGrid
+    dtypes: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    nodata: tuple[float | None, ...]
+    masks: tuple[str, ...]
+    tags: tuple[dict[str, str], ...]
+    spectral: tuple[int, ...]
+
+
+def read_header(path: str) -> Header:
+    """Read the header of a raster.
+
+    Raises:
+        UnreadableSceneError: When no allowed driver can open it.
+        UnsupportedSceneError: When its pixels are complex numbers.
+    """
+    with gdal_env(), open_raster(path) as dataset:
+        if any(dtype.startswith("complex") for dtype in dataset.dtypes):
+            raise UnsupportedSceneError(
+                f"{path}: pixels are complex numbers. Write amplitude or intensity as float32 first"
+            )
+        tags = dataset.tags()
+        return Header(
+            path=path,
+            driver=dataset.driver,
+            grid=_grid(dataset, tags),
+            dtypes=tuple(dataset.dtypes),
+            descriptions=tuple(text or "" for text in dataset.descriptions),
+            scales=tuple(float(scale) for scale in dataset.scales),
+            offsets=tuple(float(offset) for offset in dataset.offsets),
+            nodata=tuple(dataset.nodatavals),
+            masks=tuple("+".join(flag.name for flag in flags) for flags in dataset.mask_flag_enums),
+            tags=tuple({**tags, **dataset.tags(index)} for index in dataset.indexes),
+            spectral=tuple(
+                i for i, c in zip(dataset.indexes, dataset.colorinterp, strict=True) if c != ColorInterp.alpha
+            ),
+        )
+
+
+def all_observed(dataset: Any, index: int) -> bool:  # noqa: ANN401 - rasterio has no types
+    """Tell whether a band has neither nodata nor a mask nor alpha."""
+    return bool(dataset.mask_flag_enums[index - 1] == [MaskFlags.all_valid])
+
+
+def _grid(dataset: Any, tags: dict[str, str]) -> RasterGrid:  # noqa: ANN401 - rasterio has no types
+    points, points_crs = dataset.gcps
+    a, b, c, d, e, f = (float(value) for value in dataset.transform[:6])
+    affine = (a, b, c, d, e, f)
+    control = None
+    if points and affine == IDENTITY:
+        control = GroundControl(
+            tuple((float(p.row), float(p.col), float(p.x), float(p.y), float(p.z or 0.0)) for p in points),
+            points_crs.to_wkt() if points_crs else None,
+        )
+    crs = dataset.crs.to_wkt() if dataset.crs else None
+    return RasterGrid(
+        dataset.height,
+        dataset.width,
+        affine,
+        crs or None,
+        tags.get("AREA_OR_POINT", "Area"),
+        control,
+    )

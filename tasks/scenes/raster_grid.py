@@ -1,0 +1,80 @@
+"""The grid of a raster: shape, pixel-to-world affine and CRS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Affine6: TypeAlias = tuple[float, float, float, float, float, float]
+IDENTITY: Affine6 = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_ALIGNMENT_TOLERANCE_PX = 1e-6
+
+
+@dataclass(frozen=True)
+class GroundControl:
+    """Ground control points ``row, col, x, y, z`` of a raster that has no affine, and their CRS."""
+
+    points: tuple[tuple[float, float, float, float, float], ...]
+    crs_wkt: str | None
+
+
+@dataclass(frozen=True)
+class RasterGrid:
+    """Where the pixels of a raster lie.
+
+    Attributes:
+        rows: Pixels down.
+        cols: Pixels across.
+        affine: ``a, b, c, d, e, f`` of ``x = a col + b row + c``, ``y = d col + e row + f``, for corners.
+        crs_wkt: The CRS of ``x, y``; None where the raster has none.
+        area_or_point: GDAL's ``AREA_OR_POINT``; the affine speaks of pixel corners in either case.
+        ground_control: What a raster without an affine may have instead.
+    """
+
+    rows: int
+    cols: int
+    affine: Affine6 = IDENTITY
+    crs_wkt: str | None = None
+    area_or_point: str = "Area"
+    ground_control: GroundControl | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows, self.cols
+
+    def pixel_to_world(
+        self, rows: NDArray[np.float64], cols: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return ``x, y`` of pixel coordinates; integers are corners, ``+ 0.5`` is a centre."""
+        a, b, c, d, e, f = self.affine
+        return a * cols + b * rows + c, d * cols + e * rows + f
+
+    def world_to_pixel(
+        self, x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return ``rows, cols`` of world coordinates, the inverse of ``pixel_to_world``."""
+        a, b, c, d, e, f = self.affine
+        determinant = a * e - b * d
+        dx, dy = x - c, y - f
+        return (a * dy - d * dx) / determinant, (e * dx - b * dy) / determinant
+
+    @property
+    def pixel_area(self) -> float:
+        """Area of a pixel in squared units of the CRS."""
+        a, b, _, d, e, _ = self.affine
+        return abs(a * e - b * d)
+
+    def lies_on(self, other: RasterGrid) -> bool:
+        """Tell whether every corner pixel lies within 1e-6 pixel of the same pixel of ``other``."""
+        if self.shape != other.shape or self.ground_control != other.ground_control:
+            return False
+        corners = np.array([[0, 0], [0, self.cols], [self.rows, 0], [self.rows, self.cols]], dtype=np.float64)
+        if other.pixel_area == 0.0:
+            return self.affine == other.affine
+        rows, cols = other.world_to_pixel(*self.pixel_to_world(corners[:, 0], corners[:, 1]))
+        distance = np.abs(np.stack([rows, cols], axis=1) - corners)
+        return bool(np.all(distance <= _ALIGNMENT_TOLERANCE_PX))

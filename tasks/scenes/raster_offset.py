@@ -1,0 +1,78 @@
+"""The radiometric offset of Sentinel-2 L2A, taken from metadata alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tasks.scenes.raster_gdal import Header, is_local
+
+# The band_id numbers of MTD_MSIL2A.xml, in order.
+_SENTINEL2_BANDS = ("b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "b8a", "b9", "b10", "b11", "b12")
+_BAND_IN_FILE_NAME = re.compile(r"_(B\d\w)(?:_\d0m)?\.", re.IGNORECASE)
+_ADD_OFFSET = re.compile(r'<BOA_ADD_OFFSET\s+band_id="(\d+)"\s*>\s*(-?\d+(?:\.\d+)?)\s*<')
+# GRANULE/<granule>/IMG_DATA/R10m/<band>.jp2
+_GRANULE_DEPTH = 5
+_MAX_XML_CHARACTERS = 4 << 20
+
+
+def band_key(name: str) -> str:
+    """Return a band's name as it is compared: ``B08``, ``B8`` and ``b8`` are one band."""
+    return re.sub(r"^([a-z]+)0+(?=\d)", r"\1", name.strip().casefold())
+
+
+def boa_offset(header: Header, index: int, name: str) -> float:
+    """Return what has to be added to the digital numbers of a Sentinel-2 L2A band; 0.0 for everything else.
+
+    From processing baseline 04.00 on, products carry an offset of -1000. Archives differ in whether they have
+    already applied it, so a date or baseline says nothing about a file. In this order:
+
+    1. a tag ``BOA_OFFSET_APPLIED`` that says yes: nothing;
+    2. a tag ``BOA_ADD_OFFSET``, or ``BOA_ADD_OFFSET_VALUES_LIST`` with a value per band;
+    3. for JPEG 2000 bands, ``MTD_MSIL2A.xml`` in the granule or the product above it;
+    4. nothing. (A GDAL offset on the band is the caller's business and comes before all of these.)
+
+    Args:
+        header: The header of the band's file.
+        index: The band's number from 1.
+        name: The band's name in the job or model card.
+    """
+    position = _sentinel2_position(header, index, name)
+    if position is None:
+        return 0.0
+    tags = {key.upper(): value for key, value in header.tags[index - 1].items()}
+    if tags.get("BOA_OFFSET_APPLIED", "").strip().casefold() in ("1", "true", "yes"):
+        return 0.0
+    if "BOA_ADD_OFFSET" in tags:
+        return _number(tags["BOA_ADD_OFFSET"])
+    values = re.split(r"[,\s]+", tags.get("BOA_ADD_OFFSET_VALUES_LIST", "").strip())
+    if len(values) > position:
+        return _number(values[position])
+    return _offset_from_product(header.path, position) if header.driver == "JP2OpenJPEG" else 0.0
+
+
+def _sentinel2_position(header: Header, index: int, name: str) -> int | None:
+    in_name = _BAND_IN_FILE_NAME.search(Path(header.path).name) if len(header.dtypes) == 1 else None
+    for candidate in (header.descriptions[index - 1], in_name[1] if in_name else "", name):
+        if band_key(candidate) in _SENTINEL2_BANDS:
+            return _SENTINEL2_BANDS.index(band_key(candidate))
+    return None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _offset_from_product(path: str, position: int) -> float:
+    if not is_local(path):
+        return 0.0
+    for folder in list(Path(path).resolve().parents)[:_GRANULE_DEPTH]:
+        metadata = folder / "MTD_MSIL2A.xml"
+        if metadata.is_file():
+            with metadata.open(encoding="utf-8", errors="replace") as file:
+                found = dict(_ADD_OFFSET.findall(file.read(_MAX_XML_CHARACTERS)))
+            return float(found.get(str(position), 0.0))
+    return 0.0

@@ -1,0 +1,1 @@
+"""Verdicts on inputs before any work is done on them."""
