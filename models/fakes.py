@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
 from models.predictor import PredictorSpec
 
 
@@ -61,3 +64,42 @@ class ThresholdPredictor:
         """Return scores 0 or 1 ``(tiles, 2, *tile)``."""
         above = (batch[:, self.channel] > self.threshold).astype(np.float32)
         return np.stack([1 - above, above], axis=1)
+
+
+# Tiles of models that cost nothing: large enough to be quick, small enough that a scene has several.
+_TILES = {2: (512, 512), 3: (64, 64, 64)}
+_GREYS = 255
+
+
+def fake_card(name: str, arguments: Mapping[str, float | int | str], channels: tuple[str, ...], kind: str) -> Card:
+    """Describe a fake as a model, for a scene with these channels.
+
+    Args:
+        name: ``identity`` or ``threshold``.
+        arguments: Of the predictor: ``n_classes``; ``threshold`` and ``channel``.
+        channels: Names of what the scene delivers.
+        kind: ``raster`` or ``volume``.
+    """
+    ndim = 2 if kind == "raster" else 3
+    known: dict[str, Any] = {"ndim": ndim, **arguments}
+    if name == "threshold":
+        known["n_channels"] = len(channels)
+        classes = (ClassEntry(name="below", colour="#d9d9d9"), ClassEntry(name="above", colour="#d7301f"))
+    else:
+        n_classes = int(known.get("n_classes", IdentityPredictor.n_classes))
+        greys = (round(k * (_GREYS - 1) / max(1, n_classes - 1)) for k in range(n_classes))
+        classes = tuple(ClassEntry(name=f"value {k}", colour=f"#{g:02x}{g:02x}{g:02x}") for k, g in enumerate(greys))
+    zeros = (0,) * ndim
+    return Card(
+        name=name,
+        title=f"{name.capitalize()}: a predictor without a network",
+        kind="raster" if ndim == 2 else "volume",
+        network=Network(name=name, arguments=known),
+        channels=channels,
+        classes=classes,
+        normalization=NoNormalization(),
+        tiling=Tiling(tile=_TILES[ndim], halo=zeros, overlap=zeros, disagreement=0.0),
+        licence="Apache-2.0",
+        origin="swathe",
+        orientation=None if ndim == 2 else "SAR",
+    )

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tasks.fingerprint import Fingerprint
+
 Status = Literal["done", "failed", "skipped"]
 
 _SCHEMA = """
@@ -21,7 +23,7 @@ CREATE TABLE IF NOT EXISTS products (
     run TEXT NOT NULL, finished TEXT NOT NULL, headline TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS fingerprints (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL
+    files TEXT PRIMARY KEY, sha256 TEXT NOT NULL, content_hashed INTEGER NOT NULL
 );
 """
 
@@ -106,18 +108,18 @@ class Ledger:
                 ),
             )
 
-    def fingerprint(self, path: str, size: int, mtime_ns: int) -> str | None:
-        """Return the hash taken earlier of a file that has not changed since."""
+    def fingerprint(self, files: str) -> Fingerprint | None:
+        """Return what was hashed earlier of files (their paths, sizes and times in one text) that did not change."""
         with self._connection() as connection:
             row = connection.execute(
-                "SELECT sha256 FROM fingerprints WHERE path = ? AND size = ? AND mtime_ns = ?",
-                (path, size, mtime_ns),
+                "SELECT sha256, content_hashed FROM fingerprints WHERE files = ?", (files,)
             ).fetchone()
-        return None if row is None else str(row[0])
+        return None if row is None else Fingerprint(row[0], bool(row[1]))
 
-    def remember_fingerprint(self, path: str, size: int, mtime_ns: int, sha256: str) -> None:
-        """Keep a file's hash beside the size and time that it had."""
+    def remember_fingerprint(self, files: str, fingerprint: Fingerprint) -> None:
+        """Keep a hash beside the paths, sizes and times of what was hashed."""
         with self._connection() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?)", (path, size, mtime_ns, sha256)
+                "INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?)",
+                (files, fingerprint.sha256, int(fingerprint.content_hashed)),
             )

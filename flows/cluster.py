@@ -1,0 +1,145 @@
+"""The Dask cluster: one of this machine's own, or a running one."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import psutil
+from distributed import Client, Nanny, Scheduler, SpecCluster
+
+from tasks.errors import SwatheError
+from tasks.segment.graph import DaskEngine
+
+# glibc otherwise gives memory back to the kernel after every layer and takes it again: a third of float32 time.
+_ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_TOP_PAD_": str(2**26), "MALLOC_MMAP_MAX_": "0"}
+
+_SETTINGS = {
+    # A block that was lost with its worker is blamed by us, after it ran alone.
+    "distributed.scheduler.allowed-failures": 0,
+    # Blocks hold what they were planned to hold; pausing a worker in the middle of one helps nobody.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.worker.daemon": True,
+    "distributed.worker.use-file-locking": False,
+    "distributed.comm.timeouts.connect": "60s",
+}
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Where blocks run.
+
+    Attributes:
+        address: ``local``, or the address of a running scheduler.
+        workers: Worker processes of a local cluster; None for one per GPU, or as many as the cores allow.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: CPU threads per worker; None to share the cores out.
+        scratch: Where local workers keep their own files.
+    """
+
+    address: str = "local"
+    workers: int | None = None
+    device: str = "auto"
+    threads: int | None = None
+    scratch: Path | None = None
+
+    @property
+    def gpus(self) -> list[str]:
+        """GPUs that local workers may take, by number."""
+        if self.device == "cpu":
+            return []
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible is not None:
+            return [gpu for gpu in visible.split(",") if gpu]
+        return [str(k) for k, _ in enumerate(sorted(Path("/proc/driver/nvidia/gpus").glob("*")))]
+
+    @property
+    def resource(self) -> str:
+        """What each worker offers one of."""
+        return "GPU" if self.gpus else "CPU"
+
+    @property
+    def n_workers(self) -> int:
+        """Worker processes of a local cluster."""
+        if self.workers is not None:
+            return self.workers
+        return len(self.gpus) or max(1, n_cores() // self.n_threads)
+
+    @property
+    def n_threads(self) -> int:
+        """CPU threads of each slot; part of the plan, since it decides the last bits of a float."""
+        if self.threads is not None:
+            return self.threads
+        return max(1, n_cores() // len(self.gpus)) if self.gpus else max(1, n_cores() // 8)
+
+
+def n_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def open_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
+    """Start a local cluster, or connect to a running one, for as long as the context lasts.
+
+    Raises:
+        SwatheError: When a running cluster has no worker with a ``GPU`` or ``CPU`` resource.
+    """
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    with dask.config.set(_SETTINGS | {"distributed.nanny.pre-spawn-environ": _environment(settings)}):
+        if settings.address == "local":
+            with _local_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
+                client.wait_for_workers(settings.n_workers, timeout=120)
+                yield DaskEngine(client, settings.resource, settings.n_workers)
+        else:
+            with Client(settings.address, set_as_default=False) as client:
+                yield _running_engine(client, settings.address)
+
+
+def _local_cluster(settings: ClusterSettings) -> SpecCluster:
+    specification = {f"worker-{k}": _worker(settings, k) for k in range(settings.n_workers)}
+    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1", "port": 0}}
+    return SpecCluster(workers=specification, scheduler=scheduler, silence_logs="ERROR", name="swathe")
+
+
+def _environment(settings: ClusterSettings) -> dict[str, str]:
+    """Return what the C libraries read when a worker process starts."""
+    threads = str(settings.n_threads)
+    libraries = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": "1"}
+    return _ALLOCATOR | libraries | {"DASK_LOGGING__DISTRIBUTED": "warning"}
+
+
+def _worker(settings: ClusterSettings, number: int) -> dict[str, Any]:
+    gpus = settings.gpus
+    options = {
+        # One thread holds the device, the other finishes and analyses beside it.
+        "nthreads": 2,
+        "resources": {settings.resource: 1},
+        "env": {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {},
+        "host": "127.0.0.1",
+        "dashboard": False,
+        "memory_limit": psutil.virtual_memory().total,
+        "local_directory": str(settings.scratch) if settings.scratch else None,
+    }
+    return {"cls": Nanny, "options": options}
+
+
+def _running_engine(client: Client, address: str) -> DaskEngine:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    for resource in ("GPU", "CPU"):
+        slots = sum(int(worker["resources"].get(resource, 0)) for worker in workers)
+        if slots:
+            return DaskEngine(client, resource, slots)
+    raise SwatheError(
+        f"{address}: no worker offers a 'GPU' or 'CPU' resource, so no block could ever run there. "
+        "Start workers with: dask worker ADDRESS --nthreads 2 --resources CPU=1"
+    )

@@ -1,0 +1,68 @@
+"""From what a user named to a described, identified scene."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.errors import JobError
+from tasks.fingerprint import Fingerprint, file_sha256
+from tasks.ledger import Ledger
+from tasks.request import Request
+from tasks.scenes.listing import Input
+from tasks.scenes.raster import RasterScene, describe_raster, fingerprint
+from tasks.scenes.volume import VolumeScene, describe_volume
+
+
+def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
+    """Open the headers of an input and describe it for the model.
+
+    A compressed volume is spooled into the scratch folder, once.
+
+    Raises:
+        SceneError: When the input cannot be segmented as the job asks.
+    """
+    if request.job.kind == "raster":
+        return describe_raster(item.id, item.files, request.job.source, request.card.channels)
+    if request.card.orientation is None:
+        raise JobError(f"model '{request.card.name}': its card states no orientation; it cannot segment volumes")
+    spool = request.out.scratch / item.id / "spool"
+    return describe_volume(item.id, _volume_path(item), request.card.orientation, request.card.spacing_mm, spool)
+
+
+def identify(request: Request, item: Input) -> Fingerprint:
+    """Hash an input's content; files that have not changed since the last run are not read again.
+
+    Raises:
+        SceneError: When a file cannot be read.
+    """
+    ledger = Ledger(request.out.ledger)
+    known_as = _stat(item.files)
+    if known_as is not None and (known := ledger.fingerprint(known_as)) is not None:
+        return known
+    if request.job.kind == "volume":
+        found = Fingerprint(file_sha256(_volume_path(item)), content_hashed=True)
+    else:
+        found = fingerprint(describe_raster(item.id, item.files, request.job.source, request.card.channels))
+    if known_as is not None:
+        ledger.remember_fingerprint(known_as, found)
+    return found
+
+
+def _volume_path(item: Input) -> Path:
+    (path,) = item.files.values()
+    return Path(path)
+
+
+def _stat(files: Mapping[str, str]) -> str | None:
+    """Return paths, sizes and times as one text; None where they do not tell whether content changed."""
+    facts = []
+    for role, name in sorted(files.items()):
+        path = Path(name)
+        # A VRT stays the same when the files it names change.
+        if path.suffix.lower() == ".vrt" or not path.is_file():
+            return None
+        stat = path.stat()
+        facts.append((role, str(path.resolve()), stat.st_size, stat.st_mtime_ns))
+    return json.dumps(facts)

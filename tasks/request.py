@@ -1,0 +1,85 @@
+"""What is asked for: a job, its model and a folder; and the keys by which the same request is known again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from models.card import Card
+from models.fakes import fake_card
+from models.registry import FAKES, resolve_model
+from tasks.errors import JobError
+from tasks.job import Job
+from tasks.outfolder import OutFolder
+
+
+@dataclass(frozen=True)
+class Request:
+    """What every scene of a run has in common.
+
+    Attributes:
+        job: As the user wrote it, overrides applied.
+        card: Of the model that segments.
+        card_folder: Where its weights lie; None for models without.
+        out: Where products go.
+    """
+
+    job: Job
+    card: Card
+    card_folder: Path | None
+    out: OutFolder
+
+    def key(self, input_sha256: str) -> str:
+        """Return the hash of an input, the model and the job: an answered request is not worked on again."""
+        # Neither the block nor the run section's threads change what is asked for.
+        job = self.job.model_dump(mode="json", exclude={"tiling": {"block"}})
+        return digest(
+            {
+                "input": input_sha256,
+                "card": self.card.model_dump(mode="json", exclude={"training", "title"}),
+                "job": job,
+                "swathe": version("swathe"),
+            }
+        )
+
+
+def make_request(job: Job, out: Path, model: str | None = None) -> Request:
+    """Find the job's model and check that the two go together.
+
+    Args:
+        job: What to do.
+        out: Where products go.
+        model: A name or path that overrides the job's model.
+
+    Raises:
+        JobError: When the job and the model do not go together.
+        ModelError: When there is no such model, or it is damaged.
+    """
+    card, folder = _find_model(job, model)
+    if card.kind != job.kind:
+        raise JobError(
+            f"job '{job.job}' is of kind '{job.kind}', model '{card.name}' segments a {card.kind}; change one of them"
+        )
+    return Request(job, card, folder, OutFolder(out))
+
+
+def _find_model(job: Job, override: str | None) -> tuple[Card, Path | None]:
+    choice = job.model
+    name = override or choice.name or choice.weights
+    if name is None:
+        raise JobError(f"job '{job.job}': model names nothing; give model.name or model.weights")
+    if name in FAKES:
+        channels = tuple(job.source.bands) or ("1",)
+        usable = tuple(c for c in channels if c not in {rule.band for rule in job.source.invalid})
+        return fake_card(name, choice.arguments, usable, job.kind), None
+    return resolve_model(name, None if override else choice.sha256)
+
+
+def digest(facts: Any) -> str:  # noqa: ANN401 - anything that JSON can say
+    """Return 16 hexadecimal digits that change when any of the facts does."""
+    text = json.dumps(facts, sort_keys=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

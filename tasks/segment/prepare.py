@@ -1,0 +1,109 @@
+"""Everything that is decided about a scene before its first block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.card import SceneNormalization
+from models.normalization import ResolvedNormalization, resolve
+from tasks.box import Box, split
+from tasks.errors import EmptySceneError
+from tasks.fingerprint import Fingerprint
+from tasks.request import Request, digest
+from tasks.scenes.raster import RasterScene
+from tasks.scenes.volume import VolumeScene, scene_values
+from tasks.segment.plan import Plan, Slot, make_plan
+from tasks.segment.store import BlockStore
+from tasks.segment.work import Work
+
+# Whole-scene statistics of a raster are taken from this many windows of this side, on a regular lattice.
+_WINDOWS_PER_AXIS = 8
+_WINDOW = 128
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scene that can be segmented.
+
+    Attributes:
+        work: What travels to workers.
+        fingerprint: Of the input.
+        request_key: Of input, model and job.
+        product_key: Of these and the plan but for the block: names the product's folder.
+    """
+
+    work: Work
+    fingerprint: Fingerprint
+    request_key: str
+    product_key: str
+
+    @property
+    def scene(self) -> RasterScene | VolumeScene:
+        """The input's description."""
+        scene = self.work.scene
+        if not isinstance(scene, RasterScene | VolumeScene):
+            raise TypeError(f"a prepared scene is a raster or a volume, not {type(scene).__name__}")
+        return scene
+
+
+def prepare(
+    request: Request, scene: RasterScene | VolumeScene, fingerprint: Fingerprint, slot: Slot, n_slots: int
+) -> Prepared:
+    """Fit the plan to a scene, take its statistics and make its block store.
+
+    Raises:
+        PlanError: When tiling, model and scene do not go together.
+        EmptySceneError: When statistics are wanted and nothing was observed.
+    """
+    plan = make_plan(request.job, request.card, scene.frame, slot, n_slots)
+    request_key = request.key(fingerprint.sha256)
+    product_key = digest({"request": request_key, "plan": plan.identity()})
+    work_key = digest({"product": product_key, "block": plan.block})
+    work = Work(
+        scene=scene,
+        card=request.card,
+        card_folder=request.card_folder,
+        plan=plan,
+        normalization=_resolve(request, scene),
+        store=request.out.work(scene.id, work_key) / "blocks",
+        confidence=request.job.output.confidence,
+    )
+    BlockStore(work.store).create(scene.frame.native_shape, plan.block, plan.chunk, work.layers)
+    return Prepared(work, fingerprint, request_key, product_key)
+
+
+def _resolve(request: Request, scene: RasterScene | VolumeScene) -> ResolvedNormalization | None:
+    wanted = request.card.normalization
+    values = np.zeros((request.card.n_channels, 0), np.float32)
+    if isinstance(wanted, SceneNormalization):
+        values = scene_values(scene) if isinstance(scene, VolumeScene) else _sample(scene)
+    return resolve(wanted, values)
+
+
+def _sample(scene: RasterScene) -> NDArray[np.float32]:
+    """Read windows on a regular lattice of the scene: the same pixels whatever the plan."""
+    shape = scene.frame.model_shape
+    steps = tuple(max(_WINDOW, -(-n // _WINDOWS_PER_AXIS)) for n in shape)
+    samples = []
+    with scene.open() as reader:
+        for cell in split(shape, steps):
+            stop = tuple(min(a + _WINDOW, b) for a, b in zip(cell.start, cell.stop, strict=True))
+            image, observed = reader.read(Box(cell.start, stop))
+            samples.append(image[:, observed])
+    values = np.concatenate(samples, axis=1)
+    if values.shape[1] == 0:
+        raise EmptySceneError(f"{scene.id}: none of the sampled windows holds an observed pixel")
+    return values
+
+
+def plan_summary(plan: Plan) -> str:
+    """Say in one line what was chosen, for the terminal and the log."""
+    slot = plan.slot
+    tile, halo, overlap = ("x".join(map(str, part)) for part in (plan.tile, plan.halo, plan.overlap))
+    return (
+        f"{slot.dtype} on {slot.device} ({slot.device_name}), {slot.threads} threads per slot, batch {slot.batch}; "
+        f"tile {tile}, halo {halo}, overlap {overlap}, block {'x'.join(map(str, plan.block))}, {plan.blend}"
+    )

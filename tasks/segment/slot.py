@@ -1,0 +1,47 @@
+"""What one worker slot can do with a model, measured on the worker before the first block."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from models.card import Card
+from models.registry import FAKES, RunSettings
+from tasks.job import Job
+from tasks.segment.block import slot_predictor
+from tasks.segment.plan import Slot, plan_tiles
+
+# Libraries whose version decides the last bits of a mask.
+_DECISIVE = ("numpy", "rasterio", "nibabel", "scipy", "torch", "swathe")
+
+
+def measure_slot(card: Card, folder: Path | None, job: Job, n_threads: int) -> Slot:
+    """Choose device, precision and batch, load the model and push one batch of the planned shape through it.
+
+    Runs where blocks will run. ``dtype: auto`` takes a faster precision only where the card's own measurement of
+    changed labels is within the job's tolerance.
+
+    Args:
+        card: The model.
+        folder: Where its weights lie.
+        job: Asks for a device, a precision, a tile.
+        n_threads: CPU threads of a slot, unless the job says.
+
+    Raises:
+        DeviceError: When the device is not there, or a single tile does not fit.
+    """
+    tile, _, _ = plan_tiles(job, card)
+    threads = n_threads if job.run.threads == "auto" else job.run.threads
+    versions = tuple((name, version(name)) for name in _DECISIVE)
+    if card.network.name in FAKES:
+        predictor = slot_predictor(card, folder, RunSettings(tile, 1, "cpu", "float32", threads))
+        return Slot("cpu", "no network", "float32", threads, 1, 0, predictor.spec, versions)
+    # Here, because it brings torch, which only workers need.
+    from models.device import choose_run
+
+    chosen = choose_run(card, job.run.device, job.run.dtype, job.run.tolerance)
+    activation = "logits" if job.tiling.blend == "logits" else "softmax"
+    batches = [job.tiling.batch] if job.tiling.batch != "auto" else list(chosen.batches)
+    settings = RunSettings(tile, batches[-1], chosen.device, chosen.dtype, threads, activation)
+    batch, peak_bytes = 1, 0
+    return Slot(chosen.device, chosen.name, chosen.dtype, threads, batch, peak_bytes, None, versions)
