@@ -117,13 +117,21 @@ class RasterReader:
         image[:, ~valid] = 0.0
         return image, valid
 
-    def valid(self, box: Box) -> NDArray[np.bool_]:
-        """Tell which pixels are observed in every band and not invalid by the job."""
-        _, valid = self.read(box)
+    def invalid(self, box: Box) -> NDArray[np.bool_] | None:
+        """Tell which pixels the job calls invalid; what a rule's band does not observe is invalid too."""
+        if not self._scene.rules:
+            return None
+        invalid = np.zeros(box.shape, dtype=np.bool_)
         for rule in self._scene.rules:
             stored, observed = self._files[rule.band.role].read([rule.band.index], box, nearest=True)
-            valid &= observed[0] & ~_is_invalid(stored[0], rule)
-        return valid
+            invalid |= ~observed[0] | _is_invalid(stored[0], rule)
+        return invalid
+
+    def valid(self, box: Box) -> NDArray[np.bool_]:
+        """Tell which pixels are observed in every band and not invalid by the job."""
+        _, observed = self.read(box)
+        invalid = self.invalid(box)
+        return observed if invalid is None else observed & ~invalid
 
 
 def describe_raster(
@@ -207,8 +215,9 @@ def _physical(values: NDArray[np.generic], band: Band) -> NDArray[np.float32]:
 def _is_invalid(stored: NDArray[np.generic], rule: InvalidRule) -> NDArray[np.bool_]:
     codes = np.rint(stored.astype(np.float64)).astype(np.int64)
     mask = sum(1 << bit for bit in rule.bits)
-    by_value: NDArray[np.bool_] = np.isin(codes, rule.values)
-    return by_value | ((codes & mask) != 0)
+    invalid: NDArray[np.bool_] = np.isin(codes, rule.values)
+    invalid |= (codes & mask) != 0
+    return invalid
 
 
 def _finest(headers: list[Header]) -> Header:
