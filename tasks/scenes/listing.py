@@ -1,0 +1,205 @@
+"""From the inputs on a command line to the scenes of a batch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import JobError, SceneError
+from tasks.job import Job
+from tasks.scenes.naming import Pattern, date_of, scene_id, stem_of
+
+# The role of the file of a scene that is one file.
+SINGLE_ROLE = "file"
+_EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
+_DICOM_EXTENSIONS = (".dcm", ".ima", ".dicom")
+_DICOM_MAGIC_OFFSET = 128
+
+
+@dataclass(frozen=True)
+class Input:
+    """One scene as named by the user; nothing of it has been opened.
+
+    Attributes:
+        id: The scene's name: letters, digits, ``.``, ``_``, ``-``.
+        files: Path, URL or /vsi path by role.
+        site: What the scene shows, where a table says so.
+        date: ISO date of the observation, from a table or the name.
+        error: Why the scene cannot be used; it costs this scene only.
+    """
+
+    id: str
+    files: dict[str, str]
+    site: str | None = None
+    date: str | None = None
+    error: str | None = None
+
+
+def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
+    """Return the scenes that files, folders and tables name.
+
+    Args:
+        inputs: Each a file, a URL or /vsi path, a folder, or a CSV with the columns ``scene``, one per role of the
+            job (``file`` where it has none), and optionally ``site`` and ``date``.
+        job: Its ``kind`` and ``source`` say what belongs to a scene.
+
+    Raises:
+        JobError: When two scenes have one id, a table lacks a column, or a pattern of the job is wrong.
+    """
+    found = [_dated(item, job) for text in inputs for item in _list_one(text, job)]
+    seen: dict[str, Input] = {}
+    for item in found:
+        other = seen.setdefault(item.id, item)
+        if other is not item and other.files != item.files:
+            raise JobError(
+                f"two scenes are called '{item.id}': {_first(other)} and {_first(item)}. Name them apart in a CSV "
+                "with the columns scene and one per file"
+            )
+    return list(seen.values())
+
+
+def _list_one(text: str, job: Job) -> Iterator[Input]:
+    path = Path(text)
+    if text.startswith("/vsi") or "://" in text:
+        yield _single(text, job)
+    elif path.is_dir():
+        yield from _list_folder(path, job)
+    elif path.suffix.casefold() == ".csv":
+        yield from _list_table(path, job)
+    elif job.source.files:
+        yield _from_member(path, job)
+    else:
+        yield _single(text, job)
+
+
+def _single(text: str, job: Job) -> Input:
+    item = _named(stem_of(text), {SINGLE_ROLE: text})
+    if len(job.source.files) > 1:
+        return replace(item, error=f"{text}: the job needs {_roles(job)}; name them all in a CSV")
+    if job.source.files:
+        return replace(item, files={next(iter(job.source.files)): text})
+    return item
+
+
+def _named(name: str, files: dict[str, str]) -> Input:
+    try:
+        return Input(scene_id(name), files)
+    except SceneError as error:
+        return Input("unnamed", files, error=str(error))
+
+
+def _list_folder(folder: Path, job: Job) -> Iterator[Input]:
+    found = list(_by_patterns(folder, job) if job.source.files else _by_extension(folder, job))
+    if found:
+        yield from found
+        return
+    wanted = ", ".join(job.source.files.values()) or ", ".join(_EXTENSIONS[job.kind])
+    reason = f"no scene found; looked for {wanted}"
+    if _holds_dicom(folder):
+        reason = "DICOM is not read yet. Convert the series to NIfTI with dcm2niix"
+    yield replace(_named(folder.resolve().name, {}), error=f"{folder}: {reason}")
+
+
+def _by_patterns(folder: Path, job: Job) -> Iterator[Input]:
+    found = {role: Pattern(text).find_all(folder) for role, text in job.source.files.items()}
+    for scene in sorted({scene for members in found.values() for scene in members}):
+        yield _assembled(scene, {role: members.get(scene, []) for role, members in found.items()}, job)
+
+
+def _assembled(scene: str, members: dict[str, list[Path]], job: Job) -> Input:
+    item = _named(scene, {role: str(paths[0]) for role, paths in members.items() if paths})
+    for role, paths in members.items():
+        if not paths:
+            wanted = job.source.files[role].replace("{scene}", scene)
+            return replace(item, error=f"{scene}: file '{role}' missing; expected {wanted} in the input folder")
+        if len(paths) > 1:
+            return replace(
+                item, error=f"{scene}: file '{role}' is ambiguous: {paths[0]} and {paths[1]} match source.files"
+            )
+    return item
+
+
+def _by_extension(folder: Path, job: Job) -> Iterator[Input]:
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name.casefold().endswith(_EXTENSIONS[job.kind]):
+            yield _named(stem_of(path.name), {SINGLE_ROLE: str(path)})
+
+
+def _from_member(path: Path, job: Job) -> Input:
+    for text in job.source.files.values():
+        place = Pattern(text).split(path if path.is_absolute() else path.absolute())
+        if place is not None:
+            folder, scene = place
+            found = {role: Pattern(p).find(folder, scene) for role, p in job.source.files.items()}
+            return _assembled(scene, found, job)
+    if len(job.source.files) == 1:
+        return _single(str(path), job)
+    item = _named(stem_of(path.name), {SINGLE_ROLE: str(path)})
+    return replace(item, error=f"{path}: matches no pattern under source.files: {_roles(job)}")
+
+
+def _list_table(path: Path, job: Job) -> Iterator[Input]:
+    roles = list(job.source.files) or [SINGLE_ROLE]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise JobError(f"{path}: not a readable CSV: {error}") from error
+    columns = list(rows[0]) if rows else []
+    missing = [name for name in ("scene", *roles) if name not in columns]
+    if missing:
+        raise JobError(
+            f"{path}: column(s) {', '.join(missing)} missing; found {', '.join(map(str, columns)) or 'no row'}. "
+            f"A table of scenes has the columns scene, {', '.join(roles)}, and may have site and date"
+        )
+    for row in rows:
+        yield _from_row(row, roles, path.parent)
+
+
+def _from_row(row: Mapping[Any, Any], roles: list[str], folder: Path) -> Input:
+    cells = {name: (text or "").strip() for name, text in row.items() if isinstance(name, str)}
+    files = {role: _resolved(cells[role], folder) for role in roles if cells[role]}
+    item = _named(cells["scene"], files)
+    absent = [role for role in roles if role not in files]
+    if absent and item.error is None:
+        item = replace(item, error=f"{item.id}: no path under {', '.join(absent)} in the table")
+    return replace(item, site=cells.get("site") or None, date=cells.get("date") or None)
+
+
+def _resolved(text: str, folder: Path) -> str:
+    return text if text.startswith("/vsi") or "://" in text else str(folder / text)
+
+
+def _dated(item: Input, job: Job) -> Input:
+    if item.date is not None:
+        return item
+    dates = (date_of(item.id, pattern) for pattern in job.source.dates.values())
+    return replace(item, date=next((date for date in dates if date), None))
+
+
+def _holds_dicom(folder: Path) -> bool:
+    for path in sorted(folder.iterdir())[:100]:
+        if path.is_file() and path.suffix.casefold() in _DICOM_EXTENSIONS:
+            return True
+        if path.is_file() and _has_dicom_magic(path):
+            return True
+    return False
+
+
+def _has_dicom_magic(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(_DICOM_MAGIC_OFFSET + 4)[_DICOM_MAGIC_OFFSET:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _roles(job: Job) -> str:
+    return ", ".join(f"{role}: {text}" for role, text in job.source.files.items())
+
+
+def _first(item: Input) -> str:
+    return next(iter(item.files.values()), item.error or item.id)

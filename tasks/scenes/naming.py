@@ -1,0 +1,133 @@
+"""Names of scenes: what a file pattern matches, what an id may look like, and the date in it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from glob import escape
+from pathlib import Path
+
+from tasks.errors import JobError, SceneError
+
+_PLACEHOLDER = "{scene}"
+_COMPOUND_SUFFIXES = (".nii.gz", ".tar.gz")
+_DATE_FIELD = re.compile(r"\{scene:([^}]+)\}")
+_DIGITS = {"%Y": 4, "%m": 2, "%d": 2, "%j": 3, "%H": 2, "%M": 2, "%S": 2, "%y": 2}
+# What OUT holds beside the scenes.
+_RESERVED = ("batch.csv", "batch.json", "state.sqlite")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A file name relative to a folder, in which ``{scene}`` is the scene's id and ``*`` any text.
+
+    Attributes:
+        text: Such as ``post_fire/{scene}.tif``.
+    """
+
+    text: str
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        pieces = []
+        seen = False
+        for token in re.split(r"(\{scene\}|\*)", self.text.removeprefix("./")):
+            if token == _PLACEHOLDER:
+                pieces.append("(?P=scene)" if seen else "(?P<scene>[^/]+?)")
+                seen = True
+            else:
+                pieces.append("[^/]*" if token == "*" else re.escape(token))
+        if not seen:
+            raise JobError(f"source.files: pattern '{self.text}' has no {{scene}}, so scenes cannot be told apart")
+        return re.compile("".join(pieces) + "$")
+
+    @property
+    def depth(self) -> int:
+        """Folders between the input folder and the file."""
+        return self.text.removeprefix("./").count("/")
+
+    def scene_of(self, relative: str) -> str | None:
+        """Return the scene's id in a path relative to the input folder, or None where it does not match."""
+        match = self._regex.fullmatch(relative)
+        return match["scene"] if match else None
+
+    def find_all(self, folder: Path) -> dict[str, list[Path]]:
+        """Return the files below ``folder`` that match, by scene."""
+        found: dict[str, list[Path]] = {}
+        for path in self._glob(folder, "*"):
+            scene = self.scene_of(path.relative_to(folder).as_posix())
+            if scene is not None and path.is_file():
+                found.setdefault(scene, []).append(path)
+        return found
+
+    def find(self, folder: Path, scene: str) -> list[Path]:
+        """Return the files of one scene below ``folder``."""
+        found = self._glob(folder, escape(scene))
+        return [path for path in found if self.scene_of(path.relative_to(folder).as_posix()) == scene]
+
+    def _glob(self, folder: Path, scene: str) -> list[Path]:
+        return sorted(folder.glob(self.text.removeprefix("./").replace(_PLACEHOLDER, scene)))
+
+    def split(self, path: Path) -> tuple[Path, str] | None:
+        """Return the input folder and the scene of a file, or None where it does not match."""
+        if len(path.parts) <= self.depth:
+            return None
+        folder = path.parents[self.depth]
+        scene = self.scene_of(path.relative_to(folder).as_posix())
+        return None if scene is None else (folder, scene)
+
+
+def stem_of(path: str) -> str:
+    """Return a file's name without its suffix, ``.nii.gz`` being one."""
+    name = re.split(r"[/\\]", path.split("?", 1)[0].rstrip("/\\"))[-1]
+    for suffix in _COMPOUND_SUFFIXES:
+        if name.casefold().endswith(suffix):
+            return name[: -len(suffix)]
+    return name.rsplit(".", 1)[0] or name
+
+
+def scene_id(name: str) -> str:
+    """Return a name as a scene's id: other characters than ``A-Za-z0-9._-`` become ``_``.
+
+    Raises:
+        SceneError: When the name holds a path or is one that a run keeps for itself.
+    """
+    if "/" in name or "\\" in name or name in ("", ".", ".."):
+        raise SceneError(f"'{name}': not a scene id; use letters, digits, '.', '_' and '-'")
+    identifier = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".-") or "scene"
+    if identifier in _RESERVED:
+        raise SceneError(f"'{name}': a scene cannot be called so; the output folder holds a file of that name")
+    return identifier
+
+
+def date_of(name: str, pattern: str) -> str | None:
+    """Return the ISO date that a scene's id carries.
+
+    Args:
+        name: The scene's id, such as ``CAMPBELL_20241028``.
+        pattern: Such as ``{scene:%Y%m%d}``, with text around it where that helps to find the date.
+
+    Raises:
+        JobError: When the pattern has no date in it.
+    """
+    field = _DATE_FIELD.search(pattern)
+    if field is None:
+        raise JobError(f"source.dates: '{pattern}' names no date; write it like {{scene:%Y%m%d}}")
+    layout = field[1]
+    expression = re.sub(r"%(.)", _digits, re.escape(layout).replace(r"\%", "%"))
+    before, after = re.escape(pattern[: field.start()]), re.escape(pattern[field.end() :])
+    for match in re.finditer(rf"(?<!\d){before}({expression}){after}(?!\d)", name):
+        try:
+            return datetime.strptime(match[1], layout).date().isoformat()
+        except ValueError:
+            continue
+    return None
+
+
+def _digits(match: re.Match[str]) -> str:
+    try:
+        return rf"\d{{{_DIGITS[match[0]]}}}"
+    except KeyError as error:
+        raise JobError(f"source.dates: '{match[0]}' is not known; known: {', '.join(_DIGITS)}") from error

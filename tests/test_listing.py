@@ -1,0 +1,140 @@
+"""Laws of listing: every scene is found once, whole, under a safe name, and a bad one costs itself only."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.errors import JobError, SceneError
+from tasks.job import Job
+from tasks.scenes.listing import list_inputs
+from tasks.scenes.naming import Pattern, date_of, scene_id, stem_of
+
+TWO_FILES = {"post": "post_fire/{scene}.tif", "dnbr": "dnbr/{scene}.tif"}
+
+
+def job(kind="raster", **source):
+    return Job.model_validate({"job": "j", "kind": kind, "model": {"name": "m"}, "source": source})
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return folder
+
+
+def test_a_folder_is_matched_by_the_jobs_patterns(tmp_path):
+    touch(tmp_path, "post_fire/B_2.tif", "post_fire/A_1.tif", "dnbr/A_1.tif", "dnbr/B_2.tif", "dnbr/notes.txt")
+    found = list_inputs([str(tmp_path)], job(files=TWO_FILES))
+    assert [item.id for item in found] == ["A_1", "B_2"]
+    assert found[0].files == {
+        "post": str(tmp_path / "post_fire/A_1.tif"),
+        "dnbr": str(tmp_path / "dnbr/A_1.tif"),
+    }
+
+
+def test_a_scene_without_one_of_its_files_costs_itself_only(tmp_path):
+    touch(tmp_path, "post_fire/A.tif", "dnbr/A.tif", "post_fire/B.tif")
+    whole, broken = list_inputs([str(tmp_path)], job(files=TWO_FILES))
+    assert whole.error is None
+    assert "file 'dnbr' missing; expected dnbr/B.tif" in broken.error
+
+
+@pytest.mark.parametrize("member", ["post_fire/A.tif", "dnbr/A.tif"])
+def test_one_file_of_a_scene_names_the_others(tmp_path, monkeypatch, member):
+    touch(tmp_path, "post_fire/A.tif", "dnbr/A.tif", "dnbr/B.tif", "post_fire/B.tif")
+    (item,) = list_inputs([str(tmp_path / member)], job(files=TWO_FILES))
+    assert item.id == "A"
+    assert set(item.files) == {"post", "dnbr"}
+    monkeypatch.chdir(tmp_path)
+    (relative,) = list_inputs([member], job(files=TWO_FILES))
+    assert relative.files == item.files
+
+
+def test_a_folder_without_patterns_is_matched_by_kind(tmp_path):
+    touch(tmp_path, "a.tif", "b.JP2", "c.txt", "d.nii.gz", "e.nii", "a.tif.aux.xml")
+    assert [item.id for item in list_inputs([str(tmp_path)], job())] == ["a", "b"]
+    assert [item.id for item in list_inputs([str(tmp_path)], job("volume"))] == ["d", "e"]
+
+
+def test_a_folder_of_dicom_is_refused_by_name(tmp_path):
+    touch(tmp_path, "1.dcm")
+    (item,) = list_inputs([str(tmp_path)], job("volume"))
+    assert "DICOM is not read yet" in item.error
+    (tmp_path / "1.dcm").rename(tmp_path / "IM0001")
+    (tmp_path / "IM0001").write_bytes(bytes(128) + b"DICM")
+    assert "dcm2niix" in list_inputs([str(tmp_path)], job("volume"))[0].error
+
+
+def test_a_table_names_scenes_sites_and_dates(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "scene,post,dnbr,site,date\nA,p/a.tif,https://x/d.tif,North,2024-01-02\nB,b.tif,,,\n"
+    )
+    first, second = list_inputs([str(tmp_path / "t.csv")], job(files=TWO_FILES))
+    assert first.files == {"post": str(tmp_path / "p/a.tif"), "dnbr": "https://x/d.tif"}
+    assert (first.site, first.date, first.error) == ("North", "2024-01-02", None)
+    assert "no path under dnbr" in second.error
+
+
+def test_a_table_without_its_columns_is_a_job_error(tmp_path):
+    (tmp_path / "t.csv").write_text("name,post\nA,a.tif\n")
+    with pytest.raises(JobError, match=r"column\(s\) scene, dnbr missing; found name, post"):
+        list_inputs([str(tmp_path / "t.csv")], job(files=TWO_FILES))
+
+
+def test_two_scenes_with_one_id_are_refused_by_both_names(tmp_path):
+    touch(tmp_path, "x/a.tif", "y/a.tif")
+    with pytest.raises(JobError, match=r"called 'a': .*x/a.tif and .*y/a.tif"):
+        list_inputs([str(tmp_path / "x"), str(tmp_path / "y")], job())
+
+
+def test_one_scene_named_twice_is_one_scene(tmp_path):
+    touch(tmp_path, "a.tif")
+    assert len(list_inputs([str(tmp_path), str(tmp_path / "a.tif")], job())) == 1
+
+
+@pytest.mark.parametrize("text", ["/vsicurl/https://x/y/a.tif", "s3://bucket/a.tif", "https://x/a.tif?sig=1/2"])
+def test_remote_paths_pass_through(text):
+    (item,) = list_inputs([text], job())
+    assert (item.id, list(item.files.values())) == ("a", [text])
+
+
+def test_the_date_in_a_name_is_found():
+    (item,) = list_inputs(["CAMPBELL_20241028.tif"], job(dates={"post": "{scene:%Y%m%d}"}))
+    assert item.date == "2024-10-28"
+    assert date_of("S2_2024-301_x", "{scene:%Y-%j}") == "2024-10-27"
+    assert date_of("A_99999999_20240229", "{scene:%Y%m%d}") == "2024-02-29"
+    assert date_of("no date", "{scene:%Y%m%d}") is None
+    with pytest.raises(JobError, match="%Q"):
+        date_of("x", "{scene:%Q}")
+
+
+@given(st.text(min_size=1))
+def test_an_id_is_a_plain_file_name_or_refused(name):
+    try:
+        identifier = scene_id(name)
+    except SceneError:
+        return
+    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", identifier)
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "a\\b", "", "batch.csv"])
+def test_unsafe_ids_are_refused(name):
+    with pytest.raises(SceneError):
+        scene_id(name)
+
+
+def test_a_pattern_may_repeat_the_scene_and_hold_any_text(tmp_path):
+    touch(tmp_path, "P1/P1_T1_x.nii.gz", "P1/P2_T1_x.nii.gz", "P2/P2_T1_.nii.gz")
+    assert sorted(Pattern("{scene}/{scene}_T1_*.nii.gz").find_all(tmp_path)) == ["P1", "P2"]
+    with pytest.raises(JobError, match=r"no \{scene\}"):
+        Pattern("a.tif").scene_of("a.tif")
+
+
+def test_stems_know_double_suffixes():
+    assert [stem_of(name) for name in ("x/a.nii.gz", "a.b.tif", ".tif")] == ["a", "a.b", ".tif"]
