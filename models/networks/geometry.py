@@ -1,0 +1,20 @@
+"""What a network does to the grid: the numbers that the tiling needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Per spatial axis of the network, in array order.
+
+    Attributes:
+        stride: Lengths of the input must be multiples of it.
+        receptive_field: Pixels that one score depends on, as a diameter; None where it is the whole tile.
+        margin: Pixels lost at each side.
+    """
+
+    stride: tuple[int, ...]
+    receptive_field: tuple[int, ...] | None
+    margin: tuple[int, ...]

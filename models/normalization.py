@@ -1,0 +1,86 @@
+"""From physical values to what a network was fitted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.card import FixedNormalization, NoNormalization, SceneNormalization
+
+_SMALLEST_STD = 1e-6
+
+
+@dataclass(frozen=True)
+class ResolvedNormalization:
+    """``(clip(value, *clip) - mean) / std``, one of each per channel.
+
+    Attributes:
+        clip: Lowest and highest physical value.
+        mean: Of the clipped values.
+        std: Of the clipped values, positive.
+    """
+
+    clip: tuple[tuple[float, float], ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def scene_statistics(values: NDArray[np.float32], settings: SceneNormalization) -> ResolvedNormalization:
+    """Take the numbers of ``SceneNormalization`` from the observed values of a whole scene.
+
+    Args:
+        values: ``(channels, ...)``, physical, finite; pixels without an observation left out.
+        settings: Percentiles and floor.
+
+    Returns:
+        Numbers for ``normalise``. A channel without a value above the floor gets clip 0 to 0, mean 0, std 1.
+    """
+    statistics = [_channel_statistics(channel.ravel(), settings) for channel in values]
+    clips, means, stds = zip(*statistics, strict=True)
+    return ResolvedNormalization(tuple(clips), tuple(means), tuple(stds))
+
+
+def _channel_statistics(
+    values: NDArray[np.float32], settings: SceneNormalization
+) -> tuple[tuple[float, float], float, float]:
+    above = values[values > settings.floor].astype(np.float64)
+    if above.size == 0:
+        return (0.0, 0.0), 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(above, settings.percentiles))
+    clipped = np.clip(above, low, high)
+    std = float(clipped.std())
+    return (low, high), float(clipped.mean()), std if std > _SMALLEST_STD else 1.0
+
+
+def resolve(
+    normalization: FixedNormalization | SceneNormalization | NoNormalization, values: NDArray[np.float32]
+) -> ResolvedNormalization | None:
+    """Return the numbers a card asks for; ``values`` are looked at for ``SceneNormalization`` only.
+
+    Args:
+        normalization: Of the card.
+        values: ``(channels, ...)`` observed physical values of the scene.
+
+    Returns:
+        None where values are to stay as they are.
+    """
+    match normalization:
+        case FixedNormalization():
+            return ResolvedNormalization(normalization.clip, normalization.mean, normalization.std)
+        case SceneNormalization():
+            return scene_statistics(values, normalization)
+        case NoNormalization():
+            return None
+
+
+def normalise(image: NDArray[np.float32], resolved: ResolvedNormalization) -> NDArray[np.float32]:
+    """Normalise ``(channels, *shape)``; the input is left alone, the result is a new float32 array."""
+    result = np.empty(image.shape, np.float32)
+    numbers = zip(resolved.clip, resolved.mean, resolved.std, strict=True)
+    for index, ((low, high), mean, std) in enumerate(numbers):
+        np.clip(image[index], np.float32(low), np.float32(high), out=result[index])
+        result[index] -= np.float32(mean)
+        result[index] /= np.float32(std)
+    return result

@@ -1,0 +1,184 @@
+"""From names to networks, cards and predictors; torch is imported when a network is built, not before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from pydantic import ValidationError
+
+from models.card import Card, Network, load_card
+from models.errors import CardError, UnknownModelError, WeightsError
+from models.fakes import IdentityPredictor, ThresholdPredictor
+from models.predictor import Predictor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from models.networks.geometry import Geometry
+
+NETWORKS: dict[str, str] = {
+    "unet": "models.networks.unet",
+    "deeplabv3plus": "models.networks.deeplab",
+}
+FAKES: dict[str, type[IdentityPredictor] | type[ThresholdPredictor]] = {
+    "identity": IdentityPredictor,
+    "threshold": ThresholdPredictor,
+}
+ZOO = Path(__file__).parent / "zoo"
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How to run a network; part of what makes two runs give the same bytes.
+
+    Attributes:
+        tile: Shape of a tile in array order.
+        batch: Tiles per call.
+        device: ``auto`` takes a GPU where there is one.
+        dtype: What the network computes in; scores are float32 whatever it is.
+        threads: Of torch on the CPU, set explicitly.
+        activation: ``softmax`` for probabilities; ``logits`` for parity with programs that blend raw scores.
+    """
+
+    tile: tuple[int, ...]
+    batch: int = 1
+    device: Device = "auto"
+    dtype: Dtype = "float32"
+    threads: int = 1
+    activation: Literal["softmax", "logits"] = "softmax"
+
+
+class _NetworkModule(Protocol):
+    """What every module of ``models.networks`` offers."""
+
+    def build(self, n_channels: int, n_classes: int, arguments: Mapping[str, Any]) -> nn.Module: ...
+
+    def geometry(self, arguments: Mapping[str, Any]) -> Geometry: ...
+
+
+def _network_module(network: Network) -> _NetworkModule:
+    if network.name not in NETWORKS:
+        known = ", ".join(sorted([*NETWORKS, *FAKES]))
+        raise UnknownModelError(f"network {network.name!r} is not known; known: {known}. Mend network.name in the card")
+    module: _NetworkModule = import_module(NETWORKS[network.name])
+    return module
+
+
+def _with_card_error(network: Network, error: Exception) -> CardError:
+    return CardError(f"network {network.name!r}: its arguments {network.arguments} do not fit: {error}")
+
+
+def build_network(network: Network, n_channels: int, n_classes: int) -> nn.Module:
+    """Build a network with random weights.
+
+    Raises:
+        UnknownModelError: When no network has that name; the text lists those that there are.
+        CardError: When the arguments do not fit.
+    """
+    module = _network_module(network)
+    try:
+        return module.build(n_channels, n_classes, network.arguments)
+    except ValidationError as error:
+        raise _with_card_error(network, error) from error
+
+
+def network_geometry(network: Network) -> Geometry:
+    """Return stride, receptive field and margin of a network.
+
+    Raises:
+        UnknownModelError: When no network has that name.
+        CardError: When the arguments do not fit.
+    """
+    module = _network_module(network)
+    try:
+        return module.geometry(network.arguments)
+    except ValidationError as error:
+        raise _with_card_error(network, error) from error
+
+
+def zoo_cards() -> dict[str, Card]:
+    """Return the cards of all shipped models by name."""
+    cards = (load_card(path) for path in sorted(ZOO.glob("*.json")))
+    return {card.name: card for card in cards}
+
+
+def resolve_model(name_or_path: str, sha256: str | None = None) -> tuple[Card, Path | None]:
+    """Find a model's card and the folder of its weights.
+
+    Args:
+        name_or_path: A name in the zoo, a card ``.json``, or ``.safetensors`` with a card of the same name beside it.
+        sha256: What the weights' hash has to be, where a job insists.
+
+    Returns:
+        The card and its folder; None in place of the folder for a card without weights.
+
+    Raises:
+        UnknownModelError: When there is no such model.
+        CardError: When the card cannot be read or belongs to other weights.
+        WeightsError: When the card's hash is not ``sha256``, or the file is a pickle.
+    """
+    path = _card_path(name_or_path)
+    card = load_card(path)
+    if name_or_path.endswith(".safetensors") and (card.weights is None or card.weights.file != Path(name_or_path).name):
+        raise CardError(f"{path}: the card does not belong to {Path(name_or_path).name}; name it under weights.file")
+    stated = None if card.weights is None else card.weights.sha256
+    if sha256 is not None and sha256.lower() != stated:
+        raise WeightsError(f"{card.name}: the job asks for SHA-256 {sha256}, the card states {stated}")
+    return card, None if card.weights is None else path.parent
+
+
+def _card_path(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    match path.suffix:
+        case ".json":
+            return path
+        case ".safetensors":
+            return path.with_suffix(".json")
+        case ".pt" | ".pth" | ".bin" | ".ckpt" | ".pkl" | ".pickle":
+            raise WeightsError(f"{path.name}: pickled weights can run code and are not read; convert to .safetensors")
+    shipped = ZOO / f"{name_or_path}.json"
+    known = {card.stem for card in ZOO.glob("*.json")}
+    if name_or_path not in known:
+        raise UnknownModelError(
+            f"model {name_or_path!r} is not known; known: {', '.join(sorted(known))}; "
+            "or give the path of a card (.json) or of weights (.safetensors)"
+        )
+    return shipped
+
+
+def load_predictor(card: Card, card_dir: Path | None, settings: RunSettings) -> Predictor:
+    """Make ready what a card describes.
+
+    Args:
+        card: Of a network with weights, or of one of ``FAKES``.
+        card_dir: Where the weights lie; None for fakes.
+        settings: How to run it.
+
+    Raises:
+        UnknownModelError: When no network has that name.
+        CardError: When the card contradicts itself.
+        WeightsError: When the weights are not those of the card.
+        DeviceError: When the device is not there or does not know the dtype.
+    """
+    if card.network.name in FAKES:
+        return _load_fake(card.network)
+    # Here, so that whoever only reads cards does not wait for torch.
+    from models.torch_predictor import load_torch_predictor
+
+    if card.weights is None or card_dir is None:
+        raise CardError(f"{card.name}: the card names no weights; state weights.file and weights.sha256")
+    return load_torch_predictor(card, card_dir / card.weights.file, settings)
+
+
+def _load_fake(network: Network) -> Predictor:
+    try:
+        return FAKES[network.name](**network.arguments)
+    except TypeError as error:
+        raise _with_card_error(network, error) from error

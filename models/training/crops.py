@@ -1,0 +1,119 @@
+"""Random crops of scenes, favouring what is rare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from models.training.augmentation import augment_values, random_zoom, turn
+from models.training.settings import TrainSettings
+
+IGNORED = 255
+_REMEMBERED_PIXELS = 20_000
+
+
+@dataclass(frozen=True)
+class PreparedScene:
+    """A normalised scene in torch.
+
+    Attributes:
+        image: Float32 ``(channels, *shape)``.
+        labels: Int64 ``shape``, ``IGNORED`` where not valid.
+        foreground: Some pixels that are not background, ``(n, axes)``.
+    """
+
+    image: Tensor
+    labels: Tensor
+    foreground: Tensor
+
+
+def prepare(image: NDArray[np.float32], labels: NDArray[np.integer], valid: NDArray[np.bool_]) -> PreparedScene:
+    """Bring a normalised scene to torch; not observed becomes 0 in the image and ``IGNORED`` in the labels."""
+    marked = np.where(valid, labels, IGNORED).astype(np.int64)
+    pixels = np.argwhere((marked > 0) & (marked != IGNORED))
+    step = max(1, len(pixels) // _REMEMBERED_PIXELS)
+    return PreparedScene(
+        torch.from_numpy(np.where(valid, image, np.float32(0))),
+        torch.from_numpy(marked),
+        torch.from_numpy(pixels[::step]),
+    )
+
+
+def random_batch(
+    scenes: list[PreparedScene], settings: TrainSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw augmented crops.
+
+    Returns:
+        Images ``(batch, channels, *crop)`` float32 and labels ``(batch, *crop)`` int64.
+    """
+    crops = [_random_crop(scenes, settings, generator) for _ in range(settings.batch)]
+    images, labels = zip(*crops, strict=True)
+    return torch.stack(images), torch.stack(labels)
+
+
+def _random_crop(
+    scenes: list[PreparedScene], settings: TrainSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    scene = scenes[int(torch.randint(len(scenes), (), generator=generator))]
+    zoom = random_zoom(settings.augmentation, generator)
+    lengths = tuple(max(1, round(length * zoom)) for length in settings.crop)
+    origin = _random_origin(scene, lengths, settings.foreground, generator)
+    image, labels = cut(scene, origin, lengths)
+    if lengths != settings.crop:
+        image, labels = _resize(image, labels, settings.crop)
+    image, labels = turn(image, labels, settings.augmentation, generator)
+    return augment_values(image, labels != IGNORED, settings.augmentation, generator), labels
+
+
+def _random_origin(
+    scene: PreparedScene, lengths: tuple[int, ...], share: float, generator: torch.Generator
+) -> list[int]:
+    on_foreground = len(scene.foreground) > 0 and float(torch.rand((), generator=generator)) < share
+    centre = (
+        scene.foreground[int(torch.randint(len(scene.foreground), (), generator=generator))] if on_foreground else None
+    )
+    origin = []
+    for axis, (size, length) in enumerate(zip(scene.labels.shape, lengths, strict=True)):
+        # A quarter of a crop may lie outside: at run time, too, tiles reach over the edge.
+        low, high = -(length // 4), size - length + length // 4
+        if high < low:
+            low = high = (size - length) // 2
+        if centre is None:
+            start = int(torch.randint(low, high + 1, (), generator=generator))
+        else:
+            back = int(torch.randint(length, (), generator=generator))
+            start = min(max(int(centre[axis]) - back, low), high)
+        origin.append(start)
+    return origin
+
+
+def cut(scene: PreparedScene, origin: list[int], lengths: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Cut a window that may reach over the edge; what lies outside is mirrored, as at run time, and ``IGNORED``."""
+    image, labels = scene.image, scene.labels
+    for axis, (start, length) in enumerate(zip(origin, lengths, strict=True)):
+        size = scene.labels.shape[axis]
+        places = torch.arange(start, start + length)
+        inside = mirrored(places, size)
+        image, labels = image.index_select(axis + 1, inside), labels.index_select(axis, inside)
+        labels.movedim(axis, 0)[(places < 0) | (places >= size)] = IGNORED
+    return image, labels
+
+
+def mirrored(places: Tensor, size: int) -> Tensor:
+    """Fold any place into ``[0, size)`` by mirrors at the first and the last pixel's centre."""
+    period = max(1, 2 * (size - 1))
+    folded = places.remainder(period)
+    return torch.minimum(folded, period - folded).clamp_max(size - 1)
+
+
+def _resize(image: Tensor, labels: Tensor, crop: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    mode = "bilinear" if len(crop) == 2 else "trilinear"
+    resized = functional.interpolate(image[None], crop, mode=mode, align_corners=False)[0]
+    nearest = functional.interpolate(labels[None, None].float(), crop, mode="nearest-exact")[0, 0]
+    return resized, nearest.long()

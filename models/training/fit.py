@@ -1,0 +1,161 @@
+"""Plain supervised training on arrays."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.card import Card, FixedNormalization
+from models.normalization import normalise, resolve
+from models.registry import build_network, network_geometry
+from models.training.crops import PreparedScene, prepare, random_batch
+from models.training.losses import MaskedDiceCrossEntropy
+from models.training.scores import mean_dice, predict_classes
+from models.training.settings import FitResult, Progress, Sample, TrainSettings
+
+_LOG = logging.getLogger(__name__)
+_CLIP_PERCENTILES = (0.1, 99.9)
+
+
+def fixed_statistics(samples: Sequence[Sample]) -> FixedNormalization:
+    """Take clip, mean and standard deviation of each channel from the valid pixels of all samples."""
+    pixels = np.concatenate([sample.image[:, sample.valid] for sample in samples], axis=1).astype(np.float64)
+    clip = np.percentile(pixels, _CLIP_PERCENTILES, axis=1)
+    clipped = np.clip(pixels, clip[0][:, None], clip[1][:, None])
+    std = np.maximum(clipped.std(axis=1), 1e-6)
+    return FixedNormalization(
+        clip=tuple((round(float(low), 6), round(float(high), 6)) for low, high in clip.T),
+        mean=tuple(round(float(value), 6) for value in clipped.mean(axis=1)),
+        std=tuple(round(float(value), 6) for value in std),
+    )
+
+
+def prepare_sample(sample: Sample, card: Card) -> PreparedScene:
+    """Normalise as the card says and bring to torch."""
+    resolved = resolve(card.normalization, sample.image[:, sample.valid])
+    image = sample.image if resolved is None else normalise(sample.image, resolved)
+    return prepare(image, sample.labels, sample.valid)
+
+
+def fit(
+    train: Sequence[Sample],
+    valid: Sequence[Sample],
+    card: Card,
+    settings: TrainSettings,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Fit the card's network.
+
+    Args:
+        train: What to fit on.
+        valid: What to score on; may be empty. Never the same scenes.
+        card: Network, channels, classes, normalisation. A ``fixed`` normalisation without numbers is taken from
+            ``train``.
+        settings: How.
+        progress: Told after every validation and every hundredth of the way.
+
+    Returns:
+        The weights; the same ones for the same input on the same machine and thread count.
+    """
+    if isinstance(card.normalization, FixedNormalization) and not card.normalization.clip:
+        card = card.model_copy(update={"normalization": fixed_statistics(train)})
+    torch.set_num_threads(settings.threads)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = build_network(card.network, card.n_channels, card.n_classes)
+    card = card.model_copy(update={"parameters": sum(p.numel() for p in network.parameters())})
+    run = _Run(network, card, settings, [prepare_sample(sample, card) for sample in valid])
+    history = run.train([prepare_sample(sample, card) for sample in train], progress)
+    names = [sample.name for sample in valid]
+    return FitResult(card, run.kept, dict(zip(names, run.kept_scores, strict=True)), tuple(history))
+
+
+class _Run:
+    """One fit under way."""
+
+    def __init__(self, network: nn.Module, card: Card, settings: TrainSettings, valid: list[PreparedScene]) -> None:
+        layout = torch.channels_last if len(settings.crop) == 2 else torch.channels_last_3d
+        self.network = network.to(settings.device, memory_format=layout)  # type: ignore[call-overload]
+        self.card, self.settings, self.valid, self.layout = card, settings, valid, layout
+        self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        self.kept: dict[str, Tensor] = {}
+        self.kept_scores: list[float] = []
+
+    def train(self, scenes: list[PreparedScene], progress: Progress | None) -> list[tuple[int, float, float | None]]:
+        settings = self.settings
+        generator = torch.Generator().manual_seed(settings.seed)
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.2
+        )
+        criterion = MaskedDiceCrossEntropy()
+        history: list[tuple[int, float, float | None]] = []
+        losses: list[float] = []
+        for step in range(1, settings.steps + 1):
+            losses.append(self._step(scenes, generator, optimizer, criterion))
+            schedule.step()
+            self._follow(step)
+            validated = self._is_validation(step)
+            if validated:
+                history.append((step, float(np.mean(losses)), self._validate()))
+            if progress and (validated or step % max(1, settings.steps // 100) == 0):
+                progress(step, settings.steps, float(np.mean(losses)), history[-1][2] if validated else None)
+                losses = [] if validated else losses
+        return history
+
+    def _is_validation(self, step: int) -> bool:
+        interval = self.settings.validation_interval
+        return step == self.settings.steps or (interval > 0 and step % interval == 0)
+
+    def _step(
+        self,
+        scenes: list[PreparedScene],
+        generator: torch.Generator,
+        optimizer: torch.optim.Optimizer,
+        criterion: nn.Module,
+    ) -> float:
+        self.network.train()
+        device = self.settings.device
+        images, labels = random_batch(scenes, self.settings, generator)
+        images = images.to(device).contiguous(memory_format=self.layout)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.settings.bfloat16):
+            logits = self.network(images)
+        loss: Tensor = criterion(logits, labels.to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        optimizer.step()
+        return float(loss.detach())
+
+    def _follow(self, step: int) -> None:
+        # Shorter memory at the start, so that the random weights are soon forgotten.
+        decay = min(self.settings.averaging, step / (step + 10))
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    def _validate(self) -> float | None:
+        raw = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average)
+        scores = [self._score(scene) for scene in self.valid]
+        score = float(np.mean(scores)) if scores else None
+        best = float(np.mean(self.kept_scores)) if self.kept_scores else -1.0
+        if self.settings.keep == "last" or score is None or score > best:
+            self.kept = {name: value.detach().cpu().clone() for name, value in self.average.items()}
+            self.kept_scores = scores
+        self.network.load_state_dict(raw)
+        _LOG.debug("validation of %s: %s", self.card.name, score)
+        return score
+
+    def _score(self, scene: PreparedScene) -> float:
+        stride = network_geometry(self.card.network).stride
+        classes = predict_classes(self.network, scene.image.to(self.settings.device), stride, self.card.tiling.halo)
+        return mean_dice(classes, scene.labels.numpy(), self.card.n_classes)

@@ -1,0 +1,53 @@
+"""How good a fit is: Dice on whole scenes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.training.crops import IGNORED, mirrored
+
+
+def predict_scores(network: nn.Module, image: Tensor, stride: tuple[int, ...], halo: tuple[int, ...]) -> Tensor:
+    """Return probabilities of a whole scene in one pass, as a tile that is as large as the scene would get them.
+
+    Args:
+        network: Gives logits.
+        image: Normalised, ``(channels, *shape)``, of any size; mirrored outside.
+        stride: Of the network.
+        halo: Pixels to add at each side; more are added behind up to a multiple of ``stride``.
+
+    Returns:
+        Float32 ``(classes, *shape)``.
+    """
+    shape = image.shape[1:]
+    for axis, (size, step, border) in enumerate(zip(shape, stride, halo, strict=True)):
+        places = torch.arange(-border, size + border + -(size + 2 * border) % step)
+        image = image.index_select(axis + 1, mirrored(places, size).to(image.device))
+    layout = torch.channels_last if len(stride) == 2 else torch.channels_last_3d
+    network.eval()
+    with torch.inference_mode():
+        scores: Tensor = network(image[None].contiguous(memory_format=layout)).float().softmax(1)[0]
+    return scores[(slice(None), *(slice(b, b + n) for b, n in zip(halo, shape, strict=True)))]
+
+
+def predict_classes(
+    network: nn.Module, image: Tensor, stride: tuple[int, ...], halo: tuple[int, ...]
+) -> NDArray[np.int64]:
+    """Return the likeliest class of each pixel, ``shape``."""
+    return predict_scores(network, image, stride, halo).argmax(0).cpu().numpy()
+
+
+def dice(predicted: NDArray[np.integer], labels: NDArray[np.integer], class_id: int) -> float:
+    """Return ``2 |A and B| / (|A| + |B|)`` over pixels that are not ``IGNORED``; 1 where both are empty."""
+    counted = labels != IGNORED
+    a, b = (predicted == class_id) & counted, (labels == class_id) & counted
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
+
+
+def mean_dice(predicted: NDArray[np.integer], labels: NDArray[np.integer], n_classes: int) -> float:
+    """Return the mean over the classes but background."""
+    return float(np.mean([dice(predicted, labels, class_id) for class_id in range(1, n_classes)]))

@@ -1,0 +1,104 @@
+"""Reading and writing weights: safetensors only, verified before a single number is used."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from models.card import Card, Weights, write_card
+from models.errors import WeightsError
+
+_PICKLES = (b"PK\x03\x04", b"\x80")
+
+
+def read_weights(path: Path, sha256: str, network: nn.Module) -> dict[str, Tensor]:
+    """Read weights for a network.
+
+    Args:
+        path: A ``.safetensors`` file.
+        sha256: Of the file, as the card states it.
+        network: Whose names and shapes they must have.
+
+    Returns:
+        A state dict; floats are float32 whatever they were stored in.
+
+    Raises:
+        WeightsError: When the file is not there, is a pickle, is damaged, or is not what the card or the network say.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path.name}: the weights cannot be read: {error.strerror}") from error
+    if path.suffix != ".safetensors" or content.startswith(_PICKLES):
+        raise WeightsError(f"{path.name}: not safetensors; a pickle can run code and is not read. Convert it")
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise WeightsError(
+            f"{path.name}: SHA-256 is {found}, the card states {sha256}; fetch the weights again or mend the card"
+        )
+    try:
+        tensors: dict[str, Tensor] = load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path.name}: damaged, or not safetensors: {error}") from error
+    _verify(path.name, tensors, network.state_dict())
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def _verify(file: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or surplus:
+        raise WeightsError(
+            f"{file}: not the weights of this network: missing {missing[:3]} ({len(missing)}), "
+            f"unknown {surplus[:3]} ({len(surplus)}); is network.name right?"
+        )
+    for name, value in expected.items():
+        if found[name].shape != value.shape:
+            raise WeightsError(
+                f"{file}: {name} has shape {tuple(found[name].shape)}, the network needs {tuple(value.shape)}; "
+                "compare network.arguments, channels and classes of the card"
+            )
+        if found[name].is_floating_point() != value.is_floating_point():
+            raise WeightsError(f"{file}: {name} is {found[name].dtype}, the network needs {value.dtype}")
+        if value.is_floating_point() and not bool(found[name].isfinite().all()):
+            raise WeightsError(f"{file}: {name} holds NaN or infinity; the fit has failed")
+
+
+def write_model(directory: Path, card: Card, state_dict: dict[str, Tensor]) -> Card:
+    """Write weights and then their card, each in one atomic step.
+
+    Args:
+        directory: Where; files are named after the card.
+        card: Its ``weights`` is filled in.
+        state_dict: Floats are stored in float16.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        WeightsError: When a weight does not fit into float16.
+    """
+    half = {name: _half(name, value) for name, value in sorted(state_dict.items())}
+    content = save(half)
+    file = f"{card.name}.safetensors"
+    written = card.model_copy(update={"weights": Weights(file=file, sha256=hashlib.sha256(content).hexdigest())})
+    directory.mkdir(parents=True, exist_ok=True)
+    partial = directory / f".{card.name}.partial"
+    partial.write_bytes(content)
+    partial.replace(directory / file)
+    write_card(written, partial)
+    partial.replace(directory / f"{card.name}.json")
+    return written
+
+
+def _half(name: str, value: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        return value.cpu().contiguous()
+    half = value.detach().cpu().to(torch.float16).contiguous()
+    if not bool(half.isfinite().all()):
+        raise WeightsError(f"{name}: holds values that float16 cannot; the fit has failed")
+    return half
