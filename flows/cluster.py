@@ -14,7 +14,7 @@ import dask
 import psutil
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
-from tasks.errors import SwatheError
+from models.errors import SwatheError
 from tasks.segment.graph import DaskEngine
 
 # glibc otherwise gives memory back to the kernel after every layer and takes it again: a third of float32 time.

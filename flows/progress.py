@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import cast
 from uuid import UUID
 
 import httpx
@@ -58,7 +59,7 @@ class SceneProgress:
         percent = 100.0 * self.done / max(1, self.total)
         try:
             if self.artifact is None:
-                self.artifact = create_progress_artifact(progress=percent, description=self.label)
+                self.artifact = cast("UUID", create_progress_artifact(progress=percent, description=self.label))
             else:
                 update_progress_artifact(self.artifact, progress=percent)
         except (PrefectException, httpx.HTTPError) as error:

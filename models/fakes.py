@@ -84,7 +84,10 @@ def fake_card(name: str, arguments: Mapping[str, float | int | str], channels: t
     known: dict[str, Any] = {"ndim": ndim, **arguments}
     if name == "threshold":
         known["n_channels"] = len(channels)
-        classes = (ClassEntry(name="below", colour="#d9d9d9"), ClassEntry(name="above", colour="#d7301f"))
+        classes: tuple[ClassEntry, ...] = (
+            ClassEntry(name="below", colour="#d9d9d9"),
+            ClassEntry(name="above", colour="#d7301f"),
+        )
     else:
         n_classes = int(known.get("n_classes", IdentityPredictor.n_classes))
         greys = (round(k * (_GREYS - 1) / max(1, n_classes - 1)) for k in range(n_classes))

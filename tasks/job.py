@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -12,6 +11,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tasks.errors import JobError
+
+# Beside this package, in a checkout as in an installed wheel.
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 class _Section(BaseModel):
@@ -188,7 +190,7 @@ class TrainingJob(_Section):
 
 def list_jobs() -> list[str]:
     """Return the names of the jobs that ship."""
-    return sorted(p.name.removesuffix(".yaml") for p in files("configs").iterdir() if p.name.endswith(".yaml"))
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 
 
 def load_job(name_or_path: str, overrides: tuple[str, ...] = ()) -> Job:
@@ -229,7 +231,7 @@ def _load(name_or_path: str, section: type[_S], overrides: tuple[str, ...]) -> _
 
 
 def _read_text(name_or_path: str) -> tuple[str, str]:
-    shipped = files("configs") / f"{name_or_path}.yaml"
+    shipped = CONFIGS / f"{name_or_path}.yaml"
     if "/" not in name_or_path and shipped.is_file():
         return shipped.read_text(), f"configs/{name_or_path}.yaml"
     path = Path(name_or_path)

@@ -89,7 +89,10 @@ class Ledger:
                 "SELECT scene, request, product, status, error, headline FROM products WHERE scene = ?",
                 (scene,),
             ).fetchone()
-        return None if row is None else ProductRow(*row[:5], headline=json.loads(row[5]))
+        if row is None:
+            return None
+        name, request, product, status, error, headline = row
+        return ProductRow(name, request, product, status, error, json.loads(headline))
 
     def record(self, row: ProductRow, run: str, now: str) -> None:
         """Supersede the word on a scene."""

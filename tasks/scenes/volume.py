@@ -103,6 +103,9 @@ class VolumeReader:
         filled = np.divide(values, share, out=np.zeros_like(values), where=seen)
         return filled[np.newaxis], seen
 
+    def invalid(self, box: Box) -> None:
+        """Nothing that a volume observes is invalid by a job."""
+
     def valid(self, box: Box) -> NDArray[np.bool_]:
         """Tell which voxels of a window of the native grid are finite."""
         if _is_whole(self._scene.header):

@@ -37,7 +37,11 @@ class Engine(Protocol):
         ...
 
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a function once where the devices are."""
+        """Call a function once, beside the blocks."""
+        ...
+
+    def call_on_slot(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function once where a device is, when it is free."""
         ...
 
 
@@ -54,6 +58,8 @@ class PlainEngine:
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call it here."""
         return function(*args, **kwargs)
+
+    call_on_slot = call
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,11 @@ class DaskEngine:
         return self.client.submit(function, *args, resources={self.resource: 1}, pure=False, retries=0)
 
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call it on any worker, in the thread that no device is held by, and wait."""
+        result: R = self.client.submit(function, *args, **kwargs, pure=False).result()
+        return result
+
+    def call_on_slot(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call it on any slot and wait."""
         future = self.client.submit(function, *args, **kwargs, resources={self.resource: 1}, pure=False)
         result: R = future.result()

@@ -48,6 +48,13 @@ class Prepared:
             raise TypeError(f"a prepared scene is a raster or a volume, not {type(scene).__name__}")
         return scene
 
+    @property
+    def volume(self) -> VolumeScene:
+        """The input's description, where it is a volume."""
+        if not isinstance(self.work.scene, VolumeScene):
+            raise TypeError(f"{self.work.scene.id} is not a volume")
+        return self.work.scene
+
 
 def prepare(
     request: Request, scene: RasterScene | VolumeScene, fingerprint: Fingerprint, slot: Slot, n_slots: int

@@ -6,9 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from models.card import Card
-from models.registry import FAKES, RunSettings
+from models.registry import FAKES, RunSettings, load_predictor
 from tasks.job import Job
-from tasks.segment.block import slot_predictor
 from tasks.segment.plan import Slot, plan_tiles
 
 # Libraries whose version decides the last bits of a mask.
@@ -33,15 +32,21 @@ def measure_slot(card: Card, folder: Path | None, job: Job, n_threads: int) -> S
     tile, _, _ = plan_tiles(job, card)
     threads = n_threads if job.run.threads == "auto" else job.run.threads
     versions = tuple((name, version(name)) for name in _DECISIVE)
-    if card.network.name in FAKES:
-        predictor = slot_predictor(card, folder, RunSettings(tile, 1, "cpu", "float32", threads))
+    settings = RunSettings(
+        tile=tile,
+        device=job.run.device,
+        threads=threads,
+        activation="logits" if job.tiling.blend == "logits" else "softmax",
+    )
+    if card.network.name in FAKES or card.weights is None or folder is None:
+        predictor = load_predictor(card, folder, settings)
         return Slot("cpu", "no network", "float32", threads, 1, 0, predictor.spec, versions)
     # Here, because it brings torch, which only workers need.
-    from models.device import choose_run
+    from models.choice import choose_run
 
-    chosen = choose_run(card, job.run.device, job.run.dtype, job.run.tolerance)
-    activation = "logits" if job.tiling.blend == "logits" else "softmax"
-    batches = [job.tiling.batch] if job.tiling.batch != "auto" else list(chosen.batches)
-    settings = RunSettings(tile, batches[-1], chosen.device, chosen.dtype, threads, activation)
-    batch, peak_bytes = 1, 0
-    return Slot(chosen.device, chosen.name, chosen.dtype, threads, batch, peak_bytes, None, versions)
+    batch = None if job.tiling.batch == "auto" else job.tiling.batch
+    chosen = choose_run(card, folder / card.weights.file, settings, job.run.dtype, job.run.tolerance, batch)
+    found = chosen.settings
+    return Slot(
+        found.device, chosen.device_name, found.dtype, threads, found.batch, chosen.peak_bytes, chosen.spec, versions
+    )

@@ -1,0 +1,25 @@
+"""``swathe check``: verdicts, no work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.job import load_job
+from tasks.request import make_request
+from tasks.scenes.listing import list_inputs
+from tasks.verdict import Verdict, check_files, check_inputs
+
+
+def check_batch(
+    inputs: list[str], job_name: str | None, model: str | None, overrides: tuple[str, ...]
+) -> list[Verdict]:
+    """Check inputs on their own, or against what a job and its model need.
+
+    Raises:
+        SwatheError: When the job or the model cannot be used.
+    """
+    if job_name is None:
+        return check_files(inputs)
+    job = load_job(job_name, overrides)
+    request = make_request(job, Path(), model)
+    return check_inputs(list_inputs(inputs, job), job, request.card.channels)

@@ -1,0 +1,104 @@
+"""``swathe demo``: the jobs on sample scenes, compared with their reference answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from flows.segment import Batch, segment
+from tasks.answers.metrics import dice
+from tasks.samples import Sample, fire_sample, large_sample, sarcoma_sample
+from tasks.scenes.labels import read_labels
+
+_LARGE = 8192
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """One row of the demo's table; texts are ready to print."""
+
+    sample: str
+    model: str
+    status: Literal["done", "skipped", "failed"]
+    result: str
+    agreement: str
+    seconds: str
+    throughput: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class _Show:
+    """One sample through one model."""
+
+    sample: Sample
+    job: str
+    model: str
+    label: str
+    folder: str
+
+
+def run_demo(out: Path, workers: int | None) -> list[DemoResult]:
+    """Segment a fire with two networks, a sarcoma, and a large generated raster.
+
+    Args:
+        out: Folder for samples and products; a folder per job and model.
+        workers: Worker processes; None for as many as the cores allow.
+    """
+    fire, large = fire_sample(out), large_sample(out, _LARGE)
+    shows = [
+        _Show(fire, "fire", "fire-unet", "burned area", "fire-unet"),
+        _Show(fire, "fire", "fire-deeplabv3plus", "burned area", "fire-deeplabv3plus"),
+        _Show(sarcoma_sample(out), "sarcoma", "sarcoma-t1-unet", "sarcoma", "sarcoma"),
+        _Show(large, "fire", "fire-unet", f"{_LARGE} x {_LARGE}, SYNTHETIC", "large"),
+    ]
+    return [_run(show, out, workers) for show in shows]
+
+
+def _run(show: _Show, out: Path, workers: int | None) -> DemoResult:
+    folder = out / show.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    batch = Batch(inputs=[str(_table(show, folder))], job=show.job, out=folder, model=show.model, workers=workers)
+    (outcome,) = segment(batch)
+    seconds = time.perf_counter() - begin
+    label = f"{show.label}: {outcome.scene} ({show.sample.origin})"
+    product = folder / outcome.scene
+    if outcome.product is None:
+        return DemoResult(label, show.model, outcome.status, outcome.error or "", "", "", "", folder)
+    summary = json.loads((product / "summary.json").read_text())
+    agreement = _agreement(show.sample, product)
+    return DemoResult(
+        sample=label,
+        model=show.model,
+        status=outcome.status,
+        result=_headline(summary["headline"]),
+        agreement=f"Dice {agreement:.3f}",
+        seconds=f"{seconds:.1f}" if outcome.status == "done" else "skipped",
+        throughput=f"{summary['pixels'] / seconds / 1e6:.2f}" if outcome.status == "done" else "",
+        folder=product,
+    )
+
+
+def _table(show: _Show, folder: Path) -> Path:
+    """Name the sample's files in a table, as a user with files of any name would."""
+    path = folder / "inputs.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["scene", *show.sample.files])
+        writer.writerow([show.sample.name, *(str(name.resolve()) for name in show.sample.files.values())])
+    return path
+
+
+def _agreement(sample: Sample, product: Path) -> float:
+    (mask,) = (path for path in product.iterdir() if path.name in {"mask.tif", "mask.nii.gz"})
+    return dice(read_labels(mask), read_labels(sample.reference), 1)
+
+
+def _headline(numbers: dict[str, Any]) -> str:
+    name, value = next(iter(numbers.items()))
+    return f"{name} {value:,.1f}" if isinstance(value, float) else f"{name} {value}"

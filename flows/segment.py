@@ -1,0 +1,169 @@
+"""The main flow: a batch of scenes, each from its input to a published product."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+from pydantic import BaseModel, Field
+from rich.console import Console
+
+from flows import steps
+from flows.cluster import ClusterSettings, open_engine
+from flows.progress import BatchProgress
+from models.errors import SwatheError
+from tasks.fingerprint import Fingerprint
+from tasks.job import load_job
+from tasks.ledger import Ledger, ProductRow
+from tasks.outcome import SceneOutcome, write_batch
+from tasks.request import Request, make_request
+from tasks.scenes.listing import Input, list_inputs
+from tasks.segment.graph import Engine
+from tasks.segment.plan import Slot
+from tasks.segment.prepare import plan_summary
+from tasks.verdict import Verdict
+
+logger = logging.getLogger(__name__)
+
+# One scene is finished and published while the next one is already segmented.
+_SCENES_AT_ONCE = 2
+
+
+class Batch(BaseModel):
+    """What to segment, as a user or the Prefect UI says it.
+
+    Attributes:
+        inputs: Files, folders or CSV tables.
+        job: A name in ``configs/`` or the path of a job file.
+        out: Folder for the products.
+        model: Overrides the job's model.
+        overrides: ``key=value`` settings that override the job's.
+        cluster: ``local``, or the address of a running Dask scheduler.
+        workers: Worker processes of a local cluster.
+        device: ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    inputs: list[str] = Field(min_length=1)
+    job: str
+    out: Path
+    model: str | None = None
+    overrides: list[str] = []
+    cluster: str = "local"
+    workers: int | None = Field(default=None, ge=1)
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the scenes of one run share."""
+
+    id: str
+    request: Request
+    engine: Engine
+    slot: Slot
+    progress: BatchProgress
+
+
+@flow(name="segment", flow_run_name="{batch.job} · {batch.out.name}", validate_parameters=False)
+def segment(batch: Batch) -> list[SceneOutcome]:
+    """Segment a batch of scenes; one that fails leaves the others.
+
+    Raises:
+        SwatheError: When the job, the model or the cluster cannot be used at all.
+    """
+    overrides = (*batch.overrides, f"run.device={batch.device}")
+    job = load_job(batch.job, overrides)
+    request = make_request(job, batch.out, batch.model)
+    items = list_inputs(batch.inputs, job)
+    run_id = uuid.uuid4().hex
+    with request.out.locked():
+        ledger = Ledger(request.out.ledger)
+        ledger.begin_run(run_id, job.job, steps.now())
+        outcomes = _segment_all(batch, request, items, run_id)
+        failed = sum(outcome.status == "failed" for outcome in outcomes)
+        ledger.end_run(run_id, "failed scenes" if failed else "done", steps.now())
+        write_batch(batch.out, job.job, outcomes)
+    return outcomes
+
+
+def _segment_all(batch: Batch, request: Request, items: list[Input], run_id: str) -> list[SceneOutcome]:
+    verdicts = steps.check(request.job.job, request, items)
+    outcomes: dict[str, SceneOutcome] = {}
+    fresh: list[tuple[Input, Fingerprint]] = []
+    for item, verdict in zip(items, verdicts, strict=True):
+        triaged = _triage(request, item, verdict, run_id)
+        if isinstance(triaged, SceneOutcome):
+            outcomes[item.id] = triaged
+        else:
+            fresh.append((item, triaged))
+    if fresh:
+        outcomes |= {outcome.scene: outcome for outcome in _segment_fresh(batch, request, fresh, run_id)}
+    return [outcomes[item.id] for item in items]
+
+
+def _triage(request: Request, item: Input, verdict: Verdict, run_id: str) -> SceneOutcome | Fingerprint:
+    """Return a scene's outcome where there is nothing to do, else what identifies it."""
+    if not verdict.go:
+        return _failed(request, item, f"{verdict.error}: {verdict.message}", run_id)
+    try:
+        fingerprint = steps.identify_input(request, item)
+    except SwatheError as error:
+        return _failed(request, item, _named(error), run_id)
+    return steps.skipped(request, item, fingerprint) or fingerprint
+
+
+def _segment_fresh(
+    batch: Batch, request: Request, fresh: list[tuple[Input, Fingerprint]], run_id: str
+) -> list[SceneOutcome]:
+    settings = _cluster_settings(batch, request)
+    with open_engine(settings) as engine, BatchProgress(Console(stderr=True)).shown() as progress:
+        slot = steps.measure(engine, request, settings.n_threads)
+        run = _Run(run_id, request, engine, slot, progress)
+        with ThreadPoolExecutor(_SCENES_AT_ONCE, thread_name_prefix="scene") as pool:
+            # Prefect finds the flow that a task belongs to in the context.
+            futures = [pool.submit(copy_context().run, _segment_one, run, item, found) for item, found in fresh]
+            return [future.result() for future in futures]
+
+
+def _segment_one(run: _Run, item: Input, fingerprint: Fingerprint) -> SceneOutcome:
+    try:
+        prepared = steps.plan(run.request, item, fingerprint, run.slot, run.engine.n_slots)
+        logger.info("%s: %s", item.id, plan_summary(prepared.work.plan))
+        reports = steps.segment_scene(run.engine, prepared, run.progress)
+        folder = steps.finish(run.engine, run.request, prepared)
+        headline = steps.analyse(run.engine, run.request, prepared, folder)
+        return steps.publish(run.request, prepared, folder, steps.RunFacts(run.id, headline, tuple(reports)))
+    except SwatheError as error:
+        return _failed(run.request, item, _named(error), run.id)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it costs this scene only
+        logger.exception("%s: failed in a way that was not foreseen", item.id)
+        return _failed(run.request, item, _named(error), run.id)
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _failed(request: Request, item: Input, error: str, run_id: str) -> SceneOutcome:
+    """Enter a failure into the ledger; an earlier product stays where it is."""
+    logger.error("%s", error)
+    ledger = Ledger(request.out.ledger)
+    known = ledger.product(item.id)
+    ledger.record(ProductRow(item.id, "", known.product if known else None, "failed", error, {}), run_id, steps.now())
+    return SceneOutcome(item.id, "failed", error)
+
+
+def _cluster_settings(batch: Batch, request: Request) -> ClusterSettings:
+    threads = request.job.run.threads
+    return ClusterSettings(
+        address=batch.cluster,
+        workers=batch.workers,
+        device=batch.device,
+        threads=None if threads == "auto" else threads,
+        scratch=request.out.scratch / "dask",
+    )

@@ -1,0 +1,130 @@
+"""The table of Prefect tasks: plain functions of ``tasks`` with their names, retries and time-outs.
+
+What Dask maps over blocks is never a Prefect task.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows.progress import BatchProgress
+from tasks.analysis import analyse as analyse_product
+from tasks.fingerprint import Fingerprint
+from tasks.intake import describe, identify
+from tasks.ledger import Ledger, ProductRow
+from tasks.outcome import SceneOutcome
+from tasks.products.finish import finish as finish_product
+from tasks.products.publish import is_published
+from tasks.products.publish import publish as publish_product
+from tasks.products.record import RunRecord, write_run_record
+from tasks.request import Request
+from tasks.scenes.listing import Input
+from tasks.segment.graph import Engine
+from tasks.segment.plan import Slot
+from tasks.segment.prepare import Prepared, prepare
+from tasks.segment.slot import measure_slot
+from tasks.segment.store import BlockReport, BlockStore
+from tasks.verdict import Verdict, check_inputs
+
+
+def now() -> str:
+    """Return the time as run records hold it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@task(name="check", task_run_name="check · {job_name}", cache_policy=NO_CACHE)
+def check(job_name: str, request: Request, items: Sequence[Input]) -> list[Verdict]:
+    """Give every input a verdict before any work."""
+    return check_inputs(items, request.job, request.card.channels)
+
+
+@task(name="measure", cache_policy=NO_CACHE)
+def measure(engine: Engine, request: Request, n_threads: int) -> Slot:
+    """Load the model on a worker and see what it can do."""
+    return engine.call_on_slot(measure_slot, request.card, request.card_folder, request.job, n_threads)
+
+
+@task(name="identify", task_run_name="identify · {item.id}", cache_policy=NO_CACHE)
+def identify_input(request: Request, item: Input) -> Fingerprint:
+    """Hash an input."""
+    return identify(request, item)
+
+
+@task(name="plan", task_run_name="plan · {item.id}", cache_policy=NO_CACHE)
+def plan(request: Request, item: Input, fingerprint: Fingerprint, slot: Slot, n_slots: int) -> Prepared:
+    """Describe the scene and fit the plan to it."""
+    return prepare(request, describe(request, item), fingerprint, slot, n_slots)
+
+
+@task(name="segment", task_run_name="segment · {prepared.scene.id}", cache_policy=NO_CACHE)
+def segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -> list[BlockReport]:
+    """Run the blocks that the journal does not hold."""
+    work = prepared.work
+    blocks = work.plan.blocks(work.scene.frame)
+    store = BlockStore(work.store)
+    done = store.committed(blocks)
+    shown = progress.scene(work.scene.id, len(blocks), len(done))
+    reports = list(done.values())
+    for report in engine.run_blocks(work, [block for block in blocks if block not in done]):
+        reports.append(report)
+        shown.advance()
+    store.require_complete(blocks)
+    return reports
+
+
+@task(name="finish", task_run_name="finish · {prepared.scene.id}", cache_policy=NO_CACHE)
+def finish(engine: Engine, request: Request, prepared: Prepared) -> Path:
+    """Stream the store into the product's format."""
+    return engine.call(finish_product, request, prepared)
+
+
+@task(name="analyse", task_run_name="analyse · {prepared.scene.id}", cache_policy=NO_CACHE)
+def analyse(engine: Engine, request: Request, prepared: Prepared, folder: Path) -> dict[str, Any]:
+    """Turn the mask into numbers and a picture."""
+    return engine.call(analyse_product, request, prepared, folder)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run knows of a scene beside its product.
+
+    Attributes:
+        run: Its id.
+        headline: Numbers for the batch table.
+        reports: Of the blocks.
+    """
+
+    run: str
+    headline: dict[str, Any]
+    reports: tuple[BlockReport, ...]
+
+
+@task(name="publish", task_run_name="publish · {prepared.scene.id}", cache_policy=NO_CACHE)
+def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts) -> SceneOutcome:
+    """Put the product in place, enter it into the ledger, and clear what it was made from."""
+    scene_id, out = prepared.scene.id, request.out
+    write_run_record(folder / "run.json", RunRecord(facts.run, now(), prepared.work.plan, facts.reports))
+    product = publish_product(out, scene_id, prepared.product_key, folder)
+    row = ProductRow(scene_id, prepared.request_key, prepared.product_key, "done", None, facts.headline)
+    Ledger(out.ledger).record(row, facts.run, now())
+    shutil.rmtree(out.scratch / scene_id, ignore_errors=True)
+    return SceneOutcome(scene_id, "done", None, str(product.relative_to(out.root)), facts.headline)
+
+
+def skipped(request: Request, item: Input, fingerprint: Fingerprint) -> SceneOutcome | None:
+    """Return the earlier outcome of a scene whose input, model and job have not changed."""
+    known = Ledger(request.out.ledger).product(item.id)
+    if known is None or known.product is None or known.status != "done":
+        return None
+    if known.request != request.key(fingerprint.sha256) or not is_published(request.out, item.id, known.product):
+        return None
+    product = request.out.product(item.id, known.product).relative_to(request.out.root)
+    return SceneOutcome(item.id, "skipped", None, str(product), known.headline)

@@ -1,0 +1,92 @@
+"""What the command line prints: tables of verdicts, outcomes, models and the demo's results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from models.card import Card
+from tasks.outcome import SceneOutcome
+from tasks.verdict import Verdict
+
+if TYPE_CHECKING:
+    from flows.demo import DemoResult
+    from flows.training import TrainingResult
+
+_STYLES = {"done": "green", "skipped": "cyan", "failed": "red"}
+
+
+def outcomes(rows: Sequence[SceneOutcome], out: Path) -> Table:
+    """Return a row per scene: status, headline numbers, where the product is, or what went wrong."""
+    table = Table("scene", "status", "result", "product")
+    for row in rows:
+        result = row.error if row.error else ", ".join(f"{k} {_short(v)}" for k, v in row.headline.items())
+        status = Text(row.status, style=_STYLES[row.status])
+        table.add_row(row.scene, status, Text(result or ""), str(out / row.scene) if row.product else "")
+    return table
+
+
+def verdicts(rows: Sequence[Verdict]) -> Table:
+    """Return a row per input: go, or the name and text of the refusal."""
+    table = Table("input", "kind", "verdict", "why")
+    for row in rows:
+        verdict = Text("go", style="green") if row.go else Text(str(row.error), style="red")
+        table.add_row(Text(row.path), row.kind, verdict, Text(row.message))
+    return table
+
+
+def models(cards: Mapping[str, Card]) -> Table:
+    """Return a row per shipped model."""
+    table = Table("name", "what for", "kind", "channels", "classes", "parameters", "validation")
+    for card in cards.values():
+        scores = card.training.scores if card.training else {}
+        table.add_row(
+            card.name,
+            card.title,
+            card.kind,
+            ", ".join(card.channels),
+            ", ".join(entry.name for entry in card.classes),
+            f"{card.parameters:,}",
+            ", ".join(f"{name} {_short(value)}" for name, value in scores.items()),
+        )
+    return table
+
+
+def card(shown: Card) -> Table:
+    """Return a model's card, a row per field."""
+    table = Table("field", "value", title=shown.title, show_lines=True)
+    for name, value in shown.model_dump(mode="json", exclude_none=True).items():
+        if isinstance(value, dict):
+            text = "\n".join(f"{key}: {inner}" for key, inner in value.items())
+        elif isinstance(value, list):
+            text = "\n".join(str(item) for item in value)
+        else:
+            text = str(value)
+        table.add_row(name, Text(text))
+    return table
+
+
+def demo(results: Sequence[DemoResult]) -> Table:
+    """Return a row per sample: what came out, what the reference says, where to look."""
+    table = Table("sample", "model", "result", "agreement", "seconds", "Mpixel/s", "look at")
+    for row in results:
+        table.add_row(
+            Text(row.sample), row.model, row.result, row.agreement, row.seconds, row.throughput, str(row.folder)
+        )
+    return table
+
+
+def training(result: TrainingResult) -> Table:
+    """Return what was fitted and how it scored."""
+    table = Table("what", "value", title=f"{result.name}: weights and card in {result.folder}")
+    for name, value in result.scores.items():
+        table.add_row(name, _short(value))
+    return table
+
+
+def _short(value: object) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,54 @@
+"""How a batch ended, scene by scene: ``batch.csv`` and ``batch.json``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class SceneOutcome:
+    """One row of the batch table.
+
+    Attributes:
+        scene: Its id.
+        status: ``done``, ``skipped`` (unchanged since an earlier run) or ``failed``.
+        error: Name and text of what went wrong.
+        product: Folder of the product, relative to OUT.
+        headline: Numbers by name, units in the names.
+    """
+
+    scene: str
+    status: Literal["done", "skipped", "failed"]
+    error: str | None = None
+    product: str | None = None
+    headline: dict[str, Any] = field(default_factory=dict)
+
+
+def write_batch(root: Path, job: str, outcomes: Sequence[SceneOutcome]) -> None:
+    """Write both tables, each in one step."""
+    names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.headline))
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["scene", "status", "error", "product", *names])
+    for outcome in outcomes:
+        numbers = [outcome.headline.get(name, "") for name in names]
+        table.writerow([outcome.scene, outcome.status, outcome.error or "", outcome.product or "", *numbers])
+    _replace(root / "batch.csv", text.getvalue())
+    rows = {"job": job, "scenes": [asdict(outcome) for outcome in outcomes]}
+    _replace(root / "batch.json", json.dumps(rows, indent=2) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

@@ -1,0 +1,65 @@
+"""From the block store to the files that users open."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from tasks.products.cog import RasterProductSpec, write_cog
+from tasks.products.nifti import write_nifti
+from tasks.request import Request
+from tasks.scenes.raster import RasterScene
+from tasks.segment.prepare import Prepared
+from tasks.segment.store import BlockStore
+
+
+def finish(request: Request, prepared: Prepared) -> Path:
+    """Write mask and confidence of a segmented scene into a fresh folder.
+
+    Args:
+        request: Names the model and its classes.
+        prepared: The scene, every block of which is in the store.
+
+    Returns:
+        The folder, in the scratch space; ``publish`` moves it.
+
+    Raises:
+        StoreError: When a block is missing.
+        ProductError: When a file does not verify after writing.
+    """
+    work = prepared.work
+    store = BlockStore(work.store)
+    store.require_complete(work.plan.blocks(work.scene.frame))
+    folder = work.store.parent / "product"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for layer, dtype in work.layers.items():
+        read = partial(store.read, layer)
+        if isinstance(work.scene, RasterScene):
+            write_cog(read, folder / f"{layer}.tif", _raster_spec(request, prepared, work.scene, layer))
+        else:
+            write_nifti(read, dtype, prepared.volume, folder / f"{layer}.nii.gz")
+    return folder
+
+
+def _raster_spec(request: Request, prepared: Prepared, scene: RasterScene, layer: str) -> RasterProductSpec:
+    tags = provenance(request, prepared)
+    if layer == "mask":
+        return RasterProductSpec(scene.grid, "mask", request.card.classes, tags)
+    return RasterProductSpec(scene.grid, "confidence", (), tags)
+
+
+def provenance(request: Request, prepared: Prepared) -> dict[str, str]:
+    """Return what a mask was made from, as tags: a pure function of input, model, job and plan."""
+    weights = request.card.weights
+    slot = prepared.work.plan.slot
+    return {
+        "SWATHE_SCENE": prepared.scene.id,
+        "SWATHE_JOB": request.job.job,
+        "SWATHE_MODEL": request.card.name,
+        "SWATHE_WEIGHTS_SHA256": weights.sha256 if weights else "none",
+        "SWATHE_INPUT_SHA256": prepared.fingerprint.sha256,
+        "SWATHE_PRECISION": f"{slot.dtype} on {slot.device}",
+        "SWATHE_VERSION": dict(slot.versions)["swathe"],
+    }

@@ -1,0 +1,64 @@
+"""The previews of products: what to draw, under which words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.answers.area import ClassAreas, PixelAreas
+from tasks.answers.tumour import Lesion
+from tasks.box import Box
+from tasks.reports.drawing import Caption, LegendEntry
+from tasks.reports.preview import render_raster_preview, stretch
+from tasks.reports.preview_volume import render_volume_preview, volume_preview_slices
+from tasks.reports.raster_picture import read_picture
+from tasks.request import Request
+from tasks.scenes.raster import RasterScene
+from tasks.scenes.volume import VolumeScene
+
+
+def raster_preview(
+    request: Request, scene: RasterScene, read_mask: Callable[[Box], NDArray[Any]], areas: ClassAreas
+) -> bytes:
+    """Draw a raster product: the picture, the picture with its mask, areas in the legend."""
+    picture = read_picture(scene, request.card.channels, read_mask)
+    legend = {}
+    for label, entry in enumerate(request.card.classes[1:], start=1):
+        area = f"{areas.areas_ha[label]:,.1f} ha" if areas.areas_ha is not None else f"{areas.pixels[label]:,} pixels"
+        legend[label] = LegendEntry(entry.name, entry.colour, area)
+    side = _pixel_side_m(scene) * picture.step
+    image = stretch(picture.image, picture.observed)
+    return render_raster_preview(image, picture.mask, legend, _caption(request, scene.id), (side, side))
+
+
+def volume_preview(
+    request: Request, scene: VolumeScene, read_mask: Callable[[Box], NDArray[Any]], found: Sequence[Lesion]
+) -> bytes:
+    """Draw a volume product: three planes through the largest lesion, volumes in the legend."""
+    sections = volume_preview_slices(scene, read_mask, found[0].centroid_voxel if found else None)
+    legend = {}
+    for label, entry in enumerate(request.card.classes[1:], start=1):
+        volume = sum(lesion.volume_ml for lesion in found if lesion.label == label)
+        legend[label] = LegendEntry(entry.name, entry.colour, f"{volume:,.1f} mL")
+    return render_volume_preview(sections, legend, _caption(request, scene.id))
+
+
+def _caption(request: Request, scene_id: str) -> Caption:
+    card = request.card
+    return Caption(
+        title=f"{request.job.title or request.job.job} · {scene_id}",
+        lines=(f"{card.name}: {card.title}",),
+        attribution=card.training.attribution if card.training else "",
+    )
+
+
+def _pixel_side_m(scene: RasterScene) -> float:
+    """Return the side of the middle pixel on the ground; 1 where the raster is not tied to the Earth."""
+    areas = PixelAreas(scene.grid)
+    if areas.reason is not None:
+        return 1.0
+    row, col = (n // 2 for n in scene.frame.native_shape)
+    return float(np.sqrt(areas.window(Box((row, col), (row + 1, col + 1))).item())) or 1.0
