@@ -12,10 +12,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.shutil import copy as copy_raster
 from rasterio.transform import Affine
 from rasterio.windows import Window
@@ -24,7 +23,7 @@ from models.card import ClassEntry
 from tasks.box import Box, split
 from tasks.errors import ProductError
 from tasks.products.attributes import sidecar_of, write_attributes
-from tasks.scenes.raster_gdal import gdal_env, read_header
+from tasks.scenes.raster_gdal import GDAL_ERRORS, gdal_env, read_header
 from tasks.scenes.raster_grid import IDENTITY, RasterGrid
 
 ReadBlock: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]
@@ -83,7 +82,7 @@ def write_cog(read_block: ReadBlock, destination: Path, spec: RasterProductSpec)
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 _write_plain(read_block, plain, spec)
                 _write_final(plain, destination, spec)
-    except (RasterioError, CPLE_BaseError, OSError) as error:
+    except GDAL_ERRORS as error:
         raise ProductError(f"{destination}: cannot be written: {error}. Check the free space of the folder") from error
     _complete_and_verify(destination, spec)
 

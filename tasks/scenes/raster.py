@@ -16,7 +16,7 @@ from tasks.fingerprint import Fingerprint, combined_sha256, facts_sha256, file_s
 from tasks.job import Source
 from tasks.scenes.raster_align import DirectFile, WarpedFile
 from tasks.scenes.raster_bands import Band, BandFinder, InvalidRule
-from tasks.scenes.raster_gdal import Header, gdal_env, is_local, open_raster, read_header
+from tasks.scenes.raster_gdal import Header, gdal_env, is_local, open_raster, opened_raster, read_header
 from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.scene import Frame
 
@@ -82,9 +82,7 @@ class RasterScene:
             for file in self.files:
                 with gdal_env():
                     dataset = stack.enter_context(open_raster(file.path))
-                opened[file.role] = (
-                    DirectFile(dataset) if file.aligned else WarpedFile(dataset, file.grid, self.grid)
-                )
+                opened[file.role] = DirectFile(dataset) if file.aligned else WarpedFile(dataset, file.grid, self.grid)
             yield RasterReader(self, opened)
 
 
@@ -134,9 +132,7 @@ class RasterReader:
         return observed if invalid is None else observed & ~invalid
 
 
-def describe_raster(
-    scene_id: str, files: Mapping[str, str], source: Source, channels: tuple[str, ...]
-) -> RasterScene:
+def describe_raster(scene_id: str, files: Mapping[str, str], source: Source, channels: tuple[str, ...]) -> RasterScene:
     """Open headers, find the bands and fix the grid.
 
     Scale and offset of a band are the job's where it gives them, else the file's own; for the offset of
@@ -159,9 +155,7 @@ def describe_raster(
     bands, rules = finder.find_channels(), finder.find_rules()
     grid = _finest([headers[band.role] for band in bands]).grid
     if grid.rows < 1 or grid.cols < 1:
-        raise EmptySceneError(
-            f"{scene_id}: the raster is {grid.rows} x {grid.cols}. Nothing can be segmented"
-        )
+        raise EmptySceneError(f"{scene_id}: the raster is {grid.rows} x {grid.cols}. Nothing can be segmented")
     used = dict.fromkeys([band.role for band in bands] + [rule.band.role for rule in rules])
     members = tuple(_place(scene_id, role, headers[role], grid) for role in used)
     return RasterScene(scene_id, grid, members, bands, rules, tuple(_notes(members, headers, grid)))
@@ -190,7 +184,7 @@ def fingerprint(scene: RasterScene) -> Fingerprint:
 
 
 def _members(path: str) -> list[str]:
-    with gdal_env(), open_raster(path) as dataset:
+    with opened_raster(path) as dataset:
         files = [str(name) for name in dataset.files] or [path]
     nested = [name for name in files if name != path and name.casefold().endswith(".vrt")]
     kept = [name for name in files if not name.casefold().endswith(_SIDECARS)]

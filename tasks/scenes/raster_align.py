@@ -8,12 +8,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from tasks.box import Box, split
 from tasks.errors import UnreadableSceneError
-from tasks.scenes.raster_gdal import all_observed, gdal_env
+from tasks.scenes.raster_gdal import GDAL_ERRORS, all_observed, gdal_env
 from tasks.scenes.raster_grid import RasterGrid
 
 Bands: TypeAlias = NDArray[Any]
@@ -42,7 +41,7 @@ def read_window(dataset: Any, indexes: list[int], box: Box) -> tuple[Bands, Obse
             masked = [k for k, index in enumerate(indexes) if not all_observed(dataset, index)]
             if masked:
                 observed[masked] = dataset.read_masks([indexes[k] for k in masked], window=window) != 0
-    except RasterioError as error:
+    except GDAL_ERRORS as error:
         rows, cols = box.slices
         raise UnreadableSceneError(
             f"{dataset.name}: rows {rows.start}-{rows.stop}, cols {cols.start}-{cols.stop} cannot be decoded "
@@ -111,9 +110,7 @@ class WarpedFile:
             self._fill(indexes, piece.shifted(box.start), (values, observed), box, nearest)
         return values, observed
 
-    def _fill(
-        self, indexes: list[int], piece: Box, out: tuple[Bands, Observed], box: Box, nearest: bool
-    ) -> None:
+    def _fill(self, indexes: list[int], piece: Box, out: tuple[Bands, Observed], box: Box, nearest: bool) -> None:
         points = self._locate(piece)
         source_box = points.source_box(self._source.shape)
         if source_box is None:
@@ -144,18 +141,14 @@ class WarpedFile:
         return _Points(rows, cols, inside)
 
 
-def _nearest(
-    stored: Bands, observed: Observed, points: _Points, origin: tuple[int, ...]
-) -> tuple[Bands, Observed]:
+def _nearest(stored: Bands, observed: Observed, points: _Points, origin: tuple[int, ...]) -> tuple[Bands, Observed]:
     rows = np.where(points.inside, np.floor(points.rows) - origin[0], 0).astype(np.intp)
     cols = np.where(points.inside, np.floor(points.cols) - origin[1], 0).astype(np.intp)
     valid = observed[:, rows, cols] & points.inside
     return np.where(valid, stored[:, rows, cols], 0), valid
 
 
-def _bilinear(
-    stored: Bands, observed: Observed, points: _Points, origin: tuple[int, ...]
-) -> tuple[Bands, Observed]:
+def _bilinear(stored: Bands, observed: Observed, points: _Points, origin: tuple[int, ...]) -> tuple[Bands, Observed]:
     clean = np.where(observed, stored, 0).astype(np.float64)
     total = np.zeros((stored.shape[0], *points.rows.shape))
     weights = np.zeros_like(total)
@@ -173,9 +166,7 @@ def _bilinear(
     return np.divide(total, weights, out=np.zeros_like(total), where=valid & (weights > 0)), valid
 
 
-def _neighbour(
-    coordinate: NDArray[np.float64], inside: Observed
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _neighbour(coordinate: NDArray[np.float64], inside: Observed) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     centred = np.where(inside, coordinate - 0.5, 0.0)
     first = np.floor(centred)
     return first.astype(np.intp), centred - first

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
@@ -30,6 +33,8 @@ GDAL_OPTIONS: dict[str, str | int] = {
 # Formats of stored rasters; none that runs code, talks to a service or reads a database.
 DRIVERS = ("GTiff", "COG", "VRT", "JP2OpenJPEG", "HFA", "ENVI", "PNG", "JPEG", "netCDF")
 _warning_lock = Lock()
+# What rasterio raises; some of GDAL's errors reach it unwrapped.
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
 
 
 def gdal_env() -> Any:  # noqa: ANN401 - rasterio has no types
@@ -49,19 +54,31 @@ def open_raster(path: str) -> Any:  # noqa: ANN401 - rasterio has no types
         UnreadableSceneError: When no allowed driver can open it.
     """
     if is_local(path) and not Path(path).exists():
-        raise UnreadableSceneError(
-            f"{path}: no such file. Check the path, and the pattern under source.files"
-        )
+        raise UnreadableSceneError(f"{path}: no such file. Check the path, and the pattern under source.files")
     try:
         # catch_warnings changes the state of the whole process.
         with _warning_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             # rasterio.open takes one driver only.
             return DatasetReader(path, driver=list(available_drivers()), sharing=False)
-    except (RasterioError, ValueError, OSError) as error:
+    except (*GDAL_ERRORS, ValueError) as error:
         raise UnreadableSceneError(
             f"{path}: not a raster that can be read ({error}). Formats read: {', '.join(available_drivers())}"
         ) from error
+
+
+@contextmanager
+def opened_raster(path: str) -> Iterator[Any]:
+    """Open a raster and name whatever GDAL finds wrong with it afterwards.
+
+    Raises:
+        UnreadableSceneError: When no allowed driver can open it, or it is damaged.
+    """
+    with gdal_env(), open_raster(path) as dataset:
+        try:
+            yield dataset
+        except GDAL_ERRORS as error:
+            raise UnreadableSceneError(f"{path}: damaged ({error}). Copy the file again from its source") from error
 
 
 def available_drivers() -> tuple[str, ...]:
@@ -102,7 +119,7 @@ def read_header(path: str) -> Header:
         UnreadableSceneError: When no allowed driver can open it.
         UnsupportedSceneError: When its pixels are complex numbers.
     """
-    with gdal_env(), open_raster(path) as dataset:
+    with opened_raster(path) as dataset:
         if any(dtype.startswith("complex") for dtype in dataset.dtypes):
             raise UnsupportedSceneError(
                 f"{path}: pixels are complex numbers. Write amplitude or intensity as float32 first"

@@ -1,0 +1,59 @@
+"""Verdicts on many inputs in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tasks.job import Job
+from tasks.scenes.listing import Input
+from tasks.verdict.guard import Guard
+from tasks.verdict.verdict import Verdict
+
+# What lies beside rasters and is no input itself.
+_SIDECARS = (".aux.xml", ".ovr", ".msk", ".tfw", ".prj")
+
+
+def check_files(inputs: Sequence[str], limit_s: float = 20.0) -> list[Verdict]:
+    """Give a verdict on every file named, and on every file below every folder named.
+
+    Args:
+        inputs: Files, folders, URLs or /vsi paths.
+        limit_s: Time per file.
+    """
+    with Guard(limit_s) as guard:
+        return [guard.ask({"path": path, "kind": None}) for text in inputs for path in _below(text)]
+
+
+def check_inputs(items: Sequence[Input], job: Job, channels: tuple[str, ...], limit_s: float = 20.0) -> list[Verdict]:
+    """Give a verdict on every scene: on each of its files, and on whether the job's model finds its bands.
+
+    Args:
+        items: Scenes as ``list_inputs`` returns them.
+        job: What they are to be segmented by.
+        channels: Names of the model's channels in order.
+        limit_s: Time per file.
+
+    Returns:
+        One verdict per scene, in order.
+    """
+    source = job.source.model_dump(mode="json")
+    with Guard(limit_s) as guard:
+        return [_check_item(guard, item, job.kind, source, channels) for item in items]
+
+
+def _check_item(guard: Guard, item: Input, kind: str, source: dict[str, object], channels: tuple[str, ...]) -> Verdict:
+    if item.error is not None:
+        return Verdict(item.id, "unknown", False, "SceneError", item.error)
+    request = {"id": item.id, "files": item.files, "kind": kind, "source": source, "channels": list(channels)}
+    return guard.ask(request, n_files=len(item.files))
+
+
+def _below(text: str) -> Iterator[str]:
+    folder = Path(text)
+    if text.startswith("/vsi") or "://" in text or not folder.is_dir():
+        yield text
+        return
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith(".") and not path.name.casefold().endswith(_SIDECARS):
+            yield str(path)

@@ -1,0 +1,82 @@
+"""The process that opens files which may crash, hang or exhaust whoever opens them.
+
+It reads one request per line and answers with one verdict per line; ``tasks.verdict.guard`` is its only caller.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+from models.errors import SwatheError
+from tasks.errors import OversizedSceneError, SceneError, UnsupportedSceneError
+from tasks.job import Source
+from tasks.scenes.raster import describe_raster
+from tasks.scenes.raster_gdal import is_local
+from tasks.verdict.raster import check_raster
+from tasks.verdict.sniff import sniff
+from tasks.verdict.verdict import Kind, Verdict, merge
+from tasks.verdict.volume import check_volume
+
+MAX_MEMORY_BYTES = 2 << 30
+
+
+def main() -> None:
+    """Answer requests until the input ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # C libraries print where they like; only verdicts may reach the pipe.
+    with os.fdopen(os.dup(1), "w", buffering=1) as answers:
+        os.dup2(2, 1)
+        answers.write("ready\n")
+        for line in sys.stdin:
+            answers.write(_answer(json.loads(line)) + "\n")
+
+
+def _answer(request: dict[str, Any]) -> str:
+    name = request.get("id") or request["path"]
+    kind: Kind = request["kind"] or "unknown"
+    try:
+        verdict = _check_scene(request) if "files" in request else _check_file(request["path"], request["kind"])
+    except SwatheError as error:
+        verdict = Verdict.refusal(name, kind, error)
+    except MemoryError:
+        verdict = Verdict.refusal(
+            name, kind, OversizedSceneError(f"{name}: its reader asks for more than {MAX_MEMORY_BYTES >> 30} GiB")
+        )
+    return verdict.to_json()
+
+
+def _check_scene(request: dict[str, Any]) -> Verdict:
+    merged = merge(request["id"], [_check_file(path, request["kind"]) for path in request["files"].values()])
+    if not merged.go or request["kind"] != "raster":
+        return merged
+    source = Source.model_validate(request["source"])
+    scene = describe_raster(request["id"], request["files"], source, tuple(request["channels"]))
+    facts = {**merged.facts, "shape": list(scene.grid.shape), "bands": scene.n_channels}
+    warnings = tuple(dict.fromkeys((*merged.warnings, *scene.notes)))
+    return Verdict(request["id"], "raster", True, None, merged.message, facts, warnings)
+
+
+def _check_file(path: str, kind: str | None) -> Verdict:
+    found = "raster"
+    try:
+        if is_local(path):
+            found, format_name = sniff(Path(path))
+            if found == "foreign" or (kind not in (None, found) and format_name != "no known format"):
+                wanted = f"; the job segments a {kind}" if kind else ""
+                raise UnsupportedSceneError(
+                    f"{Path(path).name}: {format_name}{wanted}. Convert it to "
+                    f"{'GeoTIFF' if kind == 'raster' else 'NIfTI (.nii.gz)' if kind else 'GeoTIFF or NIfTI'}"
+                )
+        return check_volume(path) if found == "volume" or kind == "volume" else check_raster(path)
+    except SceneError as error:
+        return Verdict.refusal(path, "unknown" if found == "foreign" else found, error)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""What a file is, by its first bytes: names for what cannot be segmented."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+from tasks.errors import UnreadableSceneError, UnsupportedSceneError
+
+_HEAD_BYTES = 1024
+_DICOM_MAGIC = slice(128, 132)
+_DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
+_NIFTI_SIZES = tuple(size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big"))
+_VOLUME_SUFFIXES = (".nii", ".nii.gz")
+_MGH_SUFFIXES = (".mgh", ".mgz", ".mgh.gz")
+# By magic: the name, and whether GDAL may be asked for it as a raster.
+_FORMATS: tuple[tuple[bytes, str, bool], ...] = (
+    (b"NRRD", "an NRRD file", False),
+    (b"ObjectType", "a MetaImage file", False),
+    (b"NDims", "a MetaImage file", False),
+    (b"%PDF", "a PDF", False),
+    (b"PK\x03\x04", "a zip archive", False),
+    (b"GIF8", "a GIF picture", False),
+    (b"\x89PNG", "a PNG picture", True),
+    (b"\xff\xd8\xff", "a JPEG picture", True),
+    (b"II*\x00", "a TIFF file", True),
+    (b"MM\x00*", "a TIFF file", True),
+    (b"II+\x00", "a BigTIFF file", True),
+    (b"MM\x00+", "a BigTIFF file", True),
+    (b"\x89HDF", "an HDF5, MINC or netCDF-4 file", True),
+    (b"CDF", "a netCDF or MINC file", True),
+    (b"<VRTDataset", "a GDAL VRT", True),
+)
+
+
+def sniff(path: Path) -> tuple[str, str]:
+    """Tell what a file is.
+
+    Returns:
+        ``volume`` or ``raster`` for what a reader should try, ``foreign`` for a format that none of ours reads; and
+        the format's name.
+
+    Raises:
+        UnreadableSceneError: When the file is missing, empty, a Git-LFS pointer or damaged gzip data.
+        UnsupportedSceneError: When it is DICOM.
+    """
+    head = _head(path)
+    name = path.name.casefold()
+    if head.startswith(b"version https://git-lfs"):
+        raise UnreadableSceneError(
+            f"{path.name}: a Git-LFS pointer, not the data. Run 'git lfs pull' in the repository it came from"
+        )
+    if _is_dicom(head, name):
+        raise UnsupportedSceneError(f"{path.name}: DICOM is not read yet. Convert the series with dcm2niix")
+    if name.endswith(_MGH_SUFFIXES):
+        return "foreign", "an MGH file of FreeSurfer"
+    for magic, format_name, is_raster in _FORMATS:
+        if head.startswith(magic):
+            return ("raster" if is_raster else "foreign"), format_name
+    if head[:4] in _NIFTI_SIZES or name.endswith(_VOLUME_SUFFIXES):
+        return "volume", "a NIfTI file"
+    return "raster", "no known format"
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        if not head:
+            raise UnreadableSceneError(f"{path.name}: the file is empty. Copy it again from its source")
+        if not head.startswith(b"\x1f\x8b"):
+            return head
+        with gzip.open(path, "rb") as unzipped:
+            return unzipped.read(_HEAD_BYTES)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UnreadableSceneError(f"{path.name}: damaged gzip data ({error}). Copy the file again") from error
+    except IsADirectoryError as error:
+        raise UnreadableSceneError(f"{path.name}: a folder, not a file") from error
+    except OSError as error:
+        raise UnreadableSceneError(f"{path.name}: cannot be opened: {error.strerror}. Check the path") from error
+
+
+def _is_dicom(head: bytes, name: str) -> bool:
+    if head[_DICOM_MAGIC] == b"DICM" or name.endswith(_DICOM_SUFFIXES):
+        return True
+    # Without a preamble a file starts with a tag of group 2 or 8 and a type of two letters.
+    return head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08") and head[4:6] in (
+        b"UL", b"UI", b"CS", b"SH", b"LO", b"DA", b"TM", b"OB", b"AE", b"PN",
+    )  # fmt: skip

@@ -1,0 +1,61 @@
+"""A verdict: whether an input can be segmented, and if not, why and what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from models.errors import SwatheError
+
+Kind: TypeAlias = Literal["raster", "volume", "unknown"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of an input before work.
+
+    Attributes:
+        path: The file as given, or the scene's id.
+        kind: What the input is.
+        go: Whether it can be segmented.
+        error: Name of the error class where it cannot.
+        message: The refusal, or what the input is in one line.
+        facts: ``shape``, ``dtype``, ``bands``, ``crs`` or ``spacing_mm``, ``bytes`` when decompressed.
+        warnings: What a user should know although it can be segmented.
+    """
+
+    path: str
+    kind: Kind
+    go: bool
+    error: str | None
+    message: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def refusal(cls, path: str, kind: Kind, error: SwatheError) -> Verdict:
+        """Return the verdict that an error is."""
+        return cls(path, kind, False, type(error).__name__, str(error))
+
+    def to_json(self) -> str:
+        """Return the verdict as one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> Verdict:
+        """Return the verdict that ``to_json`` wrote."""
+        fields = json.loads(line)
+        return cls(**{**fields, "warnings": tuple(fields["warnings"])})
+
+
+def merge(path: str, verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the verdict on a scene from those on its files: the first refusal, or go with everything known."""
+    for verdict in verdicts:
+        if not verdict.go:
+            return Verdict(path, verdict.kind, False, verdict.error, verdict.message, verdict.facts)
+    message = "; ".join(dict.fromkeys(verdict.message for verdict in verdicts))
+    warnings = tuple(dict.fromkeys(text for verdict in verdicts for text in verdict.warnings))
+    facts = {**verdicts[0].facts, "bytes": sum(verdict.facts.get("bytes", 0) for verdict in verdicts)}
+    return Verdict(path, verdicts[0].kind, True, None, message, facts, warnings)
