@@ -60,6 +60,14 @@ def test_lesions_are_the_components_that_scipy_finds(seed, connectivity, share, 
     assert sum(sizes) == (mask == label).sum()
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 7), (1, 9, 1), (5, 1, 1), (1, 7, 9), (7, 7, 7)])
+@pytest.mark.parametrize("connectivity", [6, 18, 26])
+def test_as_many_lesions_as_a_volume_can_hold_are_counted(shape, connectivity):
+    mask = np.zeros(shape, np.uint8)
+    mask[::2, ::2, ::2] = 1
+    assert len(lesions(mask, np.eye(4), 1, connectivity)) == mask.sum()
+
+
 def test_an_empty_mask_has_no_lesion_and_a_csv_with_a_header(tmp_path):
     for mask in (np.zeros((3, 4, 5), np.uint8), np.full((3, 4, 5), 255, np.uint8)):
         found = lesions(mask, np.eye(4), 1)

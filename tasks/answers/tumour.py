@@ -17,7 +17,7 @@ from tasks.box import Box
 _MM3_PER_ML = 1000.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Lesion:
     """One connected part of a mask.
 
@@ -51,7 +51,7 @@ def lesions(
     """Find the lesions of one class.
 
     At most 6 bytes per voxel of the part that holds the class, the mask included: one for the mask, one for its
-    binary copy, up to four for the parts' numbers.
+    binary copy, up to four for the parts' numbers; and about 1 kB per lesion.
 
     Args:
         mask: ``depth, rows, cols``.
@@ -65,17 +65,18 @@ def lesions(
     window = _extent(mask, label)
     if window is None:
         return []
-    numbered = cc3d.connected_components(mask[window.slices] == label, connectivity=connectivity)
-    found = cc3d.statistics(numbered)
-    counts = found["voxel_counts"][1:].astype(np.int64)
-    starts = [tuple(int(part.start) for part in parts) for parts in found["bounding_boxes"][1:]]
-    order = sorted(range(counts.size), key=lambda i: (-counts[i], starts[i], tuple(found["centroids"][i + 1])))
+    counts, bounds, centroids = _components(mask, window, label, connectivity)
+    order = np.lexsort((*centroids.T[::-1], *bounds[:, ::-1, 0].T, -counts))
+    world = centroids @ affine_mm[:3, :3].T + affine_mm[:3, 3]
+    at_border = ((bounds[..., 0] == 0) | (bounds[..., 1] == np.array(mask.shape) - 1)).any(axis=1)
+    voxel_ml = abs(float(np.linalg.det(affine_mm[:3, :3]))) / _MM3_PER_ML
     result = []
-    for rank, index in enumerate(order, start=1):
-        stops = tuple(int(part.stop) for part in found["bounding_boxes"][index + 1])
-        box = Box(starts[index], stops).shifted(window.start)
-        centroid = found["centroids"][index + 1] + window.start
-        result.append(_lesion((rank, label, int(counts[index])), centroid, box, mask.shape, affine_mm))
+    for rank, index in enumerate(order.tolist(), start=1):
+        start, last = bounds[index].T.tolist()
+        box = Box(tuple(start), tuple(end + 1 for end in last))
+        n_voxels = int(counts[index])
+        place, voxel = tuple(world[index].tolist()), tuple(centroids[index].tolist())
+        result.append(Lesion(rank, label, n_voxels, n_voxels * voxel_ml, place, voxel, bool(at_border[index]), box))
     return result
 
 
@@ -103,6 +104,19 @@ def write_lesions_csv(found: Sequence[Lesion], names: Sequence[str], destination
             writer.writerow([*what, *place, border])
 
 
+def _components(
+    mask: NDArray[np.uint8] | NDArray[np.uint16], window: Box, label: int, connectivity: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return per component its voxels, first and last index per axis ``(n, 3, 2)``, and centroid ``(n, 3)``."""
+    # As integers: cc3d's shortcut for binary images makes its tables too small for a window one voxel thick.
+    inside = (mask[window.slices] == label).view(np.uint8)
+    numbered = cc3d.connected_components(inside, connectivity=connectivity)
+    del inside
+    found = cc3d.statistics(numbered, no_slice_conversion=True)
+    bounds = found["bounding_boxes"][1:].astype(np.int64).reshape(-1, 3, 2) + np.reshape(window.start, (3, 1))
+    return found["voxel_counts"][1:].astype(np.int64), bounds, found["centroids"][1:] + window.start
+
+
 def _extent(mask: NDArray[np.uint8] | NDArray[np.uint16], label: int) -> Box | None:
     """Return the window that holds the class; slice by slice, so that no copy of the mask is made."""
     planes = [index for index, plane in enumerate(mask) if (plane == label).any()]
@@ -114,20 +128,3 @@ def _extent(mask: NDArray[np.uint8] | NDArray[np.uint16], label: int) -> Box | N
     rows, cols = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
     start = (planes[0], int(rows[0]), int(cols[0]))
     return Box(start, (planes[-1] + 1, int(rows[-1]) + 1, int(cols[-1]) + 1))
-
-
-def _lesion(
-    counted: tuple[int, int, int],
-    centroid: NDArray[np.float64],
-    box: Box,
-    shape: tuple[int, ...],
-    affine_mm: NDArray[np.float64],
-) -> Lesion:
-    rank, label, n_voxels = counted
-    voxel_ml = abs(float(np.linalg.det(affine_mm[:3, :3]))) / _MM3_PER_ML
-    r, a, s = (float(value) for value in affine_mm[:3, :3] @ centroid + affine_mm[:3, 3])
-    depth, row, col = (float(value) for value in centroid)
-    at_border = any(
-        start == 0 or stop == length for start, stop, length in zip(box.start, box.stop, shape, strict=True)
-    )
-    return Lesion(rank, label, n_voxels, n_voxels * voxel_ml, (r, a, s), (depth, row, col), at_border, box)
