@@ -6,13 +6,15 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.box import Box
+
+Connectivity: TypeAlias = Literal[6, 18, 26]
 
 _MM3_PER_ML = 1000.0
 
@@ -46,7 +48,7 @@ def lesions(
     mask: NDArray[np.uint8] | NDArray[np.uint16],
     affine_mm: NDArray[np.float64],
     label: int,
-    connectivity: Literal[6, 18, 26] = 26,
+    connectivity: Connectivity = 26,
 ) -> list[Lesion]:
     """Find the lesions of one class.
 
@@ -105,7 +107,7 @@ def write_lesions_csv(found: Sequence[Lesion], names: Sequence[str], destination
 
 
 def _components(
-    mask: NDArray[np.uint8] | NDArray[np.uint16], window: Box, label: int, connectivity: int
+    mask: NDArray[np.uint8] | NDArray[np.uint16], window: Box, label: int, connectivity: Literal[6, 18, 26]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return per component its voxels, first and last index per axis ``(n, 3, 2)``, and centroid ``(n, 3)``."""
     # As integers: cc3d's shortcut for binary images makes its tables too small for a window one voxel thick.
