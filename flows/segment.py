@@ -140,7 +140,8 @@ def _segment_one(run: _Run, item: Input, fingerprint: Fingerprint) -> SceneOutco
         return steps.publish(run.request, prepared, folder, steps.RunFacts(run.id, headline, tuple(reports)))
     except SwatheError as error:
         return _failed(run.request, item, _named(error), run.id)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it costs this scene only
+    except Exception as error:
+        # Whatever it is, it costs this scene only.
         logger.exception("%s: failed in a way that was not foreseen", item.id)
         return _failed(run.request, item, _named(error), run.id)
 
