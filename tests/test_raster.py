@@ -52,9 +52,7 @@ def windows(shape):
             lambda pair: (pair[0], min(n, pair[0] + pair[1]))
         )
 
-    return st.tuples(edge(shape[0]), edge(shape[1])).map(
-        lambda e: Box((e[0][0], e[1][0]), (e[0][1], e[1][1]))
-    )
+    return st.tuples(edge(shape[0]), edge(shape[1])).map(lambda e: Box((e[0][0], e[1][0]), (e[0][1], e[1][1])))
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +80,7 @@ def mixed_scene(tmp_path_factory):
         "dem": {"file": "dem", "band": 1},
         "SCL": {"file": "classes", "band": 1},
     }
-    source = Source.model_validate(
-        {"bands": bands, "invalid": {"band": "SCL", "values": [3, 8], "bits": [0]}}
-    )
+    source = Source.model_validate({"bands": bands, "invalid": {"band": "SCL", "values": [3, 8], "bits": [0]}})
     scene = pickle.loads(pickle.dumps(describe_raster("mixed", files, source, ("B12", "B08", "dem"))))
     return scene, whole(scene), files
 
@@ -182,9 +178,7 @@ def test_nodata_nan_infinity_mask_and_alpha_are_not_observed(tmp_path):
 
 def test_a_missing_band_is_named_with_what_was_found(tmp_path):
     path = write(tmp_path / "a.tif", np.ones((2, 2, 2), np.uint8), descriptions=("B02", "B03"))
-    with pytest.raises(
-        BandError, match=r"scene-7: band 'B08' missing; the model needs B02, B08; found B02, B03"
-    ):
+    with pytest.raises(BandError, match=r"scene-7: band 'B08' missing; the model needs B02, B08; found B02, B03"):
         describe_raster("scene-7", {"": path}, Source(), ("B02", "B08"))
     with pytest.raises(BandError, match=r"number 5 .* has 2 band"):
         describe_raster("s", {"": path}, Source.model_validate({"bands": {"B02": {"band": 5}}}), ("B02",))

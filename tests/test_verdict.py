@@ -165,10 +165,13 @@ def test_volume_files_that_cannot_be_segmented_are_named(tmp_path):
 
 
 def test_odd_but_sound_files_go_with_a_warning(tmp_path):
-    (constant,) = check_files([nii(tmp_path / "c.nii.gz", np.full((5, 5, 5), 7, np.int16))])
+    paths = [
+        nii(tmp_path / "c.nii.gz", np.full((5, 5, 5), 7, np.int16)),
+        tif(tmp_path / "one.tif", np.ones((1, 1, 1), np.uint8)),
+    ]
+    constant, one = check_files(paths)
     assert constant.go
     assert any("every voxel is 7" in text for text in constant.warnings)
-    (one,) = check_files([tif(tmp_path / "one.tif", np.ones((1, 1, 1), np.uint8))])
     assert one.go
     sparse = np.zeros((1, 3000, 3000), np.uint8)
     sparse[0, 1500, 1300] = 1
