@@ -36,8 +36,9 @@ def k_folds(names: Sequence[str], k: int, seed: int) -> tuple[tuple[str, ...], .
     """
     if not 2 <= k <= len(names):
         raise ValueError(f"{len(names)} scenes cannot be split into {k} folds; take 2 to {len(names)}")
-    shuffled = np.random.default_rng(seed).permutation(sorted(names))
-    return tuple(tuple(str(name) for name in sorted(shuffled[start::k])) for start in range(k))
+    ordered = sorted(names)
+    shuffled = [ordered[index] for index in np.random.default_rng(seed).permutation(len(ordered))]
+    return tuple(tuple(sorted(shuffled[start::k])) for start in range(k))
 
 
 def cross_validate(

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.metrics import compute_dice
+
+from models.card import Card, ClassEntry, FixedNormalization, Network, SceneNormalization, Tiling
+from models.training.crops import IGNORED, cut, mirrored, prepare, random_batch
+from models.training.fit import fit, fixed_statistics
+from models.training.folds import cross_validate, k_folds, summary
+from models.training.losses import MaskedDiceCrossEntropy
+from models.training.scores import dice
+from models.training.settings import Augmentation, Sample, TrainSettings
+
+torch.set_num_threads(1)
+SHORT = TrainSettings(steps=12, batch=4, crop=(16, 16), learning_rate=1e-2, bfloat16=False, averaging=0.5)
+
+
+def card(ndim=2, normalization=None):
+    return Card(
+        name="small",
+        title="Small",
+        kind="volume" if ndim == 3 else "raster",
+        network=Network(name="unet", arguments={"ndim": ndim, "widths": [4, 8]}),
+        channels=("a", "b"),
+        classes=(ClassEntry(name="background", colour="#000000"), ClassEntry(name="thing", colour="#ffffff")),
+        normalization=normalization or FixedNormalization(clip=(), mean=(), std=()),
+        tiling=Tiling(tile=(16,) * ndim, halo=(4,) * ndim, overlap=(0,) * ndim),
+        licence="Apache-2.0",
+        origin="test",
+        orientation="SPL" if ndim == 3 else None,
+    )
+
+
+def samples(n=4, shape=(30, 21)):
+    """Squares that are brighter in the first channel by one and a half times the noise."""
+    made = []
+    for index in range(n):
+        random = np.random.default_rng(index)
+        labels = np.zeros(shape, np.uint8)
+        labels[tuple(slice(k + index, k + index + 9) for k in range(len(shape)))] = 1
+        image = random.normal(10, 1, (2, *shape)).astype(np.float32)
+        image[0] += 1.5 * labels
+        made.append(Sample(image, labels, np.ones(shape, bool), f"scene-{index}"))
+    return made
+
+
+def states_equal(first, second):
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_training_lowers_the_loss_and_is_reproducible():
+    seen = []
+    first = fit(samples(), [], card(), SHORT, lambda *told: seen.append(told))
+    second = fit(samples(), [], card(), SHORT)
+    other = fit(samples(), [], card(), TrainSettings(**{**SHORT.__dict__, "seed": 1}))
+    losses = [loss for _, _, loss, _ in seen]
+    assert [step for step, *_ in seen] == list(range(1, 13))
+    assert losses[-1] < losses[0]
+    assert states_equal(first.state_dict, second.state_dict)
+    assert not states_equal(first.state_dict, other.state_dict)
+
+
+def test_one_step_on_a_batch_lowers_its_loss():
+    from models.registry import build_network
+
+    torch.manual_seed(0)
+    network, criterion = build_network(card().network, 2, 2), MaskedDiceCrossEntropy()
+    scenes = [prepare(s.image - 10, s.labels, s.valid) for s in samples()]
+    images, labels = random_batch(scenes, SHORT, torch.Generator().manual_seed(0))
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    before = criterion(network(images), labels)
+    before.backward()
+    optimizer.step()
+    assert criterion(network(images), labels) < before
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_fit_learns_what_a_threshold_cannot(bfloat16):
+    settings = TrainSettings(steps=60, batch=4, crop=(16, 16), learning_rate=1e-2, bfloat16=bfloat16, averaging=0.8)
+    scenes = samples(6)
+    result = fit(scenes[:4], scenes[4:], card(), settings)
+    threshold = np.mean([dice((s.image[0] > 10.75).astype(int), s.labels, 1) for s in scenes[4:]])
+    assert np.mean(list(result.scores.values())) > threshold
+    assert set(result.scores) == {"scene-4", "scene-5"}
+    assert result.card.parameters == sum(
+        v.numel() for k, v in result.state_dict.items() if "running" not in k and "num" not in k
+    )
+
+
+def test_volumes_are_fitted_with_the_scenes_own_statistics():
+    settings = TrainSettings(
+        steps=2, batch=2, crop=(8, 8, 8), bfloat16=False, augmentation=Augmentation(zoom=0.3, gamma=0.3, noise=0.1)
+    )
+    result = fit(samples(2, (9, 13, 12)), samples(1, (9, 13, 12)), card(3, SceneNormalization()), settings)
+    assert 0 <= result.scores["scene-0"] <= 1
+    assert len(result.history) == 1
+
+
+def test_the_best_weights_are_kept_when_asked():
+    settings = TrainSettings(**{**SHORT.__dict__, "keep": "best", "validation_interval": 3})
+    result = fit(samples(3), samples(1), card(), settings)
+    assert [step for step, _, _ in result.history] == [3, 6, 9, 12]
+    assert np.mean(list(result.scores.values())) == max(score for _, _, score in result.history)
+
+
+def test_every_scene_is_scored_by_a_fit_that_has_not_seen_it():
+    found = cross_validate(samples(5), card(), SHORT, 2, baseline=lambda sample: float(sample.labels.mean()))
+    assert set(found.dice) == set(found.baseline) == {f"scene-{k}" for k in range(5)}
+    assert sorted(len(fold.scores) for fold in found.folds) == [2, 3]
+    assert summary(found.dice, "dice")["dice_n"] == 5
+
+
+@given(st.sets(st.text(min_size=1), min_size=2, max_size=30), st.integers(0, 5), st.data())
+def test_folds_partition_the_names_evenly_whatever_their_order(names, seed, data):
+    k = data.draw(st.integers(2, len(names)))
+    folds = k_folds(sorted(names), k, seed)
+    assert sorted(name for fold in folds for name in fold) == sorted(names)
+    assert max(map(len, folds)) - min(map(len, folds)) <= 1
+    assert folds == k_folds(sorted(names, reverse=True), k, seed)
+
+
+@pytest.mark.parametrize("k", [0, 1, 4])
+def test_too_many_or_too_few_folds_are_refused(k):
+    with pytest.raises(ValueError, match="take 2 to 3"):
+        k_folds(["a", "b", "c"], k, 0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 9), st.integers(-30, 30), st.integers(1, 40))
+def test_what_lies_outside_is_mirrored_like_numpy_does(size, start, length):
+    row = np.arange(size)
+    before, after = max(0, -start), max(0, start + length - size)
+    expected = np.pad(row, (before, after), "reflect")[start + before :][:length]
+    assert np.array_equal(mirrored(torch.arange(start, start + length), size).numpy(), expected)
+
+
+def test_what_lies_outside_or_is_not_valid_does_not_count():
+    sample = samples(1)[0]
+    valid = sample.valid.copy()
+    valid[3] = False
+    scene = prepare(sample.image, sample.labels, valid)
+    image, labels = cut(scene, [-2, 17], [16, 16])
+    assert image.shape == (2, 16, 16)
+    assert (labels[:2] == IGNORED).all()
+    assert (labels[:, 4:] == IGNORED).all()
+    assert (labels[5] == IGNORED).all()
+    assert (labels[6:, :4] != IGNORED).all()
+    assert (image[:, 5] == 0).all()
+
+
+def test_ignored_pixels_do_not_change_the_loss():
+    criterion = MaskedDiceCrossEntropy()
+    logits, labels = torch.randn(2, 3, 8, 8), torch.randint(3, (2, 8, 8))
+    labels[:, 2:5] = IGNORED
+    changed = logits.clone()
+    changed[:, :, 2:5] = 100 * torch.randn(2, 3, 3, 8)
+    assert torch.equal(criterion(logits, labels), criterion(changed, labels))
+    assert torch.isfinite(criterion(logits, torch.full((2, 8, 8), IGNORED)))
+
+
+def test_augmented_crops_keep_labels_with_their_pixels():
+    sample = samples(1, (40, 40))[0]
+    marked = np.stack([sample.labels, 1 - sample.labels]).astype(np.float32)
+    scene = prepare(marked, sample.labels, sample.valid)
+    still = Augmentation(zoom=0, contrast=0, brightness=0)
+    settings = TrainSettings(steps=1, batch=16, crop=(24, 24), augmentation=still)
+    images, labels = random_batch([scene], settings, torch.Generator().manual_seed(0))
+    inside = labels != IGNORED
+    assert torch.equal(images[:, 0][inside].long(), labels[inside])
+    assert len({tuple(row.ravel().tolist()) for row in labels}) > 8
+
+
+def test_fixed_statistics_look_at_valid_pixels_only():
+    sample = samples(1)[0]
+    image, valid = sample.image.copy(), sample.valid.copy()
+    image[:, :4], valid[:4] = 1e6, False
+    changed = Sample(image, sample.labels, valid, "changed")
+    inside = Sample(image[:, 4:], sample.labels[4:], valid[4:], "inside")
+    assert fixed_statistics([changed]) == fixed_statistics([inside])
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000))
+def test_dice_is_monais(seed):
+    random = np.random.default_rng(seed)
+    predicted, labels = random.integers(0, 2, (2, 6, 7))
+    labels[0, 0] = predicted[0, 0] = 1
+    theirs = compute_dice(torch.from_numpy(predicted)[None, None], torch.from_numpy(labels)[None, None])
+    assert dice(predicted, labels, 1) == pytest.approx(float(theirs))
+
+
+def test_dice_of_nothing_found_where_nothing_is_is_one():
+    empty = np.zeros((3, 3), int)
+    assert dice(empty, empty, 1) == 1
+    assert dice(empty + 1, np.full((3, 3), IGNORED), 1) == 1
