@@ -64,6 +64,8 @@ def sniff(path: Path) -> tuple[str, str]:
 
 
 def _head(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise UnreadableSceneError(f"{path.name}: a folder, pipe or device, not a file")
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -75,8 +77,6 @@ def _head(path: Path) -> bytes:
             return unzipped.read(_HEAD_BYTES)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UnreadableSceneError(f"{path.name}: damaged gzip data ({error}). Copy the file again") from error
-    except IsADirectoryError as error:
-        raise UnreadableSceneError(f"{path.name}: a folder, not a file") from error
     except OSError as error:
         raise UnreadableSceneError(f"{path.name}: cannot be opened: {error.strerror}. Check the path") from error
 
