@@ -68,8 +68,8 @@ def fake_work(scene: ArrayScene, store: Path, name: str = "identity", *, tiling:
 
 def make_work(scene: ArrayScene, store: Path, card: Card, folder: Path | None, *, tiling: dict | None = None) -> Work:
     job = Job.model_validate({"job": "test", "kind": card.kind, "model": {"name": card.name}, "tiling": tiling or {}})
-    settings = RunSettings(card.tiling.tile, 1, "cpu", "float32", 1)
-    slot = Slot("cpu", "test", "float32", 1, 2, 0, load_predictor(card, folder, settings).spec)
+    settings = RunSettings(card.tiling.tile, 2, "cpu", "float32", 1)
+    slot = Slot(settings, "test", 0, load_predictor(card, folder, settings).spec)
     plan = make_plan(job, card, scene.frame, slot, 1)
     work = Work(scene, card, folder, plan, None, store, confidence=True)
     BlockStore(store).create(scene.frame.native_shape, plan.block, plan.chunk, work.layers)

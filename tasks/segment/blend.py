@@ -51,6 +51,8 @@ def _ownership(axis: TileAxis) -> list[NDArray[np.float64]]:
 
 
 def _gaussians(axis: TileAxis) -> list[NDArray[np.float64]]:
+    if len(axis.cores) == 1:
+        return [np.ones(axis.length)]
     variance = max(axis.step * axis.overlap / 12, 1.0)
     half = axis.tile / 2 - 0.5
     weights = []

@@ -56,16 +56,16 @@ def _native_scores(work: Work, block: Box, tiles: BlockTiles) -> Iterator[tuple[
     """Yield ``(first native row, blended scores (classes, rows, ...))`` of a block, top down."""
     frame = work.scene.frame
     region = model_box(block, frame)
-    predictor = slot_predictor(work.card, work.card_folder, run_settings(work.plan))
+    predictor = slot_predictor(work.card, work.card_folder, work.plan.slot.settings)
     slabs = _blended(work, region, _score(predictor, iter(tiles), work.plan))
     return native_slabs(slabs, frame, block)
 
 
 def _score(predictor: Predictor, tiles: Iterator[TileInputs], plan: Plan) -> Iterator[tuple[Tile, DeviceArray]]:
     """Predict in batches of one fixed shape; the last is filled up with zeros."""
-    shape = (plan.slot.batch, predictor.spec.n_channels, *plan.tile)
+    shape = (plan.slot.settings.batch, predictor.spec.n_channels, *plan.tile)
     batch = np.zeros(shape, np.float32)
-    while group := list(islice(tiles, plan.slot.batch)):
+    while group := list(islice(tiles, plan.slot.settings.batch)):
         batch[len(group) :] = 0
         for place, (_, inputs) in zip(batch, group, strict=False):
             place[...] = inputs
@@ -100,19 +100,6 @@ def _classify(scores: DeviceArray, first_row: int, layers: dict[str, NDArray[Any
 def _to_host(array: DeviceArray) -> NDArray[Any]:
     on_host: NDArray[Any] = np.asarray(array if isinstance(array, np.ndarray) else array.cpu())
     return on_host
-
-
-def run_settings(plan: Plan) -> RunSettings:
-    """Return how the model is to be run under a plan."""
-    slot = plan.slot
-    return RunSettings(
-        tile=plan.tile,
-        batch=slot.batch,
-        device=slot.device,
-        dtype=slot.dtype,
-        threads=slot.threads,
-        activation="logits" if plan.blend == "logits" else "softmax",
-    )
 
 
 def slot_predictor(card: Card, folder: Path | None, settings: RunSettings) -> Predictor:

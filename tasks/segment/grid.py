@@ -64,7 +64,8 @@ class TileAxis:
         """First pixel that each tile reads; may lie outside the scene."""
         first = -_round_up(self.margin, self.stride)
         last = max(first, _round_up(self.length + self.margin - self.tile, self.stride))
-        return (*range(first, last, self.step), last)
+        # One tile that holds the whole axis needs no room for halo and overlap.
+        return (first,) if first == last else (*range(first, last, self.step), last)
 
     @cached_property
     def cores(self) -> tuple[tuple[int, int], ...]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from models.card import Card
 from models.predictor import PredictorSpec
-from models.registry import Device, Dtype
+from models.registry import RunSettings
 from tasks.box import Box, split
 from tasks.errors import PlanError
 from tasks.job import Job
@@ -32,21 +32,15 @@ class Slot:
     """What one worker slot offers, as found on the worker.
 
     Attributes:
-        device: ``cpu`` or ``cuda``.
+        settings: Device, precision, threads, and the tile and batch that were probed to fit.
         device_name: The processor's own name.
-        dtype: Precision chosen for this model.
-        threads: CPU threads.
-        batch: Tiles per forward pass that were probed to fit.
         peak_bytes: Device memory that the probe used; 0 where it cannot be told.
         spec: What the predictor needs and gives.
         versions: Of the libraries that decide the bits of a mask.
     """
 
-    device: Device
+    settings: RunSettings
     device_name: str
-    dtype: Dtype
-    threads: int
-    batch: int
     peak_bytes: int
     spec: PredictorSpec
     versions: tuple[tuple[str, str], ...] = ()
@@ -86,11 +80,11 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the bits of the mask, as plain values."""
-        spec, slot = self.slot.spec, self.slot
+        spec, settings = self.slot.spec, self.slot.settings
         return {
             "tile": self.tile, "halo": self.halo, "overlap": self.overlap, "blend": self.blend,
-            "stride": spec.stride, "margin": spec.margin, "batch": slot.batch, "device": slot.device,
-            "dtype": slot.dtype, "threads": slot.threads, "versions": dict(slot.versions),
+            "stride": spec.stride, "margin": spec.margin, "batch": settings.batch, "device": settings.device,
+            "dtype": settings.dtype, "threads": settings.threads, "versions": dict(self.slot.versions),
         }  # fmt: skip
 
 
@@ -120,12 +114,19 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
     plan = Plan(tile, halo, overlap, chunk, chunk, job.tiling.blend, slot)
     for axis in plan.lattice(frame).axes:
         axis.step  # noqa: B018  # raises where the numbers do not fit
+    lengths = zip(tile, frame.model_shape, slot.spec.stride, slot.spec.margin, strict=True)
+    plan = replace(plan, tile=tuple(_fitted(*part) for part in lengths))
     if job.tiling.block == "auto":
         return replace(plan, block=_auto_block(frame, chunk, n_slots))
     block = _per_axis(job.tiling.block, chunk, len(tile))
     if any(b % c or b < c for b, c in zip(block, chunk, strict=True)):
         raise PlanError(f"block {block} is not a multiple of the product's internal tile {chunk}; change tiling.block")
     return replace(plan, block=block)
+
+
+def _fitted(tile: int, length: int, stride: int, margin: int) -> int:
+    """Return the tile, or a smaller one that still holds the whole axis: no pass over padding alone."""
+    return min(tile, _round_up(length + 2 * _round_up(margin, stride), stride))
 
 
 def _per_axis(setting: Setting, recommended: tuple[int, ...], n_axes: int) -> tuple[int, ...]:

@@ -108,9 +108,9 @@ def _sample(scene: RasterScene) -> NDArray[np.float32]:
 
 def plan_summary(plan: Plan) -> str:
     """Say in one line what was chosen, for the terminal and the log."""
-    slot = plan.slot
+    settings, name = plan.slot.settings, plan.slot.device_name
     tile, halo, overlap = ("x".join(map(str, part)) for part in (plan.tile, plan.halo, plan.overlap))
     return (
-        f"{slot.dtype} on {slot.device} ({slot.device_name}), {slot.threads} threads per slot, batch {slot.batch}; "
+        f"{settings.dtype} on {settings.device} ({name}), {settings.threads} threads per slot, batch {settings.batch}; "
         f"tile {tile}, halo {halo}, overlap {overlap}, block {'x'.join(map(str, plan.block))}, {plan.blend}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,13 +41,10 @@ def measure_slot(card: Card, folder: Path | None, job: Job, n_threads: int) -> S
     )
     if card.network.name in FAKES or card.weights is None or folder is None:
         predictor = load_predictor(card, folder, settings)
-        return Slot("cpu", "no network", "float32", threads, 1, 0, predictor.spec, versions)
+        return Slot(replace(settings, device="cpu"), "no network", 0, predictor.spec, versions)
     # Here, because it brings torch, which only workers need.
     from models.choice import choose_run
 
     batch = None if job.tiling.batch == "auto" else job.tiling.batch
     chosen = choose_run(card, folder / card.weights.file, settings, job.run.dtype, job.run.tolerance, batch)
-    found = chosen.settings
-    return Slot(
-        found.device, chosen.device_name, found.dtype, threads, found.batch, chosen.peak_bytes, chosen.spec, versions
-    )
+    return Slot(chosen.settings, chosen.device_name, chosen.peak_bytes, chosen.spec, versions)
