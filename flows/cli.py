@@ -38,7 +38,7 @@ Overrides = Annotated[
 
 
 @app.command()
-def segment(
+def segment(  # noqa: PLR0913 - one argument per option of the command
     inputs: Inputs,
     job: JobName,
     out: OutFolder,

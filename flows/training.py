@@ -1,0 +1,153 @@
+"""``swathe train``: cross-validate, fit on all scenes, write weights and card together."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from pydantic import ValidationError
+
+from models.card import Card, Training
+from tasks.answers.baseline import Baseline
+from tasks.errors import JobError
+from tasks.intake import describe
+from tasks.job import Job, ModelChoice, TrainingJob, load_training_job
+from tasks.outfolder import OutFolder
+from tasks.request import Request
+from tasks.samples import data_folder
+from tasks.scenes.labelled import LabelledScene, read_labelled
+from tasks.scenes.listing import list_inputs
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training run left.
+
+    Attributes:
+        name: Of the model.
+        folder: Holds its weights and card.
+        scores: Validation figures and, with the prefix ``baseline_``, those of the simple method.
+    """
+
+    name: str
+    folder: Path
+    scores: dict[str, float]
+
+
+@flow(name="train", flow_run_name="train · {job_name}", validate_parameters=False)
+def train(job_name: str, out: Path, overrides: list[str]) -> TrainingResult:
+    """Fit the network of a training job.
+
+    Args:
+        job_name: A name in ``configs/`` or a path.
+        out: Folder for weights and card.
+        overrides: ``key=value`` settings.
+
+    Raises:
+        JobError: When the job cannot be run as written.
+        SceneError: When a scene or its labels cannot be read.
+    """
+    job = load_training_job(job_name, tuple(overrides))
+    card = _template(job)
+    scenes = read_scenes(job, card, out)
+    scores, baseline = cross_validation(job, card, scenes) if job.folds else ({}, {})
+    fit_and_write(job, card, scenes, Figures(scores, baseline), out)
+    return TrainingResult(card.name, out, scores | {f"baseline_{name}": value for name, value in baseline.items()})
+
+
+def _template(job: TrainingJob) -> Card:
+    try:
+        return Card.model_validate(job.card)
+    except ValidationError as error:
+        raise JobError(f"{job.job}: 'card' is not one: {error}") from error
+
+
+@task(name="read scenes", cache_policy=NO_CACHE)
+def read_scenes(job: TrainingJob, card: Card, out: Path) -> list[LabelledScene]:
+    """Read every labelled scene that the job does not leave out."""
+    folder = _folder(job)
+    plain = Job(job=job.job, kind=job.kind, source=job.source, model=ModelChoice(name=card.name))
+    request = Request(plain, card, None, OutFolder(out))
+    items = [item for item in list_inputs([str(folder)], plain) if item.id not in job.training.exclude]
+    scenes = []
+    for item in items:
+        if item.error is not None:
+            raise JobError(f"{job.job}: {item.error}")
+        labels = folder / job.training.labels.replace("{scene}", item.id)
+        scenes.append(read_labelled(describe(request, item), labels, card.n_classes))
+    return scenes
+
+
+def _folder(job: TrainingJob) -> Path:
+    if "{data}" not in job.training.folder:
+        return Path(job.training.folder)
+    data = data_folder()
+    if data is None:
+        raise JobError(f"{job.job}: training.folder is in the sample data, which is not here; set SWATHE_DATA")
+    return Path(job.training.folder.replace("{data}", str(data)))
+
+
+@task(name="cross-validate", cache_policy=NO_CACHE)
+def cross_validation(
+    job: TrainingJob, card: Card, scenes: list[LabelledScene]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Score every scene by a network that has not seen it, and the simple method on the same scenes."""
+    # Here, because it brings torch, which the command line need not wait for.
+    from models.training.folds import cross_validate, summary
+
+    found = cross_validate(_samples(scenes), card, _settings(job), job.folds, progress=_tell)
+    for name, value in found.dice.items():
+        logger.info("%s: Dice %.3f, held out", name, value)
+    simple = {}
+    if job.baseline:
+        method = Baseline(**job.baseline)
+        simple = summary({scene.name: method.dice(scene) for scene in scenes}, "dice")
+    return summary(found.dice, "dice"), simple
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What cross-validation measured, by name."""
+
+    scores: dict[str, float]
+    baseline: dict[str, float]
+
+
+@task(name="fit", cache_policy=NO_CACHE)
+def fit_and_write(job: TrainingJob, card: Card, scenes: list[LabelledScene], figures: Figures, out: Path) -> None:
+    """Fit on all scenes and write the model."""
+    from models.training.fit import fit
+    from models.weights import write_model
+
+    fitted = fit(_samples(scenes), [], card, _settings(job), progress=_tell)
+    training = card.training or Training(data=job.training.folder, licence="", attribution="", protocol="")
+    measured = training.model_copy(update={"scores": figures.scores, "baseline": figures.baseline})
+    write_model(out, fitted.card.model_copy(update={"training": measured}), fitted.state_dict)
+
+
+def _settings(job: TrainingJob) -> Any:  # noqa: ANN401 - its class comes with torch
+    from models.training.settings import Augmentation, TrainSettings
+
+    fields = dict(job.settings)
+    try:
+        augmentation = Augmentation(**fields.pop("augmentation", {}))
+        return TrainSettings(**{**fields, "crop": tuple(fields["crop"]), "augmentation": augmentation})
+    except (TypeError, KeyError) as error:
+        raise JobError(f"{job.job}: 'settings' do not fit: {error}") from error
+
+
+def _samples(scenes: list[LabelledScene]) -> list[Any]:
+    from models.training.settings import Sample
+
+    return [Sample(scene.image, scene.labels, scene.valid, scene.name) for scene in scenes]
+
+
+def _tell(step: int, steps: int, loss: float, score: float | None) -> None:
+    if score is not None or step % max(1, steps // 10) == 0:
+        logger.info("step %d of %d: loss %.4f%s", step, steps, loss, "" if score is None else f", Dice {score:.3f}")
