@@ -1,0 +1,109 @@
+"""The folders hold what they are for, the wheel holds all of it, and what is light stays light."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.job import load_job, load_training_job
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("configs", "flows", "models", "tasks")
+LIGHT = {
+    "import tasks.segment.grid, tasks.segment.plan, tasks.job, tasks.scenes.raster, tasks.scenes.volume, "
+    "models.registry, models.card, models.fakes": {"torch", "prefect", "monai", "distributed"},
+    "import tasks.segment.grid, tasks.box, tasks.job": {"torch", "prefect", "rasterio", "nibabel", "dask", "zarr"},
+    "import flows.cli": {"torch", "prefect", "monai", "distributed", "rasterio"},
+}
+
+
+def tracked(folder: str, pattern: str) -> list[Path]:
+    return sorted(path for path in (ROOT / folder).rglob(pattern) if "__pycache__" not in path.parts)
+
+
+def test_configs_and_docker_hold_no_python():
+    assert tracked("configs", "*.py") == tracked("docker", "*.py") == []
+
+
+def test_every_folder_of_a_package_is_listed_by_name_and_has_an_init():
+    import tomllib
+
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(ROOT) for name in PACKAGES for path in tracked(name, "*.py")}
+    assert {".".join(folder.parts) for folder in folders} | {"configs"} == set(listed)
+    assert all((ROOT / folder / "__init__.py").is_file() for folder in folders)
+
+
+def test_no_module_is_named_like_a_library():
+    libraries = {name for name, owners in packages_distributions().items() if set(owners) != {"swathe"}}
+    taken = libraries | set(sys.stdlib_module_names)
+    own = {path.stem for name in PACKAGES for path in tracked(name, "*.py")} | set(PACKAGES)
+    assert own & taken == set()
+
+
+@pytest.mark.parametrize("statement", LIGHT)
+def test_light_modules_leave_heavy_libraries_alone(statement):
+    program = f"{statement}\nimport sys\nprint(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(ended.stdout.split()) & LIGHT[statement] == set()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> set[str]:
+    """Names in a wheel that is built from a copy of the tree, without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in (*PACKAGES, "pyproject.toml", "README.md", "LICENSE"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    program = "from setuptools import build_meta\nprint(build_meta.build_wheel('dist'))"
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    with zipfile.ZipFile(folder / "dist" / ended.stdout.split()[-1]) as archive:
+        return set(archive.namelist())
+
+
+def test_the_wheel_holds_every_module_job_and_model(wheel):
+    expected = [path for name in PACKAGES for path in tracked(name, "*.py")]
+    expected += tracked("configs", "*.yaml") + tracked("models/zoo", "*.json") + tracked("models/zoo", "*.safetensors")
+    assert {path.relative_to(ROOT).as_posix() for path in expected} - wheel == set()
+
+
+def test_the_wheel_holds_nothing_else(wheel):
+    tops = {name.split("/")[0] for name in wheel}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
+
+
+@pytest.mark.parametrize("path", tracked("configs", "*.yaml"), ids=lambda path: path.stem)
+def test_every_file_in_configs_is_a_job_of_its_name(path):
+    job = load_training_job(path.stem) if path.stem.startswith("train-") else load_job(path.stem)
+    assert job.job == path.stem
+
+
+def test_every_weights_file_of_the_zoo_has_a_card_of_its_name():
+    cards, weights = tracked("models/zoo", "*.json"), tracked("models/zoo", "*.safetensors")
+    assert {path.stem for path in weights} <= {path.stem for path in cards}
+
+
+def test_the_services_parse_share_one_image_and_listen_on_this_machine_alone():
+    services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
+    own = {name: service for name, service in services.items() if "swathe" in service["image"]}
+    assert len({service["image"] for service in own.values()}) == 1
+    assert len(own) >= 5
+    for name, service in services.items():
+        for port in service.get("ports", []):
+            assert port.startswith("${SWATHE_BIND:-127.0.0.1}:"), f"{name} listens on {port}"
+
+
+def test_no_password_is_written_into_the_services():
+    text = (ROOT / "docker" / "compose.yaml").read_text()
+    compose = yaml.safe_load(text)
+    assert all(set(secret) == {"file"} for secret in compose["secrets"].values())
+    lines = [line for line in text.splitlines() if "PASSWORD" in line]
+    assert lines
+    assert all("_FILE" in line or "/run/secrets/" in line for line in lines)
