@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.box import Box
+from tasks.box import Box, split
 from tasks.scenes.raster import RasterScene
 
 # A preview is about this many pixels wide.
 _WIDEST = 560
+# Whole chunks of the block store: one row costs as much to read as all rows of its chunks.
+_WINDOW = (512, 4096)
 
 # Names that bands have, as far as they make a picture in natural colours.
 _NATURAL = (("TCI_R", "TCI_G", "TCI_B"), ("B04", "B03", "B02"), ("B4", "B3", "B2"), ("red", "green", "blue"))
@@ -49,15 +51,30 @@ def read_picture(
     rows, cols = scene.frame.native_shape
     step = max(1, -(-max(rows, cols) // _WIDEST))
     bands = _colours(channels)
-    images, observed, masks = [], [], []
+    images, observed = [], []
     with scene.open() as reader:
         for row in range(step // 2, rows, step):
             box = Box((row, 0), (row + 1, cols))
             values, seen = reader.read(box)
             images.append(values[bands, 0, step // 2 :: step].T)
             observed.append(seen[0, step // 2 :: step])
-            masks.append(read_mask(box)[0, step // 2 :: step])
-    return RasterPicture(np.stack(images), np.stack(observed), np.stack(masks), step)
+    return RasterPicture(np.stack(images), np.stack(observed), _every(step, (rows, cols), read_mask), step)
+
+
+def _every(step: int, shape: tuple[int, int], read_mask: Callable[[Box], NDArray[Any]]) -> NDArray[Any]:
+    """Read every ``step``-th pixel of the mask."""
+    rows, cols = (len(range(step // 2, length, step)) for length in shape)
+    picture = np.zeros((rows, cols), read_mask(Box((0, 0), (1, 1))).dtype)
+    for box in split(shape, _WINDOW):
+        taken, given = zip(*(_lattice(a, b, step) for a, b in zip(box.start, box.stop, strict=True)), strict=True)
+        picture[given] = read_mask(box)[taken]
+    return picture
+
+
+def _lattice(start: int, stop: int, step: int) -> tuple[slice, slice]:
+    """Return the lattice's pixels in ``[start, stop)``: as seen from ``start``, and as numbers of the picture's."""
+    first, end = (-(-(edge - step // 2) // step) for edge in (start, stop))
+    return slice(first * step + step // 2 - start, None, step), slice(first, end)
 
 
 def _colours(channels: tuple[str, ...]) -> list[int]:

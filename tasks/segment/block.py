@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
 from models.card import Card
@@ -25,6 +25,9 @@ from tasks.segment.plan import Plan
 from tasks.segment.store import BlockReport, BlockStore
 from tasks.segment.tiles import BlockTiles, TileInputs
 from tasks.segment.work import Work
+
+# Up to here comparing class after class is faster than argmax over the classes.
+_FEW_CLASSES = 32
 
 
 def segment_block(work: Work, block: Box) -> BlockReport:
@@ -89,12 +92,25 @@ def _classify(scores: DeviceArray, first_row: int, layers: dict[str, NDArray[Any
     """Bring the winning class, and its probability in percent, back to the host."""
     xp = array_namespace(scores)
     rows = slice(first_row, first_row + scores.shape[1])
-    layers["mask"][rows] = _to_host(xp.argmax(scores, axis=0))
+    classes, winning = _winner(scores)
+    layers["mask"][rows] = _to_host(classes)
     if "confidence" in layers:
-        winning = xp.max(scores, axis=0)
         if blend == "logits":
             winning = 1 / xp.sum(xp.exp(scores - winning), axis=0)
-        layers["confidence"][rows] = _to_host(xp.clip(xp.round(winning * 100), 0, 100))
+        layers["confidence"][rows] = _to_host(xp.astype(xp.clip(xp.round(winning * 100), 0, 100), xp.uint8))
+
+
+def _winner(scores: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
+    """Return the first class with the largest score, and that score; classes lie far apart, and argmax would crawl."""
+    xp = array_namespace(scores)
+    if scores.shape[0] > _FEW_CLASSES:
+        return xp.argmax(scores, axis=0), xp.max(scores, axis=0)
+    best, classes = scores[0], xp.zeros(scores.shape[1:], dtype=xp.uint8, device=device(scores))
+    for number in range(1, scores.shape[0]):
+        better = scores[number] > best
+        classes = xp.where(better, xp.asarray(number, dtype=xp.uint8, device=device(scores)), classes)
+        best = xp.maximum(best, scores[number])
+    return classes, best
 
 
 def _to_host(array: DeviceArray) -> NDArray[Any]:
