@@ -14,6 +14,9 @@ from rich.logging import RichHandler
 
 from flows import tables
 from models.errors import SwatheError
+from tasks.job import load_job
+from tasks.request import make_request
+from tasks.scenes.listing import list_inputs
 
 app = typer.Typer(
     help="Segment satellite rasters and CT/MRI volumes that do not fit in memory.",
@@ -21,8 +24,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-_out = Console()
-_err = Console(stderr=True)
+# Lines in a log are not to be broken at the width of a terminal that is not there.
+_WIDE = 200
+_out = Console(width=None if sys.stdout.isatty() else _WIDE)
+_err = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
 
 # Exit codes: all well, some scene failed, the command or the job is wrong.
 _FAILED_SCENES = 1
@@ -49,6 +54,8 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     overrides: Overrides = None,
 ) -> None:
     """Segment scenes and publish their masks, numbers and pictures."""
+    # Before Prefect starts, which takes seconds.
+    list_inputs(inputs, make_request(load_job(job, tuple(overrides or ())), out, model).job)
     _quieten_prefect()
     from flows.segment import Batch
     from flows.segment import segment as segment_flow
@@ -80,7 +87,8 @@ def check(
     from flows.check import check_batch
 
     verdicts = check_batch(inputs, job, model, tuple(overrides or ()))
-    _out.print(tables.verdicts(verdicts))
+    for line in tables.verdicts(verdicts):
+        _out.print(line, soft_wrap=True)
     if not all(verdict.go for verdict in verdicts):
         raise typer.Exit(_FAILED_SCENES)
 
@@ -143,10 +151,16 @@ def _refuse(error: SwatheError) -> NoReturn:
 def main() -> None:
     """Run the command line."""
     handler = RichHandler(console=_err, show_path=False, markup=False, log_time_format="[%H:%M:%S]")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    # Our own lines only: what Prefect has to say goes to its UI.
     for package in ("flows", "tasks", "models"):
         logging.getLogger(package).setLevel(logging.INFO)
+        logging.getLogger(package).addHandler(handler)
     try:
         app()
     except SwatheError as error:
         _refuse(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,13 +30,17 @@ def outcomes(rows: Sequence[SceneOutcome], out: Path) -> Table:
     return table
 
 
-def verdicts(rows: Sequence[Verdict]) -> Table:
-    """Return a row per input: go, or the name and text of the refusal."""
-    table = Table("input", "kind", "verdict", "why")
+def verdicts(rows: Sequence[Verdict]) -> Iterator[Text]:
+    """Yield a line per input: go and what it is, or the name and text of the refusal; warnings follow indented."""
     for row in rows:
-        verdict = Text("go", style="green") if row.go else Text(str(row.error), style="red")
-        table.add_row(Text(row.path), row.kind, verdict, Text(row.message))
-    return table
+        if row.go:
+            yield Text.assemble(("go       ", "green"), row.path, "  ", row.message)
+        else:
+            yield Text.assemble(("refused  ", "red"), row.path, f"  {row.error}: {row.message}")
+        for warning in row.warnings:
+            yield Text.assemble(("         warning: ", "yellow"), warning)
+    refused = sum(not row.go for row in rows)
+    yield Text(f"{len(rows)} inputs: {len(rows) - refused} go, {refused} refused")
 
 
 def models(cards: Mapping[str, Card]) -> Table:

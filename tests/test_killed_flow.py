@@ -1,0 +1,89 @@
+"""The whole Prefect run, killed with its process group and started again, ends in the bytes of one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from scenes import write_raster
+
+JOB = """
+job: test-kill
+kind: raster
+model: {name: threshold, arguments: {threshold: 100}}
+tiling: {tile: 128, halo: 4, overlap: 8, block: 512}
+output: {confidence: true}
+analysis: {kind: area}
+"""
+PROGRAM = [sys.executable, "-m", "flows.cli"]
+
+
+def command(job: Path, scene: Path, out: Path) -> list[str]:
+    return [*PROGRAM, "segment", str(scene), "--job", str(job), "--out", str(out), "--workers", "1", "--device", "cpu"]
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return kept | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+
+
+def product_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "run.json"}
+
+
+def journal(out: Path) -> list[Path]:
+    return list(out.glob(".swathe/*/*/blocks/journal/*.json"))
+
+
+def kill_when(process: subprocess.Popen, reached) -> None:
+    limit = time.monotonic() + 120
+    while not reached():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < limit
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_killed_run_ends_in_the_same_product(tmp_path):
+    image = np.random.default_rng(0).integers(0, 200, (1, 3000, 2600)).astype(np.uint8)
+    scene = write_raster(tmp_path / "scene.tif", image)
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB)
+    env = environment(tmp_path / "prefect")
+    untouched = tmp_path / "untouched"
+    subprocess.run(command(job, scene, untouched), env=env, check=True, capture_output=True, timeout=200)
+
+    out = tmp_path / "out"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True, "env": env}
+    first = subprocess.Popen(command(job, scene, out), **quiet)
+    kill_when(first, lambda: len(journal(out)) >= 5)
+    assert not (out / "scene").exists(), "nothing half-written is visible under a product's name"
+    committed = {path: path.stat().st_mtime_ns for path in journal(out)}
+    assert 5 <= len(committed) < 36
+
+    second = subprocess.Popen(command(job, scene, out), **quiet)
+    kill_when(second, lambda: any(out.glob(".swathe/*/*/product/*")))
+    assert not (out / "scene").exists()
+    assert {path: path.stat().st_mtime_ns for path in committed} == committed, "whole blocks are not redone"
+
+    subprocess.run(command(job, scene, out), env=env, check=True, capture_output=True, timeout=200)
+    expected, resumed = product_bytes(untouched / "scene"), product_bytes(out / "scene")
+    assert resumed.keys() == expected.keys()
+    for name, content in expected.items():
+        assert resumed[name] == content, name
+
+
+def test_a_wrong_job_is_exit_code_two_and_one_line(tmp_path):
+    scene = write_raster(tmp_path / "scene.tif", np.zeros((1, 9, 9), np.uint8))
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB.replace("halo: 4", "hallo: 4"))
+    ended = subprocess.run(
+        command(job, scene, tmp_path / "out"), env=environment(tmp_path / "p"), capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert "unknown key 'tiling.hallo'" in ended.stderr
+    assert "Traceback" not in ended.stderr
