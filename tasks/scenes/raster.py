@@ -21,6 +21,7 @@ from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.scene import Frame
 
 _METRES_PER_DEGREE = 111_320.0
+_CACHED_PIXELS = 1 << 15
 # Beside a raster, but nothing that is read at full resolution: overviews, and facts that the header repeats.
 _SIDECARS = (".ovr", ".aux.xml")
 
@@ -103,16 +104,17 @@ class RasterReader:
             UnreadableSceneError: When the file's tiles do not decode.
         """
         bands = self._scene.bands
-        image = np.zeros((len(bands), *box.shape), dtype=np.float32)
+        image = np.empty((len(bands), *box.shape), dtype=np.float32)
         valid = np.ones(box.shape, dtype=np.bool_)
         for role, members in _by_role(bands).items():
             stored, observed = self._files[role].read([bands[k].index for k in members], box, nearest=False)
             valid &= observed.all(axis=0)
             for values, k in zip(stored, members, strict=True):
-                image[k] = _physical(values, bands[k])
+                _fill_physical(values, bands[k], image[k])
                 if np.issubdtype(values.dtype, np.floating):
                     valid &= np.isfinite(image[k])
-        image[:, ~valid] = 0.0
+        if not valid.all():
+            image[:, ~valid] = 0.0
         return image, valid
 
     def invalid(self, box: Box) -> NDArray[np.bool_] | None:
@@ -198,12 +200,19 @@ def _by_role(bands: tuple[Band, ...]) -> dict[str, list[int]]:
     return groups
 
 
-def _physical(values: NDArray[np.generic], band: Band) -> NDArray[np.float32]:
+def _fill_physical(values: NDArray[np.generic], band: Band, target: NDArray[np.float32]) -> None:
     # A float64 beyond float32 becomes infinite, and infinite is not observed.
     with np.errstate(over="ignore", invalid="ignore"):
         if band.scale == 1.0 and band.offset == 0.0:
-            return values.astype(np.float32)
-        return (values.astype(np.float64) * band.scale + band.offset).astype(np.float32)
+            target[...] = values
+            return
+        # A few rows at a time stay in the processor's cache.
+        step = max(1, _CACHED_PIXELS // values.shape[1])
+        for row in range(0, len(values), step):
+            scaled = values[row : row + step].astype(np.float64)
+            scaled *= band.scale
+            scaled += band.offset
+            target[row : row + step] = scaled
 
 
 def _is_invalid(stored: NDArray[np.generic], rule: InvalidRule) -> NDArray[np.bool_]:
