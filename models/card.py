@@ -54,9 +54,7 @@ class NoNormalization(_Frozen):
     kind: Literal["none"] = "none"
 
 
-Normalization = Annotated[
-    FixedNormalization | SceneNormalization | NoNormalization, Field(discriminator="kind")
-]
+Normalization = Annotated[FixedNormalization | SceneNormalization | NoNormalization, Field(discriminator="kind")]
 
 
 class ClassEntry(_Frozen):

@@ -42,9 +42,7 @@ def test_scores_have_the_shape_of_the_image_for_odd_sizes_and_any_bands(network,
     geometry = network_geometry(network)
     ndim = len(geometry.stride)
     shape = (size, 19, 5)[-ndim:]
-    scores = predict_scores(
-        built(network, n_channels, n_classes), torch.rand(n_channels, *shape), geometry.stride, (2,) * ndim
-    )
+    scores = predict_scores(built(network, n_channels, n_classes), torch.rand(n_channels, *shape), geometry.stride)
     assert scores.shape == (n_classes, *shape)
     torch.testing.assert_close(scores.sum(0), torch.ones(shape))
 

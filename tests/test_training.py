@@ -143,7 +143,7 @@ def test_what_lies_outside_or_is_not_valid_does_not_count():
     valid = sample.valid.copy()
     valid[3] = False
     scene = prepare(sample.image, sample.labels, valid)
-    image, labels = cut(scene, [-2, 17], [16, 16])
+    image, labels = cut(scene, [-2, 17], (16, 16), "mirror")
     assert image.shape == (2, 16, 16)
     assert (labels[:2] == IGNORED).all()
     assert (labels[:, 4:] == IGNORED).all()

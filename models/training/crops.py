@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.training.augmentation import augment_values, random_zoom, turn
-from models.training.settings import TrainSettings
+from models.training.settings import Outside, TrainSettings
 
 IGNORED = 255
 _REMEMBERED_PIXELS = 20_000
@@ -64,7 +64,7 @@ def _random_crop(
     zoom = random_zoom(settings.augmentation, generator)
     lengths = tuple(max(1, round(length * zoom)) for length in settings.crop)
     origin = _random_origin(scene, lengths, settings.foreground, generator)
-    image, labels = cut(scene, origin, lengths)
+    image, labels = cut(scene, origin, lengths, settings.outside)
     if lengths != settings.crop:
         image, labels = _resize(image, labels, settings.crop)
     image, labels = turn(image, labels, settings.augmentation, generator)
@@ -80,7 +80,7 @@ def _random_origin(
     )
     origin = []
     for axis, (size, length) in enumerate(zip(scene.labels.shape, lengths, strict=True)):
-        # A quarter of a crop may lie outside: at run time, too, tiles reach over the edge.
+        # A quarter of a crop may lie outside, so that a pixel at the edge is seen as often as any other.
         low, high = -(length // 4), size - length + length // 4
         if high < low:
             low = high = (size - length) // 2
@@ -93,15 +93,18 @@ def _random_origin(
     return origin
 
 
-def cut(scene: PreparedScene, origin: list[int], lengths: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Cut a window that may reach over the edge; what lies outside is mirrored, as at run time, and ``IGNORED``."""
+def cut(scene: PreparedScene, origin: list[int], lengths: tuple[int, ...], outside: Outside) -> tuple[Tensor, Tensor]:
+    """Cut a window that may reach over the edge; what lies outside is ``IGNORED``, its values as asked for."""
     image, labels = scene.image, scene.labels
     for axis, (start, length) in enumerate(zip(origin, lengths, strict=True)):
         size = scene.labels.shape[axis]
         places = torch.arange(start, start + length)
         inside = mirrored(places, size)
         image, labels = image.index_select(axis + 1, inside), labels.index_select(axis, inside)
-        labels.movedim(axis, 0)[(places < 0) | (places >= size)] = IGNORED
+        beyond = (places < 0) | (places >= size)
+        labels.movedim(axis, 0)[beyond] = IGNORED
+        if outside == "zero":
+            image.movedim(axis + 1, 0)[beyond] = 0
     return image, labels
 
 

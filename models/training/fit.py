@@ -157,5 +157,5 @@ class _Run:
 
     def _score(self, scene: PreparedScene) -> float:
         stride = network_geometry(self.card.network).stride
-        classes = predict_classes(self.network, scene.image.to(self.settings.device), stride, self.card.tiling.halo)
+        classes = predict_classes(self.network, scene.image.to(self.settings.device), stride)
         return mean_dice(classes, scene.labels.numpy(), self.card.n_classes)

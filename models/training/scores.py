@@ -10,34 +10,31 @@ from torch import Tensor, nn
 from models.training.crops import IGNORED, mirrored
 
 
-def predict_scores(network: nn.Module, image: Tensor, stride: tuple[int, ...], halo: tuple[int, ...]) -> Tensor:
-    """Return probabilities of a whole scene in one pass, as a tile that is as large as the scene would get them.
+def predict_scores(network: nn.Module, image: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """Return probabilities of a whole scene in one pass, like a tile that holds all of it.
 
     Args:
         network: Gives logits.
-        image: Normalised, ``(channels, *shape)``, of any size; mirrored outside.
+        image: Normalised, ``(channels, *shape)``, of any size; mirrored behind up to a multiple of ``stride``.
         stride: Of the network.
-        halo: Pixels to add at each side; more are added behind up to a multiple of ``stride``.
 
     Returns:
         Float32 ``(classes, *shape)``.
     """
     shape = image.shape[1:]
-    for axis, (size, step, border) in enumerate(zip(shape, stride, halo, strict=True)):
-        places = torch.arange(-border, size + border + -(size + 2 * border) % step)
-        image = image.index_select(axis + 1, mirrored(places, size).to(image.device))
+    for axis, (size, step) in enumerate(zip(shape, stride, strict=True)):
+        places = torch.arange(size + -size % step, device=image.device)
+        image = image.index_select(axis + 1, mirrored(places, size))
     layout = torch.channels_last if len(stride) == 2 else torch.channels_last_3d
     network.eval()
     with torch.inference_mode():
         scores: Tensor = network(image[None].contiguous(memory_format=layout)).float().softmax(1)[0]
-    return scores[(slice(None), *(slice(b, b + n) for b, n in zip(halo, shape, strict=True)))]
+    return scores[(slice(None), *(slice(n) for n in shape))]
 
 
-def predict_classes(
-    network: nn.Module, image: Tensor, stride: tuple[int, ...], halo: tuple[int, ...]
-) -> NDArray[np.int64]:
+def predict_classes(network: nn.Module, image: Tensor, stride: tuple[int, ...]) -> NDArray[np.int64]:
     """Return the likeliest class of each pixel, ``shape``."""
-    return predict_scores(network, image, stride, halo).argmax(0).cpu().numpy()
+    return predict_scores(network, image, stride).argmax(0).cpu().numpy()
 
 
 def dice(predicted: NDArray[np.integer], labels: NDArray[np.integer], class_id: int) -> float:

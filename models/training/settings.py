@@ -15,6 +15,8 @@ from models.card import Card
 # Called with step, steps, mean loss since the last call, and the validation score where one was taken.
 Progress: TypeAlias = Callable[[int, int, float, float | None], None]
 
+Outside: TypeAlias = Literal["mirror", "zero"]
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -67,6 +69,8 @@ class TrainSettings:
         learning_rate: Highest of the one-cycle schedule.
         weight_decay: Of AdamW.
         foreground: Share of crops that hold a pixel which is not background.
+        outside: What a crop shows beyond its scene: the scene mirrored, or 0. With 0 the network can tell where the
+            scene ends, which helps where scenes are cut round what is looked for.
         averaging: Decay of the running mean of the weights, which is what the fit returns; 0 for none.
         keep: ``last`` weights, or the ``best`` by validation score (optimistic if reported on the same scenes).
         validation_interval: Steps between validations; 0 for one at the end.
@@ -83,6 +87,7 @@ class TrainSettings:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     foreground: float = 0.5
+    outside: Outside = "mirror"
     averaging: float = 0.98
     keep: Literal["last", "best"] = "last"
     validation_interval: int = 0
