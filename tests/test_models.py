@@ -333,7 +333,7 @@ def test_a_shipped_model_is_complete_small_and_runs(name):
     card, folder = resolve_model(name)
     assert card.name == name == (folder / card.weights.file).stem
     assert (folder / card.weights.file).stat().st_size < 16e6
-    assert card.training.scores["dice_n"] >= 12
+    assert card.training.scores["dice_n"] >= 10
     assert card.training.scores["dice_mean"] > card.training.baseline["dice_mean"]
     told = (card.training.licence, card.training.attribution, card.training.protocol, card.training.data)
     assert all(told)
