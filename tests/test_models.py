@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import pickle
 import subprocess
 import sys
@@ -9,31 +8,24 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from safetensors.torch import load_file, save_file
 
 from models.card import (
     Card,
     ClassEntry,
-    FixedNormalization,
     Network,
     NoNormalization,
-    SceneNormalization,
     Tiling,
     load_card,
     write_card,
 )
 from models.device import choose_device, keep_memory, lower_bound, supported_dtypes
 from models.errors import CardError, DeviceError, UnknownModelError, WeightsError
-from models.normalization import normalise, resolve, scene_statistics
-from models.registry import ZOO, RunSettings, build_network, load_predictor, resolve_model, zoo_cards
+from models.registry import RunSettings, build_network, load_predictor, resolve_model
 from models.weights import read_weights, write_model
 
 torch.set_num_threads(1)
 CPU_DTYPES = supported_dtypes(torch.device("cpu"))
-SHIPPED = ("fire-deeplabv3plus", "fire-unet", "sarcoma-t1-unet")
 
 
 def small_card(kind="raster", name="small", **arguments):
@@ -65,9 +57,6 @@ def written(tmp_path):
     return card, tmp_path
 
 
-# --- importing -----------------------------------------------------------------------------------------------------
-
-
 def test_reading_cards_does_not_import_torch():
     program = (
         "import sys, models.card, models.fakes, models.predictor, models.registry, models.normalization\n"
@@ -75,9 +64,6 @@ def test_reading_cards_does_not_import_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
-# --- weights -------------------------------------------------------------------------------------------------------
 
 
 def test_a_written_model_is_read_back_as_it_was_in_float16(written):
@@ -166,9 +152,6 @@ def test_weights_that_are_not_there_are_named(written):
         loaded(card, folder)
 
 
-# --- names ---------------------------------------------------------------------------------------------------------
-
-
 def test_an_unknown_model_lists_the_known_ones():
     with pytest.raises(UnknownModelError, match="fire-deeplabv3plus, fire-unet, sarcoma-t1-unet"):
         resolve_model("fire-unnet")
@@ -190,9 +173,6 @@ def test_a_card_without_weights_or_with_wrong_arguments_is_an_error_of_the_card(
     fake = small_card().model_copy(update={"network": Network(name="threshold", arguments={"limit": 2})})
     with pytest.raises(CardError, match="limit"):
         load_predictor(fake, None, RunSettings((16, 16)))
-
-
-# --- running -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", CPU_DTYPES)
@@ -271,83 +251,3 @@ def test_the_lower_bound_of_memory_grows_with_the_pixels():
 
 def test_the_allocator_can_be_told_to_keep_memory_more_than_once():
     assert keep_memory() == keep_memory()
-
-
-# --- normalisation -------------------------------------------------------------------------------------------------
-
-VALUES = hnp.arrays(
-    np.float32, st.tuples(st.integers(1, 3), st.integers(1, 60)), elements=st.floats(-50, 900, width=32)
-)
-
-
-@settings(deadline=None, max_examples=40)
-@given(VALUES)
-def test_normalised_values_lie_between_the_normalised_clips(values):
-    resolved = scene_statistics(values, SceneNormalization())
-    before = values.copy()
-    result = normalise(values, resolved)
-    assert result.dtype == np.float32
-    assert np.array_equal(values, before)
-    assert np.isfinite(result).all()
-    for channel, (low, high), mean, std in zip(result, resolved.clip, resolved.mean, resolved.std, strict=True):
-        tolerance = 1e-3 * (1 + abs(mean)) / std
-        assert channel.min() >= (low - mean) / std - tolerance
-        assert channel.max() <= (high - mean) / std + tolerance
-
-
-@settings(deadline=None, max_examples=40)
-@given(VALUES, st.sampled_from([2.0, 4.0, 0.5]))
-def test_scene_normalisation_does_not_feel_the_unit_of_intensity(values, factor):
-    values = np.abs(values) + 1
-    first = normalise(values, scene_statistics(values, SceneNormalization()))
-    scaled = values * np.float32(factor)
-    np.testing.assert_allclose(normalise(scaled, scene_statistics(scaled, SceneNormalization())), first, atol=2e-2)
-
-
-@settings(deadline=None, max_examples=20)
-@given(VALUES)
-def test_air_does_not_enter_the_statistics(values):
-    with_air = np.concatenate([values, np.zeros_like(values)], axis=1)
-    assert scene_statistics(with_air, SceneNormalization()) == scene_statistics(values, SceneNormalization())
-
-
-def test_statistics_are_those_of_numpy_after_clipping():
-    values = np.random.default_rng(0).gamma(2, 100, (2, 5000)).astype(np.float32)
-    resolved = scene_statistics(values, SceneNormalization(percentiles=(1, 98)))
-    for channel, clip, mean, std in zip(values, resolved.clip, resolved.mean, resolved.std, strict=True):
-        np.testing.assert_allclose(clip, np.percentile(channel.astype(np.float64), (1, 98)))
-        np.testing.assert_allclose((mean, std), (np.clip(channel, *clip).mean(), np.clip(channel, *clip).std()), 1e-5)
-
-
-def test_fixed_and_no_normalisation_look_at_no_values():
-    fixed = FixedNormalization(clip=((0, 10),), mean=(5,), std=(2,))
-    assert np.array_equal(normalise(np.array([[-1, 5, 99]], np.float32), resolve(fixed, None)), [[-2.5, 0, 2.5]])
-    assert resolve(NoNormalization(), None) is None
-
-
-# --- the zoo -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_model_is_complete_small_and_runs(name):
-    card, folder = resolve_model(name)
-    assert card.name == name == (folder / card.weights.file).stem
-    assert (folder / card.weights.file).stat().st_size < 16e6
-    assert card.training.scores["dice_n"] >= 10
-    assert card.training.scores["dice_mean"] > card.training.baseline["dice_mean"]
-    told = (card.training.licence, card.training.attribution, card.training.protocol, card.training.data)
-    assert all(told)
-    assert 0 <= card.bfloat16_disagreement < 0.05
-    assert 0 <= card.tiling.disagreement < 0.1
-    predictor = load_predictor(card, folder, RunSettings(card.tiling.tile, device="cpu"))
-    axes = zip(card.tiling.tile, card.tiling.halo, card.tiling.overlap, predictor.spec.stride, strict=True)
-    assert all((tile - 2 * halo - overlap) % stride == 0 for tile, halo, overlap, stride in axes)
-    scores = predictor.predict(np.zeros((1, card.n_channels, *card.tiling.tile), np.float32))
-    assert scores.shape == (1, card.n_classes, *card.tiling.tile)
-
-
-def test_the_zoo_holds_what_it_says():
-    assert tuple(sorted(zoo_cards())) == SHIPPED
-    assert {path.suffix for path in ZOO.iterdir() if path.is_file()} <= {".json", ".safetensors", ".py"}
-    for path in ZOO.glob("*.json"):
-        assert json.loads(path.read_text())["name"] == path.stem
