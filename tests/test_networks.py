@@ -66,7 +66,8 @@ def test_nothing_outside_the_receptive_field_changes_a_score_and_its_border_does
         for parameter in module.parameters():
             parameter.abs_()
     size = [
-        -(-(3 * field) // step) * step for field, step in zip(geometry.receptive_field, geometry.stride, strict=True)
+        -(-(field + 3 * step) // step) * step
+        for field, step in zip(geometry.receptive_field, geometry.stride, strict=True)
     ]
     for axis in range(ndim):
         centres = [[n // 2 for n in size] for _ in range(geometry.stride[axis])]
