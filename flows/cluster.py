@@ -32,6 +32,9 @@ _SETTINGS = {
     "distributed.worker.use-file-locking": False,
     "distributed.comm.timeouts.connect": "60s",
 }
+# A worker on CPUs predicts two tiles side by side: fewer processes that each hold the libraries, and fewer blocks,
+# whose edges are predicted twice.
+_TILES_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class ClusterSettings:
         """Worker processes of a local cluster."""
         if self.workers is not None:
             return self.workers
-        return len(self.gpus) or max(1, n_cores() // self.n_threads)
+        return len(self.gpus) or max(1, n_cores() // (self.n_threads * _TILES_AT_ONCE))
 
     @property
     def n_threads(self) -> int:

@@ -13,8 +13,9 @@ from models.predictor import PredictorSpec
 from models.registry import Dtype, RunSettings
 from models.torch_predictor import load_torch_predictor
 
-# A GPU wants many tiles at a time; on a CPU the predictor takes them one by one anyway.
+# A GPU wants many tiles at a time; on a CPU each tile of a batch has threads of its own.
 _GPU_BATCHES = (16, 8, 4, 2, 1)
+_CPU_BATCHES = (2, 1)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def choose_run(
         dtype: A precision, or ``auto``: bfloat16 where the device has it and the card's own measurement of changed
             labels is within ``tolerance``, else float32.
         tolerance: Share of labels.
-        batch: Tiles per pass; None for the largest of 16, 8, 4, 2, 1 that fits a GPU, and 1 on a CPU.
+        batch: Tiles per pass; None for the largest of 16, 8, 4, 2, 1 that fits a GPU, and 2 on a CPU.
 
     Raises:
         DeviceError: When the device is not there, or not even one tile fits.
@@ -59,7 +60,7 @@ def choose_run(
     device = choose_device(settings.device)
     name: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
     chosen = replace(settings, device=name, dtype=_choose_dtype(card, supported_dtypes(device), dtype, tolerance))
-    batches = (batch,) if batch is not None else _GPU_BATCHES if name == "cuda" else (1,)
+    batches = (batch,) if batch is not None else _GPU_BATCHES if name == "cuda" else _CPU_BATCHES
     for tiles in batches:
         predictor = load_torch_predictor(card, weights, replace(chosen, batch=tiles))
         try:

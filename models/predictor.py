@@ -54,6 +54,6 @@ class Predictor(Protocol):
 
         Returns:
             Float32 scores ``(tiles, classes, *tile)`` less ``margin`` at each side, on the predictor's device.
-            The array may be overwritten by the next call.
+            The next call must leave the array alone.
         """
         ...

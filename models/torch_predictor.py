@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +48,10 @@ class TorchPredictor:
         self._layout = torch.channels_last if self._ndim == 2 else torch.channels_last_3d
         fused = fuse(network, example)
         self._network = fused.to(self.device, self.dtype, memory_format=self._layout)  # type: ignore[call-overload]
+        # torch counts threads per thread.
+        self._side_by_side = ThreadPoolExecutor(
+            settings.batch, "tile", initializer=torch.set_num_threads, initargs=(settings.threads,)
+        )
 
     @property
     def spec(self) -> PredictorSpec:
@@ -75,9 +80,16 @@ class TorchPredictor:
 
     def _score(self, images: Tensor) -> Tensor:
         if self.device.type == "cpu":
-            # One by one: a core is busy with one tile, and the sums are then those of the tile whatever is beside it.
-            return torch.cat([self._activate(self._network(self._bring(image))) for image in torch.split(images, 1)])
-        return self._activate(self._network(self._bring(images)))
+            # Each alone: a core is busy with one tile, and the sums are then those of the tile whatever is beside it.
+            tiles = torch.split(images, 1)
+            scores = self._side_by_side.map(self._pass, tiles) if len(tiles) > 1 else map(self._pass, tiles)
+            return torch.cat(list(scores))
+        return self._pass(images)
+
+    def _pass(self, images: Tensor) -> Tensor:
+        # Again, because it holds for the thread that says it.
+        with torch.inference_mode():
+            return self._activate(self._network(self._bring(images)))
 
     def _bring(self, images: Tensor) -> Tensor:
         return images.to(self.device, self.dtype, non_blocking=True).contiguous(memory_format=self._layout)

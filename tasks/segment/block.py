@@ -22,6 +22,7 @@ from tasks.segment.blend import SlabBlender
 from tasks.segment.grid import Tile
 from tasks.segment.native import native_slabs
 from tasks.segment.plan import Plan
+from tasks.segment.prefetch import prefetch
 from tasks.segment.store import BlockReport, BlockStore
 from tasks.segment.tiles import BlockTiles, TileInputs
 from tasks.segment.work import Work
@@ -60,7 +61,8 @@ def _native_scores(work: Work, block: Box, tiles: BlockTiles) -> Iterator[tuple[
     frame = work.scene.frame
     region = model_box(block, frame)
     predictor = slot_predictor(work.card, work.card_folder, work.plan.slot.settings)
-    slabs = _blended(work, region, _score(predictor, iter(tiles), work.plan))
+    # The network is busy with the next tiles while these are blended and stored.
+    slabs = _blended(work, region, prefetch(_score(predictor, iter(tiles), work.plan)))
     return native_slabs(slabs, frame, block)
 
 
