@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import ctypes
+import math
 import platform
 import resource
 from pathlib import Path
@@ -97,24 +97,42 @@ def free_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def lower_bound(network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> int:
-    """Return bytes that a pass over ``shape`` needs at least: the largest layer's input and output together."""
-    shadow = copy.deepcopy(network).to("meta")
+def lower_bound(
+    network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, example: tuple[int, ...] | None = None
+) -> int:
+    """Return bytes that a pass over ``shape`` needs at least: the largest layer's input and output together.
+
+    Args:
+        network: On any device, of ``dtype``.
+        shape: ``(tiles, channels, *tile)``.
+        dtype: Of the batch.
+        example: A smaller shape to measure at; pixels scale it up. Torch's shapes without data would take seconds to
+            import.
+    """
+    example = example or shape
     largest = [0]
 
     def measure(_: nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
         pixels = output.numel() + sum(value.numel() for value in inputs if isinstance(value, Tensor))
         largest[0] = max(largest[0], pixels)
 
-    for module in shadow.modules():
-        if not list(module.children()):
-            module.register_forward_hook(measure)
+    leaves = [module for module in network.modules() if not list(module.children())]
+    handles = [module.register_forward_hook(measure) for module in leaves]
+    device = next((parameter.device for parameter in network.parameters()), None)
     with torch.inference_mode():
-        shadow(torch.empty(shape, device="meta", dtype=dtype))
-    return largest[0] * dtype.itemsize
+        network(torch.zeros(example, device=device, dtype=dtype))
+    for handle in handles:
+        handle.remove()
+    return math.ceil(largest[0] * math.prod(shape) / math.prod(example)) * dtype.itemsize
 
 
-def probe(network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> int:
+def probe(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+    example: tuple[int, ...] | None = None,
+) -> int:
     """Run a batch of the planned shape, so that running out of memory comes before the first block.
 
     Args:
@@ -122,6 +140,7 @@ def probe(network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device
         shape: ``(tiles, channels, *tile)``.
         dtype: Of the batch.
         device: Where.
+        example: A small shape that certainly fits.
 
     Returns:
         Peak bytes, as far as the device tells.
@@ -129,7 +148,7 @@ def probe(network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device
     Raises:
         DeviceError: When it does not fit.
     """
-    needed, free = lower_bound(network, shape, dtype), free_bytes(device)
+    needed, free = lower_bound(network, shape, dtype, example), free_bytes(device)
     if needed > free:
         raise DeviceError(_does_not_fit(shape, device, needed, free))
     before = psutil.Process().memory_info().rss

@@ -76,7 +76,8 @@ class TorchPredictor:
         """
         tiles = 1 if self.device.type == "cpu" else self._settings.batch
         shape = (tiles, self._spec.n_channels, *self._settings.tile[-self._ndim :])
-        return probe(self._network, shape, self.dtype, self.device)
+        example = (1, self._spec.n_channels, *self._example_shape())
+        return probe(self._network, shape, self.dtype, self.device, example)
 
     def _score(self, images: Tensor) -> Tensor:
         if self.device.type == "cpu":
