@@ -31,6 +31,8 @@ ReadBlock: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]
 TILE = 512
 _WINDOW = (TILE, 8 * TILE)
 _MAX_BYTE_CLASSES = 255
+# Threads change no byte.
+_COMPRESSING = 2
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def _write_final(plain: Path, destination: Path, spec: RasterProductSpec) -> Non
         LEVEL=6,
         PREDICTOR="NO",
         BIGTIFF="IF_SAFER",
-        NUM_THREADS=1,
+        NUM_THREADS=_COMPRESSING,
         OVERVIEW_RESAMPLING="MODE" if spec.kind == "mask" else "AVERAGE",
     )
 
