@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -33,6 +33,7 @@ _err = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
 _FAILED_SCENES = 1
 _WRONG = 2
 
+Device = Literal["auto", "cpu", "cuda"]
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, or a CSV table of scenes.", metavar="INPUT...")]
 JobName = Annotated[str, typer.Option("--job", help="A name in configs/ or the path of a job file.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the products; it belongs to one job.")]
@@ -50,7 +51,7 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     model: Annotated[str | None, typer.Option(help="A model's name or path instead of the job's.")] = None,
     cluster: Annotated[str, typer.Option(help="local, or the address of a running Dask scheduler.")] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of the local cluster.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[Device | None, typer.Option(help="What to compute on, instead of what the job says.")] = None,
     overrides: Overrides = None,
 ) -> None:
     """Segment scenes and publish their masks, numbers and pictures."""

@@ -1,6 +1,6 @@
 """The main flow: a batch of scenes, each from its input to a published product."""
 
-from __future__ import annotations
+# No postponed annotations here: Prefect builds the form and the validation of a flow from the real ones.
 
 import logging
 import uuid
@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from prefect import flow
 from pydantic import BaseModel, Field
@@ -45,7 +46,7 @@ class Batch(BaseModel):
         overrides: ``key=value`` settings that override the job's.
         cluster: ``local``, or the address of a running Dask scheduler.
         workers: Worker processes of a local cluster.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: ``auto``, ``cpu`` or ``cuda``; None for what the job says.
     """
 
     inputs: list[str] = Field(min_length=1)
@@ -55,7 +56,7 @@ class Batch(BaseModel):
     overrides: list[str] = []
     cluster: str = "local"
     workers: int | None = Field(default=None, ge=1)
-    device: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,15 @@ class _Run:
     progress: BatchProgress
 
 
-@flow(name="segment", flow_run_name="{batch.job} · {batch.out.name}", validate_parameters=False)
+@flow(name="segment", flow_run_name="{batch.job} · {batch.out.name}")
 def segment(batch: Batch) -> list[SceneOutcome]:
     """Segment a batch of scenes; one that fails leaves the others.
 
     Raises:
         SwatheError: When the job, the model or the cluster cannot be used at all.
     """
-    overrides = (*batch.overrides, f"run.device={batch.device}")
-    job = load_job(batch.job, overrides)
+    device = () if batch.device is None else (f"run.device={batch.device}",)
+    job = load_job(batch.job, (*batch.overrides, *device))
     request = make_request(job, batch.out, batch.model)
     items = list_inputs(batch.inputs, job)
     run_id = uuid.uuid4().hex
@@ -142,7 +143,7 @@ def _segment_one(run: _Run, item: Input, fingerprint: Fingerprint) -> SceneOutco
         return _failed(run.request, item, _named(error), run.id)
     except Exception as error:
         # Whatever it is, it costs this scene only.
-        logger.exception("%s: failed in a way that was not foreseen", item.id)
+        logger.debug("%s: failed in a way that was not foreseen", item.id, exc_info=True)
         return _failed(run.request, item, _named(error), run.id)
 
 
@@ -152,7 +153,8 @@ def _named(error: Exception) -> str:
 
 def _failed(request: Request, item: Input, error: str, run_id: str) -> SceneOutcome:
     """Enter a failure into the ledger; an earlier product stays where it is."""
-    logger.error("%s", error)
+    error = item.pseudonymised(error)
+    logger.error("%s: %s", item.id, error)
     ledger = Ledger(request.out.ledger)
     known = ledger.product(item.id)
     ledger.record(ProductRow(item.id, "", known.product if known else None, "failed", error, {}), run_id, steps.now())
@@ -164,7 +166,7 @@ def _cluster_settings(batch: Batch, request: Request) -> ClusterSettings:
     return ClusterSettings(
         address=batch.cluster,
         workers=batch.workers,
-        device=batch.device,
+        device=request.job.run.device,
         threads=None if threads == "auto" else threads,
         scratch=request.out.scratch / "dask",
     )

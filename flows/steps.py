@@ -115,7 +115,7 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     product = publish_product(out, scene_id, prepared.product_key, folder)
     row = ProductRow(scene_id, prepared.request_key, prepared.product_key, "done", None, facts.headline)
     Ledger(out.ledger).record(row, facts.run, now())
-    shutil.rmtree(out.scratch / scene_id, ignore_errors=True)
+    shutil.rmtree(out.scene_scratch(scene_id), ignore_errors=True)
     return SceneOutcome(scene_id, "done", None, str(product.relative_to(out.root)), facts.headline)
 
 

@@ -1,6 +1,6 @@
 """``swathe train``: cross-validate, fit on all scenes, write weights and card together."""
 
-from __future__ import annotations
+# No postponed annotations here: Prefect builds the form and the validation of a flow from the real ones.
 
 import logging
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class TrainingResult:
     scores: dict[str, float]
 
 
-@flow(name="train", flow_run_name="train · {job_name}", validate_parameters=False)
+@flow(name="train", flow_run_name="train · {job_name}")
 def train(job_name: str, out: Path, overrides: list[str]) -> TrainingResult:
     """Fit the network of a training job.
 

@@ -27,7 +27,7 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
         return describe_raster(item.id, item.files, request.job.source, request.card.channels)
     if request.card.orientation is None:
         raise JobError(f"model '{request.card.name}': its card states no orientation; it cannot segment volumes")
-    spool = request.out.scratch / item.id / "spool"
+    spool = request.out.scene_scratch(item.id) / "spool"
     return describe_volume(item.id, _volume_path(item), request.card.orientation, request.card.spacing_mm, spool)
 
 

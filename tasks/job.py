@@ -20,6 +20,11 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# Strict, or YAML's true would pass for 1.
+_Length = Annotated[int, Field(ge=1, strict=True)]
+_Margin = Annotated[int, Field(ge=0, strict=True)]
+
+
 def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, Mapping) else value
 
@@ -91,10 +96,10 @@ class Tiling(_Section):
         blend: ``gaussian`` and ``core`` stitch probabilities; ``logits`` stitches scores before softmax.
     """
 
-    tile: Literal["auto"] | int | tuple[int, ...] = "auto"
-    halo: Literal["auto"] | int | tuple[int, ...] = "auto"
-    overlap: Literal["auto"] | int | tuple[int, ...] = "auto"
-    block: Literal["auto"] | int | tuple[int, ...] = "auto"
+    tile: Literal["auto"] | _Length | tuple[_Length, ...] = "auto"
+    halo: Literal["auto"] | _Margin | tuple[_Margin, ...] = "auto"
+    overlap: Literal["auto"] | _Margin | tuple[_Margin, ...] = "auto"
+    block: Literal["auto"] | _Length | tuple[_Length, ...] = "auto"
     batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     blend: Literal["gaussian", "core", "logits"] = "gaussian"
 
@@ -253,7 +258,10 @@ def _override(raw: dict[str, Any], override: str) -> None:
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
             raise JobError(f"--set {override}: '{parent}' is a value in this job, not a section")
-    node[last] = yaml.safe_load(value)
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise JobError(f"--set {override}: the value is not YAML") from error
 
 
 def _explain(error: ValidationError, origin: str, section: type[BaseModel]) -> str:

@@ -34,7 +34,11 @@ class OutFolder:
 
     def work(self, scene_id: str, key: str) -> Path:
         """Work in progress on one scene with one input, model, job and plan."""
-        return self.scratch / scene_id / key
+        return self.scene_scratch(scene_id) / key
+
+    def scene_scratch(self, scene_id: str) -> Path:
+        """Work in progress on one scene."""
+        return self.scratch / "scenes" / scene_id
 
     def product(self, scene_id: str, key: str) -> Path:
         """The finished, immutable folder of one product."""

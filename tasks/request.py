@@ -35,8 +35,8 @@ class Request:
 
     def key(self, input_sha256: str) -> str:
         """Return the hash of an input, the model and the job: an answered request is not worked on again."""
-        # Neither the block nor the run section's threads change what is asked for.
-        job = self.job.model_dump(mode="json", exclude={"tiling": {"block"}})
+        # Neither the block nor the number of threads changes what is asked for.
+        job = self.job.model_dump(mode="json", exclude={"tiling": {"block"}, "run": {"threads"}})
         return digest(
             {
                 "input": input_sha256,

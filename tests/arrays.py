@@ -9,7 +9,8 @@ import numpy as np
 
 from models.card import Card
 from models.fakes import fake_card
-from models.registry import RunSettings, load_predictor
+from models.normalization import resolve
+from models.registry import Dtype, RunSettings, load_predictor
 from tasks import resample
 from tasks.box import Box
 from tasks.job import Job
@@ -66,12 +67,21 @@ def fake_work(scene: ArrayScene, store: Path, name: str = "identity", *, tiling:
     return make_work(scene, store, card, None, tiling=tiling)
 
 
-def make_work(scene: ArrayScene, store: Path, card: Card, folder: Path | None, *, tiling: dict | None = None) -> Work:
+def make_work(
+    scene: ArrayScene,
+    store: Path,
+    card: Card,
+    folder: Path | None,
+    *,
+    tiling: dict | None = None,
+    dtype: Dtype = "float32",
+) -> Work:
     job = Job.model_validate({"job": "test", "kind": card.kind, "model": {"name": card.name}, "tiling": tiling or {}})
-    settings = RunSettings(card.tiling.tile, 2, "cpu", "float32", 1)
+    settings = RunSettings(card.tiling.tile, 2, "cpu", dtype, 1)
     slot = Slot(settings, "test", 0, load_predictor(card, folder, settings).spec)
     plan = make_plan(job, card, scene.frame, slot, 1)
-    work = Work(scene, card, folder, plan, None, store, confidence=True)
+    normalization = resolve(card.normalization, np.zeros((card.n_channels, 0), np.float32))
+    work = Work(scene, card, folder, plan, normalization, store, confidence=True)
     BlockStore(store).create(scene.frame.native_shape, plan.block, plan.chunk, work.layers)
     return work
 

@@ -105,7 +105,7 @@ def test_one_bad_scene_costs_that_scene_only_and_unchanged_scenes_are_skipped(tm
     write_raster(good, labels((1, 300, 500), 7, seed=9))
     assert run(raster_job, out, good)["good"].status == "done"
     assert len(list((out / ".products" / "good").iterdir())) == 2, "a changed input supersedes, the old product stays"
-    assert not any(path.is_dir() and path.name == "good" for path in (out / ".swathe").iterdir())
+    assert not (out / ".swathe" / "scenes" / "good").exists()
 
 
 def test_the_product_has_the_same_bytes_for_every_block_and_number_of_workers(tmp_path, raster_job):

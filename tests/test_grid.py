@@ -1,5 +1,7 @@
 """Tiles cover every pixel, lie on the network's stride, and do not depend on blocks."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ def test_cores_cover_the_axis_and_overlap_as_asked(axis: TileAxis) -> None:
     cores = axis.cores
     assert cores[0][0] == 0
     assert cores[-1][1] == axis.length
-    for (start, stop), (next_start, next_stop) in zip(cores, cores[1:], strict=False):
+    for (start, stop), (next_start, next_stop) in pairwise(cores):
         assert start < next_start <= stop
         assert stop < next_stop or next_stop == axis.length
         assert stop - next_start >= axis.overlap

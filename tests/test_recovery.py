@@ -85,7 +85,8 @@ def test_a_killed_and_restarted_run_ends_in_the_same_bytes(tmp_path, untouched, 
                 path.unlink()
     assert interrupted > 0
     before = journal(work)
-    reports = list(PlainEngine().run_blocks(work, [b for b in blocks if b not in BlockStore(work.store).committed(blocks)]))
+    committed = BlockStore(work.store).committed(blocks)
+    reports = list(PlainEngine().run_blocks(work, [block for block in blocks if block not in committed]))
     after = journal(work)
     assert {name: after[name] for name in before} == before, "a committed block is not written again"
     assert len(reports) + len(before) == len(blocks)

@@ -60,6 +60,6 @@ def provenance(request: Request, prepared: Prepared) -> dict[str, str]:
         "SWATHE_MODEL": request.card.name,
         "SWATHE_WEIGHTS_SHA256": weights.sha256 if weights else "none",
         "SWATHE_INPUT_SHA256": prepared.fingerprint.sha256,
-        "SWATHE_PRECISION": f"{slot.dtype} on {slot.device}",
+        "SWATHE_PRECISION": f"{slot.settings.dtype} on {slot.settings.device}",
         "SWATHE_VERSION": dict(slot.versions)["swathe"],
     }

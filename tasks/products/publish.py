@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from tasks.errors import ProductError
 from tasks.outfolder import OutFolder
 
 
@@ -22,6 +23,9 @@ def publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:
 
     Returns:
         The product's folder.
+
+    Raises:
+        ProductError: When something that is no link of ours has the scene's name.
     """
     _sync_tree(finished)
     product = out.product(scene_id, key)
@@ -33,7 +37,10 @@ def publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:
         finished.replace(product)
     _sync(product.parent)
     link = out.link(scene_id)
-    fresh = out.scratch / f"{scene_id}.link"
+    if link.exists() and not link.is_symlink():
+        raise ProductError(f"{link}: is in the way of the product's link. Move it away, or name another --out")
+    fresh = out.scratch / "links" / scene_id
+    fresh.parent.mkdir(exist_ok=True)
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(os.path.relpath(product, link.parent))
     fresh.replace(link)

@@ -37,6 +37,13 @@ class Input:
     date: str | None = None
     error: str | None = None
 
+    def pseudonymised(self, text: str) -> str:
+        """Put the scene's id where a text names its files: file names may identify a patient, ids may not."""
+        for path in self.files.values():
+            for name in (path, Path(path).name):
+                text = text.replace(name, self.id)
+        return text
+
 
 def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
     """Return the scenes that files, folders and tables name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tasks.job import Job
@@ -46,7 +47,9 @@ def _check_item(guard: Guard, item: Input, kind: str, source: dict[str, object],
     if item.error is not None:
         return Verdict(item.id, "unknown", False, "SceneError", item.error)
     request = {"id": item.id, "files": item.files, "kind": kind, "source": source, "channels": list(channels)}
-    return guard.ask(request, n_files=len(item.files))
+    verdict = guard.ask(request, n_files=len(item.files))
+    warnings = tuple(item.pseudonymised(warning) for warning in verdict.warnings)
+    return replace(verdict, message=item.pseudonymised(verdict.message), warnings=warnings)
 
 
 def _below(text: str) -> Iterator[str]:

@@ -1,0 +1,130 @@
+"""A real network through the engine: the same bits for every block, and tiled equals untiled."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from arrays import array_scene, make_work, read_mask
+
+from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
+from models.registry import ZOO, build_network, network_geometry, resolve_model
+from models.weights import write_model
+from tasks.scenes.scene import Frame
+from tasks.segment.graph import PlainEngine
+
+
+def segment(work) -> np.ndarray:
+    list(PlainEngine().run_blocks(work, work.plan.blocks(work.scene.frame)))
+    return np.stack([read_mask(work), read_mask(work, "confidence")])
+
+
+def small_unet(folder: Path, ndim: int) -> Card:
+    """A network of random weights whose scores are decided by a neighbourhood smaller than the halo."""
+    axes = (1,) * ndim
+    template = Card(
+        name="small",
+        title="small",
+        kind="raster" if ndim == 2 else "volume",
+        network=Network(name="unet", arguments={"widths": [4, 8], "ndim": ndim}),
+        channels=("a",) if ndim == 3 else ("a", "b"),
+        classes=tuple(ClassEntry(name=name, colour="#000000") for name in ("x", "y", "z")),
+        normalization=NoNormalization(),
+        tiling=Tiling(tile=(64,) * ndim, halo=axes, overlap=axes),
+        licence="Apache-2.0",
+        origin="test",
+        orientation=None if ndim == 2 else "SAR",
+    )
+    torch.manual_seed(0)
+    network = build_network(template.network, template.n_channels, template.n_classes)
+    return write_model(folder, template, network.state_dict())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_shipped_unet_gives_the_same_bits_for_every_block(tmp_path, dtype):
+    card, folder = resolve_model("fire-unet")
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(card.n_channels, 1200, 700)) * np.array(card.normalization.std)[:, None, None]
+    image = (values + np.array(card.normalization.mean)[:, None, None]).astype(np.float32)
+    valid = np.ones(image.shape[1:], bool)
+    valid[:300, :200] = False
+    scene = array_scene(tmp_path, image, valid)
+    masks = [
+        segment(
+            make_work(
+                scene,
+                tmp_path / f"store-{block}",
+                card,
+                folder,
+                tiling={"tile": 256, "halo": 16, "overlap": 32, "block": block},
+                dtype=dtype,
+            )
+        )
+        for block in (512, 1024, 2048)
+    ]
+    assert set(np.unique(masks[0][0][valid])) <= {0, 1}
+    assert (masks[0][0][~valid] == 255).all()
+    np.testing.assert_array_equal(masks[0], masks[1])
+    np.testing.assert_array_equal(masks[0], masks[2])
+
+
+@pytest.mark.parametrize("shape", [(255, 1), (256, 256), (257, 300), (515, 190)])
+@pytest.mark.parametrize("blend", ["gaussian", "core", "logits"])
+def test_tiled_equals_untiled_where_the_halo_covers_the_receptive_field(tmp_path, shape, blend):
+    card = small_unet(tmp_path / "model", 2)
+    geometry = network_geometry(card.network)
+    halo = -(-geometry.receptive_field[0] // 2)
+    step = geometry.stride[0]
+    image = np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
+    scene = array_scene(tmp_path, image)
+    tile = -(-(2 * halo + 48) // step) * step
+    tiled = segment(
+        make_work(
+            scene,
+            tmp_path / "tiled",
+            card,
+            tmp_path / "model",
+            tiling={"tile": tile, "halo": halo, "overlap": 8, "blend": blend},
+        )
+    )
+    whole = -(-max(shape) // step) * step
+    untiled = segment(
+        make_work(
+            scene,
+            tmp_path / "untiled",
+            card,
+            tmp_path / "model",
+            tiling={"tile": whole, "halo": 0, "overlap": 0, "blend": blend},
+        )
+    )
+    np.testing.assert_array_equal(tiled[0], untiled[0])
+    np.testing.assert_allclose(tiled[1].astype(int), untiled[1].astype(int), atol=1)
+
+
+def test_a_resampled_volume_through_a_network_has_the_same_bits_for_every_block(tmp_path):
+    card = small_unet(tmp_path / "model", 3)
+    shape, scale = (40, 130, 90), (1.0, 0.6, 0.6)
+    image = np.random.default_rng(2).normal(size=(1, *shape)).astype(np.float32)
+    model_shape = tuple(int(np.ceil(n * s)) for n, s in zip(shape, scale, strict=True))
+    scene = array_scene(tmp_path, image, frame=Frame(shape, model_shape, scale))
+    masks = [
+        segment(
+            make_work(
+                scene,
+                tmp_path / str(k),
+                card,
+                tmp_path / "model",
+                tiling={"tile": 32, "halo": 4, "overlap": 8, "block": block},
+            )
+        )
+        for k, block in enumerate([(64, 192, 128), (32, 64, 64), (32, 128, 128)])
+    ]
+    np.testing.assert_array_equal(masks[0], masks[1])
+    np.testing.assert_array_equal(masks[0], masks[2])
+
+
+def test_every_shipped_card_has_its_weights() -> None:
+    for path in ZOO.glob("*.json"):
+        card, folder = resolve_model(path.stem)
+        assert folder is not None
+        assert (folder / card.weights.file).is_file()
