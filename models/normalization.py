@@ -75,9 +75,20 @@ def resolve(
             return None
 
 
-def normalise(image: NDArray[np.float32], resolved: ResolvedNormalization) -> NDArray[np.float32]:
-    """Normalise ``(channels, *shape)``; the input is left alone, the result is a new float32 array."""
-    result = np.empty(image.shape, np.float32)
+def normalise(
+    image: NDArray[np.float32], resolved: ResolvedNormalization, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Normalise ``(channels, *shape)``.
+
+    Args:
+        image: Physical values; left alone unless it is ``out`` as well.
+        resolved: One set of numbers per channel.
+        out: Gets the result; a new array where left out.
+
+    Returns:
+        Float32 of the image's shape.
+    """
+    result = np.empty(image.shape, np.float32) if out is None else out
     numbers = zip(resolved.clip, resolved.mean, resolved.std, strict=True)
     for index, ((low, high), mean, std) in enumerate(numbers):
         np.clip(image[index], np.float32(low), np.float32(high), out=result[index])
