@@ -138,6 +138,7 @@ def _quieten_prefect() -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_CLIENT_MAX_RETRIES": "10",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)

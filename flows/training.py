@@ -3,6 +3,7 @@
 # No postponed annotations here: Prefect builds the form and the validation of a flow from the real ones.
 
 import logging
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from models.card import Card, Training
 from tasks.answers.baseline import Baseline
+from tasks.answers.metrics import dice
 from tasks.errors import JobError
 from tasks.intake import describe
 from tasks.job import Job, ModelChoice, TrainingJob, load_training_job
@@ -21,6 +23,7 @@ from tasks.request import Request
 from tasks.samples import data_folder
 from tasks.scenes.labelled import LabelledScene, read_labelled
 from tasks.scenes.listing import list_inputs
+from tasks.segment.whole import segment_whole
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +58,10 @@ def train(job_name: str, out: Path, overrides: list[str]) -> TrainingResult:
     """
     job = load_training_job(job_name, tuple(overrides))
     card = _template(job)
-    scenes = read_scenes(job, card, out)
-    scores, baseline = cross_validation(job, card, scenes) if job.folds else ({}, {})
+    # Decompressed volumes stay until every fold is scored.
+    with tempfile.TemporaryDirectory(prefix="swathe-training-") as scratch:
+        scenes = read_scenes(job, card, Path(scratch))
+        scores, baseline = cross_validation(job, card, scenes) if job.folds else ({}, {})
     fit_and_write(job, card, scenes, Figures(scores, baseline), out)
     return TrainingResult(card.name, out, scores | {f"baseline_{name}": value for name, value in baseline.items()})
 
@@ -69,11 +74,11 @@ def _template(job: TrainingJob) -> Card:
 
 
 @task(name="read scenes", cache_policy=NO_CACHE)
-def read_scenes(job: TrainingJob, card: Card, out: Path) -> list[LabelledScene]:
+def read_scenes(job: TrainingJob, card: Card, scratch: Path) -> list[LabelledScene]:
     """Read every labelled scene that the job does not leave out."""
     folder = _folder(job)
-    plain = Job(job=job.job, kind=job.kind, source=job.source, model=ModelChoice(name=card.name))
-    request = Request(plain, card, None, OutFolder(out))
+    plain = _plain(job)
+    request = Request(plain, card, None, OutFolder(scratch))
     items = [item for item in list_inputs([str(folder)], plain) if item.id not in job.training.exclude]
     scenes = []
     for item in items:
@@ -82,6 +87,11 @@ def read_scenes(job: TrainingJob, card: Card, out: Path) -> list[LabelledScene]:
         labels = folder / job.training.labels.replace("{scene}", item.id)
         scenes.append(read_labelled(describe(request, item), labels, card.n_classes))
     return scenes
+
+
+def _plain(job: TrainingJob) -> Job:
+    """Return the job that segments what this one fits on."""
+    return Job(job=job.job, kind=job.kind, source=job.source, model=ModelChoice(name=str(job.card["name"])))
 
 
 def _folder(job: TrainingJob) -> Path:
@@ -97,18 +107,29 @@ def _folder(job: TrainingJob) -> Path:
 def cross_validation(
     job: TrainingJob, card: Card, scenes: list[LabelledScene]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Score every scene by a network that has not seen it, and the simple method on the same scenes."""
-    # Here, because it brings torch, which the command line need not wait for.
-    from models.training.folds import cross_validate, summary
+    """Score every scene by a network that has not seen it, and the simple method on the same scenes.
 
-    found = cross_validate(_samples(scenes), card, _settings(job), job.folds, progress=_tell)
-    for name, value in found.dice.items():
-        logger.info("%s: Dice %.3f, held out", name, value)
+    Masks come from the engine, with the weights as they are written, on the native grid: what a user would get.
+    """
+    # Here, because it brings torch, which the command line need not wait for.
+    from models.training.folds import k_folds, summary
+    from models.training.slices import fit_card
+    from models.weights import write_model
+
+    scores: dict[str, float] = {}
+    for number, held_out in enumerate(k_folds([scene.name for scene in scenes], job.folds, _settings(job).seed)):
+        fitted = fit_card(_samples(scenes, without=held_out), card, _settings(job), _tell)
+        with tempfile.TemporaryDirectory(prefix="swathe-fold-") as folder:
+            written = write_model(Path(folder), fitted.card, fitted.state_dict)
+            request = Request(_plain(job), written, Path(folder), OutFolder(Path(folder)))
+            for scene in (scene for scene in scenes if scene.name in held_out):
+                scores[scene.name] = dice(segment_whole(request, scene.scene), scene.native_labels, 1)
+                logger.info("fold %d, %s: Dice %.3f", number, scene.name, scores[scene.name])
     simple = {}
     if job.baseline:
         method = Baseline(**job.baseline)
         simple = summary({scene.name: method.dice(scene) for scene in scenes}, "dice")
-    return summary(found.dice, "dice"), simple
+    return summary(scores, "dice"), simple
 
 
 @dataclass(frozen=True)
@@ -122,10 +143,10 @@ class Figures:
 @task(name="fit", cache_policy=NO_CACHE)
 def fit_and_write(job: TrainingJob, card: Card, scenes: list[LabelledScene], figures: Figures, out: Path) -> None:
     """Fit on all scenes and write the model."""
-    from models.training.fit import fit
+    from models.training.slices import fit_card
     from models.weights import write_model
 
-    fitted = fit(_samples(scenes), [], card, _settings(job), progress=_tell)
+    fitted = fit_card(_samples(scenes), card, _settings(job), _tell)
     training = card.training or Training(data=job.training.folder, licence="", attribution="", protocol="")
     measured = training.model_copy(update={"scores": figures.scores, "baseline": figures.baseline})
     write_model(out, fitted.card.model_copy(update={"training": measured}), fitted.state_dict)
@@ -142,10 +163,11 @@ def _settings(job: TrainingJob) -> Any:  # noqa: ANN401 - its class comes with t
         raise JobError(f"{job.job}: 'settings' do not fit: {error}") from error
 
 
-def _samples(scenes: list[LabelledScene]) -> list[Any]:
+def _samples(scenes: list[LabelledScene], without: tuple[str, ...] = ()) -> list[Any]:
     from models.training.settings import Sample
 
-    return [Sample(scene.image, scene.labels, scene.valid, scene.name) for scene in scenes]
+    kept = (scene for scene in scenes if scene.name not in without)
+    return [Sample(scene.image, scene.labels, scene.valid, scene.name) for scene in kept]
 
 
 def _tell(step: int, steps: int, loss: float, score: float | None) -> None:

@@ -22,16 +22,23 @@ class LabelledScene:
     """One scene with its reference.
 
     Attributes:
-        name: The scene's id.
+        scene: Its description.
+        native_labels: Class numbers on the scene's own grid: what masks are scored against.
         image: Float32 ``(channels, *shape)``, physical values on the model grid.
         labels: Class numbers, ``shape``.
         valid: Which pixels count, ``shape``.
     """
 
-    name: str
+    scene: RasterScene | VolumeScene
+    native_labels: NDArray[np.integer[Any]]
     image: NDArray[np.float32]
     labels: NDArray[np.integer[Any]]
     valid: NDArray[np.bool_]
+
+    @property
+    def name(self) -> str:
+        """The scene's id."""
+        return self.scene.id
 
 
 def read_labelled(scene: RasterScene | VolumeScene, labels: Path, n_classes: int) -> LabelledScene:
@@ -56,7 +63,7 @@ def read_labelled(scene: RasterScene | VolumeScene, labels: Path, n_classes: int
         image, observed = reader.read(Box.of_shape(scene.frame.model_shape))
         invalid = reader.invalid(Box.of_shape(scene.frame.native_shape))
     valid = observed if invalid is None else observed & ~invalid
-    return LabelledScene(scene.id, image, _on_model_grid(scene, native, n_classes), valid)
+    return LabelledScene(scene, native, image, _on_model_grid(scene, native, n_classes), valid)
 
 
 def _native_labels(scene: RasterScene | VolumeScene, path: Path) -> NDArray[np.integer[Any]]:

@@ -55,7 +55,7 @@ def spool(path: Path, n_bytes: int, folder: Path) -> Path:
             f"{path.name}: cannot be decompressed into the work folder: {error.strerror}; make room "
             "or choose another --out"
         ) from error
-    _log.info("a volume was decompressed, %d bytes", n_bytes)
+    _log.debug("a volume was decompressed, %d bytes", n_bytes)
     return spooled
 
 

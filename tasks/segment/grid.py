@@ -35,6 +35,16 @@ class TileAxis:
     margin: int = 0
 
     @property
+    def beyond(self) -> int:
+        """Pixels beyond an edge that are read, a multiple of the stride."""
+        return _round_up(self.margin, self.stride)
+
+    @property
+    def whole(self) -> int:
+        """Side of a tile that holds the whole axis."""
+        return _round_up(self.length + 2 * self.beyond, self.stride)
+
+    @property
     def inner(self) -> int:
         """Pixels from the side of a tile to its core."""
         return max(self.halo, self.margin)
@@ -62,7 +72,7 @@ class TileAxis:
     @cached_property
     def origins(self) -> tuple[int, ...]:
         """First pixel that each tile reads; may lie outside the scene."""
-        first = -_round_up(self.margin, self.stride)
+        first = -self.beyond
         last = max(first, _round_up(self.length + self.margin - self.tile, self.stride))
         # One tile that holds the whole axis needs no room for halo and overlap.
         return (first,) if first == last else (*range(first, last, self.step), last)

@@ -116,10 +116,11 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
     tile, halo, overlap = plan_tiles(job, card)
     chunk = CHUNK_2D if len(tile) == 2 else CHUNK_3D
     plan = Plan(tile, halo, overlap, chunk, chunk, job.tiling.blend, slot)
-    for axis in plan.lattice(frame).axes:
+    axes = plan.lattice(frame).axes
+    for axis in axes:
         axis.step  # noqa: B018  # raises where the numbers do not fit
-    lengths = zip(tile, frame.model_shape, slot.spec.stride, slot.spec.margin, strict=True)
-    plan = replace(plan, tile=tuple(_fitted(*part) for part in lengths))
+    # Where a smaller tile holds the whole axis, no pass goes over padding alone.
+    plan = replace(plan, tile=tuple(min(axis.tile, axis.whole) for axis in axes))
     if job.tiling.tile == "auto" and len(tile) == 3 and slot.settings.device == "cpu":
         plan = replace(plan, tile=_economical(plan, frame))
     if job.tiling.block == "auto":
@@ -128,11 +129,6 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
     if any(b % c or b < c for b, c in zip(block, chunk, strict=True)):
         raise PlanError(f"block {block} is not a multiple of the product's internal tile {chunk}; change tiling.block")
     return replace(plan, block=block)
-
-
-def _fitted(tile: int, length: int, stride: int, margin: int) -> int:
-    """Return the tile, or a smaller one that still holds the whole axis: no pass over padding alone."""
-    return min(tile, _round_up(length + 2 * _round_up(margin, stride), stride))
 
 
 def _economical(plan: Plan, frame: Frame) -> tuple[int, ...]:
@@ -156,8 +152,7 @@ def _even_sides(axis: TileAxis) -> list[int]:
     length = axis.length + 2 * axis.margin
     sides = {axis.tile}
     for count in range(1, len(axis.origins) + 1):
-        whole = _round_up(axis.length + 2 * _round_up(axis.margin, axis.stride), axis.stride)
-        side = min(whole, _round_up(-(-(length - edge) // count) + edge, axis.stride))
+        side = min(axis.whole, _round_up(-(-(length - edge) // count) + edge, axis.stride))
         if side - edge >= max(axis.stride, axis.overlap + axis.stride):
             sides.add(side)
     return sorted(sides)

@@ -44,7 +44,7 @@ class Strip:
 def read_normalised(
     reader: SceneReader, window: Box, shape: tuple[int, ...], normalization: ResolvedNormalization | None
 ) -> Strip:
-    """Read ``window``, which may reach beyond the scene.
+    """Read ``window``, which may reach beyond the scene, mirrored there and normalised.
 
     Args:
         reader: An open scene.

@@ -1,0 +1,40 @@
+"""Fitting what a card describes: a network of three axes on volumes, one of two axes on the slices of volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from models.card import Card, NoNormalization
+from models.normalization import normalise, resolve
+from models.registry import network_geometry
+from models.training.fit import fit
+from models.training.settings import FitResult, Progress, Sample, TrainSettings
+
+
+def fit_card(
+    samples: Sequence[Sample], card: Card, settings: TrainSettings, progress: Progress | None = None
+) -> FitResult:
+    """Fit a card's network on whole scenes.
+
+    Args:
+        samples: Rasters or volumes.
+        card: A network of two axes over volumes is fitted on their slices along the first axis, each normalised
+            with the numbers of its whole volume.
+        settings: As for ``fit``.
+        progress: As for ``fit``.
+    """
+    n_axes = len(network_geometry(card.network).stride)
+    if card.kind == "raster" or n_axes == 3:
+        return fit(samples, [], card, settings, progress)
+    plain = card.model_copy(update={"normalization": NoNormalization()})
+    slices = [piece for sample in samples for piece in _slices(sample, card)]
+    fitted = fit(slices, [], plain, settings, progress)
+    restored = fitted.card.model_copy(update={"normalization": card.normalization})
+    return FitResult(restored, fitted.state_dict, fitted.scores, fitted.history)
+
+
+def _slices(sample: Sample, card: Card) -> Iterator[Sample]:
+    resolved = resolve(card.normalization, sample.image[:, sample.valid])
+    image = sample.image if resolved is None else normalise(sample.image, resolved)
+    for k in range(image.shape[1]):
+        yield Sample(image[:, k], sample.labels[k], sample.valid[k], f"{sample.name}-{k}")

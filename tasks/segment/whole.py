@@ -1,0 +1,30 @@
+"""A scene segmented in this process, for scoring a model exactly as users will run it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.box import Box
+from tasks.fingerprint import Fingerprint
+from tasks.request import Request
+from tasks.scenes.raster import RasterScene
+from tasks.scenes.volume import VolumeScene
+from tasks.segment.graph import PlainEngine
+from tasks.segment.prepare import prepare
+from tasks.segment.slot import measure_slot
+from tasks.segment.store import BlockStore
+
+
+def segment_whole(
+    request: Request, scene: RasterScene | VolumeScene, n_threads: int = 1
+) -> NDArray[np.unsignedinteger[Any]]:
+    """Return the mask of a small scene on its native grid; work in progress lies below ``request.out``."""
+    slot = measure_slot(request.card, request.card_folder, request.job, n_threads)
+    prepared = prepare(request, scene, Fingerprint(scene.id, content_hashed=False), slot, n_slots=1)
+    work = prepared.work
+    for _ in PlainEngine().run_blocks(work, work.plan.blocks(scene.frame)):
+        pass
+    return BlockStore(work.store).read("mask", Box.of_shape(scene.frame.native_shape))
