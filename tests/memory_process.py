@@ -1,0 +1,32 @@
+"""Segments, finishes and analyses one scene in a process of its own and prints its peak memory in bytes."""
+
+import resource
+import sys
+from pathlib import Path
+
+from tasks.analysis import analyse
+from tasks.fingerprint import Fingerprint
+from tasks.intake import describe
+from tasks.job import load_job
+from tasks.products.finish import finish
+from tasks.request import make_request
+from tasks.scenes import raster_gdal
+from tasks.scenes.listing import list_inputs
+from tasks.segment.graph import PlainEngine
+from tasks.segment.prepare import prepare
+from tasks.segment.slot import measure_slot
+
+# Small, so that it is full before the smaller of two scenes ends.
+raster_gdal.GDAL_OPTIONS["GDAL_CACHEMAX"] = 16 << 20
+
+if __name__ == "__main__":
+    path, job_name, out = sys.argv[1:]
+    job = load_job(job_name)
+    request = make_request(job, Path(out))
+    (item,) = list_inputs([path], job)
+    slot = measure_slot(request.card, request.card_folder, job, 1)
+    prepared = prepare(request, describe(request, item), Fingerprint("0" * 64, content_hashed=False), slot, 1)
+    for _ in PlainEngine().run_blocks(prepared.work, prepared.work.plan.blocks(prepared.scene.frame)):
+        pass
+    analyse(request, prepared, finish(request, prepared))
+    sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
