@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import ValidationError
 
-from models.card import Card, Training
+from models.card import Card, Training, write_card
+from models.errors import DeviceError
 from tasks.answers.baseline import Baseline
 from tasks.answers.metrics import dice
 from tasks.errors import JobError
@@ -62,7 +65,7 @@ def train(job_name: str, out: Path, overrides: list[str]) -> TrainingResult:
     with tempfile.TemporaryDirectory(prefix="swathe-training-") as scratch:
         scenes = read_scenes(job, card, Path(scratch))
         scores, baseline = cross_validation(job, card, scenes) if job.folds else ({}, {})
-    fit_and_write(job, card, scenes, Figures(scores, baseline), out)
+        fit_and_write(job, card, scenes, Figures(scores, baseline), out)
     return TrainingResult(card.name, out, scores | {f"baseline_{name}": value for name, value in baseline.items()})
 
 
@@ -149,7 +152,25 @@ def fit_and_write(job: TrainingJob, card: Card, scenes: list[LabelledScene], fig
     fitted = fit_card(_samples(scenes), card, _settings(job), _tell)
     training = card.training or Training(data=job.training.folder, licence="", attribution="", protocol="")
     measured = training.model_copy(update={"scores": figures.scores, "baseline": figures.baseline})
-    write_model(out, fitted.card.model_copy(update={"training": measured}), fitted.state_dict)
+    written = write_model(out, fitted.card.model_copy(update={"training": measured}), fitted.state_dict)
+    changed = bfloat16_disagreement(job, written, scenes, out)
+    write_card(written.model_copy(update={"bfloat16_disagreement": changed}), out / f"{card.name}.json")
+
+
+def bfloat16_disagreement(job: TrainingJob, card: Card, scenes: list[LabelledScene], folder: Path) -> float | None:
+    """Return the share of labels that bfloat16 changes; None where this machine does not compute in it."""
+    masks: dict[str, list[NDArray[Any]]] = {}
+    for dtype in ("float32", "bfloat16"):
+        plain = Job.model_validate(_plain(job).model_dump() | {"run": {"dtype": dtype}})
+        with tempfile.TemporaryDirectory(prefix="swathe-precision-") as scratch:
+            request = Request(plain, card, folder, OutFolder(Path(scratch)))
+            try:
+                masks[dtype] = [segment_whole(request, scene.scene).ravel() for scene in scenes]
+            except DeviceError as error:
+                logger.info("bfloat16 was not measured: %s", error)
+                return None
+    exact, fast = (np.concatenate(masks[dtype]) for dtype in ("float32", "bfloat16"))
+    return round(float((exact != fast).mean()), 6)
 
 
 def _settings(job: TrainingJob) -> Any:  # noqa: ANN401 - its class comes with torch

@@ -1,0 +1,63 @@
+"""Training by its flow: folds are scored on scenes they have not seen, and weights and card are written together."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from models.registry import resolve_model
+from tasks.errors import JobError
+from tasks.job import CONFIGS
+from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def small(name: str, folder: Path, **changes) -> dict:
+    job = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    job["training"] |= {"folder": str(folder), "exclude": []}
+    job["card"]["network"] = {"name": "unet", "arguments": {"widths": [4, 8]}}
+    job["settings"] |= {"steps": 4, "batch": 2, "crop": [32, 32]}
+    return job | changes
+
+
+def train(job: dict, folder: Path):
+    from flows.training import train as flow
+
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(job))
+    return flow(str(path), folder / "trained", [])
+
+
+def test_a_raster_network_is_scored_held_out_and_written_with_its_card(tmp_path):
+    for seed in range(3):
+        write_synthetic_fire(tmp_path / "scenes", f"fire-{seed}", 64, seed)
+    result = train(small("train-fire", tmp_path / "scenes", folds=3), tmp_path)
+    assert result.scores["dice_n"] == 3
+    # Its spectra are drawn round what the threshold separates.
+    assert result.scores["baseline_dice_mean"] > 0.9
+    card, folder = resolve_model(str(tmp_path / "trained" / "fire-unet.json"))
+    assert folder == tmp_path / "trained"
+    assert card.training.scores["dice_n"] == 3
+    assert len(card.normalization.mean) == 6
+    assert card.bfloat16_disagreement is None or 0 <= card.bfloat16_disagreement <= 1
+
+
+def test_a_network_of_two_axes_is_fitted_on_slices_and_scored_on_volumes(tmp_path):
+    for seed in range(2):
+        image, mask = write_synthetic_volume(tmp_path / "scenes", "volume", seed)
+        (tmp_path / "scenes" / f"p{seed}").mkdir()
+        image.rename(tmp_path / "scenes" / f"p{seed}" / "MR_T1_image.nii.gz")
+        mask.rename(tmp_path / "scenes" / f"p{seed}" / "MR_T1_mask.nii.gz")
+    result = train(small("train-sarcoma", tmp_path / "scenes", folds=2), tmp_path)
+    assert result.scores["dice_n"] == 2
+    card, _ = resolve_model(str(tmp_path / "trained" / "sarcoma-t1-unet.json"))
+    assert card.normalization.kind == "scene"
+
+
+def test_settings_that_do_not_exist_are_refused_by_name(tmp_path):
+    write_synthetic_fire(tmp_path / "scenes", "fire", 64)
+    job = small("train-fire", tmp_path / "scenes", folds=0)
+    job["settings"]["stepps"] = 3
+    with pytest.raises(JobError, match="stepps"):
+        train(job, tmp_path)
