@@ -104,8 +104,15 @@ def open_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
                 client.wait_for_workers(settings.n_workers, timeout=120)
                 yield DaskEngine(client, settings.resource, settings.n_workers)
         else:
-            with Client(settings.address, set_as_default=False) as client:
+            with _connect(settings.address) as client:
                 yield _running_engine(client, settings.address)
+
+
+def _connect(address: str) -> Client:
+    try:
+        return Client(address, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise SwatheError(f"{address}: no Dask scheduler answers there. Check --cluster, or leave it out") from error
 
 
 def _local_cluster(settings: ClusterSettings) -> SpecCluster:

@@ -113,7 +113,9 @@ def _triage(request: Request, item: Input, verdict: Verdict, run_id: str) -> Sce
         return _failed(request, item, f"{verdict.error}: {verdict.message}", run_id)
     try:
         fingerprint = steps.identify_input(request, item)
-    except SwatheError as error:
+    except Exception as error:
+        # Whatever it is, it costs this scene only.
+        logger.debug("%s: could not be identified", item.id, exc_info=True)
         return _failed(request, item, _named(error), run_id)
     return steps.skipped(request, item, fingerprint) or fingerprint
 
@@ -128,7 +130,12 @@ def _segment_fresh(
         with ThreadPoolExecutor(_SCENES_AT_ONCE, thread_name_prefix="scene") as pool:
             # Prefect finds the flow that a task belongs to in the context.
             futures = [pool.submit(copy_context().run, _segment_one, run, item, found) for item, found in fresh]
-            return [future.result() for future in futures]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                # Interrupted or cancelled: the scenes that have not begun shall not.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
 def _segment_one(run: _Run, item: Input, fingerprint: Fingerprint) -> SceneOutcome:

@@ -6,7 +6,8 @@ What Dask maps over blocks is never a Prefect task.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows.progress import BatchProgress
+from models.errors import SwatheError
 from tasks.analysis import analyse as analyse_product
 from tasks.fingerprint import Fingerprint
 from tasks.intake import describe, identify
@@ -40,6 +42,15 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+@contextmanager
+def _pseudonymised(item: Input) -> Iterator[None]:
+    """Keep file names out of what Prefect stores of an error: they may tell who the patient is."""
+    try:
+        yield
+    except SwatheError as error:
+        raise type(error)(item.pseudonymised(str(error))) from None
+
+
 @task(name="check", task_run_name="check · {job_name}", cache_policy=NO_CACHE)
 def check(job_name: str, request: Request, items: Sequence[Input]) -> list[Verdict]:
     """Give every input a verdict before any work."""
@@ -55,13 +66,15 @@ def measure(engine: Engine, request: Request, n_threads: int) -> Slot:
 @task(name="identify", task_run_name="identify · {item.id}", cache_policy=NO_CACHE)
 def identify_input(request: Request, item: Input) -> Fingerprint:
     """Hash an input."""
-    return identify(request, item)
+    with _pseudonymised(item):
+        return identify(request, item)
 
 
 @task(name="plan", task_run_name="plan · {item.id}", cache_policy=NO_CACHE)
 def plan(request: Request, item: Input, fingerprint: Fingerprint, slot: Slot, n_slots: int) -> Prepared:
     """Describe the scene and fit the plan to it."""
-    return prepare(request, describe(request, item), fingerprint, slot, n_slots)
+    with _pseudonymised(item):
+        return prepare(request, describe(request, item), fingerprint, slot, n_slots)
 
 
 @task(name="segment", task_run_name="segment · {prepared.scene.id}", cache_policy=NO_CACHE)
@@ -126,5 +139,7 @@ def skipped(request: Request, item: Input, fingerprint: Fingerprint) -> SceneOut
         return None
     if known.request != request.key(fingerprint.sha256) or not is_published(request.out, item.id, known.product):
         return None
+    # An earlier run may have been killed after its last word.
+    shutil.rmtree(request.out.scene_scratch(item.id), ignore_errors=True)
     product = request.out.product(item.id, known.product).relative_to(request.out.root)
     return SceneOutcome(item.id, "skipped", None, str(product), known.headline)

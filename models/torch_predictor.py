@@ -82,9 +82,8 @@ class TorchPredictor:
     def _score(self, images: Tensor) -> Tensor:
         if self.device.type == "cpu":
             # Each alone: a core is busy with one tile, and the sums are then those of the tile whatever is beside it.
-            tiles = torch.split(images, 1)
-            scores = self._side_by_side.map(self._pass, tiles) if len(tiles) > 1 else map(self._pass, tiles)
-            return torch.cat(list(scores))
+            # In threads of the predictor's own, a single tile too: only they keep to the plan's number of threads.
+            return torch.cat(list(self._side_by_side.map(self._pass, torch.split(images, 1))))
         return self._pass(images)
 
     def _pass(self, images: Tensor) -> Tensor:

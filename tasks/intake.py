@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.errors import JobError
+from tasks.errors import JobError, SceneError
 from tasks.fingerprint import Fingerprint, file_sha256
 from tasks.ledger import Ledger
 from tasks.request import Request
@@ -51,18 +53,22 @@ def identify(request: Request, item: Input) -> Fingerprint:
 
 
 def _volume_path(item: Input) -> Path:
-    (path,) = item.files.values()
-    return Path(path)
+    if len(item.files) != 1:
+        raise SceneError(f"{item.id}: a volume is one file; the job names {len(item.files)}. Leave source.files to one")
+    return Path(next(iter(item.files.values())))
 
 
 def _stat(files: Mapping[str, str]) -> str | None:
-    """Return paths, sizes and times as one text; None where they do not tell whether content changed."""
+    """Return a hash of paths, sizes and times; None where they do not tell whether content changed."""
     facts = []
     for role, name in sorted(files.items()):
         path = Path(name)
         # A VRT stays the same when the files it names change.
         if path.suffix.lower() == ".vrt" or not path.is_file():
             return None
-        stat = path.stat()
-        facts.append((role, str(path.resolve()), stat.st_size, stat.st_mtime_ns))
-    return json.dumps(facts)
+        # Sidecars (masks, world files, nodata in .aux.xml) change what is read as well.
+        for member in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")):
+            stat = member.stat()
+            facts.append((role, str(member.resolve()), stat.st_size, stat.st_mtime_ns))
+    # Hashed, because a name may tell who the patient is.
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

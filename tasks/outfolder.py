@@ -55,7 +55,10 @@ class OutFolder:
         Raises:
             StoreError: When another run holds it.
         """
-        self.scratch.mkdir(parents=True, exist_ok=True)
+        try:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.root}: cannot be written to: {error.strerror}. Name another --out") from error
         descriptor = os.open(self.scratch / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:

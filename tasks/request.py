@@ -40,7 +40,9 @@ class Request:
         return digest(
             {
                 "input": input_sha256,
-                "card": self.card.model_dump(mode="json", exclude={"training", "title"}),
+                "card": self.card.model_dump(mode="json", exclude={"training"}),
+                # Products show it; the rest of what a card tells of its training they do not.
+                "attribution": self.card.training.attribution if self.card.training else None,
                 "job": job,
                 "swathe": version("swathe"),
             }
@@ -64,7 +66,8 @@ def make_request(job: Job, out: Path, model: str | None = None) -> Request:
         raise JobError(
             f"job '{job.job}' is of kind '{job.kind}', model '{card.name}' segments a {card.kind}; change one of them"
         )
-    return Request(job, card, folder, OutFolder(out))
+    # Workers have working directories of their own.
+    return Request(job, card, None if folder is None else folder.resolve(), OutFolder(out.resolve()))
 
 
 def _find_model(job: Job, override: str | None) -> tuple[Card, Path | None]:

@@ -93,11 +93,20 @@ def test_the_name_or_the_path_of_a_model_is_the_same_request():
 
 def test_what_a_card_tells_of_its_training_does_not_change_the_request(tmp_path):
     for name, card in zoo_cards().items():
-        told = Training(data="d", licence="l", attribution="a", protocol="p")
+        told = Training(data="d", licence="l", attribution=card.training.attribution, protocol="p")
         write_card(load_card(ZOO / f"{name}.json").model_copy(update={"training": told}), tmp_path / f"{name}.json")
         job = Job.model_validate(RAW | {"kind": card.kind, "model": {"name": name}})
         shipped, own = (make_request(job, Path("out"), m) for m in (None, str(tmp_path / f"{name}.json")))
         assert shipped.key("a") == own.key("a")
+
+
+def test_a_corrected_attribution_is_another_request_because_products_show_it(tmp_path):
+    card = load_card(ZOO / "fire-unet.json")
+    corrected = card.training.model_copy(update={"attribution": "somebody else"})
+    write_card(card.model_copy(update={"training": corrected}), tmp_path / "fire-unet.json")
+    job = Job.model_validate(RAW | {"kind": card.kind, "model": {"name": "fire-unet"}})
+    shipped, own = (make_request(job, Path("out"), m) for m in (None, str(tmp_path / "fire-unet.json")))
+    assert shipped.key("a") != own.key("a")
 
 
 def test_weights_with_another_hash_than_the_job_asks_for_are_refused():

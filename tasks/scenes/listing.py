@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ SINGLE_ROLE = "file"
 _EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
 _DICOM_EXTENSIONS = (".dcm", ".ima", ".dicom")
 _DICOM_MAGIC_OFFSET = 128
+_NAMELESS = "unnamed"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
     Raises:
         JobError: When two scenes have one id, a table lacks a column, or a pattern of the job is wrong.
     """
-    found = [_dated(item, job) for text in inputs for item in _list_one(text, job)]
+    found = [_dated(_absolute(item), job) for text in inputs for item in _list_one(text, job)]
+    nameless = itertools.count(1)
+    found = [replace(item, id=f"{item.id}-{next(nameless)}") if item.id == _NAMELESS else item for item in found]
     seen: dict[str, Input] = {}
     for item in found:
         other = seen.setdefault(item.id, item)
@@ -66,6 +70,12 @@ def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
                 "with the columns scene and one per file"
             )
     return list(seen.values())
+
+
+def _absolute(item: Input) -> Input:
+    """Workers have working directories of their own."""
+    local = {role: path for role, path in item.files.items() if not path.startswith("/vsi") and "://" not in path}
+    return replace(item, files=item.files | {role: str(Path(path).absolute()) for role, path in local.items()})
 
 
 def _list_one(text: str, job: Job) -> Iterator[Input]:
@@ -95,7 +105,7 @@ def _named(name: str, files: dict[str, str]) -> Input:
     try:
         return Input(scene_id(name), files)
     except SceneError as error:
-        return Input("unnamed", files, error=str(error))
+        return Input(_NAMELESS, files, error=str(error))
 
 
 def _list_folder(folder: Path, job: Job) -> Iterator[Input]:

@@ -216,10 +216,12 @@ def _fill_physical(values: NDArray[np.generic], band: Band, target: NDArray[np.f
 
 
 def _is_invalid(stored: NDArray[np.generic], rule: InvalidRule) -> NDArray[np.bool_]:
-    codes = np.rint(stored.astype(np.float64)).astype(np.int64)
+    finite = np.isfinite(stored)
+    codes = np.rint(np.where(finite, stored, 0).astype(np.float64)).astype(np.int64)
     mask = sum(1 << bit for bit in rule.bits)
     invalid: NDArray[np.bool_] = np.isin(codes, rule.values)
     invalid |= (codes & mask) != 0
+    invalid |= ~finite
     return invalid
 
 
@@ -259,9 +261,11 @@ def _same_crs(one: RasterGrid, other: RasterGrid) -> bool:
 
 def _notes(files: tuple[RasterFile, ...], headers: Mapping[str, Header], grid: RasterGrid) -> Iterator[str]:
     for file in files:
+        # Without its folder: a product does not depend on where its input lies.
+        name = file.path.rsplit("/", 1)[-1]
         if not file.aligned:
-            yield f"{file.path}: interpolated onto the scene's grid"
+            yield f"{name}: interpolated onto the scene's grid"
         if headers[file.role].driver == "VRT":
-            yield f"{file.path}: a VRT; pixels come from the files it names"
+            yield f"{name}: a VRT; pixels come from the files it names"
     if grid.crs_wkt is None:
         yield "no CRS: areas cannot be computed"

@@ -1,0 +1,71 @@
+"""Plans fit model and scene: whatever the size, tiles lie on the stride and automatic ones pass fewer voxels."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
+from models.predictor import PredictorSpec
+from models.registry import RunSettings
+from tasks.errors import PlanError
+from tasks.job import Job
+from tasks.scenes.scene import Frame
+from tasks.segment.plan import Slot, make_plan
+
+CARD = Card(
+    name="net",
+    title="net",
+    kind="volume",
+    network=Network(name="unet"),
+    channels=("a",),
+    classes=(ClassEntry(name="x", colour="#000000"), ClassEntry(name="y", colour="#ffffff")),
+    normalization=NoNormalization(),
+    tiling=Tiling(tile=(32, 64, 64), halo=(4, 8, 8), overlap=(4, 8, 8)),
+    licence="Apache-2.0",
+    origin="test",
+    orientation="SPL",
+)
+SPEC = PredictorSpec(1, 2, (4, 8, 8), (0, 0, 0), None)
+
+
+def plan(shape, device="cpu", n_slots=1, **tiling):
+    job = Job.model_validate({"job": "j", "kind": "volume", "model": {"name": "net"}, "tiling": tiling})
+    slot = Slot(RunSettings(CARD.tiling.tile, 1, device), "a processor", 0, SPEC)
+    return make_plan(job, CARD, Frame(shape, shape, (1.0, 1.0, 1.0)), slot, n_slots)
+
+
+def passed(made, shape) -> int:
+    lattice = made.lattice(Frame(shape, shape, (1.0, 1.0, 1.0)))
+    return math.prod(len(axis.origins) for axis in lattice.axes) * math.prod(made.tile)
+
+
+sides = st.one_of(st.sampled_from([1, 31, 32, 33, 67, 131]), st.integers(1, 300))
+
+
+@given(st.tuples(sides, sides, sides))
+@settings(deadline=None, max_examples=60)
+def test_an_automatic_tile_of_a_volume_passes_no_more_voxels_than_the_cards(shape):
+    grown, as_asked = plan(shape), plan(shape, tile=CARD.tiling.tile)
+    assert passed(grown, shape) <= passed(as_asked, shape)
+    assert math.prod(grown.tile) <= 4 * math.prod(CARD.tiling.tile)
+    assert all(t % s == 0 for t, s in zip(grown.tile, SPEC.stride, strict=True))
+    for axis in grown.lattice(Frame(shape, shape, (1.0, 1.0, 1.0))).axes:
+        assert axis.cores[0][0] == 0
+        assert axis.cores[-1][1] == axis.length
+
+
+@given(st.tuples(sides, sides, sides), st.integers(1, 5))
+@settings(deadline=None, max_examples=60)
+def test_slots_change_blocks_and_nothing_else(shape, n_slots):
+    one, many = plan(shape), plan(shape, n_slots=n_slots)
+    assert replace(many, block=one.block) == one
+    assert many.identity() == one.identity()
+    assert all(b % c == 0 for b, c in zip(many.block, many.chunk, strict=True))
+
+
+def test_a_tile_of_as_many_numbers_as_axes_is_asked_for():
+    with pytest.raises(PlanError, match="3 axes"):
+        plan((9, 9, 9), tile=(32, 32))
