@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from numpy.typing import NDArray
+
 from flows.segment import Batch, segment
 from tasks.answers.metrics import dice
 from tasks.samples import Sample, fire_sample, large_sample, sarcoma_sample
@@ -25,6 +27,7 @@ class DemoResult:
     model: str
     status: Literal["done", "skipped", "failed"]
     result: str
+    reference: str
     agreement: str
     seconds: str
     throughput: str
@@ -69,17 +72,18 @@ def _run(show: _Show, out: Path, workers: int | None) -> DemoResult:
     label = f"{show.label}: {outcome.scene} ({show.sample.origin})"
     product = folder / outcome.scene
     if outcome.product is None:
-        return DemoResult(label, show.model, outcome.status, outcome.error or "", "", "", "", folder)
+        return DemoResult(label, show.model, outcome.status, outcome.error or "", "", "", "", "", folder)
     summary = json.loads((product / "summary.json").read_text())
-    agreement = _agreement(show.sample, product)
+    predicted, reference = _masks(show.sample, product)
     return DemoResult(
         sample=label,
         model=show.model,
         status=outcome.status,
         result=_headline(summary["headline"]),
-        agreement=f"Dice {agreement:.3f}",
+        reference=_reference(reference, predicted, summary["headline"]),
+        agreement=f"Dice {dice(predicted, reference, 1):.3f}",
         seconds=f"{seconds:.1f}" if outcome.status == "done" else "skipped",
-        throughput=f"{summary['pixels'] / seconds / 1e6:.2f}" if outcome.status == "done" else "",
+        throughput=f"{summary['pixels'] / seconds / 1e6:.3g}" if outcome.status == "done" else "",
         folder=product,
     )
 
@@ -94,9 +98,16 @@ def _table(show: _Show, folder: Path) -> Path:
     return path
 
 
-def _agreement(sample: Sample, product: Path) -> float:
+def _masks(sample: Sample, product: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     (mask,) = (path for path in product.iterdir() if path.name in {"mask.tif", "mask.nii.gz"})
-    return dice(read_labels(mask), read_labels(sample.reference), 1)
+    return read_labels(mask), read_labels(sample.reference)
+
+
+def _reference(reference: NDArray[Any], predicted: NDArray[Any], headline: dict[str, Any]) -> str:
+    """Say how much the reference holds, at the mean size of a pixel of the mask: the grids are one."""
+    name, value = next(iter(headline.items()))
+    marked = int((predicted == 1).sum())
+    return f"{name} {value * int((reference == 1).sum()) / marked:,.1f}" if marked else "the mask is empty"
 
 
 def _headline(numbers: dict[str, Any]) -> str:

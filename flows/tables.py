@@ -76,10 +76,17 @@ def card(shown: Card) -> Table:
 
 def demo(results: Sequence[DemoResult]) -> Table:
     """Return a row per sample: what came out, what the reference says, where to look."""
-    table = Table("sample", "model", "result", "agreement", "seconds", "Mpixel/s", "look at")
+    table = Table("sample", "model", "result", "reference", "agreement", "seconds", "Mpixel/s", "look at")
     for row in results:
         table.add_row(
-            Text(row.sample), row.model, row.result, row.agreement, row.seconds, row.throughput, str(row.folder)
+            Text(row.sample),
+            row.model,
+            row.result,
+            row.reference,
+            row.agreement,
+            row.seconds,
+            row.throughput,
+            str(row.folder),
         )
     return table
 
