@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from tasks.durable import sync
 from tasks.errors import ProductError
 from tasks.outfolder import OutFolder
 
@@ -35,7 +36,7 @@ def publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:
         shutil.rmtree(finished)
     else:
         finished.replace(product)
-    _sync(product.parent)
+    sync(product.parent)
     link = out.link(scene_id)
     if link.exists() and not link.is_symlink():
         raise ProductError(f"{link}: is in the way of the product's link. Move it away, or name another --out")
@@ -44,7 +45,7 @@ def publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(os.path.relpath(product, link.parent))
     fresh.replace(link)
-    _sync(out.root)
+    sync(out.root)
     return product
 
 
@@ -56,13 +57,5 @@ def is_published(out: OutFolder, scene_id: str, key: str) -> bool:
 
 def _sync_tree(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
-        _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path)
+    sync(folder)

@@ -15,6 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 from tasks.box import Box
+from tasks.durable import sync
 from tasks.errors import StoreError
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class BlockStore:
             )
             # A block of nothing but fill value has no shard.
             if shard.exists():
-                _sync(shard)
+                sync(shard)
         return {name: _checksum(values) for name, values in layers.items()}
 
     def commit(self, report: BlockReport) -> None:
@@ -107,9 +108,9 @@ class BlockStore:
         path = self._entry(report.box)
         part = path.with_suffix(f".{os.getpid()}.part")
         part.write_text(json.dumps(asdict(report)))
-        _sync(part)
+        sync(part)
         part.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
 
     def committed(self, blocks: Iterable[Box]) -> dict[Box, BlockReport]:
         """Return the reports of those ``blocks`` that are whole; bytes are read back and compared."""
@@ -167,11 +168,3 @@ class BlockStore:
 
 def _checksum(values: NDArray[np.unsignedinteger]) -> int:
     return zlib.crc32(np.ascontiguousarray(values).data)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
