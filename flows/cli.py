@@ -6,13 +6,13 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.logging import RichHandler
 
 from flows import tables
+from flows.options import ERR, FAILED_SCENES, OUT, WRONG, Device, Inputs, JobName, OutFolder, Overrides
 from models.errors import SwatheError
 from tasks.job import load_job
 from tasks.request import make_request
@@ -24,23 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-# Lines in a log are not to be broken at the width of a terminal that is not there.
-_WIDE = 200
-_out = Console(width=None if sys.stdout.isatty() else _WIDE)
-_err = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
-
-# Exit codes: all well, some scene failed, the command or the job is wrong.
-_FAILED_SCENES = 1
-_WRONG = 2
-
-Device = Literal["auto", "cpu", "cuda"]
-Inputs = Annotated[list[str], typer.Argument(help="Files, folders, or a CSV table of scenes.", metavar="INPUT...")]
-JobName = Annotated[str, typer.Option("--job", help="A name in configs/ or the path of a job file.")]
-OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the products; it belongs to one job.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override a key of the job, such as tiling.halo=64.", metavar="KEY=VALUE"),
-]
 
 
 @app.command()
@@ -72,9 +55,9 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
         device=device,
     )
     outcomes = segment_flow(batch)
-    _out.print(tables.outcomes(outcomes, out))
+    OUT.print(tables.outcomes(outcomes, out))
     if any(outcome.status == "failed" for outcome in outcomes):
-        raise typer.Exit(_FAILED_SCENES)
+        raise typer.Exit(FAILED_SCENES)
 
 
 @app.command()
@@ -89,9 +72,9 @@ def check(
 
     verdicts = check_batch(inputs, job, model, tuple(overrides or ()))
     for line in tables.verdicts(verdicts):
-        _out.print(line, soft_wrap=True)
+        OUT.print(line, soft_wrap=True)
     if not all(verdict.go for verdict in verdicts):
-        raise typer.Exit(_FAILED_SCENES)
+        raise typer.Exit(FAILED_SCENES)
 
 
 @app.command()
@@ -99,7 +82,7 @@ def models(name: Annotated[str | None, typer.Argument(help="Show this model's ca
     """List what can segment, or show one model's card."""
     from models.registry import resolve_model, zoo_cards
 
-    _out.print(tables.models(zoo_cards()) if name is None else tables.card(resolve_model(name)[0]))
+    OUT.print(tables.models(zoo_cards()) if name is None else tables.card(resolve_model(name)[0]))
 
 
 @app.command()
@@ -112,7 +95,7 @@ def train(
     _quieten_prefect()
     from flows.training import train as train_flow
 
-    _out.print(tables.training(train_flow(job, out, overrides or [])))
+    OUT.print(tables.training(train_flow(job, out, overrides or [])))
 
 
 @app.command()
@@ -125,9 +108,9 @@ def demo(
     from flows.demo import run_demo
 
     results = run_demo(out, workers)
-    _out.print(tables.demo(results))
+    OUT.print(tables.demo(results))
     if any(result.status == "failed" for result in results):
-        raise typer.Exit(_FAILED_SCENES)
+        raise typer.Exit(FAILED_SCENES)
 
 
 def _quieten_prefect() -> None:
@@ -145,14 +128,14 @@ def _quieten_prefect() -> None:
 
 
 def _refuse(error: SwatheError) -> NoReturn:
-    _err.print(f"[bold red]{type(error).__name__}[/] ", end="")
-    _err.print(str(error), markup=False, highlight=False)
-    sys.exit(_WRONG)
+    ERR.print(f"[bold red]{type(error).__name__}[/] ", end="")
+    ERR.print(str(error), markup=False, highlight=False)
+    sys.exit(WRONG)
 
 
 def main() -> None:
     """Run the command line."""
-    handler = RichHandler(console=_err, show_path=False, markup=False, log_time_format="[%H:%M:%S]")
+    handler = RichHandler(console=ERR, show_path=False, markup=False, log_time_format="[%H:%M:%S]")
     handler.setFormatter(logging.Formatter("%(message)s"))
     # Our own lines only: what Prefect has to say goes to its UI.
     for package in ("flows", "tasks", "models"):

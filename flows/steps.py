@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.progress import BatchProgress
 from models.errors import SwatheError
-from tasks.analysis import analyse as analyse_product
+from tasks.analysis.analyse import analyse as analyse_product
 from tasks.fingerprint import Fingerprint
 from tasks.intake import describe, identify
 from tasks.ledger import Ledger, ProductRow

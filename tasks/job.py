@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
-from tasks.errors import JobError
-
-# Beside this package, in a checkout as in an installed wheel.
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+from tasks.analysis.settings import Analysis
+from tasks.job_file import load_section
+from tasks.section import Section
 
 # Strict, or YAML's true would pass for 1.
 _Length = Annotated[int, Field(ge=1, strict=True)]
@@ -29,7 +20,7 @@ def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, Mapping) else value
 
 
-class BandSource(_Section):
+class BandSource(Section):
     """Where a band comes from.
 
     Attributes:
@@ -45,7 +36,7 @@ class BandSource(_Section):
     offset: float | None = None
 
 
-class Invalid(_Section):
+class Invalid(Section):
     """Pixels that the job does not want answered: cloud, shadow, snow, water.
 
     Attributes:
@@ -59,16 +50,16 @@ class Invalid(_Section):
     bits: tuple[int, ...] = ()
 
 
-class Source(_Section):
+class Source(Section):
     """The files and bands that make up a scene."""
 
-    files: dict[str, str] = {}
-    bands: dict[str, BandSource] = {}
+    files: dict[str, str] = Field(default={})
+    bands: dict[str, BandSource] = Field(default={})
     invalid: Annotated[tuple[Invalid, ...], BeforeValidator(_as_tuple)] = ()
-    dates: dict[str, str] = {}
+    dates: dict[str, str] = Field(default={})
 
 
-class ModelChoice(_Section):
+class ModelChoice(Section):
     """Which model segments: a name in the zoo, or weights beside their card.
 
     Attributes:
@@ -81,10 +72,10 @@ class ModelChoice(_Section):
     name: str | None = None
     weights: str | None = None
     sha256: str | None = None
-    arguments: dict[str, float | int | str] = {}
+    arguments: dict[str, float | int | str] = Field(default={})
 
 
-class Tiling(_Section):
+class Tiling(Section):
     """How a scene is cut; ``auto`` takes what the model card recommends, and what this machine can hold.
 
     Attributes:
@@ -104,7 +95,7 @@ class Tiling(_Section):
     blend: Literal["gaussian", "core", "logits"] = "gaussian"
 
 
-class Run(_Section):
+class Run(Section):
     """Device and precision; ``auto`` takes the fastest that keeps the mask within ``tolerance`` of float32.
 
     Attributes:
@@ -120,27 +111,13 @@ class Run(_Section):
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
 
 
-class Output(_Section):
+class Output(Section):
     """What else a product holds beside the mask."""
 
     confidence: bool = False
 
 
-class Analysis(_Section):
-    """What the mask means.
-
-    Attributes:
-        kind: ``area`` in hectares per class (rasters), ``tumour`` in mL per component (volumes).
-        label: The class that ``tumour`` measures.
-        connectivity: Neighbours of a voxel that belong to one component: 6, 18 or 26.
-    """
-
-    kind: Literal["area", "tumour"]
-    label: int = 1
-    connectivity: Literal[6, 18, 26] = 26
-
-
-class Job(_Section):
+class Job(Section):
     """One YAML file in ``configs/``.
 
     Attributes:
@@ -160,7 +137,7 @@ class Job(_Section):
     title: str = ""
 
 
-class TrainingSource(_Section):
+class TrainingSource(Section):
     """Scenes with full labels.
 
     Attributes:
@@ -174,7 +151,7 @@ class TrainingSource(_Section):
     exclude: tuple[str, ...] = ()
 
 
-class TrainingJob(_Section):
+class TrainingJob(Section):
     """A file such as ``configs/train-fire.yaml``: what to fit, on what, and for how long.
 
     Attributes:
@@ -188,14 +165,9 @@ class TrainingJob(_Section):
     source: Source = Source()
     training: TrainingSource
     card: dict[str, Any]
-    baseline: dict[str, Any] = {}
+    baseline: dict[str, Any] = Field(default={})
     folds: Annotated[int, Field(ge=0)] = 4
-    settings: dict[str, Any] = {}
-
-
-def list_jobs() -> list[str]:
-    """Return the names of the jobs that ship."""
-    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    settings: dict[str, Any] = Field(default={})
 
 
 def load_job(name_or_path: str, overrides: tuple[str, ...] = ()) -> Job:
@@ -208,86 +180,9 @@ def load_job(name_or_path: str, overrides: tuple[str, ...] = ()) -> Job:
     Raises:
         JobError: When there is no such job or a key or value of it is wrong.
     """
-    return _load(name_or_path, Job, overrides)
+    return load_section(name_or_path, Job, overrides)
 
 
 def load_training_job(name_or_path: str, overrides: tuple[str, ...] = ()) -> TrainingJob:
     """Read a training job; arguments and errors are those of ``load_job``."""
-    return _load(name_or_path, TrainingJob, overrides)
-
-
-_S = TypeVar("_S", bound=_Section)
-
-
-def _load(name_or_path: str, section: type[_S], overrides: tuple[str, ...]) -> _S:
-    text, origin = _read_text(name_or_path)
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise JobError(f"{origin}: not YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise JobError(f"{origin}: a job is a mapping of keys; found {type(raw).__name__}. See configs/ for examples")
-    for override in overrides:
-        _override(raw, override)
-    try:
-        return section.model_validate(raw)
-    except ValidationError as error:
-        raise JobError(_explain(error, origin, section)) from error
-
-
-def _read_text(name_or_path: str) -> tuple[str, str]:
-    shipped = CONFIGS / f"{name_or_path}.yaml"
-    if "/" not in name_or_path and shipped.is_file():
-        return shipped.read_text(), f"configs/{name_or_path}.yaml"
-    path = Path(name_or_path)
-    try:
-        return path.read_text(), name_or_path
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobError(
-            f"no job '{name_or_path}': neither a name in configs/ ({', '.join(list_jobs())}) nor a readable file"
-        ) from error
-
-
-def _override(raw: dict[str, Any], override: str) -> None:
-    key, separator, value = override.partition("=")
-    if not separator or not key:
-        raise JobError(f"--set {override}: expected key.path=value, such as tiling.halo=64")
-    *parents, last = key.split(".")
-    node = raw
-    for parent in parents:
-        node = node.setdefault(parent, {})
-        if not isinstance(node, dict):
-            raise JobError(f"--set {override}: '{parent}' is a value in this job, not a section")
-    try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise JobError(f"--set {override}: the value is not YAML") from error
-
-
-def _explain(error: ValidationError, origin: str, section: type[BaseModel]) -> str:
-    lines = []
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"]) or "the job"
-        if item["type"] == "extra_forbidden":
-            known = ", ".join(_known_keys(section, item["loc"][:-1]))
-            lines.append(f"{origin}: unknown key '{where}'; known here: {known}")
-        else:
-            lines.append(f"{origin}: '{where}': {item['msg']}; got {item.get('input')!r}")
-    return "\n".join(lines)
-
-
-def _known_keys(section: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    current: type[BaseModel] = section
-    for part in location:
-        if isinstance(part, str) and part in current.model_fields:
-            current = _section_in(current.model_fields[part].annotation) or current
-    return list(current.model_fields)
-
-
-def _section_in(annotation: object) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (Union, UnionType, tuple, dict, Annotated):
-        found = (_section_in(argument) for argument in get_args(annotation))
-        return next((section for section in found if section), None)
-    return None
+    return load_section(name_or_path, TrainingJob, overrides)

@@ -4,7 +4,7 @@ import resource
 import sys
 from pathlib import Path
 
-from tasks.analysis import analyse
+from tasks.analysis.analyse import analyse
 from tasks.fingerprint import Fingerprint
 from tasks.intake import describe
 from tasks.job import load_job

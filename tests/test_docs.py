@@ -17,6 +17,7 @@ from flows.cli import app
 from models.card import Card, Network, Tiling, Training, Weights
 from models.registry import NETWORKS, zoo_cards
 from tasks import job as jobs
+from tasks.analysis.settings import AreaAnalysis, TumourAnalysis
 from tasks.scenes.listing import list_inputs
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
 
@@ -31,7 +32,8 @@ SECTIONS = {
     "tiling": jobs.Tiling,
     "run": jobs.Run,
     "output": jobs.Output,
-    "analysis": jobs.Analysis,
+    "analysis[area]": AreaAnalysis,
+    "analysis[tumour]": TumourAnalysis,
     "training": jobs.TrainingSource,
 }
 
@@ -143,6 +145,8 @@ def test_every_key_of_a_job_is_described_with_its_default():
     expected = {}
     for name, section in SECTIONS.items():
         expected |= expected_defaults(name, section)
+    assert all(expected.pop(f"`{name}.kind`") == "required" for name in SECTIONS if name.startswith("analysis["))
+    expected["`analysis.kind`"] = "required"
     training = expected_defaults("", jobs.TrainingJob)
     expected |= {key: default for key, default in training.items() if key not in expected and key != "`training`"}
     assert described == expected

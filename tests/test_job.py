@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import JobError
-from tasks.job import Job, TrainingJob, list_jobs, load_job, load_training_job
+from tasks.job import Job, TrainingJob, load_job, load_training_job
+from tasks.job_file import list_jobs
 
 MINIMAL = {"job": "mine", "kind": "raster", "model": {"name": "identity"}}
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz_0123456789", min_size=1, max_size=8)

@@ -7,7 +7,7 @@ import yaml
 
 from models.registry import resolve_model
 from tasks.errors import JobError
-from tasks.job import CONFIGS
+from tasks.job_file import CONFIGS
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.card import ClassEntry
 from tasks.answers.area import ClassAreas, PixelAreas
 from tasks.answers.tumour import Lesion
 from tasks.box import Box
@@ -15,44 +16,67 @@ from tasks.reports.drawing import Caption, LegendEntry
 from tasks.reports.preview import render_raster_preview, stretch
 from tasks.reports.preview_volume import render_volume_preview, volume_preview_slices
 from tasks.reports.raster_picture import read_picture
-from tasks.request import Request
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.volume import VolumeScene
 
 
-def raster_preview(
-    request: Request, scene: RasterScene, read_mask: Callable[[Box], NDArray[Any]], areas: ClassAreas
-) -> bytes:
+class DrawnMask(Protocol):
+    """What a picture shows of a mask."""
+
+    @property
+    def classes(self) -> tuple[ClassEntry, ...]:
+        """By number."""
+        ...
+
+    @property
+    def read(self) -> Callable[[Box], NDArray[Any]]:
+        """Reads a window of class numbers."""
+        ...
+
+    @property
+    def caption(self) -> Caption:
+        """The words above and below."""
+        ...
+
+
+class DrawnVolumeMask(DrawnMask, Protocol):
+    """What a picture shows of a volume's mask."""
+
+    @property
+    def scene(self) -> VolumeScene:
+        """The volume."""
+        ...
+
+
+class DrawnRasterMask(DrawnMask, Protocol):
+    """What a picture shows of a raster's mask."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the picture's bands."""
+        ...
+
+
+def raster_preview(mask: DrawnRasterMask, image: RasterScene, areas: ClassAreas) -> bytes:
     """Draw a raster product: the picture, the picture with its mask, areas in the legend."""
-    picture = read_picture(scene, request.card.channels, read_mask)
+    picture = read_picture(image, mask.channels, mask.read)
     legend = {}
-    for label, entry in enumerate(request.card.classes[1:], start=1):
+    for label, entry in enumerate(mask.classes[1:], start=1):
         area = f"{areas.areas_ha[label]:,.1f} ha" if areas.areas_ha is not None else f"{areas.pixels[label]:,} pixels"
         legend[label] = LegendEntry(entry.name, entry.colour, area)
-    side = _pixel_side_m(scene) * picture.step
-    image = stretch(picture.image, picture.observed)
-    return render_raster_preview(image, picture.mask, legend, _caption(request, scene.id), (side, side))
+    side = _pixel_side_m(image) * picture.step
+    stretched = stretch(picture.image, picture.observed)
+    return render_raster_preview(stretched, picture.mask, legend, mask.caption, (side, side))
 
 
-def volume_preview(
-    request: Request, scene: VolumeScene, read_mask: Callable[[Box], NDArray[Any]], found: Sequence[Lesion]
-) -> bytes:
+def volume_preview(mask: DrawnVolumeMask, found: Sequence[Lesion]) -> bytes:
     """Draw a volume product: three planes through the largest lesion, volumes in the legend."""
-    sections = volume_preview_slices(scene, read_mask, found[0].centroid_voxel if found else None)
+    sections = volume_preview_slices(mask.scene, mask.read, found[0].centroid_voxel if found else None)
     legend = {}
-    for label, entry in enumerate(request.card.classes[1:], start=1):
+    for label, entry in enumerate(mask.classes[1:], start=1):
         volume = sum(lesion.volume_ml for lesion in found if lesion.label == label)
         legend[label] = LegendEntry(entry.name, entry.colour, f"{volume:,.1f} mL")
-    return render_volume_preview(sections, legend, _caption(request, scene.id))
-
-
-def _caption(request: Request, scene_id: str) -> Caption:
-    card = request.card
-    return Caption(
-        title=f"{request.job.title or request.job.job} · {scene_id}",
-        lines=(f"{card.name}: {card.title}",),
-        attribution=card.training.attribution if card.training else "",
-    )
+    return render_volume_preview(sections, legend, mask.caption)
 
 
 def _pixel_side_m(scene: RasterScene) -> float:

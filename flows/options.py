@@ -1,0 +1,28 @@
+"""Options, exit codes and consoles that the commands share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+# Lines in a log are not to be broken at the width of a terminal that is not there.
+_WIDE = 200
+OUT = Console(width=None if sys.stdout.isatty() else _WIDE)
+ERR = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
+
+# Exit codes: all well is 0; some scene failed; the command or the job is wrong.
+FAILED_SCENES = 1
+WRONG = 2
+
+Device = Literal["auto", "cpu", "cuda"]
+Inputs = Annotated[list[str], typer.Argument(help="Files, folders, or a CSV table of scenes.", metavar="INPUT...")]
+JobName = Annotated[str, typer.Option("--job", help="A name in configs/ or the path of a job file.")]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the products; it belongs to one job.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a key of the job, such as tiling.halo=64.", metavar="KEY=VALUE"),
+]

@@ -1,0 +1,102 @@
+"""The analysis that a job asks for, and ``summary.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tasks.analysis.area import analyse_area
+from tasks.analysis.settings import AreaAnalysis, TumourAnalysis
+from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
+from tasks.analysis.tumour import analyse_tumour
+from tasks.reports.drawing import Caption
+from tasks.request import Request
+from tasks.scenes.raster import RasterScene
+from tasks.scenes.volume import VolumeScene
+from tasks.segment.prepare import Prepared
+from tasks.segment.store import BlockStore
+
+
+def analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any]:
+    """Measure a mask, and write ``summary.json`` and what the kind of analysis adds to it.
+
+    All of it is a pure function of input, model, job and plan but for the block.
+
+    Args:
+        request: Names job and model.
+        prepared: The scene, every block of which is in the store.
+        folder: The product, not yet published.
+
+    Returns:
+        Headline numbers for the batch table, units in their names.
+    """
+    findings = _findings(request, prepared, folder)
+    summary = _facts(request, prepared, findings) | {"headline": findings.headline} | findings.answers
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return findings.headline
+
+
+def _findings(request: Request, prepared: Prepared, folder: Path) -> Findings:
+    settings = request.job.analysis
+    if isinstance(prepared.scene, RasterScene):
+        return analyse_area(_raster_mask(request, prepared, prepared.scene), AreaAnalysis(kind="area"), folder)
+    tumour = settings if isinstance(settings, TumourAnalysis) else TumourAnalysis(kind="tumour")
+    return analyse_tumour(_volume_mask(request, prepared, prepared.scene), tumour, folder)
+
+
+def _raster_mask(request: Request, prepared: Prepared, scene: RasterScene) -> RasterMask:
+    return RasterMask(
+        id=scene.id,
+        grid=scene.grid,
+        classes=request.card.classes,
+        read=_layer(prepared, "mask"),
+        caption=_caption(request, scene.id),
+        confidence=_layer(prepared, "confidence") if prepared.work.confidence else None,
+        image=scene,
+        channels=request.card.channels,
+    )
+
+
+def _volume_mask(request: Request, prepared: Prepared, scene: VolumeScene) -> VolumeMask:
+    return VolumeMask(
+        id=scene.id,
+        scene=scene,
+        classes=request.card.classes,
+        read=_layer(prepared, "mask"),
+        caption=_caption(request, scene.id),
+        confidence=_layer(prepared, "confidence") if prepared.work.confidence else None,
+    )
+
+
+def _layer(prepared: Prepared, name: str) -> ReadLayer:
+    return partial(BlockStore(prepared.work.store).read, name)
+
+
+def _caption(request: Request, scene_id: str) -> Caption:
+    card = request.card
+    return Caption(
+        title=f"{request.job.title or request.job.job} · {scene_id}",
+        lines=(f"{card.name}: {card.title}",),
+        attribution=card.training.attribution if card.training else "",
+    )
+
+
+def _facts(request: Request, prepared: Prepared, findings: Findings) -> dict[str, Any]:
+    scene, card = prepared.scene, request.card
+    notes = scene.notes if isinstance(scene, RasterScene) else ()
+    return {
+        "scene": scene.id,
+        "job": request.job.job,
+        "shape": scene.frame.native_shape,
+        "pixels": math.prod(scene.frame.native_shape),
+        "input_sha256": prepared.fingerprint.sha256,
+        "input_content_hashed": prepared.fingerprint.content_hashed,
+        "model": card.name,
+        "weights_sha256": card.weights.sha256 if card.weights else None,
+        "attribution": card.training.attribution if card.training else None,
+        "plan": prepared.work.plan.identity(),
+        "warnings": [*notes, *findings.warnings],
+    }

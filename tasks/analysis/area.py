@@ -1,0 +1,51 @@
+"""Areas of the classes of a raster mask."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from tasks.analysis.settings import AreaAnalysis
+from tasks.analysis.subject import Findings, RasterMask
+from tasks.answers.area import ClassAreas, class_areas
+from tasks.reports.pictures import raster_preview
+
+
+def analyse_area(subject: RasterMask, settings: AreaAnalysis, folder: Path) -> Findings:
+    """Measure every class in hectares, and write ``preview.png``.
+
+    Args:
+        subject: The mask.
+        settings: Of the job.
+        folder: The product, not yet published.
+    """
+    areas = class_areas(subject.read, subject.grid, len(subject.classes))
+    if subject.image is not None:
+        (folder / "preview.png").write_bytes(raster_preview(subject, subject.image, areas))
+    return Findings(area_headline(subject, areas), {"classes": area_table(areas, subject.names)})
+
+
+def area_headline(subject: RasterMask, areas: ClassAreas) -> dict[str, Any]:
+    """Return hectares and pixels of every class but background, and the share that was observed."""
+    total = math.prod(subject.grid.shape)
+    hectares: dict[str, Any] = {}
+    pixels: dict[str, Any] = {}
+    for number, name in enumerate(subject.names[1:], start=1):
+        key = name.replace(" ", "_")
+        pixels[f"{key}_pixels"] = areas.pixels[number]
+        if areas.areas_ha is not None:
+            hectares[f"{key}_ha"] = round(areas.areas_ha[number], 4)
+    observed = {"observed_percent": round(100 * (total - areas.not_observed_pixels) / total, 3)}
+    return hectares | pixels | observed
+
+
+def area_table(areas: ClassAreas, names: list[str]) -> dict[str, Any]:
+    """Return pixels and hectares by class name."""
+    hectares = areas.areas_ha or (None,) * len(names)
+    rows: dict[str, Any] = {
+        name: {"pixels": pixels, "area_ha": area}
+        for name, pixels, area in zip(names, areas.pixels, hectares, strict=True)
+    }
+    rows["not observed"] = {"pixels": areas.not_observed_pixels, "area_ha": areas.not_observed_ha}
+    return rows if areas.reason is None else rows | {"area_ha_is_null_because": areas.reason}

@@ -1,0 +1,101 @@
+"""What an analysis looks at: a mask, wherever it comes from, and what is known beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.card import ClassEntry
+from tasks.box import Box
+from tasks.reports.blocks import Section
+from tasks.reports.drawing import Caption
+from tasks.scenes.raster import RasterScene
+from tasks.scenes.raster_grid import RasterGrid
+from tasks.scenes.volume import VolumeScene
+
+ReadLayer: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]
+OpenBands: TypeAlias = Callable[[tuple[str, ...]], RasterScene]
+
+
+@dataclass(frozen=True)
+class RasterMask:
+    """A class map on a raster's grid.
+
+    Attributes:
+        id: Of the scene.
+        grid: Of the mask.
+        classes: By number; the dtype's largest value, and anything beyond the classes, is not observed.
+        read: Reads a window of class numbers ``(rows, cols)``.
+        caption: What pictures say of it.
+        confidence: Reads a window of the winning class's probability in percent, 255 where not observed; None
+            where it was not kept.
+        image: The picture that was segmented, on the same grid; None where only a mask is given.
+        channels: Names of the image's bands.
+        bands: Describes the scene with other bands than the model's, by their names under ``source.bands``.
+        dates: ISO 8601 dates by role, where names carry them.
+    """
+
+    id: str
+    grid: RasterGrid
+    classes: tuple[ClassEntry, ...]
+    read: ReadLayer
+    caption: Caption
+    confidence: ReadLayer | None = None
+    image: RasterScene | None = None
+    channels: tuple[str, ...] = ()
+    bands: OpenBands | None = None
+    dates: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the classes, by number."""
+        return [entry.name for entry in self.classes]
+
+
+@dataclass(frozen=True)
+class VolumeMask:
+    """A class map on a volume's grid, in the order ``depth, rows, cols`` of ``scene``.
+
+    Attributes:
+        id: Of the scene.
+        scene: The volume that was segmented; where only a mask is given, the mask itself.
+        has_image: Whether ``scene`` holds intensities.
+        classes: By number; anything beyond is not observed.
+        read: Reads a window of class numbers ``(depth, rows, cols)``.
+        caption: What pictures say of it.
+        confidence: As in ``RasterMask``.
+    """
+
+    id: str
+    scene: VolumeScene
+    classes: tuple[ClassEntry, ...]
+    read: ReadLayer
+    caption: Caption
+    has_image: bool = True
+    confidence: ReadLayer | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Of the classes, by number."""
+        return [entry.name for entry in self.classes]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an analysis found; files it has written into the product's folder itself.
+
+    Attributes:
+        headline: A few numbers for the batch table, units in their names.
+        answers: Everything for ``summary.json``, as JSON can say it.
+        sections: Of the report.
+        warnings: What a reader has to know before believing the numbers.
+    """
+
+    headline: dict[str, Any]
+    answers: dict[str, Any]
+    sections: tuple[Section, ...] = ()
+    warnings: tuple[str, ...] = ()

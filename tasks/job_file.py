@@ -1,0 +1,121 @@
+"""Reading a job file: YAML, overrides, and errors that name the key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tasks.errors import JobError
+from tasks.section import Section
+
+# Beside this package, in a checkout as in an installed wheel.
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def list_jobs() -> list[str]:
+    """Return the names of the jobs that ship."""
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+
+
+_S = TypeVar("_S", bound=Section)
+
+
+def load_section(name_or_path: str, section: type[_S], overrides: tuple[str, ...]) -> _S:
+    """Read one file into one kind of section.
+
+    Args:
+        name_or_path: A name in ``configs/`` or the path of a YAML file.
+        section: What it shall be.
+        overrides: ``key.path=value`` settings that replace the file's; values are YAML.
+
+    Raises:
+        JobError: When there is no such file or a key or value of it is wrong.
+    """
+    text, origin = _read_text(name_or_path)
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise JobError(f"{origin}: not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise JobError(f"{origin}: a job is a mapping of keys; found {type(raw).__name__}. See configs/ for examples")
+    for override in overrides:
+        _override(raw, override)
+    try:
+        return section.model_validate(raw)
+    except ValidationError as error:
+        raise JobError(_explain(error, origin, section)) from error
+
+
+def _read_text(name_or_path: str) -> tuple[str, str]:
+    shipped = CONFIGS / f"{name_or_path}.yaml"
+    if "/" not in name_or_path and shipped.is_file():
+        return shipped.read_text(), f"configs/{name_or_path}.yaml"
+    path = Path(name_or_path)
+    try:
+        return path.read_text(), name_or_path
+    except (OSError, UnicodeDecodeError) as error:
+        raise JobError(
+            f"no job '{name_or_path}': neither a name in configs/ ({', '.join(list_jobs())}) nor a readable file"
+        ) from error
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise JobError(f"--set {override}: expected key.path=value, such as tiling.halo=64")
+    *parents, last = key.split(".")
+    node = raw
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise JobError(f"--set {override}: '{parent}' is a value in this job, not a section")
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise JobError(f"--set {override}: the value is not YAML") from error
+
+
+def _explain(error: ValidationError, origin: str, section: type[BaseModel]) -> str:
+    lines = []
+    for item in error.errors():
+        *parents, last = item["loc"] or ("the job",)
+        keys, parent = _locate(section, parents)
+        where = ".".join([*keys, str(last)])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{origin}: unknown key '{where}'; known here: {', '.join(parent.model_fields)}")
+        else:
+            lines.append(f"{origin}: '{where}': {item['msg']}; got {item.get('input')!r}")
+    return "\n".join(lines)
+
+
+def _locate(section: type[BaseModel], parents: Sequence[int | str]) -> tuple[list[str], type[BaseModel]]:
+    """Return the keys as the file has them, and the section they lead to."""
+    keys, current, choices = [], section, [section]
+    for part in parents:
+        if part in (tags := {_tag(choice): choice for choice in choices} if len(choices) > 1 else {}):
+            # pydantic names the member of a union that it took; the file does not.
+            current = tags[part]
+            continue
+        keys.append(str(part))
+        if isinstance(part, str) and part in current.model_fields:
+            choices = list(_sections_in(current.model_fields[part].annotation))
+            current = choices[0] if choices else current
+    return keys, current
+
+
+def _tag(section: type[BaseModel]) -> object:
+    kind = section.model_fields.get("kind")
+    return None if kind is None else get_args(kind.annotation)[0]
+
+
+def _sections_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Union, UnionType, tuple, dict, Annotated):
+        for argument in get_args(annotation):
+            yield from _sections_in(argument)
