@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -45,8 +46,9 @@ def segment_block(work: Work, block: Box) -> BlockReport:
     layers = {name: np.full(block.shape, np.iinfo(dtype).max, dtype) for name, dtype in work.layers.items()}
     with work.scene.open() as reader:
         tiles = BlockTiles(work, reader, block)
-        for row, scores in _native_scores(work, block, tiles):
-            _classify(scores, row - block.start[0], layers, work.plan.blend)
+        with closing(_native_scores(work, block, tiles)) as slabs:
+            for row, scores in slabs:
+                _classify(scores, row - block.start[0], layers, work.plan.blend)
     for values in layers.values():
         values[~tiles.valid] = np.iinfo(values.dtype).max
     store = BlockStore(work.store)
@@ -56,27 +58,28 @@ def segment_block(work: Work, block: Box) -> BlockReport:
     return report
 
 
-def _native_scores(work: Work, block: Box, tiles: BlockTiles) -> Iterator[tuple[int, DeviceArray]]:
+def _native_scores(work: Work, block: Box, tiles: BlockTiles) -> Generator[tuple[int, DeviceArray]]:
     """Yield ``(first native row, blended scores (classes, rows, ...))`` of a block, top down."""
     frame = work.scene.frame
     region = model_box(block, frame)
     predictor = slot_predictor(work.card, work.card_folder, work.plan.slot.settings)
     # The network is busy with the next tiles while these are blended and stored.
-    slabs = _blended(work, region, prefetch(_score(predictor, iter(tiles), work.plan)))
-    return native_slabs(slabs, frame, block)
+    with closing(prefetch(_score(predictor, iter(tiles), work.plan))) as scored:
+        yield from native_slabs(_blended(work, region, scored), frame, block)
 
 
-def _score(predictor: Predictor, tiles: Iterator[TileInputs], plan: Plan) -> Iterator[tuple[Tile, DeviceArray]]:
+def _score(predictor: Predictor, tiles: Generator[TileInputs], plan: Plan) -> Generator[tuple[Tile, DeviceArray]]:
     """Predict in batches of one fixed shape; the last is filled up with zeros."""
     shape = (plan.slot.settings.batch, predictor.spec.n_channels, *plan.tile)
     batch = np.zeros(shape, np.float32)
-    while group := list(islice(tiles, plan.slot.settings.batch)):
-        batch[len(group) :] = 0
-        for place, (_, inputs) in zip(batch, group, strict=False):
-            place[...] = inputs
-        scores = predictor.predict(batch)
-        for k, (tile, _) in enumerate(group):
-            yield tile, scores[k]
+    with closing(tiles):
+        while group := list(islice(tiles, plan.slot.settings.batch)):
+            batch[len(group) :] = 0
+            for place, (_, inputs) in zip(batch, group, strict=False):
+                place[...] = inputs
+            scores = predictor.predict(batch)
+            for k, (tile, _) in enumerate(group):
+                yield tile, scores[k]
 
 
 def _blended(work: Work, region: Box, scored: Iterator[tuple[Tile, DeviceArray]]) -> Iterator[tuple[int, DeviceArray]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from distributed import Client, KilledWorker, as_completed
+from distributed import Client, KilledWorker, as_completed, wait
 
 from tasks.box import Box
 from tasks.errors import SceneError
@@ -66,8 +68,8 @@ class PlainEngine:
 class DaskEngine:
     """Runs each block as a future on a worker that has the slot's resource.
 
-    A block that is lost with its worker is run again alone; when it takes a worker down alone as well, the scene
-    fails with the block's name.
+    Dask blames whatever a dead worker had been given, its queue included. What is lost so is run again while nothing
+    else is in flight; only what takes a worker down alone is to blame, and fails its scene by name.
 
     Attributes:
         client: Of a running cluster, local or not.
@@ -78,12 +80,14 @@ class DaskEngine:
     client: Client
     resource: str
     n_slots: int
+    _gate: Lock = field(default_factory=Lock, repr=False, compare=False)
+    _in_flight: set[Any] = field(default_factory=set, repr=False, compare=False)
 
     def run_blocks(self, work: Work, blocks: Iterable[Box]) -> Iterator[BlockReport]:
         """Keep a bounded number of blocks in flight.
 
         Raises:
-            SceneError: When a block takes its worker down twice.
+            SceneError: When a block takes its worker down alone.
         """
         waiting, lost = iter(blocks), []
         running = as_completed(loop=self.client.loop)
@@ -102,35 +106,52 @@ class DaskEngine:
         finally:
             self.client.cancel(list(names), force=True)
         for block in lost:
-            yield self._run_alone(work, block)
+            yield self._run_block_alone(work, block)
+
+    def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call it on any worker, in the thread that no device is held by, and wait."""
+        return self._call(partial(function, *args, **kwargs), {})
+
+    def call_on_slot(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call it on any slot and wait."""
+        return self._call(partial(function, *args, **kwargs), {self.resource: 1})
 
     def _submit_next(self, work: Work, waiting: Iterator[Box], running: Any, names: dict[Any, Box]) -> None:  # noqa: ANN401 - as_completed has no type
         block = next(waiting, None)
         if block is not None:
-            future = self._submit(segment_block, work, block)
+            with self._gate:
+                future = self._submit(partial(segment_block, work, block), {self.resource: 1})
             names[future] = block
             running.add(future)
 
-    def _run_alone(self, work: Work, block: Box) -> BlockReport:
+    def _run_block_alone(self, work: Work, block: Box) -> BlockReport:
         try:
-            report: BlockReport = self._submit(segment_block, work, block).result()
+            return self._run_alone(partial(segment_block, work, block), {self.resource: 1})
         except KilledWorker as error:
             raise SceneError(
                 f"{work.scene.id}: the block at {block.start} takes its worker down, alone as well (out of memory?). "
                 "Use smaller blocks (tiling.block) or a smaller batch (tiling.batch)"
             ) from error
-        return report
 
-    def _submit(self, function: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - distributed has no types
-        return self.client.submit(function, *args, resources={self.resource: 1}, pure=False, retries=0)
-
-    def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call it on any worker, in the thread that no device is held by, and wait."""
-        result: R = self.client.submit(function, *args, **kwargs, pure=False).result()
+    def _call(self, task: Callable[[], R], resources: dict[str, int]) -> R:
+        with self._gate:
+            future = self._submit(task, resources)
+        try:
+            result: R = future.result()
+        except KilledWorker:
+            logger.warning("%s was lost with its worker; it runs again alone", future.key)
+            return self._run_alone(task, resources)
         return result
 
-    def call_on_slot(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call it on any slot and wait."""
-        future = self.client.submit(function, *args, **kwargs, resources={self.resource: 1}, pure=False)
-        result: R = future.result()
+    def _run_alone(self, task: Callable[[], R], resources: dict[str, int]) -> R:
+        """Run it when everything else has ended, and let nothing begin meanwhile."""
+        with self._gate, self.client.as_current():
+            wait(list(self._in_flight))
+            result: R = self._submit(task, resources).result()
         return result
+
+    def _submit(self, task: Callable[[], Any], resources: dict[str, int]) -> Any:  # noqa: ANN401 - distributed has no types
+        future = self.client.submit(task, resources=resources, pure=False, retries=0)
+        self._in_flight.add(future)
+        future.add_done_callback(self._in_flight.discard)
+        return future

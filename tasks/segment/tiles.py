@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import TypeAlias
 
 import numpy as np
@@ -41,14 +42,15 @@ class BlockTiles:
         self.valid = np.zeros(block.shape, np.bool_)
         self.n_tiles = 0
 
-    def __iter__(self) -> Iterator[TileInputs]:
+    def __iter__(self) -> Generator[TileInputs]:
         """Read ahead in a thread while the caller computes."""
-        for strip in prefetch(self._strips()):
-            for item in strip:
-                self.n_tiles += 1
-                yield item
+        with closing(prefetch(self._strips())) as strips:
+            for strip in strips:
+                for item in strip:
+                    self.n_tiles += 1
+                    yield item
 
-    def _strips(self) -> Iterator[list[TileInputs]]:
+    def _strips(self) -> Generator[list[TileInputs]]:
         if not self._frame.is_identity:
             self._read_validity()
             if not self.valid.any():
