@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
+
+from tasks.reports.drawing import LegendEntry
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Running text."""
+    """Running text.
+
+    Attributes:
+        text: Plain, without markup.
+        tone: ``note`` stands apart, ``warning`` cannot be overlooked.
+    """
 
     text: str
+    tone: Literal["plain", "note", "warning"] = "plain"
 
 
 @dataclass(frozen=True)
@@ -20,12 +28,14 @@ class Table:
     Attributes:
         caption: The table's accessible name.
         header: One cell per column.
-        rows: As many cells each.
+        rows: As many cells each; the first names its row.
+        note: Below the table: definitions, conventions.
     """
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,14 +46,33 @@ class Picture:
         png: The file's bytes.
         alt: What it shows, for those who do not see it.
         caption: Below the picture.
+        legend: What its colours mean.
     """
 
     png: bytes
     alt: str
     caption: str = ""
+    legend: tuple[LegendEntry, ...] = ()
 
 
-Block: TypeAlias = Paragraph | Table | Picture
+@dataclass(frozen=True)
+class Chart:
+    """An embedded plot, drawn twice.
+
+    Attributes:
+        light: SVG on a light page.
+        dark: The same on a dark page.
+        alt: What it shows, numbers included, for those who do not see it.
+        caption: Below the plot.
+    """
+
+    light: bytes
+    dark: bytes
+    alt: str
+    caption: str = ""
+
+
+Block: TypeAlias = Paragraph | Table | Picture | Chart
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,80 @@
+"""Numbers and their names as people read them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+# Endings of names that are units, the longer ones first.
+_UNITS = {
+    "ha_per_day": "ha/day", "km_per_day": "km/day", "m_per_day": "m/day", "km2": "km²", "mm3": "mm³", "mm2": "mm²",
+    "percent": "%", "pixels": "pixels", "voxels": "voxels", "days": "days", "ml": "mL", "mm": "mm", "cm": "cm",
+    "ha": "ha", "km": "km", "m2": "m²", "m": "m",
+}  # fmt: skip
+_DIGITS = 4
+_LARGEST_DECIMALS = 4
+_ABSENT = "not computed"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number with its name.
+
+    Attributes:
+        label: What it is.
+        value: As it shall be read.
+        unit: Or nothing.
+    """
+
+    label: str
+    value: str
+    unit: str = ""
+
+
+def number(value: float) -> str:
+    """Write a number with four significant digits, none of the whole part lost, thousands apart.
+
+    ``12345.67`` is ``12,346``, ``0.012345`` is ``0.0123``.
+    """
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not math.isfinite(value):
+        return _ABSENT
+    if value == 0:
+        return "0"
+    decimals = _DIGITS - 1 - math.floor(math.log10(abs(value)))
+    if decimals > _LARGEST_DECIMALS + 2:
+        return f"{value:.3g}".replace("-", "\u2212")
+    text = f"{value:,.{min(max(decimals, 0), _LARGEST_DECIMALS)}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text.replace("-", "\u2212")
+
+
+def cell(value: Any) -> str:  # noqa: ANN401 - anything that JSON can say
+    """Write what a summary holds: numbers, text, lists, null."""
+    if value is None:
+        return _ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return number(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(cell(part) for part in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {cell(part)}" for key, part in value.items())
+    return str(value)
+
+
+def figure(name: str, value: Any) -> Figure:  # noqa: ANN401 - anything that JSON can say
+    """Split a key such as ``burned_ha`` into a label and a unit, and write its number."""
+    label, unit = _split_unit(name)
+    label = label.replace("_", " ").strip()
+    return Figure(label[:1].upper() + label[1:], cell(value), unit if value is not None else "")
+
+
+def _split_unit(name: str) -> tuple[str, str]:
+    for ending, unit in _UNITS.items():
+        if name.endswith(f"_{ending}"):
+            return name[: -len(ending) - 1], unit
+    return name, ""
