@@ -1,0 +1,190 @@
+"""Polygons and points with their columns, as GeoPackage and GeoParquet, and read back."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
+
+from tasks.errors import PolygonError, ProductError
+
+Column: TypeAlias = NDArray[Any] | list[Any]
+GeometryType: TypeAlias = Literal["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"]
+# GeoPackage holds times of its own making; with this the same tables give the same bytes.
+_GPKG_DATE = "2000-01-01T00:00:00Z"
+_OGR_ERRORS = (DataSourceError, DataLayerError, OSError, ValueError)
+
+
+@dataclass(frozen=True)
+class VectorTable:
+    """Features of one layer.
+
+    Attributes:
+        name: Of the layer.
+        crs_wkt: Of the geometries; None where it is not known.
+        geometries: One shapely geometry per feature.
+        columns: By name, as many values each; None, NaN and masked values are null. An array keeps its dtype where
+            there are no features; an empty list is text.
+        geometry_type: What the layer declares; ``Multi`` types hold single geometries as well.
+    """
+
+    name: str
+    crs_wkt: str | None
+    geometries: NDArray[np.object_]
+    columns: dict[str, Column]
+    geometry_type: GeometryType = "MultiPolygon"
+
+    def __len__(self) -> int:
+        return len(self.geometries)
+
+
+def write_gpkg(path: Path, *tables: VectorTable) -> None:
+    """Write tables as the layers of one GeoPackage; the same tables give the same bytes.
+
+    Args:
+        path: Of the file; one that is there is replaced.
+        tables: One per layer, at least one.
+
+    Raises:
+        ProductError: When the file cannot be written.
+    """
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _GPKG_DATE})
+    path.unlink(missing_ok=True)
+    try:
+        for table in tables:
+            _write_layer(path, table)
+    except _OGR_ERRORS as error:
+        raise ProductError(f"{path}: cannot be written: {error}. Check the free space of the folder") from error
+
+
+def _write_layer(path: Path, table: VectorTable) -> None:
+    values, masks = zip(*(_split_nulls(column) for column in table.columns.values()), strict=True)
+    with warnings.catch_warnings():
+        # A table without CRS is allowed; this is pyogrio's remark on it.
+        warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
+        pyogrio.raw.write(
+            path,
+            geometry=_wkb(table),
+            field_data=values,
+            fields=list(table.columns),
+            field_mask=masks,
+            layer=table.name,
+            driver="GPKG",
+            geometry_type=table.geometry_type,
+            crs=table.crs_wkt,
+            promote_to_multi=table.geometry_type.startswith("Multi"),
+        )
+
+
+def write_parquet(path: Path, table: VectorTable) -> None:
+    """Write a table as GeoParquet 1.1; the same table gives the same bytes.
+
+    Args:
+        path: Of the file; one that is there is replaced.
+        table: What to write.
+
+    Raises:
+        ProductError: When the file cannot be written.
+    """
+    arrays = {name: _arrow(column) for name, column in table.columns.items()}
+    arrays["geometry"] = pa.array(list(_wkb(table)), pa.binary())
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": _geometry_facts(table)}}
+    metadata = {"geo": json.dumps(geo, sort_keys=True)}
+    try:
+        pq.write_table(pa.table(arrays).replace_schema_metadata(metadata), path, compression="zstd")
+    except OSError as error:
+        raise ProductError(f"{path}: cannot be written: {error}. Check the free space of the folder") from error
+
+
+def read_vectors(path: str | Path, layer: str | None = None) -> VectorTable:
+    """Read a layer of any vector file that OGR opens, or a GeoParquet file.
+
+    Args:
+        path: Of the file.
+        layer: Its name; the first layer where left out.
+
+    Raises:
+        PolygonError: When the file cannot be read, or holds no geometries.
+    """
+    if Path(path).suffix.lower() in {".parquet", ".geoparquet"}:
+        return _read_parquet(Path(path))
+    try:
+        meta, _, geometries, fields = pyogrio.raw.read(path, layer=layer, datetime_as_string=True)
+        name = layer or str(pyogrio.list_layers(path)[0][0])
+    except _OGR_ERRORS as error:
+        raise PolygonError(f"{path}: cannot be read: {error}. Give a vector file such as .gpkg or .geojson") from error
+    if geometries is None:
+        raise PolygonError(f"{path}: layer '{name}' is a table without geometries. Give a layer of polygons or points")
+    columns: dict[str, Column] = dict(zip(meta["fields"].tolist(), fields, strict=True))
+    kind = meta["geometry_type"].removesuffix(" Z").removesuffix(" M")
+    return VectorTable(name, _wkt(meta["crs"]), shapely.from_wkb(geometries), columns, kind)
+
+
+def _read_parquet(path: Path) -> VectorTable:
+    try:
+        table = pq.read_table(path)
+        geo = json.loads((table.schema.metadata or {})[b"geo"])
+        primary = geo["primary_column"]
+        facts = geo["columns"][primary]
+        geometries = shapely.from_wkb(np.array(table[primary].to_pylist(), dtype=object))
+    except (OSError, pa.ArrowException, KeyError, ValueError, shapely.GEOSException) as error:
+        raise PolygonError(f"{path}: not GeoParquet: {error}. Give a file with WKB geometries") from error
+    # GeoParquet 1.1, "crs": left out it is OGC:CRS84; null it is not known.
+    crs = facts.get("crs", "OGC:CRS84")
+    columns: dict[str, Column] = {
+        name: table[name].to_pylist() for name in table.column_names if name not in {primary, "bbox"}
+    }
+    return VectorTable(path.stem, None if crs is None else CRS.from_user_input(crs).to_wkt(), geometries, columns)
+
+
+def _wkt(crs: str | None) -> str | None:
+    return None if crs is None else CRS.from_user_input(crs).to_wkt()
+
+
+def _wkb(table: VectorTable) -> NDArray[np.object_]:
+    geometries = np.asarray(table.geometries, dtype=object)
+    found: NDArray[np.object_] = np.asarray(shapely.to_wkb(geometries), dtype=object).reshape(len(geometries))
+    return found
+
+
+def _split_nulls(column: Column) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return values as an array of one dtype, and which of them are null."""
+    if isinstance(column, np.ma.MaskedArray):
+        return np.asarray(column.filled()), np.ma.getmaskarray(column)
+    if isinstance(column, np.ndarray):
+        return column, None
+    null = np.array([value is None for value in column], dtype=bool)
+    known = [value for value in column if value is not None]
+    if not known or isinstance(known[0], str):
+        return np.array(column, dtype=object).reshape(len(column)), null
+    filler = type(known[0])()
+    return np.array([filler if value is None else value for value in column]), null
+
+
+def _arrow(column: Column) -> pa.Array:
+    values, null = _split_nulls(column)
+    if values.dtype.kind in "OU":
+        return pa.array([None if value is None else str(value) for value in values], pa.string(), mask=null)
+    return pa.array(values, mask=null, from_pandas=True)
+
+
+def _geometry_facts(table: VectorTable) -> dict[str, Any]:
+    types = sorted({geometry.geom_type for geometry in table.geometries if geometry is not None})
+    facts = {
+        "encoding": "WKB",
+        "geometry_types": types,
+        "crs": None if table.crs_wkt is None else CRS.from_wkt(table.crs_wkt).to_json_dict(),
+    }
+    bounds = shapely.total_bounds(table.geometries) if len(table) else np.full(4, np.nan)
+    return facts | ({"bbox": bounds.tolist()} if np.isfinite(bounds).all() else {})
