@@ -12,7 +12,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from flows.segment import Batch, segment
-from tasks.answers.metrics import dice
+from tasks.answers.metrics.overlap import dice
 from tasks.samples import Sample, fire_sample, large_sample, sarcoma_sample
 from tasks.scenes.labels import read_labels
 

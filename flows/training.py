@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from models.card import Card, Training, write_card
 from models.errors import DeviceError
 from tasks.answers.baseline import Baseline
-from tasks.answers.metrics import dice
+from tasks.answers.metrics.overlap import dice
 from tasks.errors import JobError
 from tasks.intake import describe
 from tasks.job import Job, ModelChoice, TrainingJob, load_training_job

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
-from tasks.answers.metrics import dice
+from tasks.answers.metrics.overlap import dice
 from tasks.scenes.labelled import LabelledScene
 
 

@@ -1,0 +1,103 @@
+"""Two masks on one grid, read slab by slab."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.box import Box
+
+Labels: TypeAlias = NDArray[np.integer[Any]]
+# Slabs bound memory; no result depends on them.
+SLAB_PIXELS = 1 << 21
+
+
+@dataclass(frozen=True)
+class Window:
+    """The same window of both masks.
+
+    Attributes:
+        predicted: Class numbers, not negative; anything where not observed.
+        reference: Class numbers of the same shape.
+        observed: Bool: where both masks answer.
+    """
+
+    predicted: Labels
+    reference: Labels
+    observed: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class MaskPair:
+    """A prediction and its reference on one grid.
+
+    Attributes:
+        id: What the pair is called.
+        shape: ``rows, cols`` or ``depth, rows, cols``.
+        read: Reads a window.
+        spacings: Size of a pixel along each axis by unit: ``px``, ``m``, ``mm``.
+        names: Of classes, by number, where a mask names them.
+        notes: What was done to bring the masks together, and what a reader has to know.
+    """
+
+    id: str
+    shape: tuple[int, ...]
+    read: Callable[[Box], Window]
+    spacings: dict[str, tuple[float, ...]]
+    names: dict[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Slab:
+    """A piece of a pair, cut across the first axis.
+
+    Attributes:
+        start: First index along the first axis.
+        stop: One past the last.
+        is_last: Whether the masks end with it.
+    """
+
+    start: int
+    stop: int
+    is_last: bool
+
+    def box(self, shape: tuple[int, ...], before: int = 0, after: int = 0) -> Box:
+        """Return its window, with so many planes more at both sides as far as there are any."""
+        start, stop = max(0, self.start - before), min(shape[0], self.stop + after)
+        return Box((start, *(0 for _ in shape[1:])), (stop, *shape[1:]))
+
+
+def slabs(shape: tuple[int, ...], pixels: int | None = None) -> Iterator[Slab]:
+    """Yield the slabs that partition ``shape``, each of about ``pixels`` and at least one plane."""
+    planes = max(1, (pixels or SLAB_PIXELS) // max(1, math.prod(shape[1:])))
+    for start in range(0, shape[0], planes):
+        stop = min(start + planes, shape[0])
+        yield Slab(start, stop, stop == shape[0])
+
+
+def pair_of(
+    predicted: Labels,
+    reference: Labels,
+    observed: NDArray[np.bool_] | None = None,
+    spacings: dict[str, tuple[float, ...]] | None = None,
+) -> MaskPair:
+    """Return two arrays of one shape as a pair.
+
+    Args:
+        predicted: Class numbers.
+        reference: Class numbers.
+        observed: Where both masks answer; None for everywhere.
+        spacings: Size of a pixel by unit; None for ``px`` alone.
+    """
+    seen = np.ones(predicted.shape, np.bool_) if observed is None else observed
+
+    def read(box: Box) -> Window:
+        return Window(predicted[box.slices], reference[box.slices], seen[box.slices])
+
+    return MaskPair("arrays", predicted.shape, read, spacings or {"px": (1.0,) * predicted.ndim})
