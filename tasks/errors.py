@@ -7,6 +7,8 @@ SwatheError (models.errors)
 │   ├── UnsupportedSceneError  readable, but of a kind swathe does not segment (4-D, RGB-typed, DICOM for now)
 │   ├── BandError              a band that the job needs is not there
 │   ├── EmptySceneError        zero-sized, or no valid pixel at all
+│   ├── SampleError            reference samples that do not go with the map, or carry no variance
+│   ├── PolygonError           polygons without a CRS, in another place than the map, or damaged
 │   └── OversizedSceneError    declares more pixels than its file or this machine can hold
 ├── PlanError                  tile, halo, overlap and block that do not fit together, or the model
 ├── StoreError                 work in progress that cannot be continued
@@ -38,6 +40,14 @@ class BandError(SceneError):
 
 class EmptySceneError(SceneError):
     """The scene has no valid pixel."""
+
+
+class SampleError(SceneError):
+    """Reference samples do not go with the map, or cannot carry an estimate."""
+
+
+class PolygonError(SceneError):
+    """Polygons cannot be laid over the map."""
 
 
 class OversizedSceneError(SceneError):

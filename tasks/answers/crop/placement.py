@@ -1,0 +1,132 @@
+"""Polygons from their own CRS onto the pixels of a grid, and their true areas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Geod, Transformer
+
+from tasks.scenes.raster_grid import RasterGrid
+
+Floats = NDArray[np.float64]
+Geometries = NDArray[Any]
+# Long straight edges are bent when they change their CRS: points are added this many pixels apart.
+_EDGE_PIXELS = 64.0
+
+
+@dataclass(frozen=True)
+class PlacedPolygons:
+    """Polygons on a grid.
+
+    Attributes:
+        pixels: In pixel coordinates of the grid, x being columns and y rows, ``(polygons,)``.
+        geographic: In longitude and latitude, degrees, of the CRS's own datum.
+        areas_m2: Geodesic.
+        perimeters_m: Geodesic.
+    """
+
+    pixels: Geometries
+    geographic: Geometries
+    areas_m2: Floats
+    perimeters_m: Floats
+
+
+def place_polygons(geometries: Geometries, crs_wkt: str, grid: RasterGrid) -> PlacedPolygons:
+    """Lay polygons over a grid.
+
+    Args:
+        geometries: Polygons and multipolygons in ``crs_wkt``, ``(polygons,)``.
+        crs_wkt: Their CRS.
+        grid: With a CRS.
+    """
+    own, target = CRS.from_wkt(crs_wkt).to_2d(), CRS.from_wkt(grid.crs_wkt or "").to_2d()
+    geodetic = own.geodetic_crs or own
+    if own == target:
+        dense = on_grid = geometries
+    else:
+        dense = shapely.segmentize(geometries, _edge_length(geometries, own, target, grid))
+        on_grid = _moved(dense, Transformer.from_crs(own, target, always_xy=True))
+    geographic = dense if own.is_geographic else _moved(dense, Transformer.from_crs(own, geodetic, always_xy=True))
+    areas, perimeters = geodesic_measures(geographic, geodetic)
+    return PlacedPolygons(_in_pixels(on_grid, grid), geographic, areas, perimeters)
+
+
+def geodesic_measures(geographic: Geometries, geodetic: CRS) -> tuple[Floats, Floats]:
+    """Return area in m2 and perimeter in m of polygons in longitude and latitude (Karney 2013)."""
+    geod = geodetic.get_geod() or Geod(ellps="WGS84")
+    oriented = shapely.orient_polygons(geographic)
+    measured = [geod.geometry_area_perimeter(geometry) for geometry in oriented]
+    values = np.array(measured, np.float64).reshape(-1, 2)
+    return np.abs(values[:, 0]), values[:, 1]
+
+
+def metres_per_pixel(grid: RasterGrid, rows: Floats, cols: Floats) -> Floats:
+    """Return the matrices ``(points, 2, 2)`` that turn steps ``col, row`` into metres ``east, north``."""
+    crs = CRS.from_wkt(grid.crs_wkt or "").to_2d()
+    geodetic = crs.geodetic_crs or crs
+    geod = geodetic.get_geod() or Geod(ellps="WGS84")
+    to_degrees = Transformer.from_crs(crs, geodetic, always_xy=True)
+    columns = []
+    for d_row, d_col in ((0.0, 0.5), (0.5, 0.0)):
+        ends = [
+            to_degrees.transform(*grid.pixel_to_world(rows + sign * d_row, cols + sign * d_col)) for sign in (-1, 1)
+        ]
+        azimuth, _, length = geod.inv(*ends[0], *ends[1])
+        columns.append(np.stack([length * np.sin(np.radians(azimuth)), length * np.cos(np.radians(azimuth))], axis=-1))
+    return np.stack(columns, axis=-1)
+
+
+def shrunk(pixels: Geometries, grid: RasterGrid, by_m: float) -> Geometries:
+    """Return polygons without their outer ``by_m`` metres, in pixel coordinates like the polygons.
+
+    Distances are metres on the ground at each polygon's centre.
+    """
+    centres = shapely.get_coordinates(shapely.centroid(pixels))
+    matrices = metres_per_pixel(grid, centres[:, 1], centres[:, 0])
+    result = np.empty(len(pixels), object)
+    for number, (geometry, matrix, centre) in enumerate(zip(pixels, matrices, centres, strict=True)):
+        inverse = np.linalg.inv(matrix)
+        inner = shapely.buffer(_linear(geometry, matrix, -matrix @ centre), -by_m)
+        result[number] = _linear(inner, inverse, centre)
+    return result
+
+
+def _linear(geometry: Any, matrix: Floats, shift: Floats) -> Any:  # noqa: ANN401 - shapely's geometries have no types
+    def move(points: Floats) -> Floats:
+        moved: Floats = points @ matrix.T + shift
+        return moved
+
+    return shapely.transform(geometry, move)
+
+
+def _edge_length(geometries: Geometries, own: CRS, target: CRS, grid: RasterGrid) -> float:
+    """Return ``_EDGE_PIXELS`` pixels in units of the polygons' CRS, as the grid's frame tells."""
+    corners = np.array([[0.0, 0.0], [grid.rows, grid.cols]])
+    x, y = Transformer.from_crs(target, own, always_xy=True).transform(
+        *grid.pixel_to_world(corners[:, 0], corners[:, 1])
+    )
+    length = float(np.hypot(x[1] - x[0], y[1] - y[0])) / float(np.hypot(grid.rows, grid.cols))
+    west, south, east, north = shapely.total_bounds(geometries)
+    fallback = max(east - west, north - south, 1e-9)
+    return length * _EDGE_PIXELS if np.isfinite(length) and length > 0 else fallback
+
+
+def _moved(geometries: Geometries, transformer: Transformer) -> Geometries:
+    def move(points: Floats) -> Floats:
+        return np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=-1)
+
+    moved: Geometries = shapely.transform(geometries, move)
+    return moved
+
+
+def _in_pixels(geometries: Geometries, grid: RasterGrid) -> Geometries:
+    def move(points: Floats) -> Floats:
+        rows, cols = grid.world_to_pixel(points[:, 0], points[:, 1])
+        return np.stack([cols, rows], axis=-1)
+
+    moved: Geometries = shapely.transform(geometries, move)
+    return moved
