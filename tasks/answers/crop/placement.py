@@ -23,7 +23,8 @@ class PlacedPolygons:
     """Polygons on a grid.
 
     Attributes:
-        pixels: In pixel coordinates of the grid, x being columns and y rows, ``(polygons,)``.
+        pixels: In pixel coordinates of the grid, x being columns and y rows, ``(polygons,)``; empty where they
+            cannot be had in the grid's CRS.
         geographic: In longitude and latitude, degrees, of the CRS's own datum.
         areas_m2: Geodesic.
         perimeters_m: Geodesic.
@@ -52,7 +53,10 @@ def place_polygons(geometries: Geometries, crs_wkt: str, grid: RasterGrid) -> Pl
         on_grid = _moved(dense, Transformer.from_crs(own, target, always_xy=True))
     geographic = dense if own.is_geographic else _moved(dense, Transformer.from_crs(own, geodetic, always_xy=True))
     areas, perimeters = geodesic_measures(geographic, geodetic)
-    return PlacedPolygons(_in_pixels(on_grid, grid), geographic, areas, perimeters)
+    pixels = _in_pixels(on_grid, grid)
+    # What cannot be had in the map's CRS is nowhere on the map.
+    pixels[~np.isfinite(shapely.bounds(pixels)).all(axis=1)] = shapely.Polygon()
+    return PlacedPolygons(pixels, geographic, areas, perimeters)
 
 
 def geodesic_measures(geographic: Geometries, geodetic: CRS) -> tuple[Floats, Floats]:
