@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from tasks.analysis.area import analyse_area
 from tasks.analysis.settings import AreaAnalysis, TumourAnalysis
 from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
+from tasks.analysis.summary import write_findings
 from tasks.analysis.tumour import analyse_tumour
 from tasks.reports.drawing import Caption
 from tasks.request import Request
@@ -21,7 +21,7 @@ from tasks.segment.store import BlockStore
 
 
 def analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any]:
-    """Measure a mask, and write ``summary.json`` and what the kind of analysis adds to it.
+    """Measure a mask, and write ``summary.json``, ``report.html`` and what the kind of analysis adds to them.
 
     All of it is a pure function of input, model, job and plan but for the block.
 
@@ -34,8 +34,8 @@ def analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any
         Headline numbers for the batch table, units in their names.
     """
     findings = _findings(request, prepared, folder)
-    summary = _facts(request, prepared, findings) | {"headline": findings.headline} | findings.answers
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    facts = _facts(request, prepared, findings)
+    write_findings(folder, findings, facts, _caption(request, prepared.scene.id), request.card)
     return findings.headline
 
 

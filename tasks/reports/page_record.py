@@ -1,0 +1,83 @@
+"""How a product was made, as tables of name and value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.card import Card
+from tasks.reports.blocks import Table
+from tasks.reports.page_figures import cell
+
+_LABELS = {
+    "scene": "Scene",
+    "job": "Job",
+    "shape": "Shape",
+    "pixels": "Pixels",
+    "input_sha256": "SHA-256 of the input",
+    "input_content_hashed": "Whole content hashed",
+    "model": "Model",
+    "weights_sha256": "SHA-256 of the weights",
+}
+_PER_AXIS = {"shape", "tile", "halo", "overlap", "stride", "margin"}
+_AXES = {2: "rows, cols", 3: "depth, rows, cols"}
+# Said elsewhere on the page.
+_ELSEWHERE = {"warnings", "attribution", "plan", "model", "weights_sha256", "headline"}
+
+
+def record_tables(facts: Mapping[str, Any], card: Card | None = None) -> tuple[Table, ...]:
+    """Return what a reader needs to make the product again.
+
+    Args:
+        facts: Of ``summary.json``; nested ``plan`` and its ``versions`` get tables of their own.
+        card: Of the model that segmented; None where the mask was made elsewhere.
+    """
+    plan = dict(facts.get("plan") or {})
+    versions = dict(plan.pop("versions", {}))
+    tables = [_table("Input", {name: value for name, value in facts.items() if name not in _ELSEWHERE})]
+    if card is not None:
+        tables.append(_table("Model", _card_rows(card)))
+    if plan:
+        tables.append(_table("Plan", plan))
+    if versions:
+        tables.append(_table("Versions that decide the bits of the mask", versions))
+    return tuple(tables)
+
+
+def _card_rows(card: Card) -> dict[str, Any]:
+    rows: dict[str, Any] = {
+        "Name": card.name,
+        "Title": card.title,
+        "Parameters": card.parameters,
+        "Channels": card.channels,
+        "Classes": [entry.name for entry in card.classes],
+        "SHA-256 of the weights": card.weights.sha256 if card.weights else "no weights",
+        "Licence": card.licence,
+    }
+    if card.training is None:
+        return rows
+    return rows | {
+        "Fitted on": card.training.data,
+        "Licence of that data": card.training.licence,
+        "Validation": card.training.protocol,
+        "Scores": _scores(card.training.scores),
+        "A simple method on the same folds": _scores(card.training.baseline),
+    }
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {cell(value)}" for name, value in scores.items()) or "none"
+
+
+def _table(caption: str, rows: Mapping[str, Any]) -> Table:
+    return Table(caption, (), tuple((_label(name), _text(name, value)) for name, value in rows.items()))
+
+
+def _label(name: str) -> str:
+    return _LABELS.get(name) or (name[:1].upper() + name[1:]).replace("_", " ")
+
+
+def _text(name: str, value: Any) -> str:  # noqa: ANN401 - anything that JSON can say
+    if name in _PER_AXIS and isinstance(value, (list, tuple)) and len(value) in _AXES:
+        return f"{' x '.join(cell(part) for part in value)} ({_AXES[len(value)]})"
+    return cell(value)
