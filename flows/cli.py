@@ -39,13 +39,14 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
 ) -> None:
     """Segment scenes and publish their masks, numbers and pictures."""
     # Before Prefect starts, which takes seconds.
-    list_inputs(inputs, make_request(load_job(job, tuple(overrides or ())), out, model).job)
+    request = make_request(load_job(job, tuple(overrides or ())), out, model)
+    list_inputs(inputs, request.job)
     _quieten_prefect()
     from flows.segment import Batch
     from flows.segment import segment as segment_flow
 
     batch = Batch(
-        inputs=inputs,
+        inputs=[request.out.keep_inputs(inputs)],
         job=job,
         out=out,
         model=model,

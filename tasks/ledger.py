@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tasks.errors import StoreError
 from tasks.fingerprint import Fingerprint
 
 Status = Literal["done", "failed", "skipped"]
@@ -69,8 +70,18 @@ class Ledger:
                 yield connection
 
     def begin_run(self, run: str, job: str, now: str) -> None:
-        """Enter a run; runs that an earlier process left open are closed as interrupted."""
+        """Enter a run; runs that an earlier process left open are closed as interrupted.
+
+        Raises:
+            StoreError: When the folder belongs to another job, that of its first run.
+        """
         with self._connection() as connection:
+            owner = connection.execute("SELECT job FROM runs ORDER BY rowid LIMIT 1").fetchone()
+            if owner is not None and owner[0] != job:
+                raise StoreError(
+                    f"{self.path.parent}: belongs to the job '{owner[0]}', and '{job}' would mix its products with "
+                    "those. Name another --out"
+                )
             connection.execute(
                 "UPDATE runs SET finished = ?, outcome = 'interrupted' WHERE finished IS NULL AND id != ?",
                 (now, run),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,19 @@ class OutFolder:
         """What users open: a symlink to the newest product."""
         return self.root / scene_id
 
+    def keep_inputs(self, inputs: Sequence[str]) -> str:
+        """Write what a command line named into a file, and return what stands for it among inputs.
+
+        File names may tell who a patient is, and the parameters of a run are shown to many.
+
+        Raises:
+            StoreError: When the folder cannot be written to.
+        """
+        self._make()
+        path = self.scratch / "inputs.txt"
+        path.write_text("".join(f"{name}\n" for name in inputs))
+        return f"@{path}"
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for one run; the lock dies with the process.
@@ -55,10 +68,7 @@ class OutFolder:
         Raises:
             StoreError: When another run holds it.
         """
-        try:
-            self.scratch.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{self.root}: cannot be written to: {error.strerror}. Name another --out") from error
+        self._make()
         descriptor = os.open(self.scratch / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
@@ -70,3 +80,9 @@ class OutFolder:
             yield
         finally:
             os.close(descriptor)
+
+    def _make(self) -> None:
+        try:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.root}: cannot be written to: {error.strerror}. Name another --out") from error

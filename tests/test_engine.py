@@ -6,7 +6,8 @@ from arrays import array_scene, fake_work, read_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.errors import PlanError, StoreError
+from models.fakes import ThresholdPredictor
+from tasks.errors import PlanError, SceneError, StoreError
 from tasks.scenes.scene import Frame
 from tasks.segment.graph import PlainEngine
 from tasks.segment.store import BlockStore
@@ -93,6 +94,14 @@ def test_a_resampled_volume_has_the_same_bits_for_every_block(tmp_path, scale):
     assert (masks[0][0][~valid] == 255).all()
     np.testing.assert_array_equal(masks[0], masks[1])
     np.testing.assert_array_equal(masks[0], masks[2])
+
+
+def test_scores_that_are_no_numbers_fail_the_scene_by_name(tmp_path, monkeypatch):
+    scene = array_scene(tmp_path, np.ones((1, 100, 90), np.float32))
+    work = fake_work(scene, tmp_path / "store", "threshold", tiling={"tile": T, "halo": 0}, threshold=0.5)
+    monkeypatch.setattr(ThresholdPredictor, "predict", lambda _, batch: np.full((len(batch), 2, T, T), np.nan, "f4"))
+    with pytest.raises(SceneError, match=r"scene: the model's scores are not numbers .*run.dtype"):
+        run(work)
 
 
 def test_a_store_with_a_missing_block_is_not_taken_for_whole(tmp_path):

@@ -52,13 +52,15 @@ def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
 
     Args:
         inputs: Each a file, a URL or /vsi path, a folder, or a CSV with the columns ``scene``, one per role of the
-            job (``file`` where it has none), and optionally ``site`` and ``date``.
+            job (``file`` where it has none), and optionally ``site`` and ``date``; or ``@`` and a text file that
+            names one of these per line.
         job: Its ``kind`` and ``source`` say what belongs to a scene.
 
     Raises:
         JobError: When two scenes have one id, a table lacks a column, or a pattern of the job is wrong.
     """
-    found = [_dated(_absolute(item), job) for text in inputs for item in _list_one(text, job)]
+    named = itertools.chain.from_iterable(map(_expanded, inputs))
+    found = [_dated(_absolute(item), job) for text in named for item in _list_one(text, job)]
     nameless = itertools.count(1)
     found = [replace(item, id=f"{item.id}-{next(nameless)}") if item.id == _NAMELESS else item for item in found]
     seen: dict[str, Input] = {}
@@ -70,6 +72,17 @@ def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
                 "with the columns scene and one per file"
             )
     return list(seen.values())
+
+
+def _expanded(text: str) -> list[str]:
+    """Return what a text file names, where that is what is given."""
+    if not text.startswith("@"):
+        return [text]
+    try:
+        lines = Path(text[1:]).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise JobError(f"{text}: not a readable list of inputs: {error}") from error
+    return [line for line in lines if line.strip()]
 
 
 def _absolute(item: Input) -> Input:

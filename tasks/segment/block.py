@@ -18,6 +18,7 @@ from models.card import Card
 from models.predictor import DeviceArray, Predictor
 from models.registry import RunSettings, load_predictor
 from tasks.box import Box
+from tasks.errors import SceneError
 from tasks.resample import model_box
 from tasks.segment.blend import SlabBlender
 from tasks.segment.grid import Tile
@@ -48,7 +49,7 @@ def segment_block(work: Work, block: Box) -> BlockReport:
         tiles = BlockTiles(work, reader, block)
         with closing(_native_scores(work, block, tiles)) as slabs:
             for row, scores in slabs:
-                _classify(scores, row - block.start[0], layers, work.plan.blend)
+                _classify(scores, row - block.start[0], layers, work)
     for values in layers.values():
         values[~tiles.valid] = np.iinfo(values.dtype).max
     store = BlockStore(work.store)
@@ -93,14 +94,20 @@ def _blended(work: Work, region: Box, scored: Iterator[tuple[Tile, DeviceArray]]
     yield from blender.finished(region.stop[0])
 
 
-def _classify(scores: DeviceArray, first_row: int, layers: dict[str, NDArray[Any]], blend: str) -> None:
+def _classify(scores: DeviceArray, first_row: int, layers: dict[str, NDArray[Any]], work: Work) -> None:
     """Bring the winning class, and its probability in percent, back to the host."""
     xp = array_namespace(scores)
     rows = slice(first_row, first_row + scores.shape[1])
     classes, winning = _winner(scores)
+    # One sum tells of any NaN: infinities of either sign do not meet in what won.
+    if bool(xp.isnan(xp.sum(winning))):
+        raise SceneError(
+            f"{work.scene.id}: the model's scores are not numbers (NaN). Set run.dtype to float32, or look at the "
+            "model's weights and normalization"
+        )
     layers["mask"][rows] = _to_host(classes)
     if "confidence" in layers:
-        if blend == "logits":
+        if work.plan.blend == "logits":
             winning = 1 / xp.sum(xp.exp(scores - winning), axis=0)
         layers["confidence"][rows] = _to_host(xp.astype(xp.clip(xp.round(winning * 100), 0, 100), xp.uint8))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,18 +68,32 @@ def prepare(
     plan = make_plan(request.job, request.card, scene.frame, slot, n_slots)
     request_key = request.key(fingerprint.sha256)
     product_key = digest({"request": request_key, "plan": plan.identity()})
-    work_key = digest({"product": product_key, "block": plan.block})
+    if request.job.tiling.block == "auto":
+        plan = replace(plan, block=_begun_block(request, scene.id, product_key) or plan.block)
     work = Work(
         scene=scene,
         card=request.card,
         card_folder=request.card_folder,
         plan=plan,
         normalization=_resolve(request, scene),
-        store=request.out.work(scene.id, work_key) / "blocks",
+        store=request.out.work(scene.id, _work_key(product_key, plan.block)) / "blocks",
         confidence=request.job.output.confidence,
     )
     BlockStore(work.store).create(scene.frame.native_shape, plan.block, plan.chunk, work.layers)
     return Prepared(work, fingerprint, request_key, product_key)
+
+
+def _work_key(product_key: str, block: tuple[int, ...]) -> str:
+    return digest({"product": product_key, "block": block})
+
+
+def _begun_block(request: Request, scene_id: str, product_key: str) -> tuple[int, ...] | None:
+    """Return the block of work begun on the same product: a restart with other workers goes on with it."""
+    for folder in sorted(request.out.scene_scratch(scene_id).glob("*/blocks")):
+        block = BlockStore(folder).block
+        if block is not None and folder.parent.name == _work_key(product_key, block):
+            return block
+    return None
 
 
 def _resolve(request: Request, scene: RasterScene | VolumeScene) -> ResolvedNormalization | None:

@@ -84,6 +84,16 @@ class BlockStore:
             )
 
     @property
+    def block(self) -> tuple[int, ...] | None:
+        """Shape of a block; None before ``create``."""
+        try:
+            array = zarr.open_array(self.folder / "mask", mode="r")
+        except (OSError, ValueError, KeyError) as error:
+            logger.warning("%s: not a block store: %s", self.folder, error)
+            return None
+        return array.shards
+
+    @property
     def _journal(self) -> Path:
         return self.folder / "journal"
 

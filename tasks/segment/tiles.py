@@ -57,7 +57,13 @@ class BlockTiles:
                 return
         for tiles in self._work.lattice.strips(model_box(self._block, self._frame)):
             window = Box(tiles[0].window.start, tiles[-1].window.stop)
-            strip = read_normalised(self._reader, window, self._frame.model_shape, self._work.normalization)
+            strip = read_normalised(
+                self._reader,
+                window,
+                self._frame.model_shape,
+                self._work.normalization,
+                position=self._work.card.position,
+            )
             if self._frame.is_identity:
                 self._take_validity(strip)
             wanted = [tile for tile in tiles if self._is_wanted(tile)]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.normalization import ResolvedNormalization, normalise
+from models.position import positions
 from tasks.box import Box
 from tasks.scenes.scene import SceneReader
 
@@ -31,7 +32,7 @@ class Strip:
     """A normalised window.
 
     Attributes:
-        inputs: Float32 ``(channels, *window.shape)``; 0, the mean, where nothing was observed.
+        inputs: Float32 ``(channels, *window.shape)``; 0, the mean, where nothing was observed. Positions come last.
         inside: The part of the scene that was read.
         observed: Bool ``inside.shape``.
     """
@@ -42,7 +43,12 @@ class Strip:
 
 
 def read_normalised(
-    reader: SceneReader, window: Box, shape: tuple[int, ...], normalization: ResolvedNormalization | None
+    reader: SceneReader,
+    window: Box,
+    shape: tuple[int, ...],
+    normalization: ResolvedNormalization | None,
+    *,
+    position: bool = False,
 ) -> Strip:
     """Read ``window``, which may reach beyond the scene, mirrored there and normalised.
 
@@ -51,6 +57,7 @@ def read_normalised(
         window: In the model grid.
         shape: Of the model grid.
         normalization: The numbers to normalise with; None leaves values as they are.
+        position: Whether the network sees where a pixel lies.
     """
     indices = [reflect(a, b, n) for a, b, n in zip(window.start, window.stop, shape, strict=True)]
     inside = Box(tuple(int(i.min()) for i in indices), tuple(int(i.max()) + 1 for i in indices))
@@ -59,6 +66,8 @@ def read_normalised(
     inputs = image if normalization is None else normalise(image, normalization, out=image)
     if not observed.all():
         inputs[:, ~observed] = 0
+    if position:
+        inputs = np.concatenate([inputs, positions(inside.start, inside.stop, shape)])
     if inside != window:
         for axis, index in enumerate(indices):
             inputs = np.take(inputs, index - inside.start[axis], axis=axis + 1)
