@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -32,12 +31,6 @@ Scores: TypeAlias = dict[str, Score]
 def ratio(part: float, whole: float, reason: str) -> Score:
     """Return ``part / whole``, or no number and the reason where ``whole`` is 0."""
     return Score(part / whole) if whole else Score(None, reason)
-
-
-def mean(scores: Iterable[Score], reason: str) -> Score:
-    """Return the mean over those scores that are numbers; no number and the reason where none is."""
-    values = [score.value for score in scores if score.value is not None]
-    return Score(math.fsum(values) / len(values)) if values else Score(None, reason)
 
 
 def missing(keys: Iterable[str], reason: str) -> Scores:
