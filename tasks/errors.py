@@ -9,6 +9,7 @@ SwatheError (models.errors)
 │   ├── EmptySceneError        zero-sized, or no valid pixel at all
 │   ├── SampleError            reference samples that do not go with the map, or carry no variance
 │   ├── PolygonError           polygons without a CRS, in another place than the map, or damaged
+│   ├── GridError              two masks that do not lie on one grid
 │   └── OversizedSceneError    declares more pixels than its file or this machine can hold
 ├── PlanError                  tile, halo, overlap and block that do not fit together, or the model
 ├── StoreError                 work in progress that cannot be continued
@@ -48,6 +49,10 @@ class SampleError(SceneError):
 
 class PolygonError(SceneError):
     """Polygons cannot be laid over the map."""
+
+
+class GridError(SceneError):
+    """Two masks do not lie on one grid."""
 
 
 class OversizedSceneError(SceneError):
