@@ -85,14 +85,14 @@ def _forward(card: str, way: tuple[tuple[int, ...], int, str, int], barrier: Any
     tile, threads, dtype, passes = way
     torch.set_num_threads(threads)
     described = load_card(Path(card))
-    network = build_network(described.network, described.n_channels, described.n_classes)
+    network = build_network(described.network, described.n_inputs, described.n_classes)
     if described.weights is not None:
         weights = Path(card).parent / described.weights.file
         network.load_state_dict(read_weights(weights, described.weights.sha256, network))
     layout = torch.channels_last if len(tile) == 2 else torch.channels_last_3d
     number = getattr(torch, dtype)
     network = network.eval().to(number).to(memory_format=layout)
-    image = torch.rand(1, described.n_channels, *tile).to(number).contiguous(memory_format=layout)
+    image = torch.rand(1, described.n_inputs, *tile).to(number).contiguous(memory_format=layout)
     with torch.inference_mode():
         network(image)
         barrier.wait()

@@ -115,6 +115,8 @@ class Card(_Frozen):
         orientation: NIfTI axis codes of the tensor's axes, such as ``SAR`` for depth up, rows anterior, cols right;
             None for rasters.
         spacing_mm: ``depth, rows, cols``; None where the input's own spacing is kept.
+        position: Whether the network also sees where in the scene a pixel lies, one more input per axis: for scenes
+            that were cut round what is looked for, and for such scenes only.
         bfloat16_disagreement: Share of labels that differ from float32 on the validation data, as measured.
     """
 
@@ -130,6 +132,7 @@ class Card(_Frozen):
     origin: str
     orientation: Annotated[str, Field(pattern=r"^[RLAPSI]{3}$")] | None = None
     spacing_mm: tuple[float, float, float] | None = None
+    position: bool = False
     parameters: int = 0
     bfloat16_disagreement: float | None = None
     weights: Weights | None = None
@@ -143,8 +146,13 @@ class Card(_Frozen):
 
     @property
     def n_channels(self) -> int:
-        """Input channels."""
+        """Channels of the scene."""
         return len(self.channels)
+
+    @property
+    def n_inputs(self) -> int:
+        """Channels of the network: those of the scene, and the positions where it sees them."""
+        return self.n_channels + (len(self.tiling.tile) if self.position else 0)
 
     @property
     def n_classes(self) -> int:

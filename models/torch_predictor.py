@@ -124,7 +124,7 @@ def load_torch_predictor(card: Card, weights: Path, settings: RunSettings) -> To
     if card.weights is None:
         raise CardError(f"{card.name}: the card names no weights; state weights.file and weights.sha256")
     keep_memory()
-    network = build_network(card.network, card.n_channels, card.n_classes)
+    network = build_network(card.network, card.n_inputs, card.n_classes)
     network.load_state_dict(read_weights(weights, card.weights.sha256, network))
     predictor = TorchPredictor(network, card_spec(card), settings)
     _LOG.info("%s on %s in %s, %d threads", card.name, predictor.device, settings.dtype, settings.threads)
@@ -140,7 +140,7 @@ def card_spec(card: Card) -> PredictorSpec:
         field = None if field is None else (1, *field)
     if len(stride) != {"raster": 2, "volume": 3}[card.kind]:
         raise CardError(f"{card.name}: a network of {len(stride)} axes does not run over a {card.kind}")
-    return PredictorSpec(card.n_channels, card.n_classes, stride, margin, field)
+    return PredictorSpec(card.n_inputs, card.n_classes, stride, margin, field)
 
 
 def _network_ndim(network: nn.Module) -> Literal[2, 3]:

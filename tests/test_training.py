@@ -6,14 +6,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.metrics import compute_dice
+from scipy.ndimage import affine_transform
 
 from models.card import Card, ClassEntry, FixedNormalization, Network, SceneNormalization, Tiling
+from models.position import positions
+from models.training.augmentation import _random_affine, warp
 from models.training.crops import IGNORED, cut, mirrored, prepare, random_batch
 from models.training.fit import fit, fixed_statistics
 from models.training.folds import cross_validate, k_folds, summary
 from models.training.losses import MaskedDiceCrossEntropy
 from models.training.scores import dice
 from models.training.settings import Augmentation, Sample, TrainSettings
+from models.training.slices import _slices
 
 torch.set_num_threads(1)
 SHORT = TrainSettings(steps=12, batch=4, crop=(16, 16), learning_rate=1e-2, bfloat16=False, averaging=0.5)
@@ -143,13 +147,13 @@ def test_what_lies_outside_or_is_not_valid_does_not_count():
     valid = sample.valid.copy()
     valid[3] = False
     scene = prepare(sample.image, sample.labels, valid)
-    image, labels = cut(scene, [-2, 17], (16, 16), "mirror")
-    assert image.shape == (2, 16, 16)
+    layers, labels = cut(scene, [-2, 17], (16, 16), "mirror")
+    assert layers.shape == (3, 16, 16)
     assert (labels[:2] == IGNORED).all()
     assert (labels[:, 4:] == IGNORED).all()
     assert (labels[5] == IGNORED).all()
     assert (labels[6:, :4] != IGNORED).all()
-    assert (image[:, 5] == 0).all()
+    assert (layers[:, 5] == 0).all()
 
 
 def test_ignored_pixels_do_not_change_the_loss():
@@ -172,6 +176,58 @@ def test_augmented_crops_keep_labels_with_their_pixels():
     inside = labels != IGNORED
     assert torch.equal(images[:, 0][inside].long(), labels[inside])
     assert len({tuple(row.ravel().tolist()) for row in labels}) > 8
+
+
+def test_what_is_mirrored_beyond_an_edge_is_seen_but_does_not_count():
+    sample = samples(1, (8, 8))[0]
+    scene = prepare(sample.image, sample.labels, sample.valid)
+    still = Augmentation(zoom=0, contrast=0, brightness=0)
+    settings = TrainSettings(steps=1, batch=4, crop=(16, 16), augmentation=still)
+    images, labels = random_batch([scene], settings, torch.Generator().manual_seed(0))
+    outside = (labels == IGNORED)[:, None].expand_as(images)
+    assert outside.any()
+    assert (images[outside] != 0).all()
+
+
+@pytest.mark.parametrize("shape", [(21, 34), (9, 12, 17)])
+def test_a_warp_is_scipys_affine_transform(shape):
+    settings = Augmentation(rotation=20, stretch=0.2)
+    matrix = _random_affine(len(shape), settings, torch.Generator().manual_seed(4)).numpy()
+    middle = (np.array(shape) - 1) / 2
+    image = np.random.default_rng(0).random(shape).astype(np.float32)
+    labels = (image > 0.5).astype(np.int64)
+    warped, changed = warp(
+        torch.from_numpy(image)[None], torch.from_numpy(labels), IGNORED, settings, torch.Generator().manual_seed(4)
+    )
+    expected = affine_transform(image, matrix, middle - matrix @ middle, order=1, mode="constant", cval=np.nan)
+    inside = np.isfinite(expected)
+    assert 0.5 < inside.mean() < 1
+    np.testing.assert_allclose(warped[0].numpy()[inside], expected[inside], atol=1e-4)
+    assert set(np.unique(changed.numpy())) == {0, 1, IGNORED}
+    nearest = affine_transform(labels, matrix, middle - matrix @ middle, order=0, mode="constant", cval=IGNORED)
+    assert (changed.numpy() == nearest)[inside].mean() > 0.99
+
+
+def test_a_fit_that_sees_positions_learns_what_only_they_tell():
+    scenes = [Sample(np.zeros((2, 24, 24), np.float32), np.zeros((24, 24), np.uint8), np.ones((24, 24), bool), "s")]
+    scenes[0].labels[8:16, 8:16] = 1
+    settings = TrainSettings(
+        steps=60, batch=4, crop=(16, 16), learning_rate=1e-2, bfloat16=False, averaging=0.8, foreground=0
+    )
+    placed = card().model_copy(update={"position": True})
+    seen, blind = (fit(scenes, scenes, template, settings).scores["s"] for template in (placed, card()))
+    assert seen > 0.9
+    assert blind < 0.7
+
+
+def test_slices_keep_the_positions_of_their_volume():
+    shape = (5, 6, 7)
+    flat = card(3, SceneNormalization()).model_copy(
+        update={"position": True, "network": Network(name="unet", arguments={"widths": [4, 8]})}
+    )
+    pieces = list(_slices(samples(1, shape)[0], flat))
+    together = np.stack([piece.position for piece in pieces], axis=1)
+    assert np.array_equal(together, positions((0, 0, 0), shape, shape))
 
 
 def test_fixed_statistics_look_at_valid_pixels_only():

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.normalization import ResolvedNormalization
+from models.position import positions
 from tasks.box import Box
 from tasks.scenes.scene import Frame
 from tasks.segment.window import read_normalised
@@ -41,3 +42,22 @@ def test_what_is_not_observed_is_the_mean():
     assert (inputs[:, ~reader.seen] == 0).all()
     expected = (np.clip(reader.image[0], -1, 1) - 0.1) / 0.5
     np.testing.assert_allclose(inputs[0][reader.seen], expected[reader.seen], rtol=1e-6)
+
+
+@given(st.tuples(st.integers(1, 9), st.integers(1, 12)), st.tuples(*[st.integers(0, 20)] * 4))
+@settings(deadline=None, max_examples=60)
+def test_positions_depend_on_the_scene_not_on_the_window(shape, pads):
+    reader = scene(shape)
+    top, bottom, left, right = pads
+    window = Box((-top, -left), (shape[0] + bottom, shape[1] + right))
+    seen = read_normalised(reader, window, shape, NUMBERS, position=True).inputs
+    whole_scene = positions((0, 0), shape, shape)
+    assert whole_scene.min() >= -1
+    assert whole_scene.max() <= 1
+    # Alike seen from both sides: a scene may be turned and mirrored.
+    np.testing.assert_allclose(whole_scene, whole_scene[:, ::-1, ::-1], atol=1e-6)
+    assert np.all(np.diff(whole_scene[0, (shape[0] - 1) // 2 + 1 :, 0]) > 0)
+    expected = np.pad(whole_scene, ((0, 0), (top, bottom), (left, right)), mode="reflect")
+    np.testing.assert_array_equal(seen[2:], expected)
+    without = read_normalised(reader, window, shape, NUMBERS).inputs
+    np.testing.assert_array_equal(seen[:2], without)

@@ -26,7 +26,7 @@ def test_a_shipped_model_is_complete_small_and_runs(name):
     predictor = load_predictor(card, folder, RunSettings(card.tiling.tile, device="cpu"))
     axes = zip(card.tiling.tile, card.tiling.halo, card.tiling.overlap, predictor.spec.stride, strict=True)
     assert all((tile - 2 * halo - overlap) % stride == 0 for tile, halo, overlap, stride in axes)
-    scores = predictor.predict(np.zeros((1, card.n_channels, *card.tiling.tile), np.float32))
+    scores = predictor.predict(np.zeros((1, card.n_inputs, *card.tiling.tile), np.float32))
     assert scores.shape == (1, card.n_classes, *card.tiling.tile)
 
 

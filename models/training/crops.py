@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from models.training.augmentation import augment_values, random_zoom, turn
+from models.training.augmentation import augment_values, random_zoom, turn, warp
 from models.training.settings import Outside, TrainSettings
 
 IGNORED = 255
@@ -22,23 +22,39 @@ class PreparedScene:
     """A normalised scene in torch.
 
     Attributes:
-        image: Float32 ``(channels, *shape)``.
+        layers: Float32: the channels, the positions where the network sees them, and at last 1 where valid;
+            ``(layers, *shape)``. What is cut, turned and resized together.
+        n_channels: How many of the layers are values of the scene.
         labels: Int64 ``shape``, ``IGNORED`` where not valid.
         foreground: Some pixels that are not background, ``(n, axes)``.
     """
 
-    image: Tensor
+    layers: Tensor
+    n_channels: int
     labels: Tensor
     foreground: Tensor
 
+    @property
+    def inputs(self) -> Tensor:
+        """What the network sees of the whole scene, ``(inputs, *shape)``."""
+        return self.layers[:-1]
 
-def prepare(image: NDArray[np.float32], labels: NDArray[np.integer], valid: NDArray[np.bool_]) -> PreparedScene:
+
+def prepare(
+    image: NDArray[np.float32],
+    labels: NDArray[np.integer],
+    valid: NDArray[np.bool_],
+    position: NDArray[np.float32] | None = None,
+) -> PreparedScene:
     """Bring a normalised scene to torch; not observed becomes 0 in the image and ``IGNORED`` in the labels."""
     marked = np.where(valid, labels, IGNORED).astype(np.int64)
     pixels = np.argwhere((marked > 0) & (marked != IGNORED))
     step = max(1, len(pixels) // _REMEMBERED_PIXELS)
+    values = np.where(valid, image, np.float32(0))
+    layers = [values, *([] if position is None else [position]), valid[None].astype(np.float32)]
     return PreparedScene(
-        torch.from_numpy(np.where(valid, image, np.float32(0))),
+        torch.from_numpy(np.concatenate(layers)),
+        len(values),
         torch.from_numpy(marked),
         torch.from_numpy(pixels[::step]),
     )
@@ -50,7 +66,7 @@ def random_batch(
     """Draw augmented crops.
 
     Returns:
-        Images ``(batch, channels, *crop)`` float32 and labels ``(batch, *crop)`` int64.
+        Images ``(batch, inputs, *crop)`` float32 and labels ``(batch, *crop)`` int64.
     """
     crops = [_random_crop(scenes, settings, generator) for _ in range(settings.batch)]
     images, labels = zip(*crops, strict=True)
@@ -64,11 +80,15 @@ def _random_crop(
     zoom = random_zoom(settings.augmentation, generator)
     lengths = tuple(max(1, round(length * zoom)) for length in settings.crop)
     origin = _random_origin(scene, lengths, settings.foreground, generator)
-    image, labels = cut(scene, origin, lengths, settings.outside)
+    layers, labels = cut(scene, origin, lengths, settings.outside)
     if lengths != settings.crop:
-        image, labels = _resize(image, labels, settings.crop)
-    image, labels = turn(image, labels, settings.augmentation, generator)
-    return augment_values(image, labels != IGNORED, settings.augmentation, generator), labels
+        layers, labels = _resize(layers, labels, settings.crop)
+    layers, labels = turn(layers, labels, settings.augmentation, generator)
+    layers, labels = warp(layers, labels, IGNORED, settings.augmentation, generator)
+    values, others = layers[: scene.n_channels], layers[scene.n_channels :]
+    # Not the labels tell what was observed: what is mirrored beyond an edge does not count, but is seen.
+    values = augment_values(values, others[-1] > 0.5, settings.augmentation, generator)
+    return torch.cat([values, others[:-1]]), labels
 
 
 def _random_origin(
@@ -94,18 +114,21 @@ def _random_origin(
 
 
 def cut(scene: PreparedScene, origin: list[int], lengths: tuple[int, ...], outside: Outside) -> tuple[Tensor, Tensor]:
-    """Cut a window that may reach over the edge; what lies outside is ``IGNORED``, its values as asked for."""
-    image, labels = scene.image, scene.labels
+    """Cut layers and labels of a window that may reach over the edge.
+
+    What lies outside is ``IGNORED``; its layers are as asked for.
+    """
+    layers, labels = scene.layers, scene.labels
     for axis, (start, length) in enumerate(zip(origin, lengths, strict=True)):
         size = scene.labels.shape[axis]
         places = torch.arange(start, start + length)
         inside = mirrored(places, size)
-        image, labels = image.index_select(axis + 1, inside), labels.index_select(axis, inside)
+        layers, labels = layers.index_select(axis + 1, inside), labels.index_select(axis, inside)
         beyond = (places < 0) | (places >= size)
         labels.movedim(axis, 0)[beyond] = IGNORED
         if outside == "zero":
-            image.movedim(axis + 1, 0)[beyond] = 0
-    return image, labels
+            layers.movedim(axis + 1, 0)[beyond] = 0
+    return layers, labels
 
 
 def mirrored(places: Tensor, size: int) -> Tensor:
@@ -115,8 +138,8 @@ def mirrored(places: Tensor, size: int) -> Tensor:
     return torch.minimum(folded, period - folded).clamp_max(size - 1)
 
 
-def _resize(image: Tensor, labels: Tensor, crop: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _resize(layers: Tensor, labels: Tensor, crop: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     mode = "bilinear" if len(crop) == 2 else "trilinear"
-    resized = functional.interpolate(image[None], crop, mode=mode, align_corners=False)[0]
+    resized = functional.interpolate(layers[None], crop, mode=mode, align_corners=False)[0]
     nearest = functional.interpolate(labels[None, None].float(), crop, mode="nearest-exact")[0, 0]
     return resized, nearest.long()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models.card import Card, FixedNormalization
 from models.normalization import normalise, resolve
+from models.position import positions
 from models.registry import build_network, network_geometry
 from models.training.crops import PreparedScene, prepare, random_batch
 from models.training.losses import MaskedDiceCrossEntropy
@@ -38,7 +39,10 @@ def prepare_sample(sample: Sample, card: Card) -> PreparedScene:
     """Normalise as the card says and bring to torch."""
     resolved = resolve(card.normalization, sample.image[:, sample.valid])
     image = sample.image if resolved is None else normalise(sample.image, resolved)
-    return prepare(image, sample.labels, sample.valid)
+    position = sample.position
+    if card.position and position is None:
+        position = positions((0,) * sample.labels.ndim, sample.labels.shape, sample.labels.shape)
+    return prepare(image, sample.labels, sample.valid, position)
 
 
 def fit(
@@ -66,7 +70,7 @@ def fit(
     torch.set_num_threads(settings.threads)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network = build_network(card.network, card.n_channels, card.n_classes)
+        network = build_network(card.network, card.n_inputs, card.n_classes)
     card = card.model_copy(update={"parameters": sum(p.numel() for p in network.parameters())})
     run = _Run(network, card, settings, [prepare_sample(sample, card) for sample in valid])
     history = run.train([prepare_sample(sample, card) for sample in train], progress)
@@ -157,5 +161,5 @@ class _Run:
 
     def _score(self, scene: PreparedScene) -> float:
         stride = network_geometry(self.card.network).stride
-        classes = predict_classes(self.network, scene.image.to(self.settings.device), stride)
+        classes = predict_classes(self.network, scene.inputs.to(self.settings.device), stride)
         return mean_dice(classes, scene.labels.numpy(), self.card.n_classes)

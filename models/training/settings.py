@@ -27,12 +27,14 @@ class Sample:
         labels: Class of each pixel, ``shape``.
         valid: Which pixels count, ``shape``.
         name: Of the scene, in scores and messages.
+        position: Where in its scene each pixel lies, ``(axes, *shape)``, for a network that sees it.
     """
 
     image: NDArray[np.float32]
     labels: NDArray[np.integer]
     valid: NDArray[np.bool_]
     name: str
+    position: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Augmentation:
         noise: Standard deviation of white noise.
         flip: Whether to mirror each axis at random.
         turn: Whether to turn by quarters in the plane of the last two axes.
+        rotation: Largest angle in each plane, in degrees.
+        stretch: Largest relative change of the length of each axis, beside the common ``zoom``.
     """
 
     zoom: float = 0.0
@@ -56,6 +60,8 @@ class Augmentation:
     noise: float = 0.0
     flip: bool = True
     turn: bool = True
+    rotation: float = 0.0
+    stretch: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from models.card import Card, NoNormalization
 from models.normalization import normalise, resolve
+from models.position import positions
 from models.registry import network_geometry
 from models.training.fit import fit
 from models.training.settings import FitResult, Progress, Sample, TrainSettings
@@ -36,5 +37,7 @@ def fit_card(
 def _slices(sample: Sample, card: Card) -> Iterator[Sample]:
     resolved = resolve(card.normalization, sample.image[:, sample.valid])
     image = sample.image if resolved is None else normalise(sample.image, resolved)
-    for k in range(image.shape[1]):
-        yield Sample(image[:, k], sample.labels[k], sample.valid[k], f"{sample.name}-{k}")
+    shape = sample.labels.shape
+    for k in range(shape[0]):
+        position = positions((k, 0, 0), (k + 1, *shape[1:]), shape)[:, 0] if card.position else None
+        yield Sample(image[:, k], sample.labels[k], sample.valid[k], f"{sample.name}-{k}", position)
