@@ -10,6 +10,7 @@ from tasks.analysis.settings import AreaAnalysis
 from tasks.analysis.subject import Findings, RasterMask
 from tasks.answers.area import ClassAreas, class_areas
 from tasks.reports.pictures import raster_preview
+from tasks.reports.raster_section import extent_section, map_section
 
 
 def analyse_area(subject: RasterMask, settings: AreaAnalysis, folder: Path) -> Findings:
@@ -23,7 +24,9 @@ def analyse_area(subject: RasterMask, settings: AreaAnalysis, folder: Path) -> F
     areas = class_areas(subject.read, subject.grid, len(subject.classes))
     if subject.image is not None:
         (folder / "preview.png").write_bytes(raster_preview(subject, subject.image, areas))
-    return Findings(area_headline(subject, areas), {"classes": area_table(areas, subject.names)})
+    maps = () if subject.image is None else (map_section(subject, subject.image),)
+    sections = (*maps, extent_section(areas, subject))
+    return Findings(area_headline(subject, areas), {"classes": area_table(areas, subject.names)}, sections)
 
 
 def area_headline(subject: RasterMask, areas: ClassAreas) -> dict[str, Any]:

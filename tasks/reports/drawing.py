@@ -145,8 +145,13 @@ def hatching(shape: Sequence[int]) -> NDArray[np.uint8]:
     return np.where(diagonal[..., None], np.array(_HATCH_DARK), np.array(_HATCH_LIGHT)).astype(np.uint8)
 
 
-def draw_scale_bar(canvas: Image.Image, at: tuple[int, int], width: int, units_per_pixel: float, unit: str) -> None:
-    """Draw a bar of a round length, at most a third of ``width`` pixels, left bottom at ``at`` (col, row)."""
+def draw_scale_bar(  # noqa: PLR0913 - a bar has a place, a length and a look
+    canvas: Image.Image, at: tuple[int, int], width: int, units_per_pixel: float, unit: str, size: int = 15
+) -> None:
+    """Draw a bar of a round length, at most a third of ``width`` pixels, left bottom at ``at`` (col, row).
+
+    ``size`` is that of its letters, in pixels.
+    """
     if width < _NARROWEST_WITH_BAR:
         return
     length = round_length(width / 3 * units_per_pixel)
@@ -154,9 +159,10 @@ def draw_scale_bar(canvas: Image.Image, at: tuple[int, int], width: int, units_p
     text = f"{length / 1000:g} km" if unit == "m" and length >= 1000 else f"{length:g} {unit}"
     draw = ImageDraw.Draw(canvas)
     col, row = at
-    draw.rectangle((col - 1, row - 6, col + pixels + 1, row), fill=(0, 0, 0))
-    draw.rectangle((col, row - 5, col + pixels, row - 1), fill=(255, 255, 255))
-    write_over(canvas, (col, row - 18), text, 15, "lm")
+    high = size // 3
+    draw.rectangle((col - 1, row - high - 1, col + pixels + 1, row), fill=(0, 0, 0))
+    draw.rectangle((col, row - high, col + pixels, row - 1), fill=(255, 255, 255))
+    write_over(canvas, (col, row - high - round(0.87 * size)), text, size, "lm")
 
 
 def round_length(longest: float) -> float:

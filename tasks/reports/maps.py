@@ -15,6 +15,8 @@ from tasks.reports.drawing import NOT_OBSERVED, LegendEntry, as_png, draw_scale_
 # Sides of a map in pixels: wide enough for half a page at twice its density, and a tall one still fits a screen.
 _WIDTH = 900
 _HEIGHT = 1100
+# Legible where the map is shown at a third of its size.
+_LETTERS = 26
 _PAPER = 244
 _HATCH_COLOUR = "#9298a0"
 
@@ -51,7 +53,8 @@ def map_picture(
     pixels[unseen] = hatching(shape)[unseen]
     canvas = Image.fromarray(pixels)
     if known:
-        draw_scale_bar(canvas, (14, shape[0] - 12), shape[1], pixel_m[1] * labels.shape[1] / shape[1], "m")
+        metres = pixel_m[1] * labels.shape[1] / shape[1]
+        draw_scale_bar(canvas, (14, shape[0] - 12), shape[1], metres, "m", _LETTERS)
     entries = list(legend.values()) + ([LegendEntry(NOT_OBSERVED, _HATCH_COLOUR)] if unseen.any() else [])
     return Picture(as_png(canvas), alt, caption, tuple(entries))
 

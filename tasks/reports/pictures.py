@@ -64,7 +64,7 @@ def raster_preview(mask: DrawnRasterMask, image: RasterScene, areas: ClassAreas)
     for label, entry in enumerate(mask.classes[1:], start=1):
         area = f"{areas.areas_ha[label]:,.1f} ha" if areas.areas_ha is not None else f"{areas.pixels[label]:,} pixels"
         legend[label] = LegendEntry(entry.name, entry.colour, area)
-    side = _pixel_side_m(image) * picture.step
+    side = pixel_side_m(image) * picture.step
     stretched = stretch(picture.image, picture.observed)
     return render_raster_preview(stretched, picture.mask, legend, mask.caption, (side, side))
 
@@ -79,7 +79,7 @@ def volume_preview(mask: DrawnVolumeMask, found: Sequence[Lesion]) -> bytes:
     return render_volume_preview(sections, legend, mask.caption)
 
 
-def _pixel_side_m(scene: RasterScene) -> float:
+def pixel_side_m(scene: RasterScene) -> float:
     """Return the side of the middle pixel on the ground; 1 where the raster is not tied to the Earth."""
     areas = PixelAreas(scene.grid)
     if areas.reason is not None:

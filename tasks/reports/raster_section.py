@@ -1,0 +1,69 @@
+"""The first section of every raster's report: the picture, the map, the extent of every class."""
+
+from __future__ import annotations
+
+from tasks.answers.area import ClassAreas
+from tasks.reports.blocks import Block, Paragraph, Picture, Section, Table
+from tasks.reports.charts import Bar, bar_chart
+from tasks.reports.drawing import NOT_OBSERVED, LegendEntry
+from tasks.reports.maps import map_picture
+from tasks.reports.page_figures import number
+from tasks.reports.pictures import DrawnRasterMask, pixel_side_m
+from tasks.reports.preview import stretch
+from tasks.reports.raster_picture import read_picture
+from tasks.scenes.raster import RasterScene
+
+
+def map_section(mask: DrawnRasterMask, image: RasterScene) -> Section:
+    """Show a scene without and with its mask, on one scale."""
+    return Section("Map", raster_maps(mask, image))
+
+
+def raster_maps(mask: DrawnRasterMask, image: RasterScene, title: str = "The picture") -> tuple[Picture, Picture]:
+    """Draw the picture, and the picture with the classes over it.
+
+    Args:
+        mask: What to draw.
+        image: The picture, on the mask's grid.
+        title: Of the picture, such as ``After the fire``.
+    """
+    picture = read_picture(image, mask.channels, mask.read)
+    side = pixel_side_m(image) * picture.step
+    pixels = stretch(picture.image, picture.observed)
+    legend = {k: LegendEntry(entry.name, entry.colour) for k, entry in enumerate(mask.classes) if k}
+    names = ", ".join(entry.name for entry in legend.values()) or "no class"
+    stretched = "contrast stretched to its own 2nd to 98th percentile"
+    return (
+        map_picture(pixels, picture.mask, {}, (side, side), f"{title}, without the mask", f"{title}; {stretched}."),
+        map_picture(
+            pixels, picture.mask, legend, (side, side), f"The same place with the mask laid over it: {names}",
+            "The mask, outlined. The bar is true at the middle of the scene.",
+        ),
+    )  # fmt: skip
+
+
+def extent_section(areas: ClassAreas, mask: DrawnRasterMask) -> Section:
+    """Tell how far every class reaches, as a table and as bars."""
+    blocks: list[Block] = [_extent_table(areas, [entry.name for entry in mask.classes])]
+    if areas.areas_ha is None:
+        blocks.append(Paragraph(f"Hectares are not computed: {areas.reason}", "note"))
+    elif len(mask.classes) > 2:
+        bars = [Bar(entry.name, areas.areas_ha[k], entry.colour) for k, entry in enumerate(mask.classes) if k]
+        blocks.append(bar_chart("Area of every class but the first", "ha", bars))
+    return Section("Extent", tuple(blocks))
+
+
+def _extent_table(areas: ClassAreas, names: list[str]) -> Table:
+    total = sum(areas.pixels)
+    hectares = areas.areas_ha or (None,) * len(names)
+    rows = [
+        (name, number(pixels), _hectares(area), number(100 * pixels / total) if total else "not computed")
+        for name, pixels, area in zip(names, areas.pixels, hectares, strict=True)
+    ]
+    rows.append((NOT_OBSERVED, number(areas.not_observed_pixels), _hectares(areas.not_observed_ha), "\u2013"))
+    note = "True areas on the ellipsoid, pixel by pixel. Percent of the pixels that were observed."
+    return Table("Extent by class", ("Class", "Pixels", "ha", "% of observed"), tuple(rows), note)
+
+
+def _hectares(area: float | None) -> str:
+    return "not computed" if area is None else number(area)
