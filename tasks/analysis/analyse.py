@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tasks.analysis.area import analyse_area
+from tasks.analysis.crop import analyse_crop
 from tasks.analysis.settings import AreaAnalysis, TumourAnalysis
 from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
 from tasks.analysis.summary import write_findings
 from tasks.analysis.tumour import analyse_tumour
+from tasks.answers.crop.settings import CropAnalysis
 from tasks.reports.drawing import Caption
 from tasks.request import Request
 from tasks.scenes.raster import RasterScene
@@ -42,7 +44,10 @@ def analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any
 def _findings(request: Request, prepared: Prepared, folder: Path) -> Findings:
     settings = request.job.analysis
     if isinstance(prepared.scene, RasterScene):
-        return analyse_area(_raster_mask(request, prepared, prepared.scene), AreaAnalysis(kind="area"), folder)
+        mask = _raster_mask(request, prepared, prepared.scene)
+        if isinstance(settings, CropAnalysis):
+            return analyse_crop(mask, settings, folder)
+        return analyse_area(mask, AreaAnalysis(kind="area"), folder)
     tumour = settings if isinstance(settings, TumourAnalysis) else TumourAnalysis(kind="tumour")
     return analyse_tumour(_volume_mask(request, prepared, prepared.scene), tumour, folder)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tasks.answers.crop.settings import CropAnalysis
 from tasks.section import Section
 
 
@@ -28,4 +29,4 @@ class TumourAnalysis(Section):
     connectivity: Literal[6, 18, 26] = 26
 
 
-Analysis = Annotated[AreaAnalysis | TumourAnalysis, Field(discriminator="kind")]
+Analysis = Annotated[AreaAnalysis | CropAnalysis | TumourAnalysis, Field(discriminator="kind")]

@@ -61,6 +61,17 @@ def read_picture(
     return RasterPicture(np.stack(images), np.stack(observed), _every(step, (rows, cols), read_mask), step)
 
 
+def sparse_mask(shape: tuple[int, int], read_mask: Callable[[Box], NDArray[Any]]) -> tuple[NDArray[Any], int]:
+    """Read every ``step``-th pixel of a mask without a picture below it, and return the step with it.
+
+    Args:
+        shape: Rows and columns of the mask.
+        read_mask: Reads a window of it.
+    """
+    step = max(1, -(-max(shape) // _WIDEST))
+    return _every(step, shape, read_mask), step
+
+
 def _every(step: int, shape: tuple[int, int], read_mask: Callable[[Box], NDArray[Any]]) -> NDArray[Any]:
     """Read every ``step``-th pixel of the mask."""
     rows, cols = (len(range(step // 2, length, step)) for length in shape)

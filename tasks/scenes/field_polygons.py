@@ -66,6 +66,10 @@ def read_fields(path: str, grid: RasterGrid, crs: str | None = None, id_column: 
     _refuse_elsewhere(path, placed, grid)
     columns = {name: _kept(column, kept) for name, column in table.columns.items()}
     ids = _ids(path, columns, id_column, kept)
+    if len(set(ids)) < len(ids):
+        remarks.append(
+            f"{path}: column '{id_column}' names {len(ids)} fields by {len(set(ids))} names: rows tell them apart"
+        )
     return FieldPolygons(ids, geometries, own.to_wkt(), placed, columns, tuple(remarks))
 
 

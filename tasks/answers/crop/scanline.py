@@ -20,7 +20,7 @@ def edges_of(geometry: Any) -> Floats:  # noqa: ANN401 - shapely's geometries ha
         geometry: A polygon or multipolygon in pixel coordinates, x being columns and y rows.
     """
     pieces = []
-    for ring in shapely.get_rings(geometry):
+    for ring in shapely.get_rings(shapely.get_parts(geometry)):
         points = shapely.get_coordinates(ring)[:, ::-1]
         pieces.append(np.hstack([points[:-1], points[1:]]))
     edges = np.concatenate(pieces) if pieces else np.empty((0, 4))

@@ -1,0 +1,216 @@
+"""Crops of a raster: class areas as estimates, fields, weed pressure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.card import ClassEntry
+from tasks.analysis.area import area_headline, area_table
+from tasks.analysis.crop_fields import MeasuredFields, measure_fields, spray_rule
+from tasks.analysis.crop_samples import AreaEstimates, accuracy_json, estimate_areas, estimate_json
+from tasks.analysis.crop_sections import crop_sections
+from tasks.analysis.subject import Findings, RasterMask
+from tasks.answers.area import ClassAreas, PixelAreas, class_areas
+from tasks.answers.crop.settings import CropAnalysis
+from tasks.answers.crop.weed import SprayTotals, SprayZones
+from tasks.box import Box
+from tasks.errors import EmptySceneError, SceneError
+from tasks.products.fields import write_fields
+from tasks.products.spray import write_spray_map
+from tasks.reports.pictures import raster_preview
+
+# Okabe and Ito's colours, told apart by most eyes; grey is for what is none of them.
+_COLOURS = ("#d9d9d9", "#e69f00", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#56b4e9", "#7a5230")
+_NO_SAMPLES = "no reference samples were given; pixel counts are biased by the map's errors and carry no interval"
+
+
+def analyse_crop(subject: RasterMask, settings: CropAnalysis, folder: Path) -> Findings:
+    """Measure classes, fields and weed, and write what the job asks for.
+
+    Writes ``preview.png`` where there is a picture, ``fields.gpkg`` and ``fields.parquet`` where fields are given, and
+    ``spray.tif`` where weed is weighed without fields. Everything is computed before anything is written.
+
+    Args:
+        subject: The mask.
+        settings: Of the job.
+        folder: The product, not yet published.
+
+    Raises:
+        SceneError: When samples or polygons do not go with the map, or no pixel of it was observed.
+    """
+    subject = _named(subject, settings)
+    areas = class_areas(subject.read, subject.grid, len(subject.classes))
+    if not any(areas.pixels):
+        raise EmptySceneError(f"{subject.id}: no pixel of the map was observed, so there is nothing to measure")
+    estimates = None
+    if settings.samples is not None:
+        _refuse_without_areas(subject, areas)
+        estimates = estimate_areas(subject, settings, _path(settings.samples, subject.id), areas)
+    fields = None
+    if settings.fields is not None:
+        fields = measure_fields(subject, settings, _path(settings.fields, subject.id))
+    zones = _zones(subject, settings) if fields is None else None
+    totals = None if zones is None else zones.totals()
+    _write(subject, areas, fields, zones, folder)
+    answers = _answers(subject, settings, areas, estimates)
+    answers |= {} if fields is None else {"fields": _field_answers(fields, subject.names)}
+    answers |= {} if totals is None or zones is None else {"weed": _zone_answers(totals, zones)}
+    headline = _headline(subject, areas, estimates, fields, totals)
+    warnings = (*(estimates.warnings if estimates else ()), *(fields.warnings if fields else ()))
+    return Findings(headline, answers, crop_sections(subject, areas, estimates, fields, totals), warnings)
+
+
+def analysis_files(settings: CropAnalysis, scene_id: str) -> dict[str, str]:
+    """Return the files that an analysis reads beside the mask, by role."""
+    named = {"fields": settings.fields, "samples": settings.samples}
+    return {role: _path(path, scene_id) for role, path in named.items() if path is not None}
+
+
+def _path(pattern: str, scene_id: str) -> str:
+    return pattern.replace("{scene}", scene_id)
+
+
+def _named(subject: RasterMask, settings: CropAnalysis) -> RasterMask:
+    """Return the mask with the class names that the job gives."""
+    if not settings.classes:
+        return subject
+    last = max(len(subject.classes) - 1, *settings.classes)
+    classes = []
+    for number in range(last + 1):
+        known = subject.classes[number] if number < len(subject.classes) else None
+        name = settings.classes.get(number) or (known.name if known else f"class {number}")
+        colour = _COLOURS[number % len(_COLOURS)] if number in settings.classes or known is None else known.colour
+        classes.append(ClassEntry(name=name, colour=colour))
+    return replace(subject, classes=tuple(classes))
+
+
+def _refuse_without_areas(subject: RasterMask, areas: ClassAreas) -> None:
+    if areas.areas_ha is None:
+        raise SceneError(f"{subject.id}: no areas can be estimated: {areas.reason}. Give the map its CRS")
+
+
+def _zones(subject: RasterMask, settings: CropAnalysis) -> SprayZones | None:
+    rule = spray_rule(settings, subject.names)
+    if rule is None:
+        return None
+    areas = PixelAreas(subject.grid)
+    if areas.reason is not None:
+        raise SceneError(f"{subject.id}: zones have a side in metres, and {areas.reason}. Give the map its CRS")
+    row, col = (n // 2 for n in subject.grid.shape)
+    side_m = math.sqrt(float(areas.window(Box((row, col), (row + 1, col + 1))).item()))
+    side = max(1, round(settings.zone_m / side_m)) if side_m > 0 else 1
+    return SprayZones(subject.read, subject.grid, len(subject.classes), side, rule)
+
+
+def _write(
+    subject: RasterMask, areas: ClassAreas, fields: MeasuredFields | None, zones: SprayZones | None, folder: Path
+) -> None:
+    if subject.image is not None:
+        (folder / "preview.png").write_bytes(raster_preview(subject, subject.image, areas))
+    if fields is not None:
+        date = min(subject.dates.values(), default=None)
+        write_fields(folder, fields, subject.names, subject.id, date)
+    if zones is not None:
+        write_spray_map(folder / "spray.tif", zones)
+
+
+def _answers(
+    subject: RasterMask, settings: CropAnalysis, areas: ClassAreas, estimates: AreaEstimates | None
+) -> dict[str, Any]:
+    classes = area_table(areas, subject.names)
+    for number, name in enumerate(subject.names):
+        found = None if estimates is None else estimates.accuracy.areas_ha[number]
+        classes[name]["estimate"] = estimate_json(found, "_ha", _NO_SAMPLES)
+    answers: dict[str, Any] = {"classes": classes}
+    if estimates is not None:
+        answers["accuracy"] = accuracy_json(estimates, settings.design)
+    return answers
+
+
+def _field_answers(fields: MeasuredFields, names: list[str]) -> dict[str, Any]:
+    flags = [fields.flags(number) for number in range(len(fields.rows))]
+    counted = sorted({flag for found in flags for flag in found})
+    answers: dict[str, Any] = {
+        "fields": len(fields.rows),
+        "area_ha": float(np.sum(fields.fields.placed.areas_m2)) / 1e4,
+        "by_majority": {name: sum(row.majority == number for row in fields.rows) for number, name in enumerate(names)},
+        "flags": {flag: sum(flag in found for found in flags) for flag in counted},
+    }
+    if fields.declared is not None:
+        pairs = [(d, row.majority) for d, row in zip(fields.declared, fields.rows, strict=True) if d is not None]
+        compared = [(declared, majority) for declared, majority in pairs if majority is not None]
+        agree = sum(declared == majority for declared, majority in compared)
+        answers["declared"] = {
+            "compared": len(compared),
+            "agree": agree,
+            "agree_share": agree / len(compared) if compared else None,
+            "rows": "declared",
+            "columns": "majority",
+            "classes": names,
+            "counts": declared_matrix(fields, len(names)).tolist(),
+        }
+    if fields.weed is not None:
+        answers["weed"] = _field_weed(fields)
+    return answers
+
+
+def declared_matrix(fields: MeasuredFields, n_classes: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Count fields by declared class (rows) and majority (columns)."""
+    matrix = np.zeros((n_classes, n_classes), np.int64)
+    for declared, row in zip(fields.declared or (), fields.rows, strict=True):
+        if declared is not None and row.majority is not None:
+            matrix[declared, row.majority] += 1
+    return matrix
+
+
+def _field_weed(fields: MeasuredFields) -> dict[str, Any]:
+    areas, weed = fields.fields.placed.areas_m2 / 1e4, fields.weed or ()
+    sprayed, left, undecided = (
+        float(sum(area for area, found in zip(areas, weed, strict=True) if found.spray is kind))
+        for kind in (True, False, None)
+    )
+    decided = sprayed + left
+    return {
+        "spray_ha": sprayed,
+        "saved_ha": left,
+        "undecided_ha": undecided,
+        "saved_share": left / decided if decided > 0 else None,
+    }
+
+
+def _zone_answers(totals: SprayTotals, zones: SprayZones) -> dict[str, Any]:
+    sprayed, left, undecided = totals.zones
+    return {
+        "zone_side_pixels": zones.side,
+        "zones": {"spray": sprayed, "leave": left, "undecided": undecided},
+        "spray_ha": totals.sprayed_ha,
+        "saved_ha": totals.left_ha,
+        "undecided_ha": totals.undecided_ha,
+        "saved_share": totals.saved_share,
+    }
+
+
+def _headline(
+    subject: RasterMask,
+    areas: ClassAreas,
+    estimates: AreaEstimates | None,
+    fields: MeasuredFields | None,
+    totals: SprayTotals | None,
+) -> dict[str, Any]:
+    headline = area_headline(subject, areas)
+    if estimates is not None:
+        headline["overall_accuracy"] = round(estimates.accuracy.overall.value, 4)
+        headline["overall_accuracy_se"] = round(estimates.accuracy.overall.standard_error, 4)
+    if fields is not None:
+        headline["fields"] = len(fields.rows)
+        if fields.declared is not None:
+            headline["conflicts"] = sum("conflict" in fields.flags(number) for number in range(len(fields.rows)))
+    saved = totals.saved_share if totals is not None else None
+    if saved is not None:
+        headline["saved_percent"] = round(100 * saved, 2)
+    return headline

@@ -1,0 +1,213 @@
+"""What a report says of crops: the map, areas with intervals, the error matrix, fields, weed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tasks.analysis.crop_fields import MeasuredFields
+from tasks.analysis.crop_samples import AreaEstimates
+from tasks.analysis.subject import RasterMask
+from tasks.answers.area import ClassAreas, PixelAreas
+from tasks.answers.crop.estimate import Estimate
+from tasks.answers.crop.weed import SprayTotals
+from tasks.box import Box
+from tasks.reports.blocks import Block, Paragraph, Picture, Section, Table
+from tasks.reports.charts import Bar, bar_chart
+from tasks.reports.drawing import LegendEntry
+from tasks.reports.maps import map_picture
+from tasks.reports.raster_picture import sparse_mask
+
+_MOST_FIELDS = 200
+_NONE = "-"
+
+
+def crop_sections(
+    subject: RasterMask,
+    areas: ClassAreas,
+    estimates: AreaEstimates | None,
+    fields: MeasuredFields | None,
+    totals: SprayTotals | None,
+) -> tuple[Section, ...]:
+    """Return the sections of a crop report."""
+    sections = [Section("Map", (class_map(subject, areas),)), Section("Areas", _area_blocks(subject, areas, estimates))]
+    if estimates is not None:
+        sections.append(Section("Accuracy", _accuracy_blocks(estimates)))
+    if fields is not None:
+        sections.append(Section("Fields", _field_blocks(fields, subject.names)))
+    if totals is not None:
+        sections.append(Section("Weed", (_zone_table(totals),)))
+    return tuple(sections)
+
+
+def class_map(subject: RasterMask, areas: ClassAreas) -> Picture:
+    """Draw every class in its colour, what was not observed hatched."""
+    labels, step = sparse_mask(subject.grid.shape, subject.read)
+    side = _pixel_side_m(subject) * step
+    present = [number for number, pixels in enumerate(areas.pixels) if pixels]
+    legend = {n: LegendEntry(subject.classes[n].name, subject.classes[n].colour, _mapped(areas, n)) for n in present}
+    shown = "; ".join(f"{entry.name} {entry.text}" for entry in legend.values())
+    return map_picture(None, labels, legend, (side, side), f"Map of classes: {shown}")
+
+
+def _mapped(areas: ClassAreas, number: int) -> str:
+    return f"{areas.pixels[number]:,} pixels" if areas.areas_ha is None else f"{areas.areas_ha[number]:,.1f} ha"
+
+
+def _pixel_side_m(subject: RasterMask) -> float:
+    """Return the side of the middle pixel; 0 where the raster is not tied to the Earth."""
+    areas = PixelAreas(subject.grid)
+    if areas.reason is not None:
+        return 0.0
+    row, col = (n // 2 for n in subject.grid.shape)
+    return math.sqrt(float(areas.window(Box((row, col), (row + 1, col + 1))).item()))
+
+
+def _area_blocks(subject: RasterMask, areas: ClassAreas, estimates: AreaEstimates | None) -> tuple[Block, ...]:
+    if estimates is None:
+        mapped = tuple((name, _mapped(areas, n), f"{areas.pixels[n]:,}") for n, name in enumerate(subject.names))
+        warning = Paragraph(
+            "These are areas of the map. Counted pixels carry the map's errors: give reference samples for estimates "
+            "with intervals.",
+            "warning",
+        )
+        return warning, Table("Mapped area by class", ("class", "mapped", "pixels"), mapped)
+    found = estimates.accuracy.areas_ha
+    rows = tuple(
+        (name, _mapped(areas, n), f"{found[n].value:,.1f}", f"{found[n].standard_error:,.1f}", _interval(found[n]))
+        for n, name in enumerate(subject.names)
+    )
+    table = Table(
+        "Estimated area by class",
+        ("class", "mapped", "estimated (ha)", "standard error (ha)", "95 % interval (ha)"),
+        rows,
+        "Estimated from the reference samples: Olofsson et al. 2014; where strata are not the map's classes, Stehman "
+        "2014. Intervals are estimate ± 1.96 standard errors.",
+    )
+    bars = [Bar(entry.name, found[n].value, entry.colour, found[n].interval) for n, entry in enumerate(subject.classes)]
+    return table, bar_chart("Estimated area with 95 % interval", "ha", bars)
+
+
+def _interval(estimate: Estimate, digits: int = 1) -> str:
+    low, high = estimate.interval
+    return f"{low:,.{digits}f} to {high:,.{digits}f}"
+
+
+def _accuracy_blocks(estimates: AreaEstimates) -> tuple[Block, ...]:
+    accuracy, names = estimates.accuracy, estimates.sample.class_names
+    rows = [("all classes", "", "", _share(accuracy.overall))]
+    rows += [
+        (name, _share(users), _share(producers), "")
+        for name, users, producers in zip(names, accuracy.users, accuracy.producers, strict=True)
+    ]
+    table = Table("Accuracy", ("class", "user's", "producer's", "overall"), tuple(rows), "Each ± its standard error.")
+    header = ("map \\ reference", *names)
+    counts = tuple((name, *(f"{n:,}" for n in line)) for name, line in zip(names, accuracy.counts, strict=True))
+    shares = accuracy.shares * accuracy.total_ha
+    hectares = tuple((name, *(f"{area:,.1f}" for area in line)) for name, line in zip(names, shares, strict=True))
+    strata = tuple(
+        (name, f"{size:,}", f"{area:,.1f}")
+        for name, size, area in zip(
+            estimates.sample.stratum_names, accuracy.sizes, estimates.sample.areas_ha, strict=True
+        )
+    )
+    return (
+        table,
+        Table("Error matrix in samples", header, counts),
+        Table("Error matrix in hectares", header, hectares),
+        Table("Strata", ("stratum", "samples", "area (ha)"), strata),
+    )
+
+
+def _share(estimate: Estimate | None) -> str:
+    return _NONE if estimate is None else f"{estimate.value:.3f} ± {estimate.standard_error:.3f}"
+
+
+def _field_blocks(fields: MeasuredFields, names: list[str]) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    if fields.declared is not None:
+        blocks.append(_declared_table(fields, names))
+    doubtful = sorted(range(len(fields.rows)), key=lambda field: (-len(fields.flags(field)), field))
+    shown = doubtful[:_MOST_FIELDS]
+    note = "Most doubtful first." + (
+        f" {len(fields.rows) - len(shown)} more are in fields.gpkg." if len(shown) < len(fields.rows) else ""
+    )
+    header: tuple[str, ...] = (
+        "field",
+        "area (ha)",
+        "majority",
+        "purity",
+        "second",
+        "observed",
+        "probability",
+        "pixels",
+        "inner",
+        "doubts",
+    )
+    weed = fields.weed
+    header = header if weed is None else (*header, "weed pressure", "spray")
+    blocks.append(Table("Fields", header, tuple(_field_cells(fields, field, names) for field in shown), note))
+    return tuple(blocks)
+
+
+def _field_cells(fields: MeasuredFields, field: int, names: list[str]) -> tuple[str, ...]:
+    row = fields.rows[field]
+    cells = (
+        fields.fields.ids[field],
+        f"{fields.fields.placed.areas_m2[field] / 1e4:,.2f}",
+        _class(row.majority, names),
+        _percent(row.purity),
+        _class(row.second, names),
+        _percent(row.valid_share),
+        _percent(row.probability_mean),
+        f"{row.pixels:,}",
+        f"{row.inner_pixels:,}",
+        ", ".join(fields.flags(field)),
+    )
+    if fields.weed is None:
+        return cells
+    found = fields.weed[field]
+    decision = "undecided" if found.spray is None else ("spray" if found.spray else "leave")
+    return (*cells, _percent(found.pressure), decision)
+
+
+def _declared_table(fields: MeasuredFields, names: list[str]) -> Table:
+    n = len(names)
+    matrix = np.zeros((n, n + 1), np.int64)
+    for declared, row in zip(fields.declared or (), fields.rows, strict=True):
+        if declared is not None:
+            matrix[declared, n if row.majority is None else row.majority] += 1
+    rows = tuple(
+        (names[k], *(f"{count:,}" for count in line), _agreement(line, k))
+        for k, line in enumerate(matrix)
+        if line.sum()
+    )
+    return Table(
+        "Declared crop against the map's majority", ("declared", *names, "not observed", "agree"), rows, "Fields."
+    )
+
+
+def _agreement(line: np.ndarray[tuple[int], np.dtype[np.int64]], own: int) -> str:
+    seen = int(line[:-1].sum())
+    return _NONE if seen == 0 else f"{int(line[own]) / seen:.1%}"
+
+
+def _zone_table(totals: SprayTotals) -> Table:
+    names = ("spray", "leave", "undecided")
+    areas = (totals.sprayed_ha, totals.left_ha, totals.undecided_ha)
+    rows = tuple(
+        (name, f"{zones:,}", _NONE if area is None else f"{area:,.2f}")
+        for name, zones, area in zip(names, totals.zones, areas, strict=True)
+    )
+    saved = totals.saved_share
+    note = "" if saved is None else f"Saved against spraying everything: {saved:.1%} of the area."
+    return Table("Zones by decision", ("decision", "zones", "area (ha)"), rows, note)
+
+
+def _class(number: int | None, names: list[str]) -> str:
+    return _NONE if number is None else names[number]
+
+
+def _percent(share: float | None) -> str:
+    return _NONE if share is None else f"{100 * share:.0f} %"
