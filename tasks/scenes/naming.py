@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -16,7 +17,7 @@ _COMPOUND_SUFFIXES = (".nii.gz", ".tar.gz")
 _DATE_FIELD = re.compile(r"\{scene:([^}]+)\}")
 _DIGITS = {"%Y": 4, "%m": 2, "%d": 2, "%j": 3, "%H": 2, "%M": 2, "%S": 2, "%y": 2}
 # What OUT holds beside the scenes.
-_RESERVED = ("batch.csv", "batch.json", "state.sqlite")
+_RESERVED = ("batch.csv", "batch.json", "state.sqlite", "fires")
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,23 @@ def date_of(name: str, pattern: str) -> str | None:
         except ValueError:
             continue
     return None
+
+
+def dates_of(name: str, patterns: Mapping[str, str]) -> dict[str, str]:
+    """Return the ISO dates that a scene's id carries, by role; roles whose pattern finds none are left out."""
+    found = {role: date_of(name, pattern) for role, pattern in patterns.items()}
+    return {role: date for role, date in found.items() if date is not None}
+
+
+def site_of(name: str, patterns: Mapping[str, str]) -> str:
+    """Return a scene's id without the dates it carries: what all observations of one place have in common."""
+    site = name
+    for pattern in patterns.values():
+        date = date_of(name, pattern)
+        field = _DATE_FIELD.search(pattern)
+        if date is not None and field is not None:
+            site = site.replace(datetime.fromisoformat(date).strftime(field[1]), "")
+    return site.strip("._-") or name
 
 
 def _digits(match: re.Match[str]) -> str:

@@ -1,0 +1,1 @@
+"""Fires: their indices, severity, extent, and how they grow from night to night."""

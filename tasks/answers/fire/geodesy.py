@@ -1,0 +1,94 @@
+"""Areas, lengths, distances and directions of polygons on the ellipsoid of their CRS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Geod, Transformer
+
+M2_PER_HA = 10_000.0
+_Coordinates = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Earth:
+    """The ellipsoid below a CRS that is tied to the Earth.
+
+    Attributes:
+        crs_wkt: Of the geometries that are measured.
+    """
+
+    crs_wkt: str
+
+    def area_ha(self, geometry: Any) -> float:  # noqa: ANN401 - any shapely geometry
+        """Return the geodesic area of polygons (Karney 2013), holes taken off."""
+        oriented = shapely.orient_polygons(self._degrees(geometry))
+        return sum(self._geod.geometry_area_perimeter(part)[0] for part in _parts(oriented)) / M2_PER_HA
+
+    def outline_km(self, geometry: Any) -> tuple[float, float]:  # noqa: ANN401 - any shapely geometry
+        """Return the geodesic length of the outer rings, and of the rings round holes."""
+        parts = _parts(self._degrees(geometry))
+        outer = sum(self._geod.geometry_length(part.exterior) for part in parts)
+        inner = sum(self._geod.geometry_length(ring) for part in parts for ring in part.interiors)
+        return outer / 1000.0, inner / 1000.0
+
+    def lon_lat(self, point: shapely.Point) -> tuple[float, float]:
+        """Return longitude and latitude of a point in degrees."""
+        place = self._degrees(point)
+        return float(place.x), float(place.y)
+
+    def azimuth_deg(self, start: shapely.Point, stop: shapely.Point) -> float | None:
+        """Return the direction at ``start`` towards ``stop``, clockwise from north; None where both are one."""
+        azimuth, _, distance = self._geod.inv(*self.lon_lat(start), *self.lon_lat(stop))
+        return float(azimuth) % 360.0 if distance > 0.0 else None
+
+    def plane(self, centre: shapely.Point) -> Callable[[Any], Any]:
+        """Return what carries geometries onto a plane in metres, true in distance from ``centre``."""
+        longitude, latitude = self.lon_lat(centre)
+        text = f"+proj=aeqd +lon_0={longitude!r} +lat_0={latitude!r} +a={self._geod.a!r} +b={self._geod.b!r} +units=m"
+        onto = Transformer.from_crs(self._crs, CRS.from_proj4(text), always_xy=True)
+        return lambda geometry: _moved(geometry, onto)
+
+    @cached_property
+    def _crs(self) -> CRS:
+        return CRS.from_wkt(self.crs_wkt).to_2d()
+
+    @cached_property
+    def _geod(self) -> Geod:
+        geod = self._crs.get_geod()
+        if geod is None:
+            raise ValueError(f"the CRS '{self._crs.name}' names no ellipsoid")
+        return geod
+
+    @cached_property
+    def _to_degrees(self) -> Transformer:
+        geodetic = self._crs.geodetic_crs or self._crs
+        return Transformer.from_crs(self._crs, geodetic, always_xy=True)
+
+    def _degrees(self, geometry: Any) -> Any:  # noqa: ANN401 - any shapely geometry
+        return _moved(geometry, self._to_degrees)
+
+
+def reprojected(geometries: NDArray[np.object_], from_wkt: str, to_wkt: str) -> NDArray[np.object_]:
+    """Carry geometries from one CRS to another, vertex by vertex."""
+    if CRS.from_wkt(from_wkt) == CRS.from_wkt(to_wkt) or len(geometries) == 0:
+        return geometries
+    moved: NDArray[np.object_] = _moved(geometries, Transformer.from_crs(from_wkt, to_wkt, always_xy=True))
+    return moved
+
+
+def _moved(geometry: Any, transformer: Transformer) -> Any:  # noqa: ANN401 - any shapely geometry
+    def move(points: _Coordinates) -> _Coordinates:
+        return np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+
+    return shapely.transform(geometry, move)
+
+
+def _parts(geometry: Any) -> list[shapely.Polygon]:  # noqa: ANN401 - any shapely geometry
+    return [part for part in shapely.get_parts(geometry).tolist() if isinstance(part, shapely.Polygon)]

@@ -1,0 +1,175 @@
+"""What is summed over the pixels of each fire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.answers.area import M2_PER_HA, PixelAreas
+from tasks.answers.fire.components import Components
+from tasks.box import Box
+from tasks.scenes.raster_grid import RasterGrid
+
+Floats = NDArray[np.float64]
+# How far beyond a fire's pixels its surroundings are looked at for what was not observed.
+SURROUNDINGS_PX = 10
+
+
+@dataclass(frozen=True)
+class Rated:
+    """Severity of a window.
+
+    Attributes:
+        classes: Uint8 ``(rows, cols)``: 1 to ``n`` of the table, ``n + 1`` where not known.
+        dnbr: Float32 ``(rows, cols)``, the offset taken off; NaN where not known.
+    """
+
+    classes: NDArray[np.uint8]
+    dnbr: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FireSums:
+    """Per fire, in the order of the components.
+
+    Attributes:
+        pixels: Int64.
+        areas_ha: Float64; None where the raster has no areas.
+        severity_ha: Float64 ``(fires, classes + 1)``, the last of them not known; None without areas or severity.
+        mean_dnbr: Float64, NaN where not known; None without severity.
+        max_dnbr: As ``mean_dnbr``.
+        mean_confidence: Float64 in percent; None where confidence was not kept.
+        boxes: Int64 ``(fires, 4)``: first row, first col, row and col behind the last.
+        centroids: Float64 ``(fires, 2)``: row and col of the centre, ``+ 0.5`` being a pixel's middle.
+    """
+
+    pixels: NDArray[np.int64]
+    areas_ha: Floats | None
+    severity_ha: Floats | None
+    mean_dnbr: Floats | None
+    max_dnbr: Floats | None
+    mean_confidence: Floats | None
+    boxes: NDArray[np.int64]
+    centroids: Floats
+
+    def touches_edge(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Tell which fires reach the edge of the raster, beyond which nothing is known."""
+        top, left, bottom, right = self.boxes.T
+        reaches: NDArray[np.bool_] = (top == 0) | (left == 0) | (bottom == shape[0]) | (right == shape[1])
+        return reaches
+
+
+def component_areas_ha(components: Components, grid: RasterGrid) -> Floats | None:
+    """Return the area of each component in hectares on the ellipsoid; None where the raster has no areas."""
+    areas = PixelAreas(grid)
+    if areas.reason is not None:
+        return None
+    sums = np.zeros(components.n + 1)
+    for box, labels in components.windows():
+        sums += _sum(labels, np.broadcast_to(areas.window(box), box.shape), components.n)
+    return sums[1:] / M2_PER_HA
+
+
+def measure_fires(
+    components: Components,
+    grid: RasterGrid,
+    rate: Callable[[Box], Rated] | None,
+    confidence: Callable[[Box], NDArray[np.unsignedinteger]] | None,
+    n_classes: int,
+) -> FireSums:
+    """Sum up every fire, window by window.
+
+    Args:
+        components: The fires.
+        grid: Of the mask.
+        rate: Severity of a window; None where there is none.
+        confidence: Percent of a window; values above 100 are not observed.
+        n_classes: Classes of the severity table.
+    """
+    sums = _Sums(components.n, n_classes)
+    areas = PixelAreas(grid)
+    for box, labels in components.windows():
+        if not labels.any():
+            continue
+        sums.add_places(box, labels)
+        if confidence is not None:
+            sums.add_confidence(labels, confidence(box))
+        if rate is not None:
+            area = np.broadcast_to(areas.window(box), box.shape) if areas.reason is None else None
+            sums.add_severity(labels, rate(box), area)
+    return sums.result(component_areas_ha(components, grid), rate is not None, confidence is not None)
+
+
+def observed_share(sums: FireSums, not_observed: Callable[[Box], NDArray[np.bool_]], shape: tuple[int, int]) -> Floats:
+    """Return the observed share of each fire's bounding box, grown by 10 pixels at each side within the raster."""
+    shares = np.ones(len(sums.boxes))
+    for number, (top, left, bottom, right) in enumerate(sums.boxes):
+        start = (max(0, int(top) - SURROUNDINGS_PX), max(0, int(left) - SURROUNDINGS_PX))
+        stop = (min(shape[0], int(bottom) + SURROUNDINGS_PX), min(shape[1], int(right) + SURROUNDINGS_PX))
+        unseen = 0
+        for row in range(start[0], stop[0], 512):
+            unseen += int(not_observed(Box((row, start[1]), (min(row + 512, stop[0]), stop[1]))).sum())
+        shares[number] = 1 - unseen / ((stop[0] - start[0]) * (stop[1] - start[1]))
+    return shares
+
+
+class _Sums:
+    """Running sums; index 0 of the first axis is what belongs to no fire."""
+
+    def __init__(self, n: int, n_classes: int) -> None:
+        self._n, self._classes = n, n_classes + 2
+        self._pixels = np.zeros(n + 1, np.int64)
+        self._severity = np.zeros((n + 1) * self._classes)
+        self._dnbr, self._known = np.zeros(n + 1), np.zeros(n + 1, np.int64)
+        self._highest = np.full(n + 1, -np.inf)
+        self._confidence = np.zeros(n + 1)
+        self._moments = np.zeros((2, n + 1))
+        self._boxes = np.tile(np.array([np.iinfo(np.int64).max] * 2 + [0, 0]), (n + 1, 1))
+        self._has_areas = True
+
+    def add_places(self, box: Box, labels: NDArray[np.int64]) -> None:
+        rows, cols = np.nonzero(labels)
+        found = labels[rows, cols]
+        rows, cols = rows + box.start[0], cols + box.start[1]
+        self._pixels += np.bincount(found, minlength=self._n + 1)
+        for axis, places in enumerate((rows, cols)):
+            np.minimum.at(self._boxes[:, axis], found, places)
+            np.maximum.at(self._boxes[:, axis + 2], found, places + 1)
+            self._moments[axis] += np.bincount(found, weights=places + 0.5, minlength=self._n + 1)
+
+    def add_confidence(self, labels: NDArray[np.int64], percent: NDArray[np.unsignedinteger]) -> None:
+        self._confidence += _sum(labels, np.where(percent <= 100, percent, 0).astype(np.float64), self._n)
+
+    def add_severity(self, labels: NDArray[np.int64], rated: Rated, areas: Floats | None) -> None:
+        known = np.isfinite(rated.dnbr) & (labels > 0)
+        self._dnbr += _sum(labels[known], rated.dnbr[known].astype(np.float64), self._n)
+        self._known += np.bincount(labels[known], minlength=self._n + 1)
+        np.maximum.at(self._highest, labels[known], rated.dnbr[known])
+        if areas is None:
+            self._has_areas = False
+            return
+        inside = labels > 0
+        cells = labels[inside] * self._classes + rated.classes[inside]
+        self._severity += np.bincount(cells, weights=areas[inside], minlength=len(self._severity))
+
+    def result(self, areas_ha: Floats | None, rated: bool, confident: bool) -> FireSums:
+        pixels, known = self._pixels[1:], self._known[1:]
+        severity = self._severity.reshape(-1, self._classes)[1:, 1:] / M2_PER_HA
+        mean = np.divide(self._dnbr[1:], known, out=np.full(self._n, np.nan), where=known > 0)
+        return FireSums(
+            pixels,
+            areas_ha,
+            severity if rated and self._has_areas else None,
+            mean if rated else None,
+            np.where(known > 0, self._highest[1:], np.nan) if rated else None,
+            self._confidence[1:] / np.maximum(pixels, 1) if confident else None,
+            self._boxes[1:],
+            (self._moments[:, 1:] / np.maximum(pixels, 1)).T,
+        )
+
+
+def _sum(labels: NDArray[np.int64], weights: Floats, n: int) -> Floats:
+    return np.bincount(labels.ravel(), weights=weights.ravel(), minlength=n + 1).astype(np.float64)
