@@ -22,6 +22,7 @@ from tasks.fingerprint import Fingerprint
 from tasks.job import load_job
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome, write_batch
+from tasks.reports.index import write_index
 from tasks.request import Request, make_request
 from tasks.scenes.listing import Input, list_inputs
 from tasks.segment.graph import Engine
@@ -89,6 +90,7 @@ def segment(batch: Batch) -> list[SceneOutcome]:
         failed = sum(outcome.status == "failed" for outcome in outcomes)
         ledger.end_run(run_id, "failed scenes" if failed else "done", steps.now())
         write_batch(batch.out, job.job, outcomes)
+        write_index(batch.out, job.title or job.job, outcomes)
     return outcomes
 
 
