@@ -4,12 +4,11 @@
 
 import logging
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import ValidationError
@@ -29,6 +28,9 @@ from tasks.scenes.listing import list_inputs
 from tasks.segment.whole import segment_whole
 
 logger = logging.getLogger(__name__)
+
+# Sections of a job that replace what it says.
+Changes: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -153,24 +155,59 @@ def fit_and_write(job: TrainingJob, card: Card, scenes: list[LabelledScene], fig
     training = card.training or Training(data=job.training.folder, licence="", attribution="", protocol="")
     measured = training.model_copy(update={"scores": figures.scores, "baseline": figures.baseline})
     written = write_model(out, fitted.card.model_copy(update={"training": measured}), fitted.state_dict)
-    changed = bfloat16_disagreement(job, written, scenes, out)
-    write_card(written.model_copy(update={"bfloat16_disagreement": changed}), out / f"{card.name}.json")
+    seams = tiled_disagreement(job, written, scenes, out)
+    update = {
+        "tiling": written.tiling.model_copy(update={"disagreement": seams}),
+        "bfloat16_disagreement": bfloat16_disagreement(job, written, scenes, out),
+    }
+    write_card(written.model_copy(update=update), out / f"{card.name}.json")
 
 
 def bfloat16_disagreement(job: TrainingJob, card: Card, scenes: list[LabelledScene], folder: Path) -> float | None:
     """Return the share of labels that bfloat16 changes; None where this machine does not compute in it."""
-    masks: dict[str, list[NDArray[Any]]] = {}
-    for dtype in ("float32", "bfloat16"):
-        plain = Job.model_validate(_plain(job).model_dump() | {"run": {"dtype": dtype}})
-        with tempfile.TemporaryDirectory(prefix="swathe-precision-") as scratch:
-            request = Request(plain, card, folder, OutFolder(Path(scratch)))
-            try:
-                masks[dtype] = [segment_whole(request, scene.scene).ravel() for scene in scenes]
-            except DeviceError as error:
-                logger.info("bfloat16 was not measured: %s", error)
-                return None
-    exact, fast = (np.concatenate(masks[dtype]) for dtype in ("float32", "bfloat16"))
-    return round(float((exact != fast).mean()), 6)
+    exact, fast = ({"run": {"dtype": dtype}} for dtype in ("float32", "bfloat16"))
+    try:
+        return _share_changed(job, card, folder, [(scene, exact, fast) for scene in scenes])
+    except DeviceError as error:
+        logger.info("bfloat16 was not measured: %s", error)
+        return None
+
+
+def tiled_disagreement(job: TrainingJob, card: Card, scenes: list[LabelledScene], folder: Path) -> float:
+    """Return the share of labels that differ between tiles with the card's halo and overlap, and one untiled pass.
+
+    Tiles have at most half the length of a scene along each axis, where halo and overlap leave room, so that there are
+    seams in small scenes too.
+    """
+    from models.torch_predictor import card_spec
+
+    stride = card_spec(card).stride
+
+    def tile(scene: LabelledScene, part: int) -> Changes:
+        lengths = zip(scene.labels.shape, stride, card.tiling.halo, card.tiling.overlap, card.tiling.tile, strict=True)
+        sides = [
+            1 if usual == 1 else -(-max(length // part, 2 * halo + overlap + max(step, overlap)) // step) * step
+            for length, step, halo, overlap, usual in lengths
+        ]
+        return {"tiling": {"tile": sides, "halo": list(card.tiling.halo), "overlap": list(card.tiling.overlap)}}
+
+    return _share_changed(job, card, folder, [(scene, tile(scene, 1), tile(scene, 2)) for scene in scenes])
+
+
+def _share_changed(
+    job: TrainingJob, card: Card, folder: Path, ways: Sequence[tuple[LabelledScene, Changes, Changes]]
+) -> float:
+    """Return the share of labels that differ between masks made in two ways, over all scenes."""
+    changed = total = 0
+    for scene, *both in ways:
+        masks = []
+        for changes in both:
+            way = Job.model_validate(_plain(job).model_dump() | changes)
+            with tempfile.TemporaryDirectory(prefix="swathe-compared-") as scratch:
+                masks.append(segment_whole(Request(way, card, folder, OutFolder(Path(scratch))), scene.scene))
+        changed += int((masks[0] != masks[1]).sum())
+        total += masks[0].size
+    return round(changed / total, 6)
 
 
 def _settings(job: TrainingJob) -> Any:  # noqa: ANN401 - its class comes with torch

@@ -71,11 +71,12 @@ def cross_validate(
 
 
 def summary(scores: dict[str, float], name: str) -> dict[str, float]:
-    """Return mean, standard deviation, minimum and number of ``scores``, under names that start with ``name``."""
+    """Return mean, standard deviation, median, minimum and number of ``scores``; their names start with ``name``."""
     values: NDArray[np.float64] = np.array(list(scores.values()))
     return {
         f"{name}_mean": round(float(values.mean()), 4),
         f"{name}_std": round(float(values.std()), 4),
+        f"{name}_median": round(float(np.median(values)), 4),
         f"{name}_min": round(float(values.min()), 4),
         f"{name}_n": float(len(values)),
     }
