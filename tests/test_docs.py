@@ -18,6 +18,7 @@ from models.card import Card, Network, Tiling, Training, Weights
 from models.registry import NETWORKS, zoo_cards
 from tasks import job as jobs
 from tasks.analysis.settings import AreaAnalysis, TumourAnalysis
+from tasks.answers.crop.settings import CropAnalysis
 from tasks.scenes.listing import list_inputs
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
 
@@ -33,6 +34,7 @@ SECTIONS = {
     "run": jobs.Run,
     "output": jobs.Output,
     "analysis[area]": AreaAnalysis,
+    "analysis[crop]": CropAnalysis,
     "analysis[tumour]": TumourAnalysis,
     "training": jobs.TrainingSource,
 }
