@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from rich.console import Console
 
 from flows import steps
+from flows.artifacts import MOST_PICTURES, tell_batch
 from flows.cluster import ClusterSettings, open_engine
 from flows.progress import BatchProgress
 from models.errors import SwatheError
@@ -69,6 +70,7 @@ class _Run:
     engine: Engine
     slot: Slot
     progress: BatchProgress
+    pictured: frozenset[str]
 
 
 @flow(name="segment", flow_run_name="{batch.job} · {batch.out.name}")
@@ -91,6 +93,7 @@ def segment(batch: Batch) -> list[SceneOutcome]:
         ledger.end_run(run_id, "failed scenes" if failed else "done", steps.now())
         write_batch(batch.out, job.job, outcomes)
         write_index(batch.out, job.title or job.job, outcomes)
+        tell_batch(job.job, outcomes, request.out.root)
     return outcomes
 
 
@@ -127,8 +130,9 @@ def _segment_fresh(
 ) -> list[SceneOutcome]:
     settings = _cluster_settings(batch, request)
     with open_engine(settings) as engine, BatchProgress(Console(stderr=True)).shown() as progress:
+        pictured = frozenset(item.id for item, _ in fresh[:MOST_PICTURES])
         slot = steps.measure(engine, request, settings.n_threads)
-        run = _Run(run_id, request, engine, slot, progress)
+        run = _Run(run_id, request, engine, slot, progress, pictured)
         with ThreadPoolExecutor(_SCENES_AT_ONCE, thread_name_prefix="scene") as pool:
             # Prefect finds the flow that a task belongs to in the context.
             futures = [pool.submit(copy_context().run, _segment_one, run, item, found) for item, found in fresh]
@@ -147,7 +151,8 @@ def _segment_one(run: _Run, item: Input, fingerprint: Fingerprint) -> SceneOutco
         reports = steps.segment_scene(run.engine, prepared, run.progress)
         folder = steps.finish(run.engine, run.request, prepared)
         headline = steps.analyse(run.engine, run.request, prepared, folder)
-        return steps.publish(run.request, prepared, folder, steps.RunFacts(run.id, headline, tuple(reports)))
+        facts = steps.RunFacts(run.id, headline, tuple(reports), item.id in run.pictured)
+        return steps.publish(run.request, prepared, folder, facts)
     except SwatheError as error:
         return _failed(run.request, item, _named(error), run.id)
     except Exception as error:

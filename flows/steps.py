@@ -16,6 +16,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from flows.artifacts import tell_scene
 from flows.progress import BatchProgress
 from models.errors import SwatheError
 from tasks.analysis.analyse import analyse as analyse_product
@@ -113,11 +114,13 @@ class RunFacts:
         run: Its id.
         headline: Numbers for the batch table.
         reports: Of the blocks.
+        pictured: Whether the UI shall show a quick-look.
     """
 
     run: str
     headline: dict[str, Any]
     reports: tuple[BlockReport, ...]
+    pictured: bool
 
 
 @task(name="publish", task_run_name="publish · {prepared.scene.id}", cache_policy=NO_CACHE)
@@ -129,7 +132,9 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     row = ProductRow(scene_id, prepared.request_key, prepared.product_key, "done", None, facts.headline)
     Ledger(out.ledger).record(row, facts.run, now())
     shutil.rmtree(out.scene_scratch(scene_id), ignore_errors=True)
-    return SceneOutcome(scene_id, "done", None, str(product.relative_to(out.root)), facts.headline)
+    outcome = SceneOutcome(scene_id, "done", None, str(product.relative_to(out.root)), facts.headline)
+    tell_scene(request.job.job, outcome, out.root, pictured=facts.pictured)
+    return outcome
 
 
 def skipped(request: Request, item: Input, fingerprint: Fingerprint) -> SceneOutcome | None:

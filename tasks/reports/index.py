@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks.durable import sync
 from tasks.outcome import SceneOutcome
 from tasks.reports.index_rank import CUTOFF, FEWEST, Ranked, ranked
-from tasks.reports.page_figures import Figure, figure
+from tasks.reports.page_figures import Figure, figure, heading
 from tasks.reports.page_template import render
 
 _REPORT, _PREVIEW = "report.html", "preview.png"
@@ -57,7 +57,7 @@ def render_index(root: Path, title: str, outcomes: Sequence[SceneOutcome]) -> by
     values = {
         "title": title,
         "counts": _counts(rows),
-        "columns": [_heading(name) for name in names],
+        "columns": [heading(name) for name in names],
         "failed": [row for row in rows if row.status == "failed"],
         "rows": [row for row in rows if row.status != "failed"],
         "cutoff": CUTOFF,
@@ -85,7 +85,7 @@ def _row(root: Path, names: Sequence[str], found: Ranked) -> _Row:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         shown = figure(name, value) if name in outcome.headline else Figure(name, "")
         cells.append(_Cell(shown, is_number, _score(found.outlying.get(name))))
-    outlying = [f"{_heading(name)}: z {_score(score)}" for name, score in found.outlying.items()]
+    outlying = [f"{heading(name)}: z {_score(score)}" for name, score in found.outlying.items()]
     return _Row(
         scene=outcome.scene,
         status=outcome.status,
@@ -95,11 +95,6 @@ def _row(root: Path, names: Sequence[str], found: Ranked) -> _Row:
         cells=tuple(cells),
         outlying=tuple(outlying),
     )
-
-
-def _heading(name: str) -> str:
-    named = figure(name, 0)
-    return f"{named.label} ({named.unit})" if named.unit else named.label
 
 
 def _score(score: float | None) -> str:

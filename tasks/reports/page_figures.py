@@ -73,6 +73,12 @@ def figure(name: str, value: Any) -> Figure:  # noqa: ANN401 - anything that JSO
     return Figure(label[:1].upper() + label[1:], cell(value), unit if value is not None else "")
 
 
+def heading(name: str) -> str:
+    """Write a key such as ``burned_ha`` as the heading of a column: ``Burned (ha)``."""
+    named = figure(name, 0)
+    return f"{named.label} ({named.unit})" if named.unit else named.label
+
+
 def _split_unit(name: str) -> tuple[str, str]:
     for ending, unit in _UNITS.items():
         if name.endswith(f"_{ending}"):

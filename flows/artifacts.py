@@ -1,0 +1,162 @@
+"""What the Prefect UI shows of products: numbers and a quick-look per scene, a table and what needs a look per batch.
+
+Ids of scenes go to the server, names of files do not: they may tell who the patient is.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.exceptions import PrefectException
+
+from tasks.outcome import SceneOutcome
+from tasks.reports.index_rank import Ranked, ranked
+from tasks.reports.page_figures import cell, figure, heading
+from tasks.reports.quicklook import quicklook
+
+logger = logging.getLogger(__name__)
+
+# Artifacts are kept in the server's database twice, and its list page reads all of them.
+MOST_PICTURES = 20
+_MOST_WARNINGS = 20
+# Where a web server shows the folder that holds OUT; browsers open no file: links from a page of the server.
+PRODUCTS_URL = "SWATHE_PRODUCTS_URL"
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
+
+
+def artifact_key(*parts: str) -> str:
+    """Return a key that Prefect takes: lowercase letters, digits, dashes.
+
+    Where that loses something of a name, six digits of its hash keep ``A_1`` and ``a-1`` apart.
+    """
+    text = "-".join(parts)
+    slug = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if slug == text:
+        return slug
+    return f"{slug}-{hashlib.sha256(text.encode()).hexdigest()[:6]}".lstrip("-")
+
+
+def tell_scene(job: str, outcome: SceneOutcome, out: Path, *, pictured: bool) -> None:
+    """Show a published product on the run's page: its numbers as a table; picture, warnings and links as text.
+
+    Args:
+        job: Name of the job.
+        outcome: Of the scene, whose product is in place.
+        out: OUT.
+        pictured: Whether to send a quick-look.
+    """
+    rows = [_figure_row(name, value) for name, value in outcome.headline.items()]
+    product = out / outcome.scene
+    warnings = json.loads((product / "summary.json").read_text())["warnings"]
+    text = scene_text(job, outcome, out, warnings, quicklook(product / "preview.png") if pictured else None)
+    with _best_effort(outcome.scene):
+        create_table_artifact(rows, artifact_key(job, outcome.scene, "numbers"), f"{outcome.scene}: headline numbers")
+        create_markdown_artifact(text, artifact_key(job, outcome.scene), f"{outcome.scene}: quick-look and files")
+
+
+def tell_batch(job: str, outcomes: Sequence[SceneOutcome], out: Path) -> None:
+    """Show a batch: a table with a row per scene, those to look at first on top, and which those are."""
+    found = ranked(outcomes)
+    names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.headline))
+    rows = [_batch_row(row, names) for row in found]
+    with _best_effort(f"batch of {job}"):
+        create_table_artifact(
+            rows, artifact_key(job, "batch", "scenes"), f"{job}: scenes, those to look at first on top"
+        )
+        create_markdown_artifact(batch_text(job, found, out), artifact_key(job, "batch"), f"{job}: what needs a look")
+
+
+def scene_text(job: str, outcome: SceneOutcome, out: Path, warnings: Sequence[str], picture: bytes | None) -> str:
+    """Return what the UI says of a scene, in Markdown."""
+    lines = [f"# {_plain(outcome.scene)}", f"Job {_plain(job)}, {outcome.status}."]
+    lines += [f"- {_plain(heading(name))}: **{_plain(cell(value))}**" for name, value in outcome.headline.items()]
+    if picture is not None:
+        uri = base64.b64encode(picture).decode()
+        lines.append(f"\n![Preview of {_plain(outcome.scene)}](data:image/jpeg;base64,{uri})\n")
+    if warnings:
+        shown = [f"- {_plain(warning)}" for warning in warnings[:_MOST_WARNINGS]]
+        more = len(warnings) - len(shown)
+        lines += ["\n## Before believing the numbers", *shown, *([f"- {more} more in the report"] if more else [])]
+    files = ["report.html", "summary.json", "mask.tif", "mask.nii.gz"]
+    lines += ["\n## Files", *(_link(out, f"{outcome.scene}/{name}") for name in files if _is_there(out, outcome, name))]
+    return "\n".join(lines) + "\n"
+
+
+def batch_text(job: str, found: Sequence[Ranked], out: Path) -> str:
+    """Return what the UI says of a batch, in Markdown: counts, failures, outliers, where to look."""
+    failed = [row.outcome for row in found if row.outcome.status == "failed"]
+    outlying = [row for row in found if row.outlying]
+    lines = [
+        f"# Batch of {_plain(job)}",
+        f"{len(found)} scenes: {len(failed)} failed, {len(outlying)} with outlying numbers.",
+        _link(out, "index.html"),
+        _link(out, "batch.csv"),
+    ]
+    if failed:
+        lines += ["\n## Failed", *(f"- **{_plain(row.scene)}**: {_plain(row.error or '')}" for row in failed)]
+    if outlying:
+        lines += ["\n## Far from the other scenes", *(_outlier_line(row) for row in outlying)]
+    return "\n".join(lines) + "\n"
+
+
+def _outlier_line(row: Ranked) -> str:
+    told = (
+        f"{heading(name)} {cell(row.outcome.headline[name])} (robust z {score:+.1f})"
+        for name, score in row.outlying.items()
+    )
+    return f"- **{_plain(row.outcome.scene)}**: {_plain('; '.join(told))}"
+
+
+def _is_there(out: Path, outcome: SceneOutcome, name: str) -> bool:
+    return (out / outcome.scene / name).is_file()
+
+
+def _link(out: Path, relative: str) -> str:
+    base = os.environ.get(PRODUCTS_URL, "").rstrip("/")
+    if not base:
+        return f"- `{(out / relative).as_posix()}`"
+    return f"- [{_plain(relative)}]({base}/{quote(out.name)}/{quote(relative)})"
+
+
+def _batch_row(row: Ranked, names: Sequence[str]) -> dict[str, Any]:
+    outcome = row.outcome
+    numbers = {heading(name): cell(outcome.headline[name]) if name in outcome.headline else "" for name in names}
+    outliers = ", ".join(f"{heading(name)} z {score:+.1f}" for name, score in row.outlying.items())
+    return {
+        "scene": outcome.scene,
+        "status": outcome.status,
+        **numbers,
+        "outliers": outliers,
+        "error": outcome.error or "",
+    }
+
+
+def _figure_row(name: str, value: Any) -> dict[str, Any]:  # noqa: ANN401 - anything that JSON can say
+    shown = figure(name, value)
+    return {"what": shown.label, "value": shown.value, "unit": shown.unit}
+
+
+def _plain(text: str) -> str:
+    """Spell text so that Markdown shows it as it is."""
+    return _MARKUP.sub(r"\\\1", " ".join(text.split()))
+
+
+@contextmanager
+def _best_effort(what: str) -> Iterator[None]:
+    """A server that is away must not cost a product that is already published."""
+    try:
+        yield
+    except (PrefectException, httpx.HTTPError) as error:
+        logger.warning("%s: Prefect could not be told of the product: %s", what, type(error).__name__)
