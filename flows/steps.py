@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,8 @@ def identify_input(request: Request, item: Input) -> Fingerprint:
 def plan(request: Request, item: Input, fingerprint: Fingerprint, slot: Slot, n_slots: int) -> Prepared:
     """Describe the scene and fit the plan to it."""
     with _pseudonymised(item):
-        return prepare(request, describe(request, item), fingerprint, slot, n_slots)
+        prepared = prepare(request, describe(request, item), fingerprint, slot, n_slots)
+        return replace(prepared, files=item.files)
 
 
 @task(name="segment", task_run_name="segment · {prepared.scene.id}", cache_policy=NO_CACHE)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from tasks.answers.fire.settings import FireAnalysis
 from tasks.errors import JobError, SceneError
 from tasks.fingerprint import Fingerprint, file_sha256
 from tasks.ledger import Ledger
@@ -46,7 +47,10 @@ def identify(request: Request, item: Input) -> Fingerprint:
     if request.job.kind == "volume":
         found = Fingerprint(file_sha256(_volume_path(item)), content_hashed=True)
     else:
-        found = fingerprint(describe_raster(item.id, item.files, request.job.source, request.card.channels))
+        # What the analysis reads beside the model's channels is part of the input, too.
+        extra = request.job.analysis.extra_bands if isinstance(request.job.analysis, FireAnalysis) else ()
+        channels = tuple(dict.fromkeys((*request.card.channels, *extra)))
+        found = fingerprint(describe_raster(item.id, item.files, request.job.source, channels))
     if known_as is not None:
         ledger.remember_fingerprint(known_as, found)
     return found

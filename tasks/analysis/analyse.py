@@ -9,13 +9,17 @@ from typing import Any
 
 from tasks.analysis.area import analyse_area
 from tasks.analysis.crop import analyse_crop
+from tasks.analysis.fire import analyse_fire
 from tasks.analysis.settings import AreaAnalysis, TumourAnalysis
 from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
 from tasks.analysis.summary import write_findings
 from tasks.analysis.tumour import analyse_tumour
 from tasks.answers.crop.settings import CropAnalysis
+from tasks.answers.fire.settings import FireAnalysis
 from tasks.reports.drawing import Caption
 from tasks.request import Request
+from tasks.scenes.mask_raster import open_bands
+from tasks.scenes.naming import dates_of
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.volume import VolumeScene
 from tasks.segment.prepare import Prepared
@@ -47,6 +51,8 @@ def _findings(request: Request, prepared: Prepared, folder: Path) -> Findings:
         mask = _raster_mask(request, prepared, prepared.scene)
         if isinstance(settings, CropAnalysis):
             return analyse_crop(mask, settings, folder)
+        if isinstance(settings, FireAnalysis):
+            return analyse_fire(mask, settings, folder)
         return analyse_area(mask, AreaAnalysis(kind="area"), folder)
     tumour = settings if isinstance(settings, TumourAnalysis) else TumourAnalysis(kind="tumour")
     return analyse_tumour(_volume_mask(request, prepared, prepared.scene), tumour, folder)
@@ -62,6 +68,8 @@ def _raster_mask(request: Request, prepared: Prepared, scene: RasterScene) -> Ra
         confidence=_layer(prepared, "confidence") if prepared.work.confidence else None,
         image=scene,
         channels=request.card.channels,
+        bands=partial(open_bands, scene.id, prepared.files, request.job.source) if prepared.files else None,
+        dates=dates_of(scene.id, request.job.source.dates),
     )
 
 

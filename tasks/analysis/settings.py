@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tasks.answers.crop.settings import CropAnalysis
+from tasks.answers.fire.settings import FireAnalysis
 from tasks.section import Section
 
 
@@ -29,4 +30,4 @@ class TumourAnalysis(Section):
     connectivity: Literal[6, 18, 26] = 26
 
 
-Analysis = Annotated[AreaAnalysis | CropAnalysis | TumourAnalysis, Field(discriminator="kind")]
+Analysis = Annotated[AreaAnalysis | CropAnalysis | FireAnalysis | TumourAnalysis, Field(discriminator="kind")]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +34,14 @@ class Prepared:
         fingerprint: Of the input.
         request_key: Of input, model and job.
         product_key: Of these and the plan but for the block: names the product's folder.
+        files: Of the input by role, those that the model does not read included.
     """
 
     work: Work
     fingerprint: Fingerprint
     request_key: str
     product_key: str
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def scene(self) -> RasterScene | VolumeScene:

@@ -44,6 +44,7 @@ class FireSums:
         mean_confidence: Float64 in percent; None where confidence was not kept.
         boxes: Int64 ``(fires, 4)``: first row, first col, row and col behind the last.
         centroids: Float64 ``(fires, 2)``: row and col of the centre, ``+ 0.5`` being a pixel's middle.
+        shape: Rows and columns of the raster.
     """
 
     pixels: NDArray[np.int64]
@@ -54,11 +55,13 @@ class FireSums:
     mean_confidence: Floats | None
     boxes: NDArray[np.int64]
     centroids: Floats
+    shape: tuple[int, int]
 
-    def touches_edge(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
-        """Tell which fires reach the edge of the raster, beyond which nothing is known."""
+    @property
+    def touches_edge(self) -> NDArray[np.bool_]:
+        """Which fires reach the edge of the raster, beyond which nothing is known."""
         top, left, bottom, right = self.boxes.T
-        reaches: NDArray[np.bool_] = (top == 0) | (left == 0) | (bottom == shape[0]) | (right == shape[1])
+        reaches: NDArray[np.bool_] = (top == 0) | (left == 0) | (bottom == self.shape[0]) | (right == self.shape[1])
         return reaches
 
 
@@ -89,7 +92,7 @@ def measure_fires(
         confidence: Percent of a window; values above 100 are not observed.
         n_classes: Classes of the severity table.
     """
-    sums = _Sums(components.n, n_classes)
+    sums = _Sums(components, n_classes)
     areas = PixelAreas(grid)
     for box, labels in components.windows():
         if not labels.any():
@@ -103,8 +106,9 @@ def measure_fires(
     return sums.result(component_areas_ha(components, grid), rate is not None, confidence is not None)
 
 
-def observed_share(sums: FireSums, not_observed: Callable[[Box], NDArray[np.bool_]], shape: tuple[int, int]) -> Floats:
+def observed_share(sums: FireSums, not_observed: Callable[[Box], NDArray[np.bool_]]) -> Floats:
     """Return the observed share of each fire's bounding box, grown by 10 pixels at each side within the raster."""
+    shape = sums.shape
     shares = np.ones(len(sums.boxes))
     for number, (top, left, bottom, right) in enumerate(sums.boxes):
         start = (max(0, int(top) - SURROUNDINGS_PX), max(0, int(left) - SURROUNDINGS_PX))
@@ -119,8 +123,9 @@ def observed_share(sums: FireSums, not_observed: Callable[[Box], NDArray[np.bool
 class _Sums:
     """Running sums; index 0 of the first axis is what belongs to no fire."""
 
-    def __init__(self, n: int, n_classes: int) -> None:
-        self._n, self._classes = n, n_classes + 2
+    def __init__(self, components: Components, n_classes: int) -> None:
+        n = components.n
+        self._n, self._classes, self._shape = n, n_classes + 2, components.shape
         self._pixels = np.zeros(n + 1, np.int64)
         self._severity = np.zeros((n + 1) * self._classes)
         self._dnbr, self._known = np.zeros(n + 1), np.zeros(n + 1, np.int64)
@@ -168,6 +173,7 @@ class _Sums:
             self._confidence[1:] / np.maximum(pixels, 1) if confident else None,
             self._boxes[1:],
             (self._moments[:, 1:] / np.maximum(pixels, 1)).T,
+            self._shape,
         )
 
 
