@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.logging import RichHandler
@@ -75,6 +75,66 @@ def check(
     for line in tables.verdicts(verdicts):
         OUT.print(line, soft_wrap=True)
     if not all(verdict.go for verdict in verdicts):
+        raise typer.Exit(FAILED_SCENES)
+
+
+@app.command()
+def evaluate(  # noqa: PLR0913 - one argument per option of the command
+    predicted: Annotated[Path, typer.Argument(help="A mask, a product, or a folder of them.")],
+    reference: Annotated[Path, typer.Argument(help="The reference mask, or a folder of them.")],
+    resample: Annotated[
+        Literal["none", "nearest"], typer.Option(help="What to do with a prediction on another grid.")
+    ] = "none",
+    tolerance: Annotated[
+        str | None, typer.Option(help="Of NSD and boundary F: 2px, 30m, 1mm. Rasters 2px, volumes 1mm.")
+    ] = None,
+    connectivity: Annotated[
+        int | None, typer.Option(help="Of objects: 4 or 8 in rasters, 6, 18 or 26 in volumes.")
+    ] = None,
+    background: Annotated[str, typer.Option(help="Class that is left out of objects and means, or none.")] = "0",
+    lesions: Annotated[str, typer.Option(help="BraTS 2023 rules: gli, ssa, ped, men, met, or none.")] = "gli",
+    predicted_classes: Annotated[
+        list[str] | None, typer.Option("--map-predicted", help="What a value stands for.", metavar="VALUE=CLASS")
+    ] = None,
+    reference_classes: Annotated[
+        list[str] | None, typer.Option("--map-reference", help="What a value stands for.", metavar="VALUE=CLASS")
+    ] = None,
+    not_observed: Annotated[
+        list[int] | None, typer.Option(help="Value that leaves a pixel open, beside what a file declares.")
+    ] = None,
+    predicted_files: Annotated[str | None, typer.Option(help="Names in a folder, as {scene}/seg.nii.gz.")] = None,
+    reference_files: Annotated[str | None, typer.Option(help="The same for the references.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a row per pair, class and metric.")] = None,
+) -> None:
+    """Compare masks with references, in the field's metrics, each with its convention in its name."""
+    from flows import evaluate as flow
+    from flows.evaluate_tables import evaluation_tables
+    from tasks.scenes.pairs import Reading, list_pairs
+
+    choices = flow.Choices(
+        tolerance=flow.parse_tolerance(tolerance) if tolerance else None,
+        connectivity=connectivity,
+        background=flow.parse_background(background),
+        challenge=flow.parse_challenge(lesions),
+    )
+    reading = Reading(
+        resample=resample == "nearest",
+        not_observed=tuple(not_observed or ()),
+        predicted_classes=flow.parse_mapping(predicted_classes or ()),
+        reference_classes=flow.parse_mapping(reference_classes or ()),
+    )
+    flow.require_folder(json_file, "--json")
+    flow.require_folder(csv_file, "--csv")
+    pairs = list_pairs(predicted, reference, predicted_files, reference_files)
+    report = flow.evaluate_pairs(pairs, reading, choices)
+    for table in evaluation_tables(report):
+        OUT.print(table)
+    if report.evaluations and json_file is not None:
+        flow.write_json(report, json_file)
+    if report.evaluations and csv_file is not None:
+        flow.write_csv(report, csv_file)
+    if report.failures:
         raise typer.Exit(FAILED_SCENES)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,16 @@ def count_confusion(pair: MaskPair) -> Confusion:
     for (reference, predicted), count in totals.items():
         counts[place[reference], place[predicted]] = count
     return Confusion(tuple(classes), counts, n_not_observed)
+
+
+def pooled(parts: Sequence[Confusion]) -> Confusion:
+    """Return the counts of several pairs together."""
+    classes = tuple(sorted({label for part in parts for label in part.classes}))
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    for part in parts:
+        places = [classes.index(label) for label in part.classes]
+        counts[np.ix_(places, places)] += part.counts
+    return Confusion(classes, counts, sum(part.n_not_observed for part in parts))
 
 
 def overlap_scores(n_predicted: int, n_reference: int, n_both: int) -> Scores:

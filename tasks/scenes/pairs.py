@@ -1,0 +1,185 @@
+"""Predictions and their references: found by name, opened as pairs on one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.answers.metrics.pair import MaskPair
+from tasks.errors import JobError, SceneError, UnsupportedSceneError
+from tasks.scenes.naming import Pattern, stem_of
+from tasks.scenes.pair_labels import LabelRules
+
+_VOLUMES = (".nii", ".nii.gz")
+_RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
+_PRODUCTS = ("mask.tif", "mask.nii.gz")
+# What a product says of a voxel that was not finite; NIfTI has no way to declare it.
+_VOLUME_NOT_OBSERVED = 255
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """The files of one pair; nothing of them has been opened.
+
+    Attributes:
+        id: The name that both have in common.
+        predicted: None where it is missing.
+        reference: None where it is missing.
+    """
+
+    id: str
+    predicted: Path | None
+    reference: Path | None
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the files are NIfTI."""
+        return any(
+            path is not None and path.name.casefold().endswith(_VOLUMES) for path in (self.predicted, self.reference)
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of all pairs are read.
+
+    Attributes:
+        resample: Whether a prediction on another grid is brought onto the reference's.
+        not_observed: Values of either mask that leave a pixel open, beside what a file declares.
+        predicted_classes: Class by value of the prediction; other values are classes themselves.
+        reference_classes: The same for the reference.
+    """
+
+    resample: bool = False
+    not_observed: tuple[int, ...] = ()
+    predicted_classes: Mapping[int, int] = field(default_factory=dict)
+    reference_classes: Mapping[int, int] = field(default_factory=dict)
+
+    def rules(self, paths: tuple[Path, Path], *, is_volume: bool) -> tuple[LabelRules, LabelRules]:
+        """Return how the values of prediction and reference are read."""
+        ours = (*self.not_observed, *((_VOLUME_NOT_OBSERVED,) if is_volume else ()))
+        return (
+            _rules(paths[0], ours, self.predicted_classes),
+            _rules(paths[1], self.not_observed, self.reference_classes),
+        )
+
+
+def list_pairs(
+    predicted: Path, reference: Path, predicted_files: str | None = None, reference_files: str | None = None
+) -> list[PairFiles]:
+    """Match predictions and references by name.
+
+    Args:
+        predicted: A mask, a product, or a folder of masks or products.
+        reference: A mask, or a folder of masks.
+        predicted_files: Pattern of the predictions in their folder, such as ``{scene}/seg.nii.gz``; without it
+            products (``SCENE/mask.tif``) where there are any, else files by their names.
+        reference_files: The same for the references.
+
+    Returns:
+        One pair per name; a name that only one of two folders has comes without the other file.
+
+    Raises:
+        SceneError: When a path is not there, holds no mask, or no name is on both sides.
+        JobError: When a pattern does not say where the name stands.
+    """
+    ours, theirs = (
+        _masks(predicted, predicted_files, "--predicted-files"),
+        _masks(reference, reference_files, "--reference-files"),
+    )
+    if predicted.is_file() and reference.is_file():
+        return [PairFiles(_name(predicted), predicted, reference)]
+    if not set(ours) & set(theirs):
+        raise SceneError(
+            f"no prediction has a reference of its name. Predictions: {_few(ours)}; references: {_few(theirs)}. Say "
+            "where the name stands in the file names with --predicted-files or --reference-files, such as "
+            "'{scene}_mask.tif' or '{scene}/mask.nii.gz'"
+        )
+    names = set(ours) if predicted.is_file() else set(theirs) if reference.is_file() else set(ours) | set(theirs)
+    return [PairFiles(name, ours.get(name), theirs.get(name)) for name in sorted(names)]
+
+
+@contextmanager
+def opened_pair(files: PairFiles, reading: Reading) -> Iterator[MaskPair]:
+    """Open a pair on the reference's grid.
+
+    Raises:
+        SceneError: When a file is missing, cannot be read, holds no classes, or lies on another grid.
+    """
+    if files.predicted is None or files.reference is None:
+        side, other = ("prediction", files.reference) if files.predicted is None else ("reference", files.predicted)
+        raise SceneError(f"{files.id}: no {side} of that name for {other}")
+    paths = files.predicted, files.reference
+    kinds = {path.name.casefold().endswith(_VOLUMES) for path in paths}
+    if len(kinds) == 2:
+        raise UnsupportedSceneError(f"{files.id}: one mask is a NIfTI volume, the other is not: {paths[0]}, {paths[1]}")
+    rules = reading.rules(paths, is_volume=files.is_volume)
+    # Here, because each brings its library of formats.
+    if files.is_volume:
+        from tasks.scenes.pair_volume import opened_volume_pair as opened
+    else:
+        from tasks.scenes.pair_raster import opened_raster_pair as opened
+    with opened(files.id, paths, rules, resample=reading.resample) as pair:
+        yield pair
+
+
+def _rules(path: Path, not_observed: tuple[int, ...], classes: Mapping[int, int]) -> LabelRules:
+    return LabelRules(str(path), tuple(value for value in not_observed if value not in classes), dict(classes))
+
+
+def _masks(path: Path, pattern: str | None, option: str) -> dict[str, Path]:
+    """Return masks by name."""
+    if not path.exists():
+        raise SceneError(f"{path}: no such file or folder. Check the path")
+    if path.is_file():
+        return {_name(path): path}
+    if pattern is not None:
+        return _by_pattern(path, pattern, option)
+    own = next((path / name for name in _PRODUCTS if (path / name).is_file()), None)
+    if own is not None:
+        return {_name(own): own}
+    products = {
+        folder.name: folder / name
+        for folder in sorted(path.iterdir())
+        for name in _PRODUCTS
+        if not folder.name.startswith(".") and (folder / name).is_file()
+    }
+    return products or _by_stem(path)
+
+
+def _by_pattern(folder: Path, pattern: str, option: str) -> dict[str, Path]:
+    if "{scene}" not in pattern:
+        raise JobError(f"{option}: '{pattern}' has no {{scene}} in it, the part of a file's name that both sides share")
+    found = Pattern(pattern).find_all(folder)
+    if not found:
+        raise SceneError(f"{folder}: no file matches {option} '{pattern}'")
+    for name, paths in found.items():
+        if len(paths) > 1:
+            raise SceneError(f"{name}: {option} '{pattern}' matches both {paths[0]} and {paths[1]}; make it narrower")
+    return {name: paths[0] for name, paths in found.items()}
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name.casefold().endswith((*_VOLUMES, *_RASTERS)):
+            other = found.setdefault(stem_of(path.name), path)
+            if other != path:
+                raise SceneError(f"{path} and {other} have one name; keep one of them, or move the others elsewhere")
+    if not found:
+        raise SceneError(
+            f"{folder}: no mask found; looked for products (SCENE/mask.tif), {', '.join((*_RASTERS, *_VOLUMES))}"
+        )
+    return found
+
+
+def _name(path: Path) -> str:
+    return path.absolute().parent.name if path.name in _PRODUCTS else stem_of(path.name)
+
+
+def _few(names: Mapping[str, Path]) -> str:
+    shown = ", ".join(sorted(names)[:_SHOWN])
+    return f"{shown}, ... ({len(names)})" if len(names) > _SHOWN else shown
