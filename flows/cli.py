@@ -12,6 +12,7 @@ import typer
 from rich.logging import RichHandler
 
 from flows import tables
+from flows.analysis.commands import analyse_app
 from flows.options import ERR, FAILED_SCENES, OUT, WRONG, Device, Inputs, JobName, OutFolder, Overrides
 from models.errors import SwatheError
 from tasks.job import load_job
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(analyse_app, name="analyse")
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -88,6 +88,15 @@ def demo(results: Sequence[DemoResult]) -> Table:
             row.throughput,
             str(row.folder),
         )
+    return table
+
+
+def sample_plan(summary: Mapping[str, Any]) -> Table:
+    """Return a row per stratum of a planned sample."""
+    title = f"{summary['units']} samples; expected standard error {summary['expected_se']:.4f}, seed {summary['seed']}"
+    table = Table("stratum", "area (ha)", "expected accuracy", "samples", title=title)
+    for name, row in summary["strata"].items():
+        table.add_row(Text(name), f"{row['area_ha']:,.1f}", f"{row['anticipated_accuracy']:.2f}", str(row["units"]))
     return table
 
 

@@ -43,6 +43,21 @@ def load_section(name_or_path: str, section: type[_S], overrides: tuple[str, ...
         raise JobError(f"{origin}: not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise JobError(f"{origin}: a job is a mapping of keys; found {type(raw).__name__}. See configs/ for examples")
+    return build_section(raw, origin, section, overrides)
+
+
+def build_section(raw: dict[str, Any], origin: str, section: type[_S], overrides: tuple[str, ...]) -> _S:
+    """Validate what a file, or a command in its stead, says.
+
+    Args:
+        raw: Keys and values; overrides are put into it.
+        origin: Where they come from, for errors.
+        section: What they shall be.
+        overrides: As ``load_section`` takes them.
+
+    Raises:
+        JobError: When a key or value is wrong.
+    """
     for override in overrides:
         _override(raw, override)
     try:

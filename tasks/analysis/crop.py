@@ -43,7 +43,7 @@ def analyse_crop(subject: RasterMask, settings: CropAnalysis, folder: Path) -> F
     Raises:
         SceneError: When samples or polygons do not go with the map, or no pixel of it was observed.
     """
-    subject = _named(subject, settings)
+    subject = named_classes(subject, settings)
     areas = class_areas(subject.read, subject.grid, len(subject.classes))
     if not any(areas.pixels):
         raise EmptySceneError(f"{subject.id}: no pixel of the map was observed, so there is nothing to measure")
@@ -75,7 +75,7 @@ def _path(pattern: str, scene_id: str) -> str:
     return pattern.replace("{scene}", scene_id)
 
 
-def _named(subject: RasterMask, settings: CropAnalysis) -> RasterMask:
+def named_classes(subject: RasterMask, settings: CropAnalysis) -> RasterMask:
     """Return the mask with the class names that the job gives."""
     if not settings.classes:
         return subject

@@ -1,0 +1,1 @@
+"""Answers from masks made elsewhere: one module per ``swathe analyse`` command."""

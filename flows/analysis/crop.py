@@ -1,0 +1,151 @@
+"""``swathe analyse crop`` and ``swathe analyse sample``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flows.analysis.masks import MaskTask, analyse_masks
+from tasks.analysis.crop import analyse_crop, analysis_files, named_classes
+from tasks.analysis.crop_plan import PlannedSample, SampleWishes, plan_sample
+from tasks.analysis.subject import Findings
+from tasks.answers.crop.settings import CropAnalysis
+from tasks.errors import JobError
+from tasks.job import Job, load_job
+from tasks.job_file import build_section
+from tasks.outcome import SceneOutcome
+from tasks.outfolder import OutFolder
+from tasks.products.samples import write_plan
+from tasks.reports.drawing import Caption
+from tasks.scenes.mask_raster import open_raster_mask
+from tasks.scenes.naming import scene_id, stem_of
+from tasks.section import Section
+
+
+class _Question(Section):
+    """What is asked where no job is named."""
+
+    analysis: CropAnalysis
+
+
+@dataclass(frozen=True)
+class Question:
+    """A job's title and what it asks about crops.
+
+    Attributes:
+        job: None where the command names none.
+        settings: Of its analysis, overrides applied.
+    """
+
+    job: Job | None
+    settings: CropAnalysis
+
+
+def ask(job: str | None, options: Mapping[str, Any], overrides: Sequence[str]) -> Question:
+    """Return what is asked.
+
+    Args:
+        job: A name in ``configs/``, a path, or None for the defaults.
+        options: Keys of the analysis section that the command has options for; None leaves the job's.
+        overrides: ``analysis.key=value``, as ``--set`` has them.
+
+    Raises:
+        JobError: When the job is none about crops, or a key is wrong.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    if job is None:
+        raw = {"analysis": {"kind": "crop", **given}}
+        return Question(None, build_section(raw, "the command", _Question, tuple(overrides)).analysis)
+    loaded = load_job(job, tuple(overrides))
+    settings = loaded.analysis
+    if not isinstance(settings, CropAnalysis):
+        kind = "nothing" if settings is None else settings.kind
+        raise JobError(f"job '{loaded.job}' asks about {kind}, not crops. Name one whose analysis is of kind crop")
+    raw = {"analysis": {**settings.model_dump(), **given}}
+    return Question(loaded, build_section(raw, f"job '{loaded.job}'", _Question, ()).analysis)
+
+
+def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOutcome]:
+    """Analyse masks made elsewhere.
+
+    Args:
+        masks: Paths of class maps.
+        question: What is asked.
+        out: Where products go.
+
+    Raises:
+        JobError: When two masks have one name.
+        StoreError: When the folder cannot be written to.
+    """
+    ids = [_id_of(mask) for mask in masks]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise JobError(f"masks of one name: {', '.join(twice)}. Their products would take one place: rename them")
+    job = question.job
+    title = "Crops" if job is None else job.title or job.job
+    return analyse_masks(out, title, [_task(mask, name, question) for mask, name in zip(masks, ids, strict=True)])
+
+
+def sample(mask: str, question: Question, wishes: SampleWishes, out: Path) -> PlannedSample:
+    """Draw reference samples for a mask, and write them for interpreters.
+
+    Raises:
+        SwatheError: When the mask or a wish is wrong; nothing is written then.
+    """
+    subject = named_classes(open_raster_mask(mask, question.job, _id_of(mask)), question.settings)
+    planned = plan_sample(subject, wishes)
+    folder = OutFolder(out.resolve())
+    with folder.locked():
+        write_plan(folder.root, subject.id, planned)
+    return planned
+
+
+def parse_expectations(texts: Sequence[str]) -> dict[str, float]:
+    """Read ``CLASS=SHARE`` texts.
+
+    Raises:
+        JobError: When one is written otherwise.
+    """
+    found = {}
+    for text in texts:
+        name, _, share = text.rpartition("=")
+        try:
+            found[name] = float(share)
+        except ValueError as error:
+            raise JobError(f"--expect {text}: write a class and a share, such as wheat=0.9") from error
+        if not name:
+            raise JobError(f"--expect {text}: write a class and a share, such as wheat=0.9")
+    return found
+
+
+def _id_of(mask: str) -> str:
+    path = Path(mask).absolute()
+    return scene_id(path.parent.name if stem_of(path.name) == "mask" else stem_of(path.name))
+
+
+def _task(mask: str, name: str, question: Question) -> MaskTask:
+    files = analysis_files(question.settings, name)
+    confidence = Path(mask).with_name("confidence.tif")
+    beside = {"confidence": str(confidence)} if confidence.is_file() and confidence != Path(mask) else {}
+    return MaskTask(
+        scene=name,
+        inputs={"mask": mask, **beside, **files},
+        settings=question.settings.model_dump(mode="json"),
+        analyse=partial(_analyse, mask, name, question),
+    )
+
+
+def _analyse(mask: str, name: str, question: Question, folder: Path) -> tuple[Findings, Mapping[str, Any], Caption]:
+    subject = open_raster_mask(mask, question.job, name)
+    findings = analyse_crop(subject, question.settings, folder)
+    facts = {
+        "job": None if question.job is None else question.job.job,
+        "mask": Path(mask).name,
+        "shape": list(subject.grid.shape),
+        "pixels": math.prod(subject.grid.shape),
+    }
+    return findings, facts, subject.caption

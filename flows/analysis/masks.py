@@ -1,0 +1,88 @@
+"""A batch of masks made elsewhere: each is analysed, and published like a segmented scene."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from models.errors import SwatheError
+from tasks.analysis.subject import Findings
+from tasks.analysis.summary import write_findings
+from tasks.fingerprint import file_sha256
+from tasks.outcome import SceneOutcome, write_batch
+from tasks.outfolder import OutFolder
+from tasks.products.publish import is_published, publish
+from tasks.reports.drawing import Caption
+from tasks.reports.index import write_index
+from tasks.request import digest
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MaskTask:
+    """One mask and what is asked of it.
+
+    Attributes:
+        scene: Id of the product.
+        inputs: Every file that is read, by role, ``mask`` among them: their content decides whether to work again.
+        settings: What else decides: the analysis section as JSON has it.
+        analyse: Writes files into a folder and returns what it found, facts and caption.
+    """
+
+    scene: str
+    inputs: Mapping[str, str]
+    settings: Mapping[str, Any]
+    analyse: Callable[[Path], tuple[Findings, Mapping[str, Any], Caption]]
+
+
+def analyse_masks(out: Path, title: str, tasks: Sequence[MaskTask]) -> list[SceneOutcome]:
+    """Analyse masks one after the other; one that fails leaves the others, and leaves nothing behind.
+
+    Args:
+        out: Where products go.
+        title: Of the batch.
+        tasks: One per mask.
+
+    Raises:
+        StoreError: When another run holds the folder, or it cannot be written to.
+    """
+    folder = OutFolder(out.resolve())
+    with folder.locked():
+        outcomes = [_outcome(folder, task) for task in tasks]
+        write_batch(folder.root, title, outcomes)
+        write_index(folder.root, title, outcomes)
+    return outcomes
+
+
+def _outcome(out: OutFolder, task: MaskTask) -> SceneOutcome:
+    try:
+        hashes = {role: file_sha256(path) for role, path in sorted(task.inputs.items())}
+        key = digest({"inputs": hashes, "settings": task.settings, "swathe": version("swathe")})
+        if is_published(out, task.scene, key):
+            summary = json.loads((out.link(task.scene) / "summary.json").read_text())
+            return SceneOutcome(task.scene, "skipped", product=task.scene, headline=summary["headline"])
+        return SceneOutcome(task.scene, "done", product=task.scene, headline=_publish(out, task, key, hashes))
+    except (SwatheError, OSError) as error:
+        logger.debug("%s: failed", task.scene, exc_info=True)
+        return SceneOutcome(task.scene, "failed", error=f"{type(error).__name__}: {error}")
+
+
+def _publish(out: OutFolder, task: MaskTask, key: str, hashes: Mapping[str, str]) -> dict[str, Any]:
+    scratch = Path(tempfile.mkdtemp(prefix="analyse-", dir=out.scratch))
+    try:
+        findings, facts, caption = task.analyse(scratch)
+        known = {"scene": task.scene, "inputs_sha256": dict(hashes), "settings": dict(task.settings)}
+        warnings = {"warnings": [*facts.get("warnings", ()), *findings.warnings]}
+        write_findings(scratch, findings, {**known, **facts, **warnings}, caption)
+        publish(out, task.scene, key, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return findings.headline
