@@ -17,8 +17,9 @@ from flows.cli import app
 from models.card import Card, Network, Tiling, Training, Weights
 from models.registry import NETWORKS, zoo_cards
 from tasks import job as jobs
-from tasks.analysis.settings import AreaAnalysis, TumourAnalysis
+from tasks.analysis.settings import AreaAnalysis
 from tasks.answers.crop.settings import CropAnalysis
+from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.scenes.listing import list_inputs
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from tasks.answers.tumour import lesions, total_ml, write_lesions_csv
+from tasks.answers.tumour.components import lesions, total_ml
 from tasks.box import Box
+from tasks.products.lesions import write_lesions_csv
 from tasks.scenes.volume import describe_volume
 
 LAWS = settings(deadline=None, max_examples=30)

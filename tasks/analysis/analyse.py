@@ -10,12 +10,13 @@ from typing import Any
 from tasks.analysis.area import analyse_area
 from tasks.analysis.crop import analyse_crop
 from tasks.analysis.fire import analyse_fire
-from tasks.analysis.settings import AreaAnalysis, TumourAnalysis
+from tasks.analysis.settings import AreaAnalysis
 from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
 from tasks.analysis.summary import write_findings
 from tasks.analysis.tumour import analyse_tumour
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import FireAnalysis
+from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.reports.drawing import Caption
 from tasks.request import Request
 from tasks.scenes.mask_raster import open_bands

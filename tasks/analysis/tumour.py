@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tasks.analysis.settings import TumourAnalysis
 from tasks.analysis.subject import Findings, VolumeMask
-from tasks.answers.tumour import Lesion, lesions, total_ml, write_lesions_csv
+from tasks.answers.tumour.components import Lesion, lesions, total_ml
+from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.box import Box
+from tasks.products.lesions import write_lesions_csv
 from tasks.reports.pictures import volume_preview
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.card import ClassEntry
 from tasks.answers.area import ClassAreas, PixelAreas
-from tasks.answers.tumour import Lesion
+from tasks.answers.tumour.components import Lesion
 from tasks.box import Box
 from tasks.reports.drawing import Caption, LegendEntry
 from tasks.reports.preview import render_raster_preview, stretch

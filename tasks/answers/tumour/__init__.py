@@ -1,0 +1,1 @@
+"""Lesions of a volume mask: what they measure, which are targets, how they changed."""

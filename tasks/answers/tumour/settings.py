@@ -1,0 +1,42 @@
+"""What a job may say of tumours."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.section import Section
+
+
+class TumourAnalysis(Section):
+    """Lesions of one class of a volume: volumes, diameters, shape, targets and follow-up.
+
+    Attributes:
+        label: The class that is measured.
+        connectivity: Neighbours of a voxel that belong to one component: 6, 18 or 26.
+        organ: Where all lesions of the class lie; None where nobody knows.
+        nodal: Whether they are lymph nodes, which RECIST measures by their short axis.
+        measured: How many of the largest lesions get more than a volume.
+        uncertain_percent: A voxel whose winning class is less probable than this is uncertain.
+        uncertain_mm: How far from a lesion uncertain voxels may still belong to it.
+        match_mm: How far apart lesions of two dates may be that do not overlap and are still one.
+        change_percent: By how much a volume has to change to have grown or shrunk.
+        new_mm: Longest axial diameter from which a new lesion counts for a response category.
+        modality: ``ct`` is drawn in a soft-tissue window, ``mr`` between percentiles; ``auto`` looks at the values.
+        window: Values drawn black and white, instead of what the modality says.
+    """
+
+    kind: Literal["tumour"]
+    label: int = Field(default=1, ge=1)
+    connectivity: Literal[6, 18, 26] = 26
+    organ: str | None = None
+    nodal: bool = False
+    measured: int = Field(default=200, ge=1)
+    uncertain_percent: int = Field(default=75, ge=1, le=100)
+    uncertain_mm: float = Field(default=5.0, ge=0)
+    match_mm: float = Field(default=5.0, ge=0)
+    change_percent: float = Field(default=25.0, gt=0, lt=100)
+    new_mm: float = Field(default=5.0, ge=0)
+    modality: Literal["auto", "ct", "mr"] = "auto"
+    window: tuple[float, float] | None = None
