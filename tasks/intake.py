@@ -8,9 +8,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.errors import JobError, SceneError
-from tasks.fingerprint import Fingerprint, file_sha256
+from tasks.fingerprint import Fingerprint, combined_sha256, file_sha256
 from tasks.ledger import Ledger
 from tasks.request import Request
 from tasks.scenes.listing import Input
@@ -35,11 +36,23 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
 
 
 def identify(request: Request, item: Input) -> Fingerprint:
-    """Hash an input's content; files that have not changed since the last run are not read again.
+    """Hash an input's content, that of the files which its analysis reads beside the mask among it.
+
+    Scenes that have not changed since the last run are not read again.
 
     Raises:
         SceneError: When a file cannot be read.
     """
+    found = _identify_scene(request, item)
+    analysis = request.job.analysis
+    beside = analysis.files(item.id) if isinstance(analysis, CropAnalysis) else {}
+    if not beside:
+        return found
+    parts = [(role, file_sha256(path)) for role, path in sorted(beside.items())]
+    return Fingerprint(combined_sha256([("scene", found.sha256), *parts]), found.content_hashed)
+
+
+def _identify_scene(request: Request, item: Input) -> Fingerprint:
     ledger = Ledger(request.out.ledger)
     known_as = _stat(item.files)
     if known_as is not None and (known := ledger.fingerprint(known_as)) is not None:

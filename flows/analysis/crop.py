@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.analysis.masks import MaskTask, analyse_masks
-from tasks.analysis.crop import analyse_crop, analysis_files, named_classes
+from tasks.analysis.crop import analyse_crop, named_classes
 from tasks.analysis.crop_plan import PlannedSample, SampleWishes, plan_sample
 from tasks.analysis.subject import Findings
 from tasks.answers.crop.settings import CropAnalysis
@@ -128,13 +128,13 @@ def _id_of(mask: str) -> str:
 
 
 def _task(mask: str, name: str, question: Question) -> MaskTask:
-    files = analysis_files(question.settings, name)
+    files = question.settings.files(name)
     confidence = Path(mask).with_name("confidence.tif")
     beside = {"confidence": str(confidence)} if confidence.is_file() and confidence != Path(mask) else {}
     return MaskTask(
         scene=name,
         inputs={"mask": mask, **beside, **files},
-        settings=question.settings.model_dump(mode="json"),
+        settings=question.settings.model_dump(mode="json", exclude={"fields", "samples"}),
         analyse=partial(_analyse, mask, name, question),
     )
 

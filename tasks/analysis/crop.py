@@ -47,13 +47,12 @@ def analyse_crop(subject: RasterMask, settings: CropAnalysis, folder: Path) -> F
     areas = class_areas(subject.read, subject.grid, len(subject.classes))
     if not any(areas.pixels):
         raise EmptySceneError(f"{subject.id}: no pixel of the map was observed, so there is nothing to measure")
+    files = settings.files(subject.id)
     estimates = None
-    if settings.samples is not None:
+    if "samples" in files:
         _refuse_without_areas(subject, areas)
-        estimates = estimate_areas(subject, settings, _path(settings.samples, subject.id), areas)
-    fields = None
-    if settings.fields is not None:
-        fields = measure_fields(subject, settings, _path(settings.fields, subject.id))
+        estimates = estimate_areas(subject, settings, files["samples"], areas)
+    fields = measure_fields(subject, settings, files["fields"]) if "fields" in files else None
     zones = _zones(subject, settings) if fields is None else None
     totals = None if zones is None else zones.totals()
     _write(subject, areas, fields, zones, folder)
@@ -63,16 +62,6 @@ def analyse_crop(subject: RasterMask, settings: CropAnalysis, folder: Path) -> F
     headline = _headline(subject, areas, estimates, fields, totals)
     warnings = (*(estimates.warnings if estimates else ()), *(fields.warnings if fields else ()))
     return Findings(headline, answers, crop_sections(subject, areas, estimates, fields, totals), warnings)
-
-
-def analysis_files(settings: CropAnalysis, scene_id: str) -> dict[str, str]:
-    """Return the files that an analysis reads beside the mask, by role."""
-    named = {"fields": settings.fields, "samples": settings.samples}
-    return {role: _path(path, scene_id) for role, path in named.items() if path is not None}
-
-
-def _path(pattern: str, scene_id: str) -> str:
-    return pattern.replace("{scene}", scene_id)
 
 
 def named_classes(subject: RasterMask, settings: CropAnalysis) -> RasterMask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import shapely
@@ -137,9 +138,11 @@ def _declared(
     if not unknown:
         return found, []
     missing = sum(number is None for number in found)
-    return found, [f"{path}: {missing} fields declare what the map has no class for: {', '.join(unknown[:5])}"]
+    return found, [
+        f"{Path(path).name}: {missing} fields declare what the map has no class for: {', '.join(unknown[:5])}"
+    ]
 
 
 def _field_warnings(rows: tuple[FieldRow, ...], path: str) -> list[str]:
     missing = sum("not on the map" in row.flags for row in rows)
-    return [f"{path}: {missing} of {len(rows)} fields hold no pixel of the map"] if missing else []
+    return [f"{Path(path).name}: {missing} of {len(rows)} fields hold no pixel of the map"] if missing else []

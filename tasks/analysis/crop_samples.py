@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,9 +120,11 @@ def _left_out(path: str, mapped: Numbers, kept: NDArray[np.bool_], n_classes: in
     outside = int((~kept).sum()) - unseen
     notes = []
     if unseen:
-        notes.append(f"{path}: {unseen} samples lie where the map was not observed; areas are those of the rest")
+        notes.append(
+            f"{Path(path).name}: {unseen} samples lie where the map was not observed; areas are those of the rest"
+        )
     if outside:
-        notes.append(f"{path}: {outside} samples lie in classes that are left out")
+        notes.append(f"{Path(path).name}: {outside} samples lie in classes that are left out")
     return notes
 
 
@@ -170,8 +173,8 @@ def _design_warnings(
         if settings.design != "unknown":
             return []
         doubt = (
-            f"{path}: the samples carry no inclusion probabilities and no design is stated. Intervals hold only for "
-            "a probability sample: set design to 'stratified' or 'simple' if it is one. Points picked by hand, or "
+            f"{Path(path).name}: the samples carry no inclusion probabilities and no design is stated. Intervals hold "
+            "only for a probability sample: set design to 'stratified' or 'simple' if so. Points picked by hand, or "
             "where it was easy to go, give no honest interval"
         )
         return [doubt]
@@ -181,7 +184,7 @@ def _design_warnings(
         own = inclusion[sample.strata == number]
         if len(own) and float(own.max() - own.min()) > _UNEQUAL * float(own.max()):
             notes.append(
-                f"{path}: samples of stratum '{name}' had inclusion probabilities from {own.min():.3g} to "
+                f"{Path(path).name}: samples of stratum '{name}' had inclusion probabilities from {own.min():.3g} to "
                 f"{own.max():.3g}; within a stratum they are taken to stand for equal areas"
             )
     return notes

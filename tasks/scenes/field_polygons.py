@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,15 +62,13 @@ def read_fields(path: str, grid: RasterGrid, crs: str | None = None, id_column: 
     except SceneError as error:
         raise PolygonError(str(error)) from error
     if remark:
-        remarks.append(f"{path}: {remark}")
+        remarks.append(f"{Path(path).name}: {remark}")
     placed = place_polygons(geometries, own.to_wkt(), grid)
     _refuse_elsewhere(path, placed, grid)
     columns = {name: _kept(column, kept) for name, column in table.columns.items()}
     ids = _ids(path, columns, id_column, kept)
     if len(set(ids)) < len(ids):
-        remarks.append(
-            f"{path}: column '{id_column}' names {len(ids)} fields by {len(set(ids))} names: rows tell them apart"
-        )
+        remarks.append(f"{Path(path).name}: column '{id_column}' names {len(ids)} fields by {len(set(ids))} names")
     return FieldPolygons(ids, geometries, own.to_wkt(), placed, columns, tuple(remarks))
 
 
@@ -82,13 +81,15 @@ def _polygons(path: str, found: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.
         raise PolygonError(f"{path}: holds no polygons. Give a file of field boundaries")
     remarks = []
     if not usable.all():
-        remarks.append(f"{path}: {int((~usable).sum())} of {len(usable)} features are no polygons and were left out")
+        remarks.append(
+            f"{Path(path).name}: {int((~usable).sum())} of {len(usable)} features are no polygons and were left out"
+        )
     kept = np.flatnonzero(usable)
     polygons = geometries[kept]
     broken = ~shapely.is_valid(polygons)
     if broken.any():
         polygons[broken] = shapely.buffer(shapely.make_valid(polygons[broken]), 0)
-        remarks.append(f"{path}: {int(broken.sum())} polygons cross themselves and were repaired")
+        remarks.append(f"{Path(path).name}: {int(broken.sum())} polygons cross themselves and were repaired")
         still = ~shapely.is_empty(polygons)
         polygons, kept = polygons[still], kept[still]
     return polygons, kept, remarks

@@ -68,7 +68,7 @@ def read_samples(path: str, grid: RasterGrid, crs: str | None = None) -> Referen
         columns, x, y, own, remark = _read_any(path, crs, grid)
     except PolygonError as error:
         raise SampleError(str(error)) from error
-    remarks = [f"{path}: {remark}"] if remark else []
+    remarks = [f"{Path(path).name}: {remark}"] if remark else []
     if REFERENCE not in columns:
         raise SampleError(f"{path}: has no column '{REFERENCE}'. It has: {', '.join(columns) or 'none'}")
     answered = np.array([_text(value) is not None for value in columns[REFERENCE]], bool)
@@ -76,8 +76,8 @@ def read_samples(path: str, grid: RasterGrid, crs: str | None = None) -> Referen
         raise SampleError(f"{path}: no sample has been interpreted: the column '{REFERENCE}' is empty. Fill it in")
     if not answered.all():
         remarks.append(
-            f"{path}: {int((~answered).sum())} of {len(answered)} samples have no reference class; left out as "
-            "if which ones are missing were chance"
+            f"{Path(path).name}: {int((~answered).sum())} of {len(answered)} samples have no reference class; left out "
+            "as if which ones are missing were chance"
         )
     rows, cols = to_pixels(x[answered], y[answered], own, grid)
     _refuse_outside(path, rows, cols, grid, np.flatnonzero(answered))

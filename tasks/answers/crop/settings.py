@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from tasks.section import Section
 
+
+def _absolute(path: str) -> str:
+    """Return a path that a worker with another working directory finds as well."""
+    return path if path.startswith("/vsi") or "://" in path else str(Path(path).absolute())
+
+
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Length = Annotated[float, Field(ge=0)]
+_File = Annotated[str, AfterValidator(_absolute)]
 
 
 class CropAnalysis(Section):
@@ -39,7 +47,7 @@ class CropAnalysis(Section):
 
     kind: Literal["crop"]
     classes: dict[int, str] = Field(default={})
-    fields: str | None = None
+    fields: _File | None = None
     fields_crs: str | None = None
     fields_id: str | None = None
     declared: str | None = None
@@ -48,7 +56,7 @@ class CropAnalysis(Section):
     min_pixels: Annotated[int, Field(ge=0)] = 8
     mixed_below: _Share = 0.75
     min_observed: _Share = 0.5
-    samples: str | None = None
+    samples: _File | None = None
     samples_crs: str | None = None
     design: Literal["stratified", "simple", "unknown"] = "unknown"
     strata_ha: dict[str, float] = Field(default={})
@@ -57,3 +65,8 @@ class CropAnalysis(Section):
     crop: tuple[str, ...] = ()
     spray_above: _Share = 0.5
     zone_m: Annotated[float, Field(gt=0)] = 10.0
+
+    def files(self, scene_id: str) -> dict[str, str]:
+        """Return the files that are read beside the mask, by role."""
+        named = {"fields": self.fields, "samples": self.samples}
+        return {role: path.replace("{scene}", scene_id) for role, path in named.items() if path is not None}
