@@ -1,0 +1,214 @@
+"""What a fire desk is told: rules with two levels, each crossing told once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal
+
+import shapely
+
+from tasks.answers.fire.events import Event, History
+from tasks.answers.fire.geodesy import Earth
+from tasks.answers.fire.settings import AlertRules, Level
+
+# Names of all alerts of all jobs come from this one; any number would do, as long as it stays.
+_NAMESPACE = uuid.UUID("6f0b1a52-7f0e-4f3b-9d0c-2f6a5f1d3c88")
+_METRES_PER_KM = 1000.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A value that a rule looks at.
+
+    Attributes:
+        key: Of the rule and what it is about: one alert at a time has it.
+        rule: Its name in the job.
+        site: Where.
+        event: Id of the fire; None where the rule is about a site.
+        value: In ``unit``.
+        level: When to speak.
+        falling: Whether small values are the alarming ones.
+        text: What a person reads.
+    """
+
+    key: str
+    rule: str
+    site: str
+    event: str | None
+    value: float
+    level: Level
+    unit: str
+    text: str
+    falling: bool = False
+
+    @property
+    def is_raised(self) -> bool:
+        """Whether the value has reached the level."""
+        return self.value <= self.level.at if self.falling else self.value >= self.level.at
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the value has gone back behind the level at which an alert ends."""
+        clear = self.level.at if self.level.clear is None else self.level.clear
+        return self.value > clear if self.falling else self.value < clear
+
+
+@dataclass(frozen=True)
+class AlertState:
+    """What was last told about a key.
+
+    Attributes:
+        active: Whether an alert stands.
+        count: How often it was raised.
+    """
+
+    active: bool
+    count: int
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One thing to tell.
+
+    Attributes:
+        id: The same for the same crossing, so that it can be told twice and counted once.
+        key: Of the rule and what it is about.
+        kind: ``raised`` or ``cleared``.
+        count: How often this key was raised, this time included.
+        payload: Rule, site, event, value, level, unit, text.
+    """
+
+    id: uuid.UUID
+    key: str
+    kind: Literal["raised", "cleared"]
+    count: int
+    payload: dict[str, Any]
+
+
+def crossings(readings: Iterable[Reading], states: Mapping[str, AlertState]) -> list[Alert]:
+    """Return what is to be told; told again with the states that follow, nothing is.
+
+    Args:
+        readings: All that the rules look at now, one per key.
+        states: By key, of the same rules and sites; a standing alert whose key is read no more is cleared.
+    """
+    found = []
+    read = {}
+    for reading in readings:
+        read[reading.key] = reading
+        state = states.get(reading.key, AlertState(active=False, count=0))
+        if not state.active and reading.is_raised:
+            found.append(_alert(reading.key, "raised", state.count + 1, _payload(reading)))
+        elif state.active and reading.is_over:
+            found.append(_alert(reading.key, "cleared", state.count, _payload(reading)))
+    gone = {"text": "what the alert was about is no longer there"}
+    for key, state in states.items():
+        if state.active and key not in read:
+            found.append(_alert(key, "cleared", state.count, gone))
+    return found
+
+
+def fire_readings(
+    site: str, history: History, rules: AlertRules, high_columns: tuple[str, ...], assets: Mapping[str, Any]
+) -> list[Reading]:
+    """Read everything that the rules on fires look at; merged events are part of another and read with it.
+
+    Args:
+        site: Of the history.
+        history: Its events.
+        rules: Of the job.
+        high_columns: Columns of severity that count as high.
+        assets: Distance in km by ``event id|asset name``.
+    """
+    readings = []
+    for event in history.events:
+        if event.merged_into is None:
+            readings += _event_readings(site, event, history.latest, rules, high_columns)
+    if rules.asset_km is not None:
+        for key, distance in assets.items():
+            event_id, asset = key.split("|", 1)
+            text = f"{site}: fire {event_id} is {distance:.2f} km from {asset}"
+            readings.append(
+                Reading(
+                    f"asset_km|{site}|{key}", "asset_km", site, event_id, distance, rules.asset_km, "km", text, True
+                )
+            )
+    return readings
+
+
+def _event_readings(
+    site: str, event: Event, latest: str | None, rules: AlertRules, high_columns: tuple[str, ...]
+) -> list[Reading]:
+    growth = event.growth.ha_per_day if event.last == latest else 0.0
+    high = sum(event.severity_ha.get(name, 0.0) for name in high_columns) if event.severity_ha else None
+    values = (
+        ("new_fire_ha", rules.new_fire_ha, event.area_ha, "ha", f"fire {event.id} covers"),
+        ("growth_ha_per_day", rules.growth_ha_per_day, growth, "ha/day", f"fire {event.id} grows by"),
+        ("high_severity_ha", rules.high_severity_ha, high, "ha", f"fire {event.id} burned with high severity on"),
+    )
+    return [
+        Reading(
+            f"{rule}|{site}|{event.id}", rule, site, event.id, value, level, unit, f"{site}: {text} {value:,.1f} {unit}"
+        )
+        for rule, level, value, unit, text in values
+        if level is not None and value is not None
+    ]
+
+
+def late_readings(latest: Mapping[str, str], rules: AlertRules, today: str) -> list[Reading]:
+    """Read for how many days nothing was seen of each site.
+
+    Args:
+        latest: ISO date of the newest observation by site.
+        rules: Of the job.
+        today: ISO date.
+    """
+    if rules.late_days is None:
+        return []
+    now, found = date.fromisoformat(today), []
+    for site, when in latest.items():
+        days = (now - date.fromisoformat(when)).days
+        text = f"{site}: nothing observed for {days} days, since {when}"
+        found.append(Reading(f"late_days|{site}", "late_days", site, None, float(days), rules.late_days, "days", text))
+    return found
+
+
+def asset_distances_km(history: History, assets: Mapping[str, Any], earth: Earth, reach_km: float) -> dict[str, float]:
+    """Return the distance of events from assets by ``event id|asset name``, as far as ``reach_km``.
+
+    Args:
+        history: Merged events are left out.
+        assets: Geometry by name, in the CRS of the events.
+        earth: Below that CRS.
+        reach_km: Distances beyond it are left out.
+    """
+    found = {}
+    for event in history.events:
+        if event.merged_into is not None:
+            continue
+        onto = earth.plane(event.geometry.centroid)
+        fire = onto(event.geometry)
+        for name, geometry in assets.items():
+            distance = float(shapely.distance(fire, onto(geometry))) / _METRES_PER_KM
+            if distance <= reach_km:
+                found[f"{event.id}|{name}"] = round(distance, 6)
+    return found
+
+
+def _payload(reading: Reading) -> dict[str, Any]:
+    return {
+        "rule": reading.rule,
+        "site": reading.site,
+        "event": reading.event,
+        "value": reading.value,
+        "level": reading.level.at,
+        "unit": reading.unit,
+        "text": reading.text,
+    }
+
+
+def _alert(key: str, kind: Literal["raised", "cleared"], count: int, payload: dict[str, Any]) -> Alert:
+    return Alert(uuid.uuid5(_NAMESPACE, f"{key}|{count}|{kind}"), key, kind, count, {"key": key, **payload})
