@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 from typing import TypeAlias
 
@@ -22,6 +23,7 @@ def corners(n_axes: int) -> list[Corner]:
     return list(product((1, 0), repeat=n_axes))
 
 
+@cache
 def element_sizes(spacing: tuple[float, ...]) -> NDArray[np.float64]:
     """Return the contour length, or surface area, of every neighbourhood code.
 
@@ -33,7 +35,7 @@ def element_sizes(spacing: tuple[float, ...]) -> NDArray[np.float64]:
         spacing: Size of a pixel along its 2 or 3 axes.
 
     Returns:
-        Float64 ``(16,)`` in the unit of ``spacing``, or ``(256,)`` in its square.
+        Float64 ``(16,)`` in the unit of ``spacing``, or ``(256,)`` in its square; read only.
     """
     n_axes = len(spacing)
     order = corners(n_axes)
@@ -43,6 +45,7 @@ def element_sizes(spacing: tuple[float, ...]) -> NDArray[np.float64]:
         few = inside if 2 * len(inside) <= len(order) else set(order) - inside
         measure = _length if n_axes == 2 else _area
         sizes[code] = sum(measure(part, spacing) for part in _parts(few))
+    sizes.flags.writeable = False
     return sizes
 
 
