@@ -23,12 +23,15 @@ def drawn(mask, sizes, seed, crs=UTM, affine=(20.0, 0.0, 500_000.0, 0.0, -20.0, 
 
 
 def test_the_sample_size_of_olofsson_2014_comes_out():
-    proportional = sample_sizes(SHARES, ANTICIPATED, 0.01, "neyman")
-    assert 641 <= sum(proportional.sizes) <= 641 + 4
-    assert proportional.expected_se == pytest.approx(0.01, rel=0.01)
+    best = sample_sizes(SHARES, ANTICIPATED, 0.01, "neyman")
+    assert best.optimum == 641
+    assert 641 <= sum(best.sizes) <= 641 + 4
+    assert best.expected_se == pytest.approx(0.01, rel=0.01)
     rare = sample_sizes(SHARES, ANTICIPATED, 0.01, "minimum", smallest=75)
     assert rare.sizes[:2] == (75, 75)
-    assert 641 <= sum(rare.sizes) <= 641 + 4
+    # More than the 641 of the best allocation: 75 of them in strata that matter little for the whole.
+    assert 641 < sum(rare.sizes) < 800
+    assert rare.expected_se == pytest.approx(0.01, rel=0.02)
     assert rare.sizes[2] / rare.sizes[3] == pytest.approx(0.320 / 0.645, rel=0.02)
 
 
@@ -42,8 +45,9 @@ def test_the_sample_size_of_olofsson_2014_comes_out():
 def test_every_stratum_with_area_gets_two_samples_and_none_gets_any_without(areas, accuracy, target, allocation):
     found = sample_sizes(areas, [accuracy] * len(areas), target, allocation, smallest=20)
     assert all(size >= 2 if area > 0 else size == 0 for size, area in zip(found.sizes, areas, strict=True))
-    if allocation in ("proportional", "neyman"):
-        assert found.expected_se <= target * (1 + 1e-6)
+    assert found.expected_se <= target * (1 + 1e-6)
+    if allocation == "minimum":
+        assert all(size >= 20 for size, area in zip(found.sizes, areas, strict=True) if area > 0)
 
 
 def test_what_cannot_be_aimed_at_is_refused():
@@ -74,15 +78,15 @@ def test_a_draw_is_fair_and_favours_pixels_by_their_area():
     mask = np.zeros((20, 10), np.uint8)
     counts = np.zeros(mask.shape)
     for seed in range(400):
-        units = drawn(mask, (20,), seed)
+        units = drawn(mask, (20,), seed, crs=None)
         np.add.at(counts, (units.rows, units.cols), 1)
     # Binomial with mean 40: six standard deviations.
     assert np.all(np.abs(counts - 40) < 36)
     assert abs(counts[:10].sum() - 4000) < 6 * np.sqrt(8000 * 0.25)
     # Pixels of a world map: at 60 degrees half as large as at the equator.
-    rows = np.concatenate([drawn(np.zeros((180, 40), np.uint8), (60,), seed, WGS84, WORLD).rows for seed in range(60)])
+    rows = np.concatenate([drawn(np.zeros((180, 40), np.uint8), (60,), seed, WGS84, WORLD).rows for seed in range(30)])
     near_pole = np.mean(np.abs(89.5 - rows) > 60)
-    assert near_pole == pytest.approx(1 - np.sin(np.radians(60)), abs=0.025)
+    assert near_pole == pytest.approx(1 - np.sin(np.radians(60)), abs=0.04)
 
 
 def test_a_stratum_smaller_than_its_sample_is_taken_whole():

@@ -15,10 +15,10 @@ from tasks.analysis.crop_fields import MeasuredFields, measure_fields, spray_rul
 from tasks.analysis.crop_samples import AreaEstimates, accuracy_json, estimate_areas, estimate_json
 from tasks.analysis.crop_sections import crop_sections
 from tasks.analysis.subject import Findings, RasterMask
-from tasks.answers.area import ClassAreas, PixelAreas, class_areas
+from tasks.answers.area import ClassAreas, class_areas
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.crop.weed import SprayTotals, SprayZones
-from tasks.box import Box
+from tasks.answers.ground import pixel_sides_m
 from tasks.errors import EmptySceneError, SceneError
 from tasks.products.fields import write_fields
 from tasks.products.spray import write_spray_map
@@ -87,12 +87,10 @@ def _zones(subject: RasterMask, settings: CropAnalysis) -> SprayZones | None:
     rule = spray_rule(settings, subject.names)
     if rule is None:
         return None
-    areas = PixelAreas(subject.grid)
-    if areas.reason is not None:
-        raise SceneError(f"{subject.id}: zones have a side in metres, and {areas.reason}. Give the map its CRS")
-    row, col = (n // 2 for n in subject.grid.shape)
-    side_m = math.sqrt(float(areas.window(Box((row, col), (row + 1, col + 1))).item()))
-    side = max(1, round(settings.zone_m / side_m)) if side_m > 0 else 1
+    sides = pixel_sides_m(subject.grid)
+    if sides is None:
+        raise SceneError(f"{subject.id}: zones have a side in metres, and the map is not on the Earth. Give it its CRS")
+    side = max(1, round(settings.zone_m / math.sqrt(sides[0] * sides[1])))
     return SprayZones(subject.read, subject.grid, len(subject.classes), side, rule)
 
 

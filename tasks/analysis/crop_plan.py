@@ -88,6 +88,7 @@ def plan_sample(subject: RasterMask, wishes: SampleWishes) -> PlannedSample:
         "map": subject.id,
         "target_se": wishes.target_se,
         "expected_se": sizes.expected_se,
+        "units_at_best_allocation": sizes.optimum,
         "allocation": wishes.allocation,
         "seed": wishes.seed,
         "units": len(units.rows),

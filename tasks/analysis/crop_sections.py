@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from tasks.analysis.crop_fields import MeasuredFields
 from tasks.analysis.crop_samples import AreaEstimates
 from tasks.analysis.subject import RasterMask
-from tasks.answers.area import ClassAreas, PixelAreas
+from tasks.answers.area import ClassAreas
 from tasks.answers.crop.estimate import Estimate
 from tasks.answers.crop.weed import SprayTotals
-from tasks.box import Box
+from tasks.answers.ground import pixel_sides_m
 from tasks.reports.blocks import Block, Paragraph, Picture, Section, Table
 from tasks.reports.charts import Bar, bar_chart
 from tasks.reports.drawing import LegendEntry
@@ -44,29 +42,22 @@ def crop_sections(
 def class_map(subject: RasterMask, areas: ClassAreas) -> Picture:
     """Draw every class in its colour, what was not observed hatched."""
     labels, step = sparse_mask(subject.grid.shape, subject.read)
-    side = _pixel_side_m(subject) * step
+    down, right = pixel_sides_m(subject.grid) or (0.0, 0.0)
     present = [number for number, pixels in enumerate(areas.pixels) if pixels]
     legend = {n: LegendEntry(subject.classes[n].name, subject.classes[n].colour, _mapped(areas, n)) for n in present}
     shown = "; ".join(f"{entry.name} {entry.text}" for entry in legend.values())
-    return map_picture(None, labels, legend, (side, side), f"Map of classes: {shown}")
+    return map_picture(None, labels, legend, (down * step, right * step), f"Map of classes: {shown}")
 
 
 def _mapped(areas: ClassAreas, number: int) -> str:
     return f"{areas.pixels[number]:,} pixels" if areas.areas_ha is None else f"{areas.areas_ha[number]:,.1f} ha"
 
 
-def _pixel_side_m(subject: RasterMask) -> float:
-    """Return the side of the middle pixel; 0 where the raster is not tied to the Earth."""
-    areas = PixelAreas(subject.grid)
-    if areas.reason is not None:
-        return 0.0
-    row, col = (n // 2 for n in subject.grid.shape)
-    return math.sqrt(float(areas.window(Box((row, col), (row + 1, col + 1))).item()))
-
-
 def _area_blocks(subject: RasterMask, areas: ClassAreas, estimates: AreaEstimates | None) -> tuple[Block, ...]:
     if estimates is None:
-        mapped = tuple((name, _mapped(areas, n), f"{areas.pixels[n]:,}") for n, name in enumerate(subject.names))
+        mapped = tuple(
+            (name, _mapped(areas, n), f"{areas.pixels[n]:,}") for n, name in enumerate(subject.names) if areas.pixels[n]
+        )
         warning = Paragraph(
             "These are areas of the map. Counted pixels carry the map's errors: give reference samples for estimates "
             "with intervals.",
@@ -74,9 +65,16 @@ def _area_blocks(subject: RasterMask, areas: ClassAreas, estimates: AreaEstimate
         )
         return warning, Table("Mapped area by class", ("class", "mapped", "pixels"), mapped)
     found = estimates.accuracy.areas_ha
+    there = [n for n in range(len(found)) if areas.pixels[n] or found[n].value > 0]
     rows = tuple(
-        (name, _mapped(areas, n), f"{found[n].value:,.1f}", f"{found[n].standard_error:,.1f}", _interval(found[n]))
-        for n, name in enumerate(subject.names)
+        (
+            subject.names[n],
+            _mapped(areas, n),
+            f"{found[n].value:,.1f}",
+            f"{found[n].standard_error:,.1f}",
+            _interval(found[n]),
+        )
+        for n in there
     )
     table = Table(
         "Estimated area by class",
@@ -85,7 +83,8 @@ def _area_blocks(subject: RasterMask, areas: ClassAreas, estimates: AreaEstimate
         "Estimated from the reference samples: Olofsson et al. 2014; where strata are not the map's classes, Stehman "
         "2014. Intervals are estimate ± 1.96 standard errors.",
     )
-    bars = [Bar(entry.name, found[n].value, entry.colour, found[n].interval) for n, entry in enumerate(subject.classes)]
+    classes = subject.classes
+    bars = [Bar(classes[n].name, found[n].value, classes[n].colour, found[n].interval) for n in there]
     return table, bar_chart("Estimated area with 95 % interval", "ha", bars)
 
 
@@ -96,21 +95,20 @@ def _interval(estimate: Estimate, digits: int = 1) -> str:
 
 def _accuracy_blocks(estimates: AreaEstimates) -> tuple[Block, ...]:
     accuracy, names = estimates.accuracy, estimates.sample.class_names
+    there = np.flatnonzero(accuracy.counts.sum(axis=0) + accuracy.counts.sum(axis=1))
     rows = [("all classes", "", "", _share(accuracy.overall))]
-    rows += [
-        (name, _share(users), _share(producers), "")
-        for name, users, producers in zip(names, accuracy.users, accuracy.producers, strict=True)
-    ]
+    rows += [(names[k], _share(accuracy.users[k]), _share(accuracy.producers[k]), "") for k in there]
     table = Table("Accuracy", ("class", "user's", "producer's", "overall"), tuple(rows), "Each ± its standard error.")
-    header = ("map \\ reference", *names)
-    counts = tuple((name, *(f"{n:,}" for n in line)) for name, line in zip(names, accuracy.counts, strict=True))
-    shares = accuracy.shares * accuracy.total_ha
-    hectares = tuple((name, *(f"{area:,.1f}" for area in line)) for name, line in zip(names, shares, strict=True))
+    header = ("map \\ reference", *(names[k] for k in there))
+    counts = tuple((names[k], *(f"{n:,}" for n in accuracy.counts[k, there])) for k in there)
+    areas = accuracy.shares * accuracy.total_ha
+    hectares = tuple((names[k], *(f"{area:,.1f}" for area in areas[k, there])) for k in there)
     strata = tuple(
         (name, f"{size:,}", f"{area:,.1f}")
         for name, size, area in zip(
             estimates.sample.stratum_names, accuracy.sizes, estimates.sample.areas_ha, strict=True
         )
+        if area > 0
     )
     return (
         table,
@@ -174,18 +172,18 @@ def _field_cells(fields: MeasuredFields, field: int, names: list[str]) -> tuple[
 
 def _declared_table(fields: MeasuredFields, names: list[str]) -> Table:
     n = len(names)
-    matrix = np.zeros((n, n + 1), np.int64)
+    matrix = np.zeros((n, n + 1), np.int64)  # The last column: nothing observed.
     for declared, row in zip(fields.declared or (), fields.rows, strict=True):
         if declared is not None:
             matrix[declared, n if row.majority is None else row.majority] += 1
+    there = [k for k in range(n) if matrix[k].any() or matrix[:, k].any()]
     rows = tuple(
-        (names[k], *(f"{count:,}" for count in line), _agreement(line, k))
-        for k, line in enumerate(matrix)
-        if line.sum()
+        (names[k], *(f"{count:,}" for count in matrix[k, [*there, n]]), _agreement(matrix[k], k))
+        for k in there
+        if matrix[k].any()
     )
-    return Table(
-        "Declared crop against the map's majority", ("declared", *names, "not observed", "agree"), rows, "Fields."
-    )
+    header = ("declared", *(names[k] for k in there), "not observed", "agree")
+    return Table("Declared crop against the map's majority", header, rows, "Numbers of fields.")
 
 
 def _agreement(line: np.ndarray[tuple[int], np.dtype[np.int64]], own: int) -> str:

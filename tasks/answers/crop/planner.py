@@ -20,6 +20,9 @@ Unsigned = NDArray[np.uint64]
 Allocation = Literal["minimum", "proportional", "equal", "neyman"]
 _WINDOW = (2048, 2048)
 _FEWEST = 2
+_TOLERANCE = 1e-9
+# Steps of the search for the total: a little less than the error asks for, so as not to overshoot.
+_CAUTION = 0.98
 # Steele, Lea and Flood (2014), Fast splittable pseudorandom number generators: SplitMix64.
 _GOLDEN, _FIRST, _SECOND = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
@@ -32,10 +35,12 @@ class SampleSizes:
         sizes: Per stratum, in order.
         expected_se: Standard error of the overall accuracy that these sizes give, should the strata be as accurate as
             anticipated.
+        optimum: Units that would do with the best allocation (``neyman``).
     """
 
     sizes: tuple[int, ...]
     expected_se: float
+    optimum: int
 
 
 @dataclass(frozen=True)
@@ -64,10 +69,11 @@ def sample_sizes(
 ) -> SampleSizes:
     """Return how many units each stratum needs.
 
-    The total is ``(sum(W_h S_h) / SE)^2`` with ``S_h = sqrt(U_h (1 - U_h))``: Olofsson et al. (2014), Remote Sensing of
-    Environment 148, 42, equation 13, for many pixels. ``minimum`` gives every stratum ``smallest`` units and shares
-    the rest by area (their section 5.1.2), ``proportional`` shares by area, ``neyman`` by ``W_h S_h``; no stratum with
-    area gets fewer than two, from which no variance could be told.
+    The optimum is ``(sum(W_h S_h) / SE)^2`` with ``S_h = sqrt(U_h (1 - U_h))``: Olofsson et al. (2014), Remote Sensing
+    of Environment 148, 42, equation 13, for many pixels. ``minimum`` gives every stratum at least ``smallest`` units
+    and shares the rest by area (their section 5.1.2), ``proportional`` shares by area, ``neyman`` by ``W_h S_h``. As
+    another allocation than the best needs more units for the same error, the total grows until the wanted error is
+    met. No stratum with area gets fewer than two, from which no variance could be told.
 
     Args:
         areas_ha: Per stratum.
@@ -88,19 +94,23 @@ def sample_sizes(
         raise SampleError("the map has no observed pixel to draw samples from")
     weights, spread = areas / np.sum(areas), np.sqrt(accuracy * (1.0 - accuracy))
     # Rounding must not lift a whole number to the next.
-    total = ceil(round(float(np.sum(weights * spread) / target_se) ** 2, 9))
-    sizes = np.where(areas > 0, np.maximum(_FEWEST, _shares(total, weights, spread, allocation, smallest)), 0)
-    variance = np.sum(weights**2 * spread**2 / np.maximum(1, sizes))
-    return SampleSizes(tuple(int(size) for size in sizes), float(np.sqrt(variance)))
+    optimum = total = ceil(round(float(np.sum(weights * spread) / target_se) ** 2, 9))
+    while True:
+        shares = np.maximum(_FEWEST, _shares(total, weights, spread, allocation, smallest))
+        sizes = np.where(areas > 0, shares, 0)
+        expected = float(np.sqrt(np.sum(weights**2 * spread**2 / np.maximum(1, sizes))))
+        if expected <= target_se * (1.0 + _TOLERANCE):
+            return SampleSizes(tuple(int(size) for size in sizes), expected, optimum)
+        total = max(total + 1, ceil(total * (expected / target_se) ** 2 * _CAUTION))
 
 
 def _shares(total: int, weights: Floats, spread: Floats, allocation: Allocation, smallest: int) -> NDArray[np.int64]:
     present = weights > 0
     if allocation == "minimum":
-        wanted = np.where(weights * total < smallest, smallest, 0)
-        rest = np.where(wanted > 0, 0.0, weights)
-        left = max(0, total - int(np.sum(wanted[present])))
-        return np.maximum(wanted, np.ceil(left * _normed(rest))).astype(np.int64)
+        small = weights * total < smallest
+        left = max(0, total - smallest * int(np.sum(small & present)))
+        rest = np.ceil(left * _normed(np.where(small, 0.0, weights)))
+        return np.maximum(smallest, rest).astype(np.int64)
     by = {"proportional": weights, "equal": present.astype(np.float64), "neyman": weights * spread}[allocation]
     return np.ceil(np.round(total * _normed(by), 9)).astype(np.int64)
 
