@@ -99,7 +99,7 @@ def test_a_stratum_smaller_than_its_sample_is_taken_whole():
 
 def test_places_are_read_window_by_window():
     asked = []
-    grid = RasterGrid(5000, 3000, (20.0, 0.0, 500_000.0, 0.0, -20.0, 5_000_000.0), UTM)
+    grid = RasterGrid(2500, 2100, (20.0, 0.0, 500_000.0, 0.0, -20.0, 5_000_000.0), UTM)
 
     def read(box: Box):
         asked.append(box.shape)

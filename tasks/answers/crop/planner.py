@@ -147,10 +147,19 @@ def draw_units(
             weights, place = areas[inside], places[inside].astype(np.int64)
             totals[stratum] += float(np.sum(weights))
             keys = -np.log(_uniform(place, seed)) / weights
-            merged = [np.concatenate(pair) for pair in zip(kept[stratum], (keys, place, weights), strict=True)]
-            smallest = np.argsort(merged[0], kind="stable")[: sizes[stratum]]
+            near = keys <= _limit(keys, sizes[stratum])
+            found = (keys[near], place[near], weights[near])
+            merged = [np.concatenate(pair) for pair in zip(kept[stratum], found, strict=True)]
+            smallest = np.lexsort((merged[1], merged[0]))[: sizes[stratum]]
             kept[stratum] = (merged[0][smallest], merged[1][smallest], merged[2][smallest])
     return _shuffled(kept, totals, grid.cols, seed)
+
+
+def _limit(keys: Floats, size: int) -> float:
+    """Return a key that the ``size`` smallest do not exceed."""
+    if size >= len(keys):
+        return np.inf
+    return float(np.partition(keys, size)[size])
 
 
 def _shuffled(
