@@ -28,7 +28,7 @@ from tasks.reports.quicklook import quicklook
 
 logger = logging.getLogger(__name__)
 
-# Artifacts are kept in the server's database twice, and its list page reads all of them.
+# The server's database keeps every one.
 MOST_PICTURES = 20
 _MOST_WARNINGS = 20
 # Where a web server shows the folder that holds OUT; browsers open no file: links from a page of the server.
@@ -62,8 +62,9 @@ def tell_scene(job: str, outcome: SceneOutcome, out: Path, *, pictured: bool) ->
     warnings = json.loads((product / "summary.json").read_text())["warnings"]
     text = scene_text(job, outcome, out, warnings, quicklook(product / "preview.png") if pictured else None)
     with _best_effort(outcome.scene):
-        create_table_artifact(rows, artifact_key(job, outcome.scene, "numbers"), f"{outcome.scene}: headline numbers")
-        create_markdown_artifact(text, artifact_key(job, outcome.scene), f"{outcome.scene}: quick-look and files")
+        create_table_artifact(rows, artifact_key(job, outcome.scene), f"{outcome.scene}: headline numbers")
+        # Without a key: it stands on the page of its run, and the list of all artifacts does not carry its picture.
+        create_markdown_artifact(text, description=f"{outcome.scene}: quick-look, warnings, files")
 
 
 def tell_batch(job: str, outcomes: Sequence[SceneOutcome], out: Path) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from prefect import flow
+from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 from rich.console import Console
 
 from flows import steps
 from flows.artifacts import MOST_PICTURES, tell_batch
 from flows.cluster import ClusterSettings, open_engine
+from flows.fires import follow_fires
 from flows.progress import BatchProgress
 from models.errors import SwatheError
 from tasks.fingerprint import Fingerprint
@@ -73,7 +75,13 @@ class _Run:
     pictured: frozenset[str]
 
 
-@flow(name="segment", flow_run_name="{batch.job} · {batch.out.name}")
+def _run_name() -> str:
+    """Return job and folder by their names: a path to a job file says too much for a list of runs."""
+    batch = Batch.model_validate(flow_run.parameters["batch"])
+    return f"{Path(batch.job).stem} · {batch.out.name}"
+
+
+@flow(name="segment", flow_run_name=_run_name)
 def segment(batch: Batch) -> list[SceneOutcome]:
     """Segment a batch of scenes; one that fails leaves the others.
 
@@ -91,6 +99,7 @@ def segment(batch: Batch) -> list[SceneOutcome]:
         outcomes = _segment_all(batch, request, items, run_id)
         failed = sum(outcome.status == "failed" for outcome in outcomes)
         ledger.end_run(run_id, "failed scenes" if failed else "done", steps.now())
+        follow_fires(request, items, outcomes)
         write_batch(batch.out, job.job, outcomes)
         write_index(batch.out, job.title or job.job, outcomes)
         tell_batch(job.job, outcomes, request.out.root)
