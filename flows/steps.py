@@ -20,7 +20,11 @@ from flows.artifacts import tell_scene
 from flows.progress import BatchProgress
 from models.errors import SwatheError
 from tasks.analysis.analyse import analyse as analyse_product
+from tasks.analysis.fire_events import fold_fires as fold_fire_events
+from tasks.answers.fire.alerts import Alert
+from tasks.answers.fire.settings import FireAnalysis
 from tasks.fingerprint import Fingerprint
+from tasks.fire_ledger import Sighting
 from tasks.intake import describe, identify
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome
@@ -136,6 +140,12 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     outcome = SceneOutcome(scene_id, "done", None, str(product.relative_to(out.root)), facts.headline)
     tell_scene(request.job.job, outcome, out.root, pictured=facts.pictured)
     return outcome
+
+
+@task(name="fires", task_run_name="fires · {request.job.job}", cache_policy=NO_CACHE)
+def fold_fires(request: Request, settings: FireAnalysis, sightings: Sequence[Sighting]) -> list[Alert]:
+    """Follow fires over nights, from all published products of the sites of these scenes."""
+    return fold_fire_events(request.out, settings, sightings, now())[1]
 
 
 def skipped(request: Request, item: Input, fingerprint: Fingerprint) -> SceneOutcome | None:

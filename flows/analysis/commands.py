@@ -52,6 +52,26 @@ def crop(  # noqa: PLR0913 - one argument per option of the command
 
 
 @analyse_app.command()
+def fire(
+    masks: Masks,
+    out: Out,
+    job: OptionalJob = None,
+    images: Annotated[
+        list[str] | None, typer.Option(help="Files, folders or a CSV with the pictures, matched by name.")
+    ] = None,
+    site: Annotated[str | None, typer.Option(help="What all masks show; else their names without the date.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Fires, their severity, and how they grew over the dates in the names of the masks."""
+    from flows.analysis import fire as flow
+
+    outcomes = flow.analyse(masks, flow.ask(job, images or (), site, overrides or ()), out)
+    OUT.print(tables.outcomes(outcomes, out))
+    if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(FAILED_SCENES)
+
+
+@analyse_app.command()
 def sample(  # noqa: PLR0913 - one argument per option of the command
     mask: Annotated[str, typer.Argument(help="The class map whose classes are the strata.", metavar="MASK")],
     out: Out,

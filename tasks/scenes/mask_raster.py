@@ -72,6 +72,12 @@ class MaskLayer:
         return labels
 
 
+def id_of_mask(path: str | Path) -> str:
+    """Return the id of a mask's scene: its file's name, or its folder's where the file is called ``mask``."""
+    path = Path(path).absolute()
+    return scene_id(path.parent.name if stem_of(path.name) == _OUR_MASK else stem_of(path.name))
+
+
 def open_raster_mask(
     path: str | Path, job: Job | None = None, scene: str | None = None, files: Mapping[str, str] | None = None
 ) -> RasterMask:
@@ -98,7 +104,7 @@ def open_raster_mask(
     dtype = "uint8" if header.dtypes[0] in ("uint8", "int8", "bool") else "uint16"
     read = MaskLayer(str(path), header.nodata[0], dtype)
     highest = _highest(read, header.grid, path)
-    name = scene or scene_id(path.parent.name if stem_of(path.name) == _OUR_MASK else stem_of(path.name))
+    name = scene or id_of_mask(path)
     card = _card(job)
     return RasterMask(
         id=name,

@@ -1,0 +1,146 @@
+"""``swathe analyse fire``: fires in masks made elsewhere, and over their dates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flows.analysis.masks import MaskTask, analyse_masks
+from tasks.analysis.fire import analyse_fire
+from tasks.analysis.fire_events import fold_fires
+from tasks.analysis.subject import Findings
+from tasks.answers.fire.settings import FireAnalysis
+from tasks.errors import JobError
+from tasks.fire_ledger import FireLedger, Sighting
+from tasks.job import Job, load_job
+from tasks.job_file import build_section
+from tasks.outcome import SceneOutcome
+from tasks.outfolder import OutFolder
+from tasks.products.cog import RasterProductSpec, write_cog
+from tasks.reports.drawing import Caption
+from tasks.scenes.listing import list_inputs
+from tasks.scenes.mask_raster import id_of_mask, open_raster_mask
+from tasks.scenes.naming import dates_of, site_of
+from tasks.section import Section
+
+logger = logging.getLogger(__name__)
+
+
+class _Question(Section):
+    """What is asked where no job is named."""
+
+    analysis: FireAnalysis
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about fires.
+
+    Attributes:
+        settings: Of the analysis.
+        job: Names bands, dates and classes; None where the command names none.
+        images: Files by role, by scene.
+        site: Of all masks; None where it is their names without the date.
+    """
+
+    settings: FireAnalysis
+    job: Job | None
+    images: Mapping[str, Mapping[str, str]]
+    site: str | None
+
+
+def ask(job: str | None, images: Sequence[str], site: str | None, overrides: Sequence[str]) -> Question:
+    """Return what is asked.
+
+    Args:
+        job: A name in ``configs/``, a path, or None for the defaults.
+        images: Inputs that hold the pictures, matched with masks by the id of the scene; they need a job.
+        site: What all masks show.
+        overrides: ``analysis.key=value``, as ``--set`` has them.
+
+    Raises:
+        JobError: When the job is none about fires, or pictures are given without a job.
+    """
+    if job is None:
+        if images:
+            raise JobError("--images: without a job nobody knows which band is which. Name one with --job")
+        raw = {"analysis": {"kind": "fire"}}
+        return Question(build_section(raw, "the command", _Question, tuple(overrides)).analysis, None, {}, site)
+    loaded = load_job(job, tuple(overrides))
+    if not isinstance(loaded.analysis, FireAnalysis):
+        kind = "nothing" if loaded.analysis is None else loaded.analysis.kind
+        raise JobError(f"job '{loaded.job}' asks about {kind}, not fires. Name one whose analysis is of kind fire")
+    found = {item.id: item.files for item in list_inputs(images, loaded) if item.error is None} if images else {}
+    return Question(loaded.analysis, loaded, found, site)
+
+
+def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOutcome]:
+    """Analyse masks made elsewhere, and follow their fires where names carry dates.
+
+    Args:
+        masks: Paths of class maps.
+        question: What is asked.
+        out: Where products go; events go to ``fires`` in it.
+
+    Raises:
+        JobError: When two masks have one name.
+        StoreError: When the folder cannot be written to.
+    """
+    ids = [id_of_mask(mask) for mask in masks]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise JobError(f"masks of one name: {', '.join(twice)}. Their products would take one place: rename them")
+    job = question.job
+    title = "Fires" if job is None else job.title or job.job
+    outcomes = analyse_masks(out, title, [_task(mask, name, question) for mask, name in zip(masks, ids, strict=True)])
+    published = [outcome.scene for outcome in outcomes if outcome.status != "failed"]
+    _follow(published, question, OutFolder(out.resolve()))
+    return outcomes
+
+
+def _follow(scenes: Sequence[str], question: Question, out: OutFolder) -> None:
+    patterns = question.job.source.dates if question.job else {}
+    sightings = []
+    for scene in scenes:
+        dates = dates_of(scene, patterns)
+        if dates:
+            site = question.site or site_of(scene, patterns)
+            sightings.append(Sighting(scene, site, dates.get("post") or max(dates.values())))
+    if not sightings:
+        return
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with out.locked():
+        fold_fires(out, question.settings, sightings, now)
+        ledger = FireLedger(out.ledger)
+        for message in ledger.unsent():
+            # On a command line, a line that a person reads is what telling means.
+            logger.warning("alert %s: %s", message.kind, message.payload["text"])
+            ledger.mark_sent(message)
+
+
+def _task(mask: str, name: str, question: Question) -> MaskTask:
+    path = Path(mask).absolute()
+    files = question.images.get(name, {})
+    confidence = path.with_name("confidence.tif")
+    beside = {"confidence": str(confidence)} if confidence.is_file() and confidence != path else {}
+    source = None if question.job is None else question.job.source.model_dump(mode="json")
+    return MaskTask(
+        scene=name,
+        inputs={"mask": str(path), **beside, **files},
+        settings={"analysis": question.settings.model_dump(mode="json", exclude={"alerts"}), "source": source},
+        analyse=partial(_analyse, path, name, question, files),
+    )
+
+
+def _analyse(
+    mask: Path, name: str, question: Question, files: Mapping[str, str], folder: Path
+) -> tuple[Findings, Mapping[str, Any], Caption]:
+    subject = open_raster_mask(mask, question.job, name, files or None)
+    findings = analyse_fire(subject, question.settings, folder)
+    write_cog(subject.read, folder / "mask.tif", RasterProductSpec(subject.grid, "mask", subject.classes))
+    return findings, {"shape": subject.grid.shape}, subject.caption
