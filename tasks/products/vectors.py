@@ -120,8 +120,8 @@ def read_vectors(path: str | Path, layer: str | None = None) -> VectorTable:
     if Path(path).suffix.lower() in {".parquet", ".geoparquet"}:
         return _read_parquet(Path(path))
     try:
-        meta, _, geometries, fields = pyogrio.raw.read(path, layer=layer, datetime_as_string=True)
         name = layer or str(pyogrio.list_layers(path)[0][0])
+        meta, _, geometries, fields = pyogrio.raw.read(path, layer=name, datetime_as_string=True)
     except _OGR_ERRORS as error:
         raise PolygonError(f"{path}: cannot be read: {error}. Give a vector file such as .gpkg or .geojson") from error
     if geometries is None:
