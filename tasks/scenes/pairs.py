@@ -90,15 +90,16 @@ def list_pairs(
         _masks(predicted, predicted_files, "--predicted-files"),
         _masks(reference, reference_files, "--reference-files"),
     )
-    if predicted.is_file() and reference.is_file():
-        return [PairFiles(_name(predicted), predicted, reference)]
+    if _is_one(predicted) and _is_one(reference):
+        ((name, mask),), (truth,) = ours.items(), theirs.values()
+        return [PairFiles(name, mask, truth)]
     if not set(ours) & set(theirs):
         raise SceneError(
             f"no prediction has a reference of its name. Predictions: {_few(ours)}; references: {_few(theirs)}. Say "
             "where the name stands in the file names with --predicted-files or --reference-files, such as "
             "'{scene}_mask.tif' or '{scene}/mask.nii.gz'"
         )
-    names = set(ours) if predicted.is_file() else set(theirs) if reference.is_file() else set(ours) | set(theirs)
+    names = set(ours) if _is_one(predicted) else set(theirs) if _is_one(reference) else set(ours) | set(theirs)
     return [PairFiles(name, ours.get(name), theirs.get(name)) for name in sorted(names)]
 
 
@@ -136,11 +137,11 @@ def _masks(path: Path, pattern: str | None, option: str) -> dict[str, Path]:
         raise SceneError(f"{path}: no such file or folder. Check the path")
     if path.is_file():
         return {_name(path): path}
+    if _is_one(path):
+        own = next(path / name for name in _PRODUCTS if (path / name).is_file())
+        return {_name(own): own}
     if pattern is not None:
         return _by_pattern(path, pattern, option)
-    own = next((path / name for name in _PRODUCTS if (path / name).is_file()), None)
-    if own is not None:
-        return {_name(own): own}
     products = {
         folder.name: folder / name
         for folder in sorted(path.iterdir())
@@ -148,6 +149,10 @@ def _masks(path: Path, pattern: str | None, option: str) -> dict[str, Path]:
         if not folder.name.startswith(".") and (folder / name).is_file()
     }
     return products or _by_stem(path)
+
+
+def _is_one(path: Path) -> bool:
+    return path.is_file() or any((path / name).is_file() for name in _PRODUCTS)
 
 
 def _by_pattern(folder: Path, pattern: str, option: str) -> dict[str, Path]:
