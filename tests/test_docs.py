@@ -19,6 +19,7 @@ from models.registry import NETWORKS, zoo_cards
 from tasks import job as jobs
 from tasks.analysis.settings import AreaAnalysis
 from tasks.answers.crop.settings import CropAnalysis
+from tasks.answers.fire.settings import AlertRules, FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.scenes.listing import list_inputs
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
@@ -36,6 +37,8 @@ SECTIONS = {
     "output": jobs.Output,
     "analysis[area]": AreaAnalysis,
     "analysis[crop]": CropAnalysis,
+    "analysis[fire]": FireAnalysis,
+    "analysis[fire].alerts": AlertRules,
     "analysis[tumour]": TumourAnalysis,
     "training": jobs.TrainingSource,
 }
@@ -140,7 +143,7 @@ def expected_defaults(name: str, section: type[BaseModel]) -> dict[str, str]:
 def yaml_word(value: object) -> str:
     if value in ((), {}) or value is None or isinstance(value, bool):
         return {"()": "[]", "{}": "{}", "None": "null", "True": "true", "False": "false"}[str(value)]
-    return str(value) or '""'
+    return str(list(value) if isinstance(value, tuple) else value) or '""'
 
 
 def test_every_key_of_a_job_is_described_with_its_default():
@@ -148,7 +151,7 @@ def test_every_key_of_a_job_is_described_with_its_default():
     expected = {}
     for name, section in SECTIONS.items():
         expected |= expected_defaults(name, section)
-    assert all(expected.pop(f"`{name}.kind`") == "required" for name in SECTIONS if name.startswith("analysis["))
+    assert all(expected.pop(f"`{name}.kind`") == "required" for name in SECTIONS if name.endswith("]"))
     expected["`analysis.kind`"] = "required"
     training = expected_defaults("", jobs.TrainingJob)
     expected |= {key: default for key, default in training.items() if key not in expected and key != "`training`"}
