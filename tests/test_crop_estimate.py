@@ -46,7 +46,7 @@ def test_the_example_of_olofsson_2014_comes_out_to_the_digit():
     assert producers == [(0.75, 0.21), (0.85, 0.25), (0.93, 0.03), (0.96, 0.02)]
 
 
-def test_the_example_of_stehman_2014_where_strata_are_not_classes_comes_out_to_the_digit():
+def test_the_example_of_stehman_2014_where_strata_are_not_classes_comes_out():
     found = estimate_accuracy(stehman())
     shares = [area.times(1 / found.total_ha) for area in found.areas_ha]
     assert [round(shares[k].value, 2) for k in (0, 2)] == [0.35, 0.20]
@@ -55,6 +55,22 @@ def test_the_example_of_stehman_2014_where_strata_are_not_classes_comes_out_to_t
     assert (round(found.users[1].value, 3), round(found.users[1].standard_error, 3)) == (0.574, 0.125)
     assert (round(found.producers[1].value, 3), round(found.producers[1].standard_error, 3)) == (0.794, 0.117)
     assert found.shares[1, 2] == pytest.approx(0.08)
+
+
+def test_variances_are_those_that_stehman_2014_writes_out():
+    """Equation 28, with variances and covariances per stratum as numpy has them."""
+    sample, areas = stehman(), np.array([40_000, 30_000, 20_000, 10_000])
+    found = estimate_accuracy(sample)
+    for k in range(4):
+        hit = ((sample.mapped == k) & (sample.reference == k)).astype(float)
+        for estimate, whole in ((found.users[k], sample.mapped == k), (found.producers[k], sample.reference == k)):
+            ratio, total, variance = estimate.value, 0.0, 0.0
+            for stratum, area in enumerate(areas):
+                y, x = hit[sample.strata == stratum], whole[sample.strata == stratum].astype(float)
+                (s_yy, s_xy), (_, s_xx) = np.cov(y, x)
+                total += area * x.mean()
+                variance += area**2 * (s_yy + ratio**2 * s_xx - 2 * ratio * s_xy) / len(y)
+            assert estimate.standard_error == pytest.approx(np.sqrt(variance) / total)
 
 
 @settings(max_examples=60, deadline=None)

@@ -72,6 +72,26 @@ def fire(
 
 
 @analyse_app.command()
+def tumour(
+    masks: Annotated[list[str], typer.Argument(help="Class maps: NIfTI volumes.", metavar="MASK...")],
+    out: Out,
+    job: OptionalJob = None,
+    image: Annotated[list[str] | None, typer.Option(help="What was segmented: once per mask, in order.")] = None,
+    follow_up: Annotated[
+        bool, typer.Option("--follow-up", help="The masks are one patient's, oldest first: compare them.")
+    ] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Lesions with volumes and diameters, target lesions, and how they changed over the dates."""
+    from flows.analysis import tumour as flow
+
+    outcomes = flow.analyse(masks, image or (), flow.ask(job, overrides or ()), out, is_series=follow_up)
+    OUT.print(tables.outcomes(outcomes, out))
+    if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(FAILED_SCENES)
+
+
+@analyse_app.command()
 def sample(  # noqa: PLR0913 - one argument per option of the command
     mask: Annotated[str, typer.Argument(help="The class map whose classes are the strata.", metavar="MASK")],
     out: Out,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,11 @@ class Question:
 
     job: Job | None
     settings: CropAnalysis
+
+    @property
+    def title(self) -> str:
+        """Of reports."""
+        return "Crops" if self.job is None else self.job.title or self.job.job
 
 
 def ask(job: str | None, options: Mapping[str, Any], overrides: Sequence[str]) -> Question:
@@ -85,9 +90,9 @@ def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOu
     twice = sorted({name for name in ids if ids.count(name) > 1})
     if twice:
         raise JobError(f"masks of one name: {', '.join(twice)}. Their products would take one place: rename them")
-    job = question.job
-    title = "Crops" if job is None else job.title or job.job
-    return analyse_masks(out, title, [_task(mask, name, question) for mask, name in zip(masks, ids, strict=True)])
+    return analyse_masks(
+        out, question.title, [_task(mask, name, question) for mask, name in zip(masks, ids, strict=True)]
+    )
 
 
 def sample(mask: str, question: Question, wishes: SampleWishes, out: Path) -> PlannedSample:
@@ -148,4 +153,4 @@ def _analyse(mask: str, name: str, question: Question, folder: Path) -> tuple[Fi
         "shape": list(subject.grid.shape),
         "pixels": math.prod(subject.grid.shape),
     }
-    return findings, facts, subject.caption
+    return findings, facts, replace(subject.caption, title=f"{question.title} \u00b7 {name}")

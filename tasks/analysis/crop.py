@@ -189,7 +189,7 @@ def _headline(
     fields: MeasuredFields | None,
     totals: SprayTotals | None,
 ) -> dict[str, Any]:
-    headline = area_headline(subject, areas)
+    headline = _class_headline(subject, areas, estimates)
     if estimates is not None:
         headline["overall_accuracy"] = round(estimates.accuracy.overall.value, 4)
         headline["overall_accuracy_se"] = round(estimates.accuracy.overall.standard_error, 4)
@@ -198,6 +198,26 @@ def _headline(
         if fields.declared is not None:
             headline["conflicts"] = sum("conflict" in fields.flags(number) for number in range(len(fields.rows)))
     saved = totals.saved_share if totals is not None else None
+    if fields is not None and fields.weed is not None:
+        saved = _field_weed(fields)["saved_share"]
     if saved is not None:
         headline["saved_percent"] = round(100 * saved, 2)
+    return headline
+
+
+def _class_headline(subject: RasterMask, areas: ClassAreas, estimates: AreaEstimates | None) -> dict[str, Any]:
+    """Return hectares of every class that is there, estimated where there are samples; pixels where there are none."""
+    if estimates is None:
+        found = area_headline(subject, areas)
+        unit = "_pixels" if areas.areas_ha is None else "_ha"
+        return {
+            name: value
+            for name, value in found.items()
+            if name == "observed_percent" or (name.endswith(unit) and value)
+        }
+    headline: dict[str, Any] = {}
+    for name, area in zip(subject.names, estimates.accuracy.areas_ha, strict=True):
+        if area.value > 0:
+            headline[f"{name}_estimated_ha".replace(" ", "_")] = round(area.value, 2)
+            headline[f"{name}_standard_error_ha".replace(" ", "_")] = round(area.standard_error, 2)
     return headline

@@ -7,7 +7,7 @@ import numpy as np
 from tasks.analysis.crop_fields import MeasuredFields
 from tasks.analysis.crop_samples import AreaEstimates
 from tasks.analysis.subject import RasterMask
-from tasks.answers.area import ClassAreas
+from tasks.answers.area import M2_PER_HA, ClassAreas
 from tasks.answers.crop.estimate import Estimate
 from tasks.answers.crop.weed import SprayTotals
 from tasks.answers.ground import pixel_sides_m
@@ -19,6 +19,7 @@ from tasks.reports.raster_picture import sparse_mask
 
 _MOST_FIELDS = 200
 _NONE = "-"
+_DECISIONS: dict[bool | None, str] = {True: "spray", False: "leave", None: "undecided"}
 
 
 def crop_sections(
@@ -126,48 +127,47 @@ def _field_blocks(fields: MeasuredFields, names: list[str]) -> tuple[Block, ...]
     blocks: list[Block] = []
     if fields.declared is not None:
         blocks.append(_declared_table(fields, names))
+    if fields.weed is not None:
+        blocks.append(_field_weed_table(fields))
     doubtful = sorted(range(len(fields.rows)), key=lambda field: (-len(fields.flags(field)), field))
     shown = doubtful[:_MOST_FIELDS]
     note = "Most doubtful first." + (
         f" {len(fields.rows) - len(shown)} more are in fields.gpkg." if len(shown) < len(fields.rows) else ""
     )
-    header: tuple[str, ...] = (
-        "field",
-        "area (ha)",
-        "majority",
-        "purity",
-        "second",
-        "observed",
-        "probability",
-        "pixels",
-        "inner",
-        "doubts",
-    )
-    weed = fields.weed
-    header = header if weed is None else (*header, "weed pressure", "spray")
-    blocks.append(Table("Fields", header, tuple(_field_cells(fields, field, names) for field in shown), note))
+    columns = _field_columns(fields, names)
+    rows = tuple(tuple(cells[field] for cells in columns.values()) for field in shown)
+    blocks.append(Table("Fields", tuple(columns), rows, note))
     return tuple(blocks)
 
 
-def _field_cells(fields: MeasuredFields, field: int, names: list[str]) -> tuple[str, ...]:
-    row = fields.rows[field]
-    cells = (
-        fields.fields.ids[field],
-        f"{fields.fields.placed.areas_m2[field] / 1e4:,.2f}",
-        _class(row.majority, names),
-        _percent(row.purity),
-        _class(row.second, names),
-        _percent(row.valid_share),
-        _percent(row.probability_mean),
-        f"{row.pixels:,}",
-        f"{row.inner_pixels:,}",
-        ", ".join(fields.flags(field)),
-    )
-    if fields.weed is None:
-        return cells
-    found = fields.weed[field]
-    decision = "undecided" if found.spray is None else ("spray" if found.spray else "leave")
-    return (*cells, _percent(found.pressure), decision)
+def _field_columns(fields: MeasuredFields, names: list[str]) -> dict[str, list[str]]:
+    """Return the cells of every field by column; what no field has is left out."""
+    rows, areas = fields.rows, fields.fields.placed.areas_m2 / M2_PER_HA
+    columns = {
+        "field": list(fields.fields.ids),
+        "area (ha)": [f"{area:,.2f}" for area in areas],
+        "majority": [_class(row.majority, names) for row in rows],
+        "purity": [_percent(row.purity) for row in rows],
+        "second": [_class(row.second, names) for row in rows],
+        "observed": [_percent(row.valid_share) for row in rows],
+        "pixels": [f"{row.pixels:,}" for row in rows],
+        "inner pixels": [f"{row.inner_pixels:,}" for row in rows],
+    }
+    if any(row.probability_mean is not None for row in rows):
+        columns["probability"] = [_percent(row.probability_mean) for row in rows]
+    if fields.weed is not None:
+        columns["weed pressure"] = [_percent(weed.pressure) for weed in fields.weed]
+        columns["spray"] = [_DECISIONS[weed.spray] for weed in fields.weed]
+    return columns | {"doubts": [", ".join(fields.flags(field)) for field in range(len(rows))]}
+
+
+def _field_weed_table(fields: MeasuredFields) -> Table:
+    areas = fields.fields.placed.areas_m2 / M2_PER_HA
+    rows = []
+    for kind, name in _DECISIONS.items():
+        chosen = [float(area) for area, weed in zip(areas, fields.weed or (), strict=True) if weed.spray is kind]
+        rows.append((name, f"{len(chosen):,}", f"{sum(chosen):,.2f}"))
+    return Table("Fields by decision", ("decision", "fields", "area (ha)"), tuple(rows))
 
 
 def _declared_table(fields: MeasuredFields, names: list[str]) -> Table:
