@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 from urllib.parse import quote
 
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 # The server's database keeps every one.
 MOST_PICTURES = 20
 _MOST_WARNINGS = 20
+_LONGEST_REASON = 60
 # Where a web server shows the folder that holds OUT; browsers open no file: links from a page of the server.
 PRODUCTS_URL = "SWATHE_PRODUCTS_URL"
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
@@ -135,13 +137,9 @@ def _batch_row(row: Ranked, names: Sequence[str]) -> dict[str, Any]:
     outcome = row.outcome
     numbers = {heading(name): cell(outcome.headline[name]) if name in outcome.headline else "" for name in names}
     outliers = ", ".join(f"{heading(name)} z {score:+.1f}" for name, score in row.outlying.items())
-    return {
-        "scene": outcome.scene,
-        "status": outcome.status,
-        **numbers,
-        "outliers": outliers,
-        "error": outcome.error or "",
-    }
+    # Errors stand in full beside the table; here they must not push the numbers out of sight.
+    why = shorten(outcome.error or outliers, _LONGEST_REASON, placeholder="...")
+    return {"scene": outcome.scene, "status": outcome.status, "look at it for": why, **numbers}
 
 
 def _figure_row(name: str, value: Any) -> dict[str, Any]:  # noqa: ANN401 - anything that JSON can say

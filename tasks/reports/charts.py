@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tasks.reports.blocks import Chart
@@ -23,6 +25,7 @@ _LINE_CHART_PX = 260
 _DPI = 96
 _POINT_PX = 72 / _DPI
 _LETTERS_PX = 13
+_FONT = "DejaVu Sans"
 _DEFAULT_COLOUR = "#2b6cb0"
 
 # matplotlib keeps its settings in one place for all threads of a process.
@@ -136,11 +139,11 @@ def _draw_bars(axes: Axes, theme: _Theme, unit: str, bars: Sequence[Bar]) -> Non
             tip = max(tip, high)
         label = number(bar.value) if bar.value is not None else "not computed"
         axes.annotate(label, (tip, row), (6, 0), textcoords="offset points", va="center", color=theme.ink)
-    axes.set_yticks(list(rows), [_shortened(bar.name) for bar in bars])
+    axes.set_yticks(list(rows), [_drawn(bar.name) for bar in bars])
     axes.set_ylim(len(bars) - 0.4, -0.6)
     # Room for the numbers beside the bars.
     axes.margins(x=0.22)
-    axes.set_xlabel(unit)
+    axes.set_xlabel(_drawn(unit))
     axes.xaxis.grid(True, color=theme.grid, linewidth=0.8)
     axes.axvline(0.0, color=theme.muted, linewidth=0.8)
 
@@ -151,18 +154,26 @@ def _draw_lines(
     at, ticks, lines = drawn
     for line in lines:
         values = [float("nan") if value is None else value for value in line.values]
-        axes.plot(at, values, color=line.colour, linewidth=2, marker="o", markersize=5, label=line.name)
-    axes.set_xticks(list(at), list(ticks))
+        axes.plot(at, values, color=line.colour, linewidth=2, marker="o", markersize=5, label=_drawn(line.name))
+    axes.set_xticks(list(at), [_drawn(tick) for tick in ticks])
     axes.tick_params(axis="x", labelrotation=0 if len(ticks) <= 5 else 60)
-    axes.set_ylabel(unit)
+    axes.set_ylabel(_drawn(unit))
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.yaxis.grid(True, color=theme.grid, linewidth=0.8)
     if len(lines) > 1:
         axes.legend(frameon=False, labelcolor=theme.ink)
 
 
-def _shortened(name: str, longest: int = 26) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+def _drawn(text: str, longest: int = 26) -> str:
+    """Shorten a name to what fits, in letters that the font has; the accessible name has all of it."""
+    known = _letters()
+    shown = "".join(letter if ord(letter) in known else "?" for letter in text)
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+@cache
+def _letters() -> frozenset[int]:
+    return frozenset(get_font(findfont(_FONT)).get_charmap())
 
 
 def _chart(height_px: int, draw: Callable[[Axes, _Theme], None], alt: str, caption: str) -> Chart:
@@ -178,7 +189,7 @@ def _svg(height_px: int, draw: Callable[[Axes, _Theme], None], theme: _Theme) ->
             {
                 "svg.hashsalt": "swathe",
                 "svg.fonttype": "path",
-                "font.family": "DejaVu Sans",
+                "font.family": _FONT,
                 "font.size": _LETTERS_PX * _POINT_PX,
                 # Names are text, also with two dollar signs in them.
                 "text.parse_math": False,

@@ -13,7 +13,7 @@ _UNITS = {
     "ha": "ha", "km": "km", "m2": "m²", "m": "m",
 }  # fmt: skip
 _DIGITS = 4
-_LARGEST_DECIMALS = 4
+_MOST_DECIMALS = 6
 _ABSENT = "not computed"
 
 
@@ -35,19 +35,16 @@ class Figure:
 def number(value: float) -> str:
     """Write a number with four significant digits, none of the whole part lost, thousands apart.
 
-    ``12345.67`` is ``12,346``, ``0.012345`` is ``0.0123``.
+    ``12345.67`` is ``12,346``, ``0.0123456`` is ``0.01235``. Whole numbers keep all their digits.
     """
     if isinstance(value, int):
-        return f"{value:,}"
-    if not math.isfinite(value):
+        text = f"{value:,}"
+    elif not math.isfinite(value):
         return _ABSENT
-    if value == 0:
-        return "0"
-    decimals = _DIGITS - 1 - math.floor(math.log10(abs(value)))
-    if decimals > _LARGEST_DECIMALS + 2:
-        return f"{value:.3g}".replace("-", "\u2212")
-    text = f"{value:,.{min(max(decimals, 0), _LARGEST_DECIMALS)}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
+    else:
+        decimals = _DIGITS - 1 - math.floor(math.log10(abs(value))) if value else 0
+        text = f"{value:,.{max(decimals, 0)}f}" if decimals <= _MOST_DECIMALS else f"{value:.{_DIGITS - 1}e}"
+        text = text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
     return text.replace("-", "\u2212")
 
 
