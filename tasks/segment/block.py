@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import lru_cache
 from itertools import islice
@@ -70,17 +72,33 @@ def _native_scores(work: Work, block: Box, tiles: BlockTiles) -> Generator[tuple
 
 
 def _score(predictor: Predictor, tiles: Generator[TileInputs], plan: Plan) -> Generator[tuple[Tile, DeviceArray]]:
-    """Predict in batches of one fixed shape; the last is filled up with zeros."""
-    shape = (plan.slot.settings.batch, predictor.spec.n_channels, *plan.tile)
+    """Predict in batches of one fixed shape."""
+    settings = plan.slot.settings
+    # On a CPU a core that is done with its tile goes on with one of the next batch. A GPU is kept busy by one call.
+    n_calls = 2 if settings.device == "cpu" else 1
+    shape = (settings.batch, predictor.spec.n_channels, *plan.tile)
+    calls: deque[tuple[list[TileInputs], Future[DeviceArray]]] = deque()
+    with closing(tiles), ThreadPoolExecutor(n_calls, thread_name_prefix="predict") as pool:
+        while group := list(islice(tiles, settings.batch)):
+            calls.append((group, pool.submit(predictor.predict, _batch(group, shape))))
+            if len(calls) == n_calls:
+                yield from _scored(*calls.popleft())
+        for call in calls:
+            yield from _scored(*call)
+
+
+def _batch(group: list[TileInputs], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Put tiles together; the last batch is filled up with zeros."""
     batch = np.zeros(shape, np.float32)
-    with closing(tiles):
-        while group := list(islice(tiles, plan.slot.settings.batch)):
-            batch[len(group) :] = 0
-            for place, (_, inputs) in zip(batch, group, strict=False):
-                place[...] = inputs
-            scores = predictor.predict(batch)
-            for k, (tile, _) in enumerate(group):
-                yield tile, scores[k]
+    for place, (_, inputs) in zip(batch, group, strict=False):
+        place[...] = inputs
+    return batch
+
+
+def _scored(group: list[TileInputs], call: Future[DeviceArray]) -> Iterator[tuple[Tile, DeviceArray]]:
+    scores = call.result()
+    for k, (tile, _) in enumerate(group):
+        yield tile, scores[k]
 
 
 def _blended(work: Work, region: Box, scored: Iterator[tuple[Tile, DeviceArray]]) -> Iterator[tuple[int, DeviceArray]]:
