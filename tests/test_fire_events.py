@@ -1,0 +1,289 @@
+"""Laws of fires over nights: growth is exact, ids stay, late scenes correct, alerts are told once."""
+
+import itertools
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyproj import CRS
+from rasterio.transform import Affine
+
+from tasks.analysis.fire import analyse_fire
+from tasks.analysis.fire_events import fold_fires
+from tasks.answers.area import PixelAreas
+from tasks.answers.fire.alerts import AlertState, Reading, crossings
+from tasks.answers.fire.events import Observation, Rules, Seen, carry_ids, fold
+from tasks.answers.fire.geodesy import Earth
+from tasks.answers.fire.settings import FireAnalysis, Level
+from tasks.box import Box
+from tasks.errors import PolygonError
+from tasks.fire_ledger import FireLedger, Sighting
+from tasks.outfolder import OutFolder
+from tasks.products.cog import RasterProductSpec, write_cog
+from tasks.products.publish import publish
+from tasks.products.vectors import VectorTable, read_vectors, write_gpkg
+from tasks.scenes.mask_raster import open_raster_mask
+from tasks.scenes.raster_grid import RasterGrid
+
+UTM = CRS.from_epsg(32633).to_wkt()
+SIDE = 20.0
+GRID = RasterGrid(100, 100, (SIDE, 0, 500_000, 0, -SIDE, 5_000_000), UTM)
+EARTH = Earth(UTM)
+RULES = Rules(same_event_days=60, join_m=100)
+
+
+def pixels(top, left, bottom, right):
+    """The polygon of a block of pixels."""
+    (x0, x1), (y0, y1) = GRID.pixel_to_world(np.array([top, bottom], float), np.array([left, right], float))
+    return shapely.box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+
+
+def night(day, *blocks, scene=None):
+    fires = tuple(
+        Seen(f"{day:02d}-{k}", pixels(*block), {"severity_high_ha": 1.0}, 100.0) for k, block in enumerate(blocks)
+    )
+    return Observation(scene or f"S_{day:02d}", f"2024-07-{day:02d}", fires)
+
+
+def ground_ha(*blocks):
+    areas = np.broadcast_to(PixelAreas(GRID).window(Box((0, 0), (100, 100))), (100, 100))
+    burned = np.zeros((100, 100), bool)
+    for top, left, bottom, right in blocks:
+        burned[top:bottom, left:right] = True
+    return areas[burned].sum() / 1e4
+
+
+def test_growth_of_a_constructed_sequence_is_exact():
+    history = fold([night(1, (40, 40, 60, 60)), night(3, (40, 40, 60, 65)), night(4, (40, 40, 60, 65))], EARTH, RULES)
+    (event,) = history.events
+    assert (event.id, event.first, event.last, event.detections) == ("01-0", "2024-07-01", "2024-07-04", 3)
+    assert event.area_ha == pytest.approx(ground_ha((40, 40, 60, 65)), rel=1e-5)
+    first, grown, still = history.steps
+    assert (first.days, first.ha_per_day, first.reason) == (None, None, "first detection")
+    assert grown.days == 2
+    assert grown.area_ha == pytest.approx(ground_ha((40, 60, 60, 65)), rel=1e-5)
+    assert grown.ha_per_day == pytest.approx(grown.area_ha / 2, rel=1e-6)
+    # Five pixels to the east of the map, which at the central meridian is east; UTM's scale there is 0.9996.
+    assert grown.direction_deg == pytest.approx(90, abs=0.1)
+    assert grown.front_max_m == pytest.approx(5 * SIDE / 0.9996, rel=1e-3)
+    assert grown.front_m <= grown.front_max_m
+    assert grown.front_m_per_h == pytest.approx(grown.front_m / 48, abs=1e-4)
+    assert (still.area_ha, still.ha_per_day, still.direction_deg, still.reason) == (0.0, 0.0, None, "no new ground")
+
+
+@given(st.permutations(range(5)))
+@settings(max_examples=8, deadline=None)
+def test_the_order_in_which_scenes_come_changes_nothing(order):
+    nights = [
+        night(1, (10, 10, 20, 20)),
+        night(2, (10, 10, 20, 25), (50, 50, 60, 60)),
+        night(2, (70, 70, 80, 80), scene="T_02"),
+        night(4, (10, 10, 30, 25), (50, 50, 60, 70)),
+        night(5),
+    ]
+    expected = fold(nights, EARTH, RULES)
+    assert fold([nights[k] for k in order], EARTH, RULES) == expected
+    assert len(expected.events) == 3
+
+
+def test_events_merge_into_the_first_and_never_split():
+    history = fold(
+        [
+            night(1, (10, 10, 20, 20)),
+            night(2, (10, 10, 20, 20), (10, 40, 40, 60)),
+            night(3, (10, 10, 20, 60)),
+            night(4, (10, 10, 12, 12), (10, 55, 12, 60)),
+        ],
+        EARTH,
+        RULES,
+    )
+    kept, merged = history.events
+    assert (kept.id, kept.merged_into, kept.last) == ("01-0", None, "2024-07-04")
+    assert (merged.id, merged.merged_into, merged.last) == ("02-1", "01-0", "2024-07-02")
+    assert kept.area_ha == pytest.approx(ground_ha((10, 10, 20, 60), (10, 40, 40, 60)), rel=1e-5)
+    merging = next(step for step in history.steps if step.date == "2024-07-03")
+    assert merging.area_ha == pytest.approx(ground_ha((10, 20, 20, 40)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("gap", "when", "n_events"),
+    [(5, "2024-07-02", 1), (6, "2024-07-02", 2), (0, "2024-07-31", 1), (0, "2024-08-01", 2)],
+)
+def test_what_is_one_event_is_a_matter_of_distance_and_days(gap, when, n_events):
+    first = night(1, (10, 10, 20, 20))
+    second = Observation("later", when, (Seen("later", pixels(10, 20 + gap, 20, 30 + gap), {}, 100.0),))
+    # 100 m reach over five pixels of 20 m on the map, which are 100.04 m on the ground.
+    found = fold([first, second], EARTH, Rules(same_event_days=30, join_m=101))
+    assert len(found.events) == n_events
+
+
+def test_ids_that_were_published_stay_when_an_earlier_scene_comes_late():
+    published = fold([night(2, (10, 10, 20, 20))], EARTH, RULES)
+    known = {event.id: event.geometry for event in published.events}
+    late = fold([night(1, (10, 10, 15, 15)), night(2, (10, 10, 20, 20))], EARTH, RULES)
+    assert [event.id for event in late.events] == ["01-0"]
+    carried = carry_ids(late, known)
+    assert [event.id for event in carried.events] == ["02-0"]
+    assert {step.event for step in carried.steps} == {"02-0"}
+    assert carried.events[0].first == "2024-07-01"
+    again = carry_ids(late, {event.id: event.geometry for event in carried.events})
+    assert again == carried
+
+
+def reading(value, falling=False, key="rule|site|fire", clear=5.0):
+    return Reading(key, "rule", "site", "fire", value, Level(at=10, clear=clear), "ha", "text", falling)
+
+
+@given(st.lists(st.floats(0, 20), max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_an_alert_is_told_once_until_it_is_over(values):
+    state, told = AlertState(active=False, count=0), []
+    for value in values:
+        alerts = crossings([reading(value)], {"rule|site|fire": state})
+        for alert in alerts:
+            state = AlertState(alert.kind == "raised", alert.count)
+            told.append(alert)
+        assert crossings([reading(value)], {"rule|site|fire": state}) == []
+        assert not (value >= 10 and not state.active)
+        assert not (value < 5 and state.active)
+    kinds = [alert.kind for alert in told]
+    assert kinds == ["raised", "cleared"] * (len(kinds) // 2) + ["raised"] * (len(kinds) % 2)
+    assert len({alert.id for alert in told}) == len(told)
+
+
+def test_small_values_alarm_where_distance_is_what_counts_and_what_is_gone_is_over():
+    near = crossings([reading(8.0, falling=True, clear=15)], {})
+    assert [alert.kind for alert in near] == ["raised"]
+    standing = {"rule|site|fire": AlertState(active=True, count=1)}
+    assert crossings([reading(14.0, falling=True, clear=15)], standing) == []
+    assert [alert.kind for alert in crossings([reading(16.0, falling=True, clear=15)], standing)] == ["cleared"]
+    assert [alert.kind for alert in crossings([], standing)] == ["cleared"]
+
+
+class Site:
+    """An OUT folder that gets masks as products, as a job would publish them."""
+
+    def __init__(self, folder, **analysis):
+        self.folder, self.out = folder, OutFolder(folder / "out")
+        self.settings = FireAnalysis.model_validate({"kind": "fire", "min_area_ha": 0, **analysis})
+        (folder / "out" / ".swathe").mkdir(parents=True)
+        self.versions = itertools.count()
+
+    def publish(self, scene, day, *blocks, cloud=None):
+        version = next(self.versions)
+        labels = np.zeros((1, 100, 100), np.uint8)
+        for top, left, bottom, right in blocks:
+            labels[0, top:bottom, left:right] = 1
+        if cloud is not None:
+            labels[0, cloud[0] : cloud[2], cloud[1] : cloud[3]] = 255
+        path = self.folder / f"{scene}.tif"
+        profile = {"driver": "GTiff", "count": 1, "height": 100, "width": 100, "dtype": "uint8", "nodata": 255}
+        with rasterio.open(path, "w", crs="EPSG:32633", transform=Affine(*GRID.affine), **profile) as dataset:
+            dataset.write(labels)
+        product = self.folder / f"product-{version}"
+        product.mkdir()
+        subject = open_raster_mask(path, None, scene)
+        analyse_fire(subject, self.settings, product)
+        write_cog(subject.read, product / "mask.tif", RasterProductSpec(subject.grid, "mask", subject.classes))
+        publish(self.out, scene, f"{version:016x}", product)
+        return Sighting(scene, "valley", f"2024-07-{day:02d}")
+
+    def fold(self, *sightings, now="2024-07-05T06:00:00+00:00"):
+        return fold_fires(self.out, self.settings, sightings, now)
+
+    @property
+    def events(self):
+        return json.loads((self.out.root / "fires" / "valley" / "events.json").read_text())["events"]
+
+
+ALERTS = {"new_fire_ha": 5, "growth_ha_per_day": {"at": 3, "clear": 1}, "late_days": 7}
+
+
+def test_a_better_scene_that_comes_late_corrects_what_follows_from_it(tmp_path):
+    site = Site(tmp_path)
+    first = site.publish("S1", 1, (40, 40, 60, 60), cloud=(40, 50, 60, 60))
+    second = site.publish("S2", 2, (40, 40, 60, 65))
+    site.fold(first, second)
+    (event,) = site.events
+    assert event["growth_area_ha"] == pytest.approx(ground_ha((40, 50, 60, 65)), rel=1e-5)
+    before = (site.out.root / "fires" / "valley").resolve()
+    site.fold(site.publish("S1", 1, (40, 40, 60, 60)))
+    (corrected,) = site.events
+    assert corrected["growth_area_ha"] == pytest.approx(ground_ha((40, 60, 60, 65)), rel=1e-5)
+    assert corrected["id"] == event["id"]
+    assert (site.out.root / "fires" / "valley").resolve() != before
+    fresh = Site(tmp_path / "fresh")
+    fresh.fold(fresh.publish("S1", 1, (40, 40, 60, 60)), fresh.publish("S2", 2, (40, 40, 60, 65)))
+    names = ("growth_area_ha", "area_ha", "first_detection", "growth_direction_deg", "growth_front_m")
+    assert [fresh.events[0][name] for name in names] == [corrected[name] for name in names]
+
+
+def test_the_growth_layer_holds_the_date_of_each_pixel_and_what_was_not_observed(tmp_path):
+    site = Site(tmp_path)
+    site.fold(site.publish("S1", 1, (40, 40, 60, 60)), site.publish("S2", 4, (40, 40, 60, 65), cloud=(0, 0, 50, 45)))
+    with rasterio.open(site.out.root / "fires" / "valley" / "growth.tif") as dataset:
+        dates = dataset.read(1)
+    expected = np.zeros((100, 100), np.uint8)
+    expected[0:50, 0:45] = 255
+    expected[40:60, 40:60], expected[40:60, 60:65] = 1, 2
+    np.testing.assert_array_equal(dates, expected)
+    table = read_vectors(site.out.root / "fires" / "valley" / "events.gpkg", "growth")
+    assert table.columns["date"].tolist() == ["2024-07-01", "2024-07-04"]
+
+
+def test_folding_again_changes_nothing_and_tells_nothing(tmp_path):
+    site = Site(tmp_path, alerts=ALERTS)
+    sightings = [site.publish("S1", 1, (40, 40, 60, 60)), site.publish("S2", 2, (40, 40, 60, 80))]
+    _, alerts = site.fold(*sightings)
+    raised = sorted(alert.payload["rule"] for alert in alerts)
+    assert raised == ["growth_ha_per_day", "new_fire_ha"]
+    folder = (site.out.root / "fires" / "valley").resolve()
+    content = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert site.fold(*sightings)[1] == []
+    assert (site.out.root / "fires" / "valley").resolve() == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == content
+    assert len(FireLedger(site.out.ledger).unsent()) == 2
+    for message in FireLedger(site.out.ledger).unsent():
+        FireLedger(site.out.ledger).mark_sent(message)
+    assert FireLedger(site.out.ledger).unsent() == []
+    # No growth the night after: that alert is over, the one on size stands.
+    _, after = site.fold(site.publish("S3", 3, (40, 40, 60, 80)))
+    assert [(alert.payload["rule"], alert.kind) for alert in after] == [("growth_ha_per_day", "cleared")]
+    _, late = site.fold(now="2024-07-20T06:00:00+00:00")
+    assert [(alert.payload["rule"], alert.kind) for alert in late] == [("late_days", "raised")]
+
+
+def test_assets_near_a_fire_are_told_of_and_a_file_without_crs_is_refused(tmp_path):
+    # The eastern edge of the fire lies at x = 501 200; the house 400 m beyond it, the farm 5 km.
+    points = np.array([shapely.Point(501_600, 4_999_000), shapely.Point(506_200, 4_999_000)], dtype=object)
+    names = {"name": ["house", "farm"]}
+    write_gpkg(tmp_path / "assets.gpkg", VectorTable("assets", UTM, points, names, "Point"))
+    site = Site(tmp_path, alerts={"asset_km": 1, "assets": str(tmp_path / "assets.gpkg")})
+    _, (alert,) = site.fold(site.publish("S1", 1, (40, 40, 60, 60)))
+    assert "from house" in alert.payload["text"]
+    assert alert.payload["value"] == pytest.approx(0.4 / 0.9996, rel=1e-3)
+    write_gpkg(tmp_path / "assets.gpkg", VectorTable("assets", None, points, names, "Point"))
+    with pytest.raises(PolygonError, match="no CRS"):
+        site.fold(Sighting("S1", "valley", "2024-07-01"))
+
+
+def test_alerts_become_prefect_events_with_lasting_ids(tmp_path, monkeypatch):
+    from flows import fires
+
+    site = Site(tmp_path, alerts=ALERTS)
+    sighting = site.publish("S1", 1, (40, 40, 60, 60))
+    _, (alert,) = site.fold(sighting)
+    sent = []
+    monkeypatch.setattr(fires, "emit_event", lambda **event: sent.append(SimpleNamespace(**event)))
+    for _ in range(2):
+        fires.send_alerts(FireLedger(site.out.ledger))
+    (event,) = sent
+    assert event.event == "swathe.fire.new_fire_ha.raised"
+    assert event.id == alert.id
+    assert event.resource["prefect.resource.id"] == f"swathe.fire.valley.{alert.payload['event']}"
+    assert event.payload["value"] == pytest.approx(ground_ha((40, 40, 60, 60)), rel=1e-5)
