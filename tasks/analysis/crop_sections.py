@@ -17,7 +17,7 @@ from tasks.reports.drawing import LegendEntry
 from tasks.reports.maps import map_picture
 from tasks.reports.raster_picture import sparse_mask
 
-_MOST_FIELDS = 200
+_MOST_FIELDS = 100
 _NONE = "-"
 _DECISIONS: dict[bool | None, str] = {True: "spray", False: "leave", None: "undecided"}
 
@@ -97,9 +97,9 @@ def _interval(estimate: Estimate, digits: int = 1) -> str:
 def _accuracy_blocks(estimates: AreaEstimates) -> tuple[Block, ...]:
     accuracy, names = estimates.accuracy, estimates.sample.class_names
     there = np.flatnonzero(accuracy.counts.sum(axis=0) + accuracy.counts.sum(axis=1))
-    rows = [("all classes", "", "", _share(accuracy.overall))]
-    rows += [(names[k], _share(accuracy.users[k]), _share(accuracy.producers[k]), "") for k in there]
-    table = Table("Accuracy", ("class", "user's", "producer's", "overall"), tuple(rows), "Each ± its standard error.")
+    overall = Paragraph(f"Overall accuracy {_share(accuracy.overall)} (standard error).")
+    rows = tuple((names[k], _share(accuracy.users[k]), _share(accuracy.producers[k])) for k in there)
+    table = Table("Accuracy by class", ("class", "user's", "producer's"), rows, "Each ± its standard error.")
     header = ("map \\ reference", *(names[k] for k in there))
     counts = tuple((names[k], *(f"{n:,}" for n in accuracy.counts[k, there])) for k in there)
     areas = accuracy.shares * accuracy.total_ha
@@ -112,6 +112,7 @@ def _accuracy_blocks(estimates: AreaEstimates) -> tuple[Block, ...]:
         if area > 0
     )
     return (
+        overall,
         table,
         Table("Error matrix in samples", header, counts),
         Table("Error matrix in hectares", header, hectares),
