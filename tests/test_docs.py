@@ -72,6 +72,10 @@ def test_a_command_that_a_page_shows_is_one(line):
     group = get_command(app)
     command = group.get_command(click.Context(group), name)
     assert command is not None, f"there is no swathe {name}"
+    while hasattr(command, "get_command"):
+        name, *arguments = arguments
+        command = command.get_command(click.Context(command), name)
+        assert command is not None, f"there is no command {name} in: {line}"
     command.make_context(name, arguments)
 
 
