@@ -121,12 +121,14 @@ def test_text_can_be_told_from_its_paper(theme):
     assert contrast(colours["bad"], colours["bad-paper"]) >= 4.5
 
 
+@settings(deadline=None)
 @given(st.floats(-1e12, 1e12))
 def test_a_number_as_written_is_the_number_to_four_digits(value):
     read = float(number(value).replace(",", "").replace("\u2212", "-"))
     assert math.isclose(read, value, rel_tol=6e-4, abs_tol=1e-320)
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**18), 10**18))
 def test_a_count_loses_no_digit(value):
     assert int(number(value).replace(",", "").replace("\u2212", "-")) == value
