@@ -15,7 +15,12 @@ from scenes import write_raster
 from typer.testing import CliRunner
 
 from flows.cli import app, main
+from tasks.errors import SceneError
+from tasks.intake import identify
+from tasks.job import load_job
 from tasks.products.vectors import VectorTable, read_vectors, write_gpkg
+from tasks.request import make_request
+from tasks.scenes.listing import list_inputs
 
 # The grid of tests/scenes.py: 20 m, EPSG:32632, upper left corner.
 LEFT, TOP, SIDE = 500_000, 5_000_000, 20
@@ -122,7 +127,7 @@ def test_an_answered_question_is_not_worked_on_again_and_gives_the_same_bytes_el
     fields = tmp_path / "fields.gpkg"
     squares = np.array([shapely.box(LEFT + 200 * k, TOP - 900, LEFT + 200 * k + 150, TOP - 500) for k in range(5)])
     write_gpkg(fields, VectorTable("fields", UTM, squares, {"name": list("abcde")}, "Polygon"))
-    asked = ("--samples", samples, "--fields", fields, "--fields-id", "name", "--set", "analysis.weed=[class 2]")
+    asked = ("--samples", samples, "--fields", fields, "--fields-id", "name", "--set", "analysis.mixed_below=0.9")
     first, again = (analyse("crop", mask, *asked, "--out", tmp_path / "one") for _ in range(2))
     assert "done" in first.output
     assert "skipped" in again.output
@@ -151,14 +156,46 @@ def test_weed_is_weighed_by_zone_where_no_fields_are_given(tmp_path):
         assert dataset.read(1).tolist() == [[1, 0, 0, 0, 0, 0], *[[0] * 6] * 3]
 
 
+def test_a_map_in_degrees_is_sampled_and_estimated_by_area(tmp_path):
+    """Half of the pixels of a class lie north of 45 degrees, and 43 % of its area."""
+    labels = np.ones((300, 300), np.uint8)
+    labels[:, 150:] = 2
+    mask = tmp_path / "world.tif"
+    profile = {"driver": "GTiff", "height": 300, "width": 300, "count": 1, "dtype": "uint8", "crs": "EPSG:4326"}
+    with rasterio.open(mask, "w", **profile, transform=Affine(0.1, 0, 0, 0, -0.1, 60)) as dataset:
+        dataset.write(labels, 1)
+    asked = ("--target-se", 0.01, "--expect-others", 0.7, "--leave-out", 0, "--seed", 3)
+    done = analyse("sample", mask, *asked, "--out", tmp_path / "plan")
+    assert done.exit_code == 0, done.output
+    table = read_vectors(tmp_path / "plan" / "world-samples.gpkg")
+    north = shapely.get_y(table.geometries) > 45
+    table.columns["reference"] = ["1" if here else "2" for here in north]
+    samples = tmp_path / "interpreted.gpkg"
+    write_gpkg(samples, VectorTable("samples", table.crs_wkt, table.geometries, table.columns, "Point"))
+    done = analyse("crop", mask, "--samples", samples, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    found = summary(tmp_path / "out", "world")
+    assert found["warnings"] == []
+    total = found["classes"]["class 1"]["area_ha"] + found["classes"]["class 2"]["area_ha"]
+    share, error = (found["classes"]["class 1"]["estimate"][key] / total for key in ("value_ha", "standard_error_ha"))
+    sines = np.sin(np.radians([30, 45, 60]))
+    assert abs(share - (sines[2] - sines[1]) / (sines[2] - sines[0])) < 3 * error < 0.5 - share
+    # The same points as if every pixel had had one chance.
+    table.columns["inclusion_probability"] = np.full(len(table), 0.05)
+    write_gpkg(samples, VectorTable("samples", table.crs_wkt, table.geometries, table.columns, "Point"))
+    assert analyse("crop", mask, "--samples", samples, "--out", tmp_path / "out").exit_code == 0
+    assert [text for text in summary(tmp_path / "out", "world")["warnings"] if "in proportion to their area" in text]
+
+
 def test_samples_without_a_design_are_doubted(tmp_path):
     truth, mask = truth_and_map(tmp_path)
     rng = np.random.default_rng(2)
     places = zip(rng.integers(8, 240, 200), rng.integers(0, 320, 200), strict=True)
     rows = [point(row, col, reference=int(truth[row, col])) for row, col in places]
-    samples = write_csv(tmp_path / "samples.csv", rows)
+    samples = write_csv(tmp_path / "samples.csv", [*rows, rows[0]])
     asked = ("crop", mask, "--samples", samples, "--samples-crs", "mask", "--out", tmp_path / "out")
     assert analyse(*asked).exit_code == 0
+    assert [text for text in summary(tmp_path / "out", "crops")["warnings"] if "pixel that another has" in text]
     assert [text for text in summary(tmp_path / "out", "crops")["warnings"] if "probability sample" in text]
     assert analyse(*asked, "--design", "simple").exit_code == 0
     assert not [text for text in summary(tmp_path / "out", "crops")["warnings"] if "probability sample" in text]
@@ -255,6 +292,20 @@ def test_fields_are_read_in_the_crs_that_is_said_instead(tmp_path):
         assert done.exit_code == 0, done.output
         warnings = summary(tmp_path / said.replace(":", ""), "crops")["warnings"]
         assert [text for text in warnings if "as fields_crs says" in text]
+
+
+def test_a_changed_file_beside_the_mask_changes_what_identifies_the_input(tmp_path):
+    _, mask = truth_and_map(tmp_path)
+    samples = write_csv(tmp_path / "crops.csv", GOOD)
+    job = load_job("crop", (f"analysis.samples={tmp_path}/{{scene}}.csv",))
+    request = make_request(job, tmp_path / "out")
+    (item,) = list_inputs([str(mask)], job)
+    first, again = identify(request, item), identify(request, item)
+    write_csv(samples, GOOD[1:])
+    assert first == again != identify(request, item)
+    samples.unlink()
+    with pytest.raises(SceneError, match=r"crops\.csv"):
+        identify(request, item)
 
 
 def test_maps_that_hold_nothing_or_lie_nowhere_are_refused(tmp_path):

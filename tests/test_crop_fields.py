@@ -84,6 +84,20 @@ def test_windows_do_not_change_what_is_counted(seed, window):
         assert one.classes[number].tolist() == [int((within & (mask == k)).sum()) for k in range(4)]
 
 
+def test_the_mask_is_read_once_in_pieces_and_only_where_fields_are():
+    asked = []
+    laid = shapes(shapely.box(10, 10, 5000, 2100), shapely.box(20, 20, 30, 30), shapely.box(2100, 4200, 2110, 4210))
+
+    def read(box: Box):
+        asked.append(box)
+        return np.zeros(box.shape, np.uint8)
+
+    counts = count_fields(laid, (6000, 6000), 1, read)
+    assert counts.pixels.tolist() == [4990 * 2090, 100, 100]
+    assert len(asked) == len(set(asked)) == 3 * 2 + 1
+    assert max(rows * cols for rows, cols in (box.shape for box in asked)) <= 2048**2
+
+
 def test_a_field_says_what_was_counted_and_what_to_doubt():
     mask = np.zeros(GRID.shape, np.uint8)
     mask[:10, :10], mask[:10, 10:14], mask[5:10, :2], mask[30:, :] = 1, 2, 255, 255

@@ -136,6 +136,9 @@ def _task(mask: str, name: str, question: Question) -> MaskTask:
     files = question.settings.files(name)
     confidence = Path(mask).with_name("confidence.tif")
     beside = {"confidence": str(confidence)} if confidence.is_file() and confidence != Path(mask) else {}
+    # Names of classes, and nodata that the raster itself cannot hold.
+    names = Path(f"{mask}.aux.xml")
+    beside |= {"sidecar": str(names)} if names.is_file() else {}
     return MaskTask(
         scene=name,
         inputs={"mask": mask, **beside, **files},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.analysis.subject import RasterMask, ReadLayer
-from tasks.answers.area import ClassAreas
+from tasks.analysis.subject import RasterMask
+from tasks.answers.area import ClassAreas, PixelAreas
 from tasks.answers.crop.estimate import Accuracy, Estimate, StratifiedSample, estimate_accuracy
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.box import Box
@@ -23,6 +24,11 @@ Numbers = NDArray[np.intp]
 _PIECE = 512
 _UNEQUAL = 0.05
 _UNCOVERED = 0.01
+_NO_DESIGN = (
+    "the samples carry no inclusion probabilities and no design is stated. Intervals hold only for a probability "
+    "sample: set design to 'stratified' or 'simple' if it is one. Points picked by hand, or where it was easy to go, "
+    "give no honest interval"
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def estimate_areas(subject: RasterMask, settings: CropAnalysis, path: str, areas
     samples = read_samples(path, subject.grid, settings.samples_crs)
     names = subject.names
     reference = _reference_classes(path, samples, names)
-    mapped = _classes_at(subject.read, samples, subject.grid.shape)
+    mapped = _looked_up(subject.read, samples, subject.grid.shape).astype(np.intp)
     outside = class_numbers(settings.leave_out, names, "leave_out")
     kept = (mapped < len(names)) & ~np.isin(mapped, outside)
     warnings = list(samples.remarks) + _left_out(path, mapped, kept, len(names))
@@ -87,7 +93,7 @@ def estimate_areas(subject: RasterMask, settings: CropAnalysis, path: str, areas
     strata, stratum_names, strata_ha = _strata(path, samples, settings, mapped, (names, areas, outside))
     sample = StratifiedSample(strata[kept], mapped[kept], reference[kept], strata_ha, stratum_names, tuple(names))
     accuracy = estimate_accuracy(sample)
-    warnings += _design_warnings(path, samples, settings, sample, kept)
+    warnings += _design_warnings(path, samples, settings, sample, kept, _areas_at(subject, samples)[kept])
     warnings += _cover_warnings(accuracy, sample, areas, outside)
     return AreaEstimates(accuracy, sample, tuple(warnings))
 
@@ -103,16 +109,24 @@ def _reference_classes(path: str, samples: ReferenceSamples, names: list[str]) -
     return np.array(found, np.intp)
 
 
-def _classes_at(read: ReadLayer, samples: ReferenceSamples, shape: tuple[int, int]) -> Numbers:
+def _looked_up(
+    read: Callable[[Box], NDArray[Any]], samples: ReferenceSamples, shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return what a windowed layer holds at the samples, read in whole pieces."""
     pieces = np.stack([samples.rows // _PIECE, samples.cols // _PIECE])
-    found = np.empty(len(samples), np.intp)
+    found = np.empty(len(samples))
     for piece in np.unique(pieces, axis=1).T:
         here = np.flatnonzero((pieces == piece[:, None]).all(axis=0))
         start = (int(piece[0]) * _PIECE, int(piece[1]) * _PIECE)
         stop = (min(start[0] + _PIECE, shape[0]), min(start[1] + _PIECE, shape[1]))
-        labels = read(Box(start, stop))
-        found[here] = labels[samples.rows[here] - start[0], samples.cols[here] - start[1]]
+        values = read(Box(start, stop))
+        found[here] = values[samples.rows[here] - start[0], samples.cols[here] - start[1]]
     return found
+
+
+def _areas_at(subject: RasterMask, samples: ReferenceSamples) -> Floats:
+    areas = PixelAreas(subject.grid)
+    return _looked_up(lambda box: np.broadcast_to(areas.window(box), box.shape), samples, subject.grid.shape)
 
 
 def _left_out(path: str, mapped: Numbers, kept: NDArray[np.bool_], n_classes: int) -> list[str]:
@@ -167,25 +181,29 @@ def _stated_areas(path: str, samples: ReferenceSamples) -> dict[str, float]:
 
 
 def _design_warnings(
-    path: str, samples: ReferenceSamples, settings: CropAnalysis, sample: StratifiedSample, kept: NDArray[np.bool_]
+    path: str,
+    samples: ReferenceSamples,
+    settings: CropAnalysis,
+    sample: StratifiedSample,
+    kept: NDArray[np.bool_],
+    areas_m2: Floats,
 ) -> list[str]:
-    if samples.inclusion is None:
-        if settings.design != "unknown":
-            return []
-        doubt = (
-            f"{Path(path).name}: the samples carry no inclusion probabilities and no design is stated. Intervals hold "
-            "only for a probability sample: set design to 'stratified' or 'simple' if so. Points picked by hand, or "
-            "where it was easy to go, give no honest interval"
-        )
-        return [doubt]
-    inclusion = samples.inclusion[kept]
     notes = []
+    if samples.inclusion is None and settings.design == "unknown":
+        notes.append(f"{Path(path).name}: {_NO_DESIGN}")
+    pixels = {*zip(samples.rows[kept].tolist(), samples.cols[kept].tolist(), strict=True)}
+    if len(pixels) < len(sample.strata):
+        shared = len(sample.strata) - len(pixels)
+        notes.append(f"{Path(path).name}: {shared} samples lie in a pixel that another has; each is counted")
+    # Means over samples are shares of the area where a pixel was drawn in proportion to its area.
+    chances = np.ones(len(areas_m2)) if samples.inclusion is None else samples.inclusion[kept]
+    per_area = chances / areas_m2
     for number, name in enumerate(sample.stratum_names):
-        own = inclusion[sample.strata == number]
+        own = per_area[sample.strata == number]
         if len(own) and float(own.max() - own.min()) > _UNEQUAL * float(own.max()):
             notes.append(
-                f"{Path(path).name}: samples of stratum '{name}' had inclusion probabilities from {own.min():.3g} to "
-                f"{own.max():.3g}; within a stratum they are taken to stand for equal areas"
+                f"{Path(path).name}: in stratum '{name}' pixels were not drawn in proportion to their area, as the "
+                f"estimate takes it: chance per area differs by {1 - own.min() / own.max():.0%}"
             )
     return notes
 
