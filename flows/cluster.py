@@ -47,6 +47,7 @@ class ClusterSettings:
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: CPU threads per worker; None to share the cores out.
         scratch: Where local workers keep their own files.
+        preload: Modules that local workers import when they start, while the inputs are still being looked at.
     """
 
     address: str = "local"
@@ -54,6 +55,7 @@ class ClusterSettings:
     device: str = "auto"
     threads: int | None = None
     scratch: Path | None = None
+    preload: tuple[str, ...] = ()
 
     @property
     def gpus(self) -> list[str]:
@@ -98,7 +100,7 @@ def open_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
         SwatheError: When a running cluster has no worker with a ``GPU`` or ``CPU`` resource.
     """
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    with dask.config.set(_SETTINGS | {"distributed.nanny.pre-spawn-environ": _environment(settings)}):
+    with dask.config.set(_SETTINGS | _for_workers(settings)):
         if settings.address == "local":
             with _local_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
                 client.wait_for_workers(settings.n_workers, timeout=120)
@@ -121,6 +123,13 @@ def _local_cluster(settings: ClusterSettings) -> SpecCluster:
     return SpecCluster(workers=specification, scheduler=scheduler, silence_logs="ERROR", name="swathe")
 
 
+def _for_workers(settings: ClusterSettings) -> dict[str, Any]:
+    return {
+        "distributed.nanny.pre-spawn-environ": _environment(settings),
+        "distributed.worker.preload": list(settings.preload),
+    }
+
+
 def _environment(settings: ClusterSettings) -> dict[str, str]:
     """Return what the C libraries read when a worker process starts."""
     threads = str(settings.n_threads)
@@ -131,8 +140,8 @@ def _environment(settings: ClusterSettings) -> dict[str, str]:
 def _worker(settings: ClusterSettings, number: int) -> dict[str, Any]:
     gpus = settings.gpus
     options = {
-        # One thread holds the device, the other finishes and analyses beside it.
-        "nthreads": 2,
+        # One thread holds the device; beside it the last scene is finished and analysed.
+        "nthreads": 3,
         "resources": {settings.resource: 1},
         "env": {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {},
         "host": "127.0.0.1",
@@ -151,5 +160,5 @@ def _running_engine(client: Client, address: str) -> DaskEngine:
             return DaskEngine(client, resource, slots)
     raise SwatheError(
         f"{address}: no worker offers a 'GPU' or 'CPU' resource, so no block could ever run there. "
-        "Start workers with: dask worker ADDRESS --nthreads 2 --resources CPU=1"
+        "Start workers with: dask worker ADDRESS --nthreads 3 --resources CPU=1"
     )

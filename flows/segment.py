@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -25,15 +25,19 @@ from tasks.fingerprint import Fingerprint
 from tasks.job import load_job
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome, write_batch
+from tasks.products.finish import begin_product
 from tasks.reports.index import write_index
 from tasks.request import Request, make_request
 from tasks.scenes.listing import Input, list_inputs
 from tasks.segment.graph import Engine
 from tasks.segment.plan import Slot
-from tasks.segment.prepare import plan_summary
+from tasks.segment.prepare import Prepared, plan_summary
 from tasks.verdict import Verdict
 
 logger = logging.getLogger(__name__)
+
+# What blocks and products need; torch only where there is a network.
+_WORK, _NETWORKS = ("tasks.segment.block", "tasks.products.finish", "tasks.analysis.analyse"), "models.torch_predictor"
 
 # One scene is finished and published while the next one is already segmented.
 _SCENES_AT_ONCE = 2
@@ -158,8 +162,7 @@ def _segment_one(run: _Run, item: Input, fingerprint: Fingerprint) -> SceneOutco
         prepared = steps.plan(run.request, item, fingerprint, run.slot, run.engine.n_slots)
         logger.info("%s: %s", item.id, plan_summary(prepared.work.plan))
         reports = steps.segment_scene(run.engine, prepared, run.progress)
-        folder = steps.finish(run.engine, run.request, prepared)
-        headline = steps.analyse(run.engine, run.request, prepared, folder)
+        folder, headline = _make_product(run, prepared)
         facts = steps.RunFacts(run.id, headline, tuple(reports), item.id in run.pictured)
         return steps.publish(run.request, prepared, folder, facts)
     except SwatheError as error:
@@ -168,6 +171,16 @@ def _segment_one(run: _Run, item: Input, fingerprint: Fingerprint) -> SceneOutco
         # Whatever it is, it costs this scene only.
         logger.debug("%s: failed in a way that was not foreseen", item.id, exc_info=True)
         return _failed(run.request, item, _named(error), run.id)
+
+
+def _make_product(run: _Run, prepared: Prepared) -> tuple[Path, dict[str, Any]]:
+    """Finish and analyse side by side: both read the store, and neither what the other writes."""
+    folder = begin_product(prepared)
+    with ThreadPoolExecutor(1, thread_name_prefix="finish") as pool:
+        finished = pool.submit(copy_context().run, steps.finish, run.engine, run.request, prepared, folder)
+        headline = steps.analyse(run.engine, run.request, prepared, folder)
+        finished.result()
+    return folder, headline
 
 
 def _named(error: Exception) -> str:
@@ -192,4 +205,5 @@ def _cluster_settings(batch: Batch, request: Request) -> ClusterSettings:
         device=request.job.run.device,
         threads=None if threads == "auto" else threads,
         scratch=request.out.scratch / "dask",
+        preload=_WORK if request.card.weights is None else (*_WORK, _NETWORKS),
     )

@@ -100,9 +100,9 @@ def segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -
 
 
 @task(name="finish", task_run_name="finish · {prepared.scene.id}", cache_policy=NO_CACHE)
-def finish(engine: Engine, request: Request, prepared: Prepared) -> Path:
+def finish(engine: Engine, request: Request, prepared: Prepared, folder: Path) -> None:
     """Stream the store into the product's format."""
-    return engine.call(finish_product, request, prepared)
+    engine.call(finish_product, request, prepared, folder)
 
 
 @task(name="analyse", task_run_name="analyse · {prepared.scene.id}", cache_policy=NO_CACHE)

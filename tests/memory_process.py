@@ -8,7 +8,7 @@ from tasks.analysis.analyse import analyse
 from tasks.fingerprint import Fingerprint
 from tasks.intake import describe
 from tasks.job import load_job
-from tasks.products.finish import finish
+from tasks.products.finish import begin_product, finish
 from tasks.request import make_request
 from tasks.scenes import raster_gdal
 from tasks.scenes.listing import list_inputs
@@ -28,5 +28,7 @@ if __name__ == "__main__":
     prepared = prepare(request, describe(request, item), Fingerprint("0" * 64, content_hashed=False), slot, 1)
     for _ in PlainEngine().run_blocks(prepared.work, prepared.work.plan.blocks(prepared.scene.frame)):
         pass
-    analyse(request, prepared, finish(request, prepared))
+    folder = begin_product(prepared)
+    finish(request, prepared, folder)
+    analyse(request, prepared, folder)
     sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))

@@ -14,11 +14,10 @@ from tasks.segment.prepare import Prepared
 from tasks.segment.store import BlockStore
 
 
-def finish(request: Request, prepared: Prepared) -> Path:
-    """Write mask and confidence of a segmented scene into a fresh folder.
+def begin_product(prepared: Prepared) -> Path:
+    """Make the empty folder that a product is put together in.
 
     Args:
-        request: Names the model and its classes.
         prepared: The scene, every block of which is in the store.
 
     Returns:
@@ -26,21 +25,34 @@ def finish(request: Request, prepared: Prepared) -> Path:
 
     Raises:
         StoreError: When a block is missing.
+    """
+    work = prepared.work
+    BlockStore(work.store).require_complete(work.plan.blocks(work.scene.frame))
+    folder = work.store.parent / "product"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
+def finish(request: Request, prepared: Prepared, folder: Path) -> None:
+    """Write mask and confidence of a segmented scene.
+
+    Args:
+        request: Names the model and its classes.
+        prepared: The scene, every block of which is in the store.
+        folder: That ``begin_product`` made.
+
+    Raises:
         ProductError: When a file does not verify after writing.
     """
     work = prepared.work
     store = BlockStore(work.store)
-    store.require_complete(work.plan.blocks(work.scene.frame))
-    folder = work.store.parent / "product"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
     for layer, dtype in work.layers.items():
         read = partial(store.read, layer)
         if isinstance(work.scene, RasterScene):
             write_cog(read, folder / f"{layer}.tif", _raster_spec(request, prepared, work.scene, layer))
         else:
             write_nifti(read, dtype, prepared.volume, folder / f"{layer}.nii.gz")
-    return folder
 
 
 def _raster_spec(request: Request, prepared: Prepared, scene: RasterScene, layer: str) -> RasterProductSpec:
