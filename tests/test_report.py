@@ -200,6 +200,20 @@ def test_findings_become_a_summary_and_a_page_with_the_preview_in_front(tmp_path
     assert {"mask.tif", "preview.png", "run.json", "summary.json"} <= links
 
 
+def test_a_page_does_not_depend_on_how_far_the_masks_beside_it_are_written(tmp_path):
+    pages = []
+    for present in ((), ("mask.tif",), ("mask.tif", "mask.tif.aux.xml", "confidence.tif", ".mask.tif.part")):
+        folder = tmp_path / str(len(present))
+        folder.mkdir()
+        for name in ("objects.gpkg", *present):
+            (folder / name).write_bytes(b"")
+        write_findings(folder, Findings({}, {}), FACTS, Caption("t"), layers=("mask.tif", "confidence.tif"))
+        pages.append((folder / "report.html").read_bytes())
+    assert pages[0] == pages[1] == pages[2]
+    links = {link["href"] for link in Page.read(pages[0]).all("a")}
+    assert {"mask.tif", "confidence.tif", "objects.gpkg"} <= links
+
+
 def test_a_summary_that_json_cannot_say_is_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_findings(tmp_path, Findings({"burned_ha": math.nan}, {}), FACTS, Caption("t"))

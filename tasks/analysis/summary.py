@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,28 @@ _PREVIEW = "preview.png"
 
 
 def write_findings(
-    folder: Path, findings: Findings, facts: Mapping[str, Any], caption: Caption, card: Card | None = None
+    folder: Path,
+    findings: Findings,
+    facts: Mapping[str, Any],
+    caption: Caption,
+    card: Card | None = None,
+    layers: Sequence[str] = (),
 ) -> None:
-    """Write both files; they are pure functions of the arguments and of the names in the folder.
+    """Write both files; they are pure functions of the arguments and of the files that the analysis has written.
 
     Args:
-        folder: The product, not yet published, with all its other files.
+        folder: The product, not yet published, with what the analysis has written.
         findings: Of the analysis.
         facts: Where the mask comes from, for ``summary.json``; ``scene`` and ``warnings`` have to be there.
         caption: Title, lines and attribution of the page.
         card: Of the model that segmented; None where the mask was made elsewhere.
+        layers: Names of the files that are written beside the analysis, at the same time.
     """
     summary = {**facts, "headline": findings.headline, **findings.answers}
     (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
-    names = {path.name for path in folder.iterdir()} | {"run.json"}
+    stems = tuple(f"{name.split('.')[0]}." for name in layers)
+    found = {path.name for path in folder.iterdir()}
+    names = {name for name in found if not name.startswith((*stems, "."))} | {*layers, "run.json"}
     report = Report(
         title=caption.title.removesuffix(f" · {facts['scene']}"),
         scene=str(facts["scene"]),
