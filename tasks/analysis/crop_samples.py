@@ -52,7 +52,8 @@ def class_number(text: str, names: list[str]) -> int | None:
     for number, name in enumerate(names):
         if name.casefold() == wanted:
             return number
-    return int(wanted) if wanted.isdecimal() and int(wanted) < len(names) else None
+    digits = wanted.removesuffix(".0")
+    return int(digits) if digits.isdecimal() and int(digits) < len(names) else None
 
 
 def class_numbers(wanted: tuple[str, ...], names: list[str], key: str) -> tuple[int, ...]:
