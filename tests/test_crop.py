@@ -141,6 +141,17 @@ def test_an_answered_question_is_not_worked_on_again_and_gives_the_same_bytes_el
     assert "done" in analyse("crop", mask, *asked, "--out", tmp_path / "one").output
 
 
+def test_classes_get_the_names_of_the_job_and_no_two_the_same(tmp_path):
+    _, mask = truth_and_map(tmp_path)
+    done = analyse("crop", mask, "--set", "analysis.classes={1: grass, 2: grass, 4: rape}", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    found = summary(tmp_path / "out", "crops")
+    assert list(found["classes"]) == ["class 0", "grass", "grass (2)", "class 3", "rape", "not observed"]
+    assert found["classes"]["rape"]["pixels"] == 0
+    assert found["classes"]["grass"]["estimate"]["value_ha"] is None
+    assert "no reference samples" in found["classes"]["grass"]["estimate"]["value_ha_is_null_because"]
+
+
 def test_weed_is_weighed_by_zone_where_no_fields_are_given(tmp_path):
     labels = np.ones((40, 60), np.uint8)
     labels[:10, :10], labels[:4, 20:30] = 2, 2

@@ -22,6 +22,7 @@ from tasks.answers.ground import pixel_sides_m
 from tasks.errors import EmptySceneError, SceneError
 from tasks.products.fields import write_fields
 from tasks.products.spray import write_spray_map
+from tasks.reports.drawing import NOT_OBSERVED
 from tasks.reports.pictures import raster_preview
 
 # Okabe and Ito's colours, told apart by most eyes; grey is for what is none of them.
@@ -65,16 +66,15 @@ def analyse_crop(subject: RasterMask, settings: CropAnalysis, folder: Path) -> F
 
 
 def named_classes(subject: RasterMask, settings: CropAnalysis) -> RasterMask:
-    """Return the mask with the class names that the job gives."""
-    if not settings.classes:
-        return subject
-    last = max(len(subject.classes) - 1, *settings.classes)
-    classes = []
+    """Return the mask with the class names that the job gives; names that two classes share get their numbers."""
+    last = max([len(subject.classes) - 1, *settings.classes])
+    classes: list[ClassEntry] = []
     for number in range(last + 1):
         known = subject.classes[number] if number < len(subject.classes) else None
         name = settings.classes.get(number) or (known.name if known else f"class {number}")
         colour = _COLOURS[number % len(_COLOURS)] if number in settings.classes or known is None else known.colour
-        classes.append(ClassEntry(name=name, colour=colour))
+        taken = name in {entry.name for entry in classes} or name == NOT_OBSERVED
+        classes.append(ClassEntry(name=f"{name} ({number})" if taken else name, colour=colour))
     return replace(subject, classes=tuple(classes))
 
 

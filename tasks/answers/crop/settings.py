@@ -17,6 +17,7 @@ def _absolute(path: str) -> str:
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Length = Annotated[float, Field(ge=0)]
+_ClassNumber = Annotated[int, Field(ge=0, le=254)]
 _File = Annotated[str, AfterValidator(_absolute)]
 
 
@@ -46,7 +47,7 @@ class CropAnalysis(Section):
     """
 
     kind: Literal["crop"]
-    classes: dict[int, str] = Field(default={})
+    classes: dict[_ClassNumber, str] = Field(default={})
     fields: _File | None = None
     fields_crs: str | None = None
     fields_id: str | None = None
