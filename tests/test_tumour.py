@@ -11,11 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from tasks.answers.tumour.components import lesions, total_ml
+from tasks.answers.tumour.components import find_components, lesions, total_ml
+from tasks.answers.tumour.measure import Sources, measure
+from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.box import Box
 from tasks.products.lesions import write_lesions_csv
 from tasks.scenes.volume import describe_volume
 
+SETTINGS = TumourAnalysis(kind="tumour")
+NAMES = ["background", "tumour"]
 LAWS = settings(deadline=None, max_examples=30)
 DATA = Path(os.environ.get("SWATHE_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
 STRUCTURES = {6: 1, 18: 2, 26: 3}
@@ -69,26 +73,34 @@ def test_as_many_lesions_as_a_volume_can_hold_are_counted(shape, connectivity):
     assert len(lesions(mask, np.eye(4), 1, connectivity)) == mask.sum()
 
 
-def test_an_empty_mask_has_no_lesion_and_a_csv_with_a_header(tmp_path):
-    for mask in (np.zeros((3, 4, 5), np.uint8), np.full((3, 4, 5), 255, np.uint8)):
-        found = lesions(mask, np.eye(4), 1)
-        assert found == []
-        assert total_ml(found) == 0.0
-        write_lesions_csv(found, ["background", "tumour"], tmp_path / "lesions.csv")
-        assert (tmp_path / "lesions.csv").read_text().startswith("id,label,class,n_voxels,volume_ml")
-        assert (tmp_path / "lesions.csv").read_text().count("\n") == 1
+@pytest.mark.parametrize("empty", [np.zeros((3, 4, 5), np.uint8), np.full((3, 4, 5), 255, np.uint8)])
+def test_an_empty_mask_has_no_lesion_and_a_csv_with_a_header(tmp_path, empty):
+    components = find_components(empty, np.eye(4), 1)
+    assert components.lesions == []
+    assert total_ml(components.lesions) == 0.0
+    measured = measure(components, Sources(empty.shape), SETTINGS)
+    write_lesions_csv(measured, NAMES, (), tmp_path / "lesions.csv")
+    assert (tmp_path / "lesions.csv").read_text().startswith("id,label,class,n_voxels,volume_ml")
+    assert (tmp_path / "lesions.csv").read_text().count("\n") == 1
 
 
-def test_the_table_says_what_was_found(tmp_path):
+def test_the_table_says_what_was_found_and_why_a_cell_is_empty(tmp_path):
     mask = np.zeros((9, 9, 9), np.uint8)
     mask[1:4, 1:4, 1:4] = 1
     mask[6:9, 6:8, 6:8] = 1
-    write_lesions_csv(lesions(mask, np.eye(4), 1), ["background", "tumour"], tmp_path / "lesions.csv")
+    mask[0, 8, 8] = 1
+    components = find_components(mask, np.eye(4), 1)
+    measured = measure(components, Sources(mask.shape), SETTINGS.model_copy(update={"measured": 2}))
+    write_lesions_csv(measured, NAMES, (1,), tmp_path / "lesions.csv")
     with (tmp_path / "lesions.csv").open() as file:
-        first, second = csv.DictReader(file)
+        first, second, third = csv.DictReader(file)
     assert (first["class"], first["n_voxels"], first["volume_ml"]) == ("tumour", "27", "0.0270")
-    assert (first["r_mm"], first["touches_border"]) == ("2.00", "no")
+    assert (first["r_mm"], first["l_mm"], first["touches_border"], first["target"]) == ("2.00", "-2.00", "no", "yes")
+    assert first["intensity_mean"] == first["mean_probability"] == first["volume_low_ml"] == ""
+    assert "no image was given" in first["empty_because"]
     assert (second["id"], second["n_voxels"], second["touches_border"]) == ("2", "12", "yes")
+    assert (third["longest_axial_mm"], third["mesh_volume_ml"]) == ("", "")
+    assert "analysis.measured" in third["empty_because"]
 
 
 def test_it_holds_at_most_six_bytes_per_voxel():
@@ -101,6 +113,24 @@ def test_it_holds_at_most_six_bytes_per_voxel():
     finally:
         tracemalloc.stop()
     assert peak + mask.nbytes <= 6 * mask.size + (2 << 20)
+
+
+def test_measuring_a_lesion_as_large_as_the_volume_holds_six_bytes_per_voxel_and_a_constant():
+    mask = np.ones((192, 160, 160), np.uint8)
+    mask[::16, ::16, ::16] = 0
+    components = find_components(mask, np.eye(4), 1)
+
+    def read(box):
+        return mask[box.slices].astype(np.float32), np.ones(box.shape, bool)
+
+    tracemalloc.start()
+    try:
+        measure(components, Sources(mask.shape, 0, read, lambda box: 60 * mask[box.slices]), SETTINGS)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The mask is gone by then, and at most four bytes per voxel hold the numbers of the components.
+    assert peak <= 2 * mask.size + (40 << 20)
 
 
 def test_volumes_of_expert_masks_are_the_published_ones(tmp_path):

@@ -1,16 +1,26 @@
-"""Lesions of a volume mask."""
+"""Lesions of a volume mask, and of several dates."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tasks.analysis.subject import Findings, VolumeMask
-from tasks.answers.tumour.components import Lesion, lesions, total_ml
+from tasks.analysis.tumour_answers import follow_up_answers, lesion_answers
+from tasks.analysis.tumour_sections import follow_up_sections, lesion_sections
+from tasks.answers.tumour.components import find_components, total_ml
+from tasks.answers.tumour.measure import Sources, measure
+from tasks.answers.tumour.series import FollowUp, History, Study, begin, follow, study
 from tasks.answers.tumour.settings import TumourAnalysis
+from tasks.answers.tumour.values import ReadImage
 from tasks.box import Box
-from tasks.products.lesions import write_lesions_csv
-from tasks.reports.pictures import volume_preview
+from tasks.errors import JobError
+from tasks.products.lesions import write_followup_csv, write_lesions_csv
+from tasks.reports.blocks import Section
+from tasks.reports.tumour_picture import lesion_pictures, tumour_preview
 
 
 def analyse_tumour(subject: VolumeMask, settings: TumourAnalysis, folder: Path) -> Findings:
@@ -20,29 +30,116 @@ def analyse_tumour(subject: VolumeMask, settings: TumourAnalysis, folder: Path) 
         subject: The mask.
         settings: Of the job.
         folder: The product, not yet published.
+
+    Raises:
+        JobError: When the mask's classes do not hold ``settings.label``.
     """
-    # One byte per voxel; a slab at a time would split lesions.
-    mask = subject.read(Box.of_shape(subject.scene.frame.native_shape))
-    found = lesions(mask, subject.scene.affine_mm, settings.label, settings.connectivity)
-    names = subject.names
-    write_lesions_csv(found, names, folder / "lesions.csv")
-    (folder / "preview.png").write_bytes(volume_preview(subject, found))
-    key = names[settings.label].replace(" ", "_")
+    return present(subject, read_study(subject, settings), None, settings, folder)
+
+
+def read_study(subject: VolumeMask, settings: TumourAnalysis) -> Study:
+    """Measure the lesions of one date.
+
+    Raises:
+        JobError: When the mask's classes do not hold ``settings.label``.
+    """
+    if settings.label >= len(subject.classes):
+        raise JobError(
+            f"{subject.id}: analysis.label is {settings.label}, and the classes are "
+            f"{', '.join(f'{number} {name}' for number, name in enumerate(subject.names))}; name one of those"
+        )
+    scene, shape = subject.scene, subject.scene.frame.native_shape
+    # One byte per voxel, gone before lesions are measured; a slab at a time would split them.
+    components = find_components(
+        subject.read(Box.of_shape(shape)), scene.affine_mm, settings.label, settings.connectivity
+    )
+    axial = next(axis for axis, code in enumerate(scene.codes) if code in "SI")
+    image = _image_reader(subject) if subject.has_image else None
+    measured = measure(components, Sources(shape, axial, image, subject.confidence), settings)
+    return study(subject.id, shape, components, measured, scene.spacing_mm[axial], settings)
+
+
+def advance(history: History | None, current: Study, settings: TumourAnalysis) -> tuple[FollowUp | None, History]:
+    """Add a date to a patient's history; the first one has nothing to be compared with."""
+    kept = Study(
+        current.id, current.shape, current.components.packed(), current.measured, current.targets, current.products
+    )
+    return (None, begin(kept)) if history is None else follow(history, kept, settings)
+
+
+def present(
+    subject: VolumeMask, found: Study, follow_up: FollowUp | None, settings: TumourAnalysis, folder: Path
+) -> Findings:
+    """Write ``lesions.csv``, ``followup.csv`` and ``preview.png``, and say what was found.
+
+    Args:
+        subject: The mask.
+        found: Its lesions.
+        follow_up: How they changed; None where there is no earlier date.
+        settings: Of the job.
+        folder: The product, not yet published.
+    """
+    names, measured = subject.names, found.measured
+    write_lesions_csv(measured, names, found.targets.lesions, folder / "lesions.csv")
+    preview = tumour_preview(subject, measured, settings)
+    (folder / "preview.png").write_bytes(preview)
+    sections: list[Section] = [Section("At a glance", lesion_pictures(subject, measured, settings, preview))]
+    sections += lesion_sections(found, names, settings.connectivity)
+    answers = lesion_answers(found, names, settings.connectivity)
+    if follow_up is not None:
+        pairs = [(follow_up.ids[0], follow_up.since_baseline)]
+        if follow_up.since_previous is not None:
+            pairs.append((follow_up.ids[-2], follow_up.since_previous))
+        write_followup_csv(pairs, folder / "followup.csv")
+        sections += follow_up_sections(follow_up)
+        answers |= follow_up_answers(follow_up)
+    return Findings(
+        _headline(found, follow_up, names[settings.label]), answers, tuple(sections), _warnings(found, follow_up)
+    )
+
+
+def _headline(found: Study, follow_up: FollowUp | None, name: str) -> dict[str, Any]:
+    lesions = found.components.lesions
     headline: dict[str, Any] = {
-        f"{key}_ml": round(total_ml(found), 4),
-        "lesions": len(found),
-        "largest_ml": round(found[0].volume_ml, 4) if found else 0.0,
+        f"{name.replace(' ', '_')}_ml": round(total_ml(lesions), 4),
+        "lesions": len(lesions),
     }
-    rows = [_lesion_row(lesion, names) for lesion in found]
-    return Findings(headline, {"connectivity": settings.connectivity, "lesions": rows})
+    if lesions:
+        headline["largest_ml"] = round(lesions[0].volume_ml, 4)
+    lengths = [item.long.length_mm for item in found.measured if item.long is not None]
+    if lengths:
+        headline["longest_axial_mm"] = round(max(lengths), 2)
+    if found.targets.lesions:
+        headline["recist_sum_mm"] = round(found.targets.sum_mm, 2)
+    if follow_up is not None:
+        headline["recist_proposed"] = follow_up.recist.category or "none"
+        headline["rano_proposed"] = follow_up.rano.category or "none"
+    return headline
 
 
-def _lesion_row(lesion: Lesion, names: list[str]) -> dict[str, Any]:
-    return {
-        "id": lesion.id,
-        "class": names[lesion.label],
-        "voxels": lesion.n_voxels,
-        "volume_ml": round(lesion.volume_ml, 6),
-        "centroid_ras_mm": [round(value, 3) for value in lesion.centroid_ras_mm],
-        "touches_border": lesion.touches_border,
-    }
+def _warnings(found: Study, follow_up: FollowUp | None) -> tuple[str, ...]:
+    warnings = []
+    cut = [lesion.id for lesion in found.components.lesions if lesion.touches_border]
+    if cut:
+        warnings.append(f"{len(cut)} lesion(s) reach the edge of the volume and may go on beyond it: {_some(cut)}")
+    unmeasured = sum(item.shape is None for item in found.measured)
+    if unmeasured:
+        warnings.append(f"{unmeasured} lesion(s) beyond analysis.measured have no more than volume and place")
+    if follow_up is not None:
+        unseen = [one for change in follow_up.since_baseline if change.kind == "not seen" for one in change.prior]
+        if unseen:
+            warnings.append(f"lesion(s) of the baseline lie outside this scan: {_some(unseen)}")
+    return tuple(warnings)
+
+
+def _some(ids: list[int]) -> str:
+    shown = ", ".join(map(str, ids[:10]))
+    return shown if len(ids) <= 10 else f"{shown}, ..."
+
+
+def _image_reader(subject: VolumeMask) -> ReadImage:
+    def read(box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        with subject.scene.open() as reader:
+            return reader.native(box)
+
+    return read

@@ -35,9 +35,25 @@ _SLAB = 16
 _ABOUT_THE_SAME = 0.9
 _FILL_SHARE = 0.22
 _PERCENTILES = (1.0, 99.0)
+_LINE, _LINE_EDGE = (255, 236, 64), (20, 20, 20)
 # Plane: the world axis it is cut across, then which way its rows and columns run on the screen. The patient's
 # right is on the left, as radiologists look at it.
 _PLANES = {"axial": ("SI", "AP", "RL"), "coronal": ("AP", "SI", "RL"), "sagittal": ("RL", "SI", "AP")}
+
+
+@dataclass(frozen=True)
+class DrawnLine:
+    """A measured line on a plane.
+
+    Attributes:
+        start: Row and column on the screen's plane, in its pixels; centres are whole.
+        stop: See ``start``.
+        text: Written beside its middle.
+    """
+
+    start: tuple[float, float]
+    stop: tuple[float, float]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,7 @@ class Section:
         edges: Letters of the patient's sides: top, bottom, left, right.
         cross: Row and column of the point that the planes share; None where the plane does not hold it.
         is_marked: Whether the mask is drawn.
+        lines: Measured on this plane.
     """
 
     title: str
@@ -61,6 +78,7 @@ class Section:
     edges: tuple[str, str, str, str]
     cross: tuple[float, float] | None
     is_marked: bool = True
+    lines: tuple[DrawnLine, ...] = ()
 
 
 def volume_preview_slices(
@@ -79,15 +97,15 @@ def volume_preview_slices(
     """
     shape = scene.frame.native_shape
     point = tuple(length // 2 for length in shape) if focus is None else tuple(round(value) for value in focus)
-    axial = _axis_of(scene.codes, "SI")
+    axial = axis_of(scene.codes, "SI")
     largest = _largest_slice(read_mask, shape, axial, point[axial])
-    first = _section(scene, read_mask, "axial", largest, point)
+    first = plane_section(scene, read_mask, "axial", largest, point)
     if largest == point[axial]:
         first = replace(first, title=f"{first.title}   image alone", cross=None, is_marked=False)
     else:
         first = replace(first, title=f"{first.title}   largest area")
-    meeting = {plane: point[_axis_of(scene.codes, world[0])] for plane, world in _PLANES.items()}
-    return [first, *(_section(scene, read_mask, plane, index, point) for plane, index in meeting.items())]
+    meeting = {plane: point[axis_of(scene.codes, world[0])] for plane, world in _PLANES.items()}
+    return [first, *(plane_section(scene, read_mask, plane, index, point) for plane, index in meeting.items())]
 
 
 def render_volume_preview(
@@ -129,7 +147,8 @@ def render_volume_preview(
     return as_png(canvas)
 
 
-def _axis_of(codes: str, world: str) -> int:
+def axis_of(codes: str, world: str) -> int:
+    """Return the axis that runs along one of the world's, such as ``SI``."""
     return next(axis for axis, code in enumerate(codes) if code in world)
 
 
@@ -145,15 +164,24 @@ def _largest_slice(read_mask: Callable[[Box], NDArray[Any]], shape: tuple[int, .
     return int(area.argmax()) if area[otherwise] < _ABOUT_THE_SAME * area.max() else otherwise
 
 
-def _section(
+def plane_section(
     scene: VolumeScene,
     read_mask: Callable[[Box], NDArray[Any]],
     plane: str,
     index: int,
     point: tuple[int, ...],
 ) -> Section:
+    """Read one plane as it lies on the screen.
+
+    Args:
+        scene: The volume.
+        read_mask: Reads a window of the mask in the native turned grid.
+        plane: ``axial``, ``coronal`` or ``sagittal``.
+        index: Which, along the axis nearest to the plane's normal.
+        point: What the planes share, in voxels.
+    """
     across, down, right = _PLANES[plane]
-    normal, row_axis, col_axis = (_axis_of(scene.codes, world) for world in (across, down, right))
+    normal, row_axis, col_axis = (axis_of(scene.codes, world) for world in (across, down, right))
     low, high = [0, 0, 0], list(scene.frame.native_shape)
     low[normal], high[normal] = index, index + 1
     box = Box(tuple(low), tuple(high))
@@ -182,6 +210,16 @@ def _section(
         edges=(down[0], down[1], right[0], right[1]),
         cross=(cross[0], cross[1]) if index == point[normal] else None,
     )
+
+
+def on_plane(scene: VolumeScene, plane: str, voxel: Sequence[float]) -> tuple[float, float]:
+    """Return row and column on the screen's plane of a point in voxels of the native turned grid."""
+    places = []
+    for world in _PLANES[plane][1:]:
+        axis = axis_of(scene.codes, world)
+        is_flipped = scene.codes[axis] == world[0]
+        places.append(scene.frame.native_shape[axis] - 1 - voxel[axis] if is_flipped else voxel[axis])
+    return float(places[0]), float(places[1])
 
 
 def _window(sections: Sequence[Section]) -> tuple[float, float]:
@@ -218,6 +256,8 @@ def _panel(
     panel.paste(Image.fromarray(coloured), corner)
     if section.cross is not None:
         _draw_cross(panel, corner, inner, section)
+    for line in section.lines:
+        _draw_line(panel, corner, inner, section, line)
     _draw_letters(panel, section)
     draw_scale_bar(panel, (14, shape[0] - 12), shape[1] * 2 // 3, 1 / zoom, "mm")
     return panel
@@ -233,6 +273,22 @@ def _draw_cross(panel: Image.Image, corner: tuple[int, int], inner: tuple[int, i
         draw.line((start, top + row, stop, top + row), fill=colour, width=1)
     for start, stop in ((top, top + tick), (top + inner[0] - tick, top + inner[0])):
         draw.line((left + col, start, left + col, stop), fill=colour, width=1)
+
+
+def _draw_line(
+    panel: Image.Image, corner: tuple[int, int], inner: tuple[int, int], section: Section, line: DrawnLine
+) -> None:
+    ends = []
+    for row, col in (line.start, line.stop):
+        height, width = ((length / n) for length, n in zip(inner, section.image.shape, strict=True))
+        ends.append((corner[0] + (col + 0.5) * width, corner[1] + (row + 0.5) * height))
+    draw = ImageDraw.Draw(panel)
+    for colour, thickness in ((_LINE_EDGE, 5), (_LINE, 2)):
+        draw.line([*ends[0], *ends[1]], fill=colour, width=thickness)
+    for x, y in ends:
+        draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=_LINE, outline=_LINE_EDGE)
+    x, y = max(ends)
+    write_over(panel, (min(x + 8, panel.width - 80), y), line.text, 16, "lm")
 
 
 def _draw_letters(panel: Image.Image, section: Section) -> None:

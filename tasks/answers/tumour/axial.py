@@ -19,7 +19,7 @@ _JOINED: dict[int, tuple[tuple[int, int], ...]] = {
     8: ((2, 3),), 9: ((2, 0),), 10: ((0, 1), (2, 3)), 11: ((2, 1),), 12: ((1, 3),), 13: ((1, 0),), 14: ((0, 3),),
 }  # fmt: skip
 _BEYOND_VOXELS = 0.25
-_CUTS = 1 << 20
+_CUTS = 1 << 17
 _SAME = 1e-9
 _STEP_VOXELS = 0.25
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import cc3d
@@ -17,7 +17,7 @@ Mask: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
 _MM3_PER_ML = 1000.0
 # Voxels that are looked at in one go inside a lesion's box.
-_SLAB_VOXELS = 1 << 20
+_SLAB_VOXELS = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,11 @@ class Components:
         affine[:3, 3] += affine[:3, :3] @ np.array(lesion.box.start)
         numbers = self.numbers[lesion.box.relative_to(self.window.start).slices]
         return Part(numbers, int(self.number_of[lesion.id - 1]), affine)
+
+    def packed(self) -> Components:
+        """Return the same with numbers in the smallest type that holds them, to be kept for a later date."""
+        smallest = np.min_scalar_type(len(self.lesions))
+        return replace(self, numbers=self.numbers.astype(smallest, copy=False))
 
 
 def find_components(

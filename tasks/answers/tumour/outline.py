@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull
+from scipy.spatial import ConvexHull, QhullError
 
 from tasks.answers.tumour.components import Part
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int32]
 # Pairs that are compared in one go.
-_PAIRS = 1 << 20
+_PAIRS = 1 << 17
+# So few points are compared faster than their corners are found.
+_FEW = 64
 # Lengths that differ by less are one length; which of them is drawn must not hang on the last bit.
 _SAME = 1e-9
 
@@ -54,7 +56,7 @@ class Longest:
 
 def outline(part: Part) -> Outline:
     """Find a lesion's outer vertices, slab by slab."""
-    found: dict[int, list[NDArray[np.int64]]] = {1: [], 2: []}
+    found: dict[int, list[Integers]] = {1: [], 2: []}
     voxels = []
     for start, stop in part.slabs():
         first = start - 1 if start == 0 else start
@@ -67,9 +69,9 @@ def outline(part: Part) -> Outline:
         )
         for crossing, offset in crossings:
             for axis in (1, 2):
-                found[axis].append(_ends(crossing, axis) * 2 + np.array(offset))
-        voxels.append(_ends(own, 2) + np.array((start, -1, -1)))
-    along_cols, along_rows, ends = (np.concatenate(points).astype(np.int32) for points in (found[2], found[1], voxels))
+                found[axis].append(_ends(crossing, axis) * 2 + np.array(offset, np.int32))
+        voxels.append(_ends(own, 2) + np.array((start, -1, -1), np.int32))
+    along_cols, along_rows, ends = (np.concatenate(points) for points in (found[2], found[1], voxels))
     return Outline(along_cols, along_rows, ends, part.axes_mm)
 
 
@@ -116,21 +118,32 @@ def _longest_planar(points: Integers, axis: int, per_voxel: int, axes_mm: Floats
     for index in np.argsort(-bounds, kind="stable").tolist():
         if bounds[index] < best.length_mm * (1 - _SAME):
             break
-        candidate = _longest_of(planes[index], per_voxel, axes_mm)
+        candidate = _longest_of(_corners(planes[index], others), per_voxel, axes_mm)
         is_same = abs(candidate.length_mm - best.length_mm) <= _SAME * best.length_mm
         if (is_same and index < place) or (not is_same and candidate.length_mm > best.length_mm):
             best, place = candidate, index
     return best
 
 
-def _ends(crossing: NDArray[np.bool_], axis: int) -> NDArray[np.int64]:
+def _corners(points: Integers, axes: list[int]) -> Integers:
+    """Return the corners of the points of a plane: the ends of its longest distance are among them."""
+    if len(points) <= _FEW:
+        return points
+    try:
+        return points[np.sort(ConvexHull(points[:, axes]).vertices)]
+    except QhullError:
+        # All on one line.
+        return points
+
+
+def _ends(crossing: NDArray[np.bool_], axis: int) -> Integers:
     """Return the first and last marked element of each line along an axis, ``(n, 3)``."""
     lines = np.nonzero(crossing.any(axis=axis))
     length = crossing.shape[axis]
     along = np.moveaxis(crossing, axis, -1)[lines]
     ends = (along.argmax(axis=-1), length - 1 - along[:, ::-1].argmax(axis=-1))
     both = [np.insert(np.stack(lines, axis=1), axis, end, axis=1) for end in ends]
-    return np.concatenate(both)
+    return np.concatenate(both).astype(np.int32)
 
 
 def _reach(sides: Floats, axes_mm: Floats) -> Floats:

@@ -17,7 +17,7 @@ ReadPercent: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]
 
 _NOT_OBSERVED = 255
 # Percentiles of larger lesions come from every second, third, ... voxel of their order in the array.
-_MOST_KEPT = 4_000_000
+_MOST_KEPT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def intensity(part: Part, box: Box, read: ReadImage) -> Intensity | None:
         spread += float(((found - other) ** 2).sum()) + (other - mean) ** 2 * count * found.size / total
         mean += (other - mean) * found.size / total
         low, high = min(low, float(found.min())), max(high, float(found.max()))
-        kept.append(found[(-offset) % step :: step])
+        kept.append(found[(-offset) % step :: step].copy())
         offset, count = offset + found.size, total
     if count == 0:
         return None

@@ -1,0 +1,164 @@
+"""``swathe analyse tumour``."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from flows.analysis.masks import MaskTask, analyse_masks
+from tasks.analysis.subject import Findings, VolumeMask
+from tasks.analysis.tumour import advance, present, read_study
+from tasks.answers.tumour.series import FollowUp, History, Study
+from tasks.answers.tumour.settings import TumourAnalysis
+from tasks.errors import JobError
+from tasks.job import Job, load_job
+from tasks.job_file import build_section
+from tasks.outcome import SceneOutcome
+from tasks.reports.drawing import Caption
+from tasks.scenes.mask_volume import VolumeFiles, open_volume_mask, volume_files
+from tasks.scenes.naming import scene_id, stem_of
+from tasks.section import Section
+
+Run: TypeAlias = Callable[[Path], tuple[Findings, Mapping[str, Any], Caption]]
+
+
+class _Question(Section):
+    """What is asked where no job is named."""
+
+    analysis: TumourAnalysis
+
+
+@dataclass(frozen=True)
+class Question:
+    """A job and what it asks about tumours.
+
+    Attributes:
+        job: None where the command names none.
+        settings: Of its analysis, overrides applied.
+    """
+
+    job: Job | None
+    settings: TumourAnalysis
+
+
+def ask(job: str | None, overrides: Sequence[str]) -> Question:
+    """Return what is asked.
+
+    Args:
+        job: A name in ``configs/``, a path, or None for the defaults.
+        overrides: ``analysis.key=value``, as ``--set`` has them.
+
+    Raises:
+        JobError: When the job is none about tumours, or a key is wrong.
+    """
+    if job is None:
+        raw = {"analysis": {"kind": "tumour"}}
+        return Question(None, build_section(raw, "the command", _Question, tuple(overrides)).analysis)
+    loaded = load_job(job, tuple(overrides))
+    if not isinstance(loaded.analysis, TumourAnalysis):
+        kind = "nothing" if loaded.analysis is None else loaded.analysis.kind
+        raise JobError(f"job '{loaded.job}' asks about {kind}, not tumours. Name one whose analysis is of kind tumour")
+    return Question(loaded, loaded.analysis)
+
+
+def analyse(
+    masks: Sequence[str], images: Sequence[str], question: Question, out: Path, *, is_series: bool
+) -> list[SceneOutcome]:
+    """Analyse masks made elsewhere.
+
+    Args:
+        masks: Paths of class maps.
+        images: What was segmented, one per mask in their order, or none at all.
+        question: What is asked.
+        out: Where products go.
+        is_series: Whether the masks are one patient's, oldest first: each is compared with those before it.
+
+    Raises:
+        JobError: When two masks have one name, or there are not as many images as masks.
+        StoreError: When the folder cannot be written to.
+    """
+    if images and len(images) != len(masks):
+        raise JobError(f"{len(images)} images for {len(masks)} masks. Give --image once per mask, in their order")
+    ids = [_id_of(mask) for mask in masks]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise JobError(f"masks of one name: {', '.join(twice)}. Their products would take one place: rename them")
+    pictures: Sequence[str | None] = images or [None] * len(masks)
+    dates = [
+        _Date(name, volume_files(Path(mask).absolute(), Path(image).absolute() if image else None))
+        for name, mask, image in zip(ids, masks, pictures, strict=True)
+    ]
+    title = "Tumours" if question.job is None else question.job.title or question.job.job
+    if is_series:
+        series = _Series(dates, question)
+        tasks = [_task(dates[: last + 1], question, partial(series.analyse, last)) for last in range(len(dates))]
+    else:
+        tasks = [_task([date], question, partial(_Series([date], question).analyse, 0)) for date in dates]
+    return analyse_masks(out, title, tasks)
+
+
+@dataclass(frozen=True)
+class _Date:
+    scene: str
+    files: VolumeFiles
+
+
+@dataclass
+class _Series:
+    """The dates of one patient; earlier ones are read again only where their product was not made in this run.
+
+    Attributes:
+        dates: Oldest first.
+        question: What is asked.
+        history: Of the dates that were read.
+    """
+
+    dates: Sequence[_Date]
+    question: Question
+    history: History | None = field(default=None, init=False)
+
+    def analyse(self, last: int, folder: Path) -> tuple[Findings, Mapping[str, Any], Caption]:
+        """Measure one date, and compare it with those before."""
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="spool-") as scratch:
+            for earlier in range(0 if self.history is None else len(self.history.ids), last):
+                self._read(earlier, Path(scratch))
+            subject, found, follow_up = self._read(last, Path(scratch))
+            findings = present(subject, found, follow_up, self.question.settings, folder)
+        job = self.question.job
+        facts = {
+            "job": None if job is None else job.job,
+            "shape": list(subject.scene.frame.native_shape),
+            "voxels": math.prod(subject.scene.frame.native_shape),
+            "earlier_scenes": [date.scene for date in self.dates[:last]],
+        }
+        return findings, facts, subject.caption
+
+    def _read(self, index: int, scratch: Path) -> tuple[VolumeMask, Study, FollowUp | None]:
+        date, settings = self.dates[index], self.question.settings
+        spool = scratch / str(index)
+        subject = open_volume_mask(date.files, date.scene, self.question.job, settings.label, spool)
+        found = read_study(subject, settings)
+        follow_up, self.history = advance(self.history, found, settings)
+        return subject, found, follow_up
+
+
+def _task(dates: Sequence[_Date], question: Question, run: Run) -> MaskTask:
+    inputs: dict[str, str] = {}
+    for age, date in enumerate(reversed(dates)):
+        suffix = f" {age} before" if age else ""
+        for role in ("mask", "image", "confidence"):
+            path = getattr(date.files, role)
+            if path is not None:
+                inputs[role + suffix] = str(path)
+    settings = question.settings.model_dump(mode="json") | {"scenes": [date.scene for date in dates]}
+    return MaskTask(dates[-1].scene, inputs, settings, run)
+
+
+def _id_of(mask: str) -> str:
+    path = Path(mask).absolute()
+    return scene_id(path.parent.name if stem_of(path.name) == "mask" else stem_of(path.name))

@@ -1,0 +1,164 @@
+"""What a report says of lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.answers.tumour.changes import Change
+from tasks.answers.tumour.measure import Measurement
+from tasks.answers.tumour.response import Response
+from tasks.answers.tumour.series import FollowUp, Study
+from tasks.reports.blocks import Block, Paragraph, Section, Table
+
+_MOST_ROWS = 50
+_NONE = "\u2013"
+NO_DIAGNOSIS = (
+    "Measurements of a mask, not a diagnosis. swathe is no medical device; a response category is a proposal from "
+    "the numbers shown with it, for a reader to confirm or to reject."
+)
+_NOTE = (
+    "Volume is the voxel volume; the mesh volume is that of PyRadiomics. The longest diameter is taken in one axial "
+    "slice of the grid and the short axis square to it in the same slice; lines end a quarter of a voxel beyond the "
+    "centres of outer voxels. The interval leaves out, and takes in, voxels whose winning class is uncertain; it "
+    "is no confidence interval."
+)
+
+
+def lesion_sections(found: Study, names: Sequence[str], connectivity: int) -> tuple[Section, ...]:
+    """Return the sections about one date."""
+    return (
+        Section("Lesions", (Paragraph(NO_DIAGNOSIS, "note"), *_lesions(found, names, connectivity))),
+        Section("Target lesions", _targets(found)),
+    )
+
+
+def follow_up_sections(found: FollowUp) -> tuple[Section, ...]:
+    """Return the sections about change and response."""
+    blocks: list[Block] = [
+        Paragraph(
+            "Dates are compared through the coordinates that their files state. Nothing is registered beyond that and "
+            "nothing is deformed: where a patient lies differently, lesions may be missed or joined wrongly.",
+            "note",
+        ),
+        _changes(f"What became of lesions since baseline ({found.ids[0]})", found.since_baseline),
+    ]
+    if found.since_previous is not None:
+        blocks.append(_changes(f"What became of lesions since {found.ids[-2]}", found.since_previous))
+    responses = _responses(found)
+    return Section("Follow-up", tuple(blocks)), Section("Proposed response", responses)
+
+
+def _lesions(found: Study, names: Sequence[str], connectivity: int) -> tuple[Block, ...]:
+    if not found.measured:
+        return (Paragraph("The mask holds no lesion. That is a result: nothing was segmented."),)
+    header = (
+        "Lesion", "Class", "Volume (mL)", "Interval (mL)", "Mesh (mL)", "Longest (mm)", "Short axis (mm)",
+        "Product (mm²)", "Slice", "Sphericity", "3-D diameter (mm)", "Mean probability", "At the edge",
+    )  # fmt: skip
+    rows = tuple(_row(item, names) for item in found.measured[:_MOST_ROWS])
+    left = len(found.measured) - len(rows)
+    more = f" {left} smaller lesions are in lesions.csv." if left > 0 else ""
+    caption = f"Lesions: components of neighbours by {connectivity}-connectivity, largest first"
+    return (Table(caption, header, rows, _NOTE + more),)
+
+
+def _row(found: Measurement, names: Sequence[str]) -> tuple[str, ...]:
+    lesion, shape, interval = found.lesion, found.shape, found.interval
+    crossing = any(line is not None and line.leaves_lesion for line in (found.long, found.short))
+    return (
+        str(lesion.id),
+        names[lesion.label],
+        f"{lesion.volume_ml:.2f}",
+        _NONE if interval is None else f"{interval.low_ml:.2f} to {interval.high_ml:.2f}",
+        _text(getattr(shape, "mesh_volume_ml", None), 2),
+        _text(getattr(found.long, "length_mm", None), 1) + (" (leaves the lesion)" if crossing else ""),
+        _text(getattr(found.short, "length_mm", None), 1),
+        _text(found.product_mm2, 0),
+        _NONE if found.slice_index is None else str(found.slice_index + 1),
+        _text(getattr(shape, "sphericity", None), 3),
+        _text(getattr(shape, "diameter_3d_mm", None), 1),
+        _text(found.mean_probability, 2),
+        "yes" if lesion.touches_border else "no",
+    )
+
+
+def _targets(found: Study) -> tuple[Block, ...]:
+    targets, products = found.targets, found.products
+    rows = (
+        ("RECIST 1.1", _ids(targets.lesions), f"{targets.sum_mm:.1f} mm" if targets.lesions else _NONE, targets.rule),
+        ("RANO", _ids(products.lesions), f"{products.sum_mm2:.0f} mm²" if products.lesions else _NONE, products.rule),
+    )
+    table = Table("Target lesions by size alone", ("Criterion", "Lesions", "Sum", "Rule"), rows)
+    return table, Paragraph(targets.note, "note")
+
+
+def _changes(caption: str, found: Sequence[Change]) -> Block:
+    if not found:
+        return Paragraph(f"{caption}: no lesion on either date.")
+    header = ("Change", "Before", "Now", "Volume before (mL)", "Volume now (mL)", "Change (%)", "Overlap (mL)", "Notes")
+    return Table(caption, header, tuple(_change_row(change) for change in found[:_MOST_ROWS]))
+
+
+def _change_row(change: Change) -> tuple[str, ...]:
+    notes = []
+    if change.kind == "not seen":
+        notes.append(f"the later scan holds {100 * (change.seen_share or 0.0):.0f} % of where it was")
+    if change.distance_mm is not None:
+        notes.append(f"matched over {change.distance_mm:.1f} mm without overlap")
+    if not change.is_whole:
+        notes.append("reaches the edge of a scan")
+    return (
+        change.kind,
+        _ids(change.prior),
+        _ids(change.current),
+        _text(change.prior_ml, 2),
+        _text(change.current_ml, 2),
+        _NONE if change.change_percent is None else f"{change.change_percent:+.1f}",
+        f"{change.overlap_ml:.2f}",
+        "; ".join(notes),
+    )
+
+
+def _responses(found: FollowUp) -> tuple[Block, ...]:
+    header = ("Criterion", "Proposed", "Because", "Baseline", "Nadir", "Now", "From baseline", "From nadir", "New")
+    rows = tuple(_response_row(response, found.ids) for response in (found.recist, found.rano))
+    lacking = (
+        f"{response.criterion} also asks for what a mask cannot answer: {'; '.join(response.not_assessed)}."
+        for response in (found.recist, found.rano)
+    )
+    table = Table("Response categories proposed from the numbers", header, rows)
+    return Paragraph(NO_DIAGNOSIS, "note"), table, *(Paragraph(text, "note") for text in lacking)
+
+
+def _response_row(response: Response, ids: Sequence[str]) -> tuple[str, ...]:
+    unit = "mm²" if response.unit == "mm2" else response.unit
+
+    def amount(value: float | None) -> str:
+        return _NONE if value is None else f"{value:.1f} {unit}"
+
+    def percent(value: float | None) -> str:
+        return _NONE if value is None else f"{value:+.1f} %"
+
+    nadir = amount(response.nadir)
+    if response.nadir_date is not None:
+        nadir += f" ({ids[response.nadir_date]})"
+    growth = "" if response.from_nadir is None else f" ({response.from_nadir:+.1f} {unit})"
+    return (
+        response.criterion,
+        response.category or "none",
+        response.reason,
+        amount(response.baseline),
+        nadir,
+        amount(response.current),
+        percent(response.from_baseline_percent),
+        percent(response.from_nadir_percent) + growth,
+        _ids(response.new),
+    )
+
+
+def _ids(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values)) or _NONE
+
+
+def _text(value: float | None, digits: int) -> str:
+    return _NONE if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,151 @@
+"""One patient's lesions over several dates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.answers.tumour.changes import Change, changes
+from tasks.answers.tumour.components import Components
+from tasks.answers.tumour.matching import match
+from tasks.answers.tumour.measure import Measurement
+from tasks.answers.tumour.response import RANO, RECIST, Burden, Response, burden, propose
+from tasks.answers.tumour.settings import TumourAnalysis
+from tasks.answers.tumour.targets import Products, Targets, diameter_of, rano_targets, recist_targets
+
+# RECIST 1.1, section 4.3.1: a lymph node with a shorter short axis is normal.
+_NORMAL_NODE_MM = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The lesions of one date.
+
+    Attributes:
+        id: Of the scene.
+        shape: Of the mask.
+        components: Its lesions, and which voxel belongs to which.
+        measured: What they measure.
+        targets: By RECIST.
+        products: By RANO.
+    """
+
+    id: str
+    shape: tuple[int, ...]
+    components: Components
+    measured: list[Measurement]
+    targets: Targets
+    products: Products
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What is kept of earlier dates.
+
+    Attributes:
+        baseline: The first date.
+        previous: The last date so far.
+        ids: Of all scenes so far.
+        recist: Burdens so far, baseline first.
+        rano: The same by RANO.
+    """
+
+    baseline: Study
+    previous: Study
+    ids: tuple[str, ...]
+    recist: tuple[Burden, ...]
+    rano: tuple[Burden, ...]
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """What became of lesions up to one date.
+
+    Attributes:
+        ids: Of the scenes, this one included; ``Response.nadir_date`` counts in them.
+        since_baseline: From the first date to this one.
+        since_previous: From the date before to this one; None where that is the first.
+        targets: Chosen at baseline.
+        recist: Proposed.
+        rano: Proposed.
+    """
+
+    ids: tuple[str, ...]
+    since_baseline: list[Change]
+    since_previous: list[Change] | None
+    targets: Targets
+    recist: Response
+    rano: Response
+
+
+def study(
+    scene: str,
+    shape: tuple[int, ...],
+    components: Components,
+    measured: list[Measurement],
+    slice_mm: float,
+    settings: TumourAnalysis,
+) -> Study:
+    """Choose targets among measured lesions.
+
+    Args:
+        scene: Id of the scene.
+        shape: Of the mask.
+        components: Its lesions.
+        measured: What they measure.
+        slice_mm: Distance of axial slices.
+        settings: Of the job.
+    """
+    targets = recist_targets(measured, slice_mm, settings.organ, settings.nodal)
+    return Study(scene, shape, components, measured, targets, rano_targets(measured))
+
+
+def begin(first: Study) -> History:
+    """Begin a history with its baseline."""
+    recist = Burden(first.targets.sum_mm, bool(first.targets.lesions), _others(first, first.targets.lesions))
+    rano = Burden(first.products.sum_mm2, bool(first.products.lesions), _others(first, first.products.lesions))
+    return History(first, first, (first.id,), (recist,), (rano,))
+
+
+def follow(history: History, current: Study, settings: TumourAnalysis) -> tuple[FollowUp, History]:
+    """Compare a date with the baseline and with the one before, and propose responses.
+
+    Args:
+        history: Up to the date before.
+        current: This date.
+        settings: Of the job.
+    """
+    base = history.baseline
+    since_baseline = _changes(base, current, settings)
+    is_second = len(history.ids) == 1
+    since_previous = None if is_second else _changes(history.previous, current, settings)
+    large = {item.lesion.id for item in current.measured if _counts(item, settings)}
+    diameters = {
+        item.lesion.id: size for item in current.measured if (size := diameter_of(item, settings.nodal)) is not None
+    }
+    areas = {item.lesion.id: item.product_mm2 for item in current.measured if item.product_mm2 is not None}
+    normal_mm = _NORMAL_NODE_MM if settings.nodal else 0.0
+    recist = (*history.recist, burden(base.targets.lesions, since_baseline, diameters, large, normal_mm))
+    rano = (*history.rano, burden(base.products.lesions, since_baseline, areas, large))
+    ids = (*history.ids, current.id)
+    found = FollowUp(
+        ids=ids,
+        since_baseline=since_baseline,
+        since_previous=since_previous,
+        targets=base.targets,
+        recist=propose(RECIST, recist, bool(base.targets.lesions)),
+        rano=propose(RANO, rano, bool(base.products.lesions)),
+    )
+    return found, History(base, current, ids, recist, rano)
+
+
+def _changes(prior: Study, current: Study, settings: TumourAnalysis) -> list[Change]:
+    matching = match(prior.components, current.components, current.shape, settings.match_mm)
+    return changes(prior.components.lesions, current.components.lesions, matching, settings.change_percent)
+
+
+def _counts(found: Measurement, settings: TumourAnalysis) -> bool:
+    return found.long is not None and found.long.length_mm >= settings.new_mm
+
+
+def _others(first: Study, chosen: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(lesion.id for lesion in first.components.lesions if lesion.id not in chosen)
