@@ -12,6 +12,7 @@ from typing import Any
 from models.card import Card
 from models.fakes import fake_card
 from models.registry import FAKES, resolve_model
+from tasks.answers.fire.settings import FOLLOWING, FireAnalysis
 from tasks.errors import JobError
 from tasks.job import Job
 from tasks.outfolder import OutFolder
@@ -35,8 +36,9 @@ class Request:
 
     def key(self, input_sha256: str) -> str:
         """Return the hash of an input, the model and the job: an answered request is not worked on again."""
-        # Neither the block nor the number of threads changes what is asked for.
-        job = self.job.model_dump(mode="json", exclude={"tiling": {"block"}, "run": {"threads"}})
+        # Neither the block nor the number of threads changes what is asked for, nor does what comes after the scene.
+        later = {"analysis": set(FOLLOWING)} if isinstance(self.job.analysis, FireAnalysis) else {}
+        job = self.job.model_dump(mode="json", exclude={"tiling": {"block"}, "run": {"threads"}, **later})
         return digest(
             {
                 "input": input_sha256,

@@ -14,7 +14,7 @@ from flows.analysis.masks import MaskTask, analyse_masks
 from tasks.analysis.fire import analyse_fire
 from tasks.analysis.fire_events import fold_fires
 from tasks.analysis.subject import Findings
-from tasks.answers.fire.settings import FireAnalysis
+from tasks.answers.fire.settings import FOLLOWING, FireAnalysis
 from tasks.errors import JobError
 from tasks.fire_ledger import FireLedger, Sighting
 from tasks.job import Job, load_job
@@ -132,7 +132,7 @@ def _task(mask: str, name: str, question: Question) -> MaskTask:
     return MaskTask(
         scene=name,
         inputs={"mask": str(path), **beside, **files},
-        settings={"analysis": question.settings.model_dump(mode="json", exclude={"alerts"}), "source": source},
+        settings={"analysis": question.settings.model_dump(mode="json", exclude=set(FOLLOWING)), "source": source},
         analyse=partial(_analyse, path, name, question, files),
     )
 

@@ -16,7 +16,7 @@ from tasks.box import Box, split
 
 Inside: TypeAlias = Callable[[Box], NDArray[np.bool_]]
 Labels: TypeAlias = NDArray[np.int64]
-WINDOW = (2048, 2048)
+WINDOW = (1024, 1024)
 _STRUCTURES = {4: ndimage.generate_binary_structure(2, 1), 8: ndimage.generate_binary_structure(2, 2)}
 
 

@@ -60,7 +60,8 @@ class Detection:
 def severity_keys(table: SeverityTable) -> dict[str, str]:
     """Return a column's name by class of severity: ``severity_moderate_low_ha``; not known comes last."""
     names = [*(entry.name for entry in table.classes), UNRATED]
-    return {name: f"severity_{re.sub('[^a-z0-9]+', '_', name.lower()).strip('_')}_ha" for name in names}
+    words = {name: re.sub("[^a-z0-9]+", "_", name.lower()).strip("_").removeprefix("severity_") for name in names}
+    return {name: f"severity_{word}_ha" for name, word in words.items()}
 
 
 def detections(

@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tasks.section import Section
 
+# Keys that say how fires are followed and told of: they change no product of a scene.
+FOLLOWING = ("same_event_days", "join_m", "alerts")
 Index = Literal["dnbr", "rdnbr", "rbr"]
 
 
