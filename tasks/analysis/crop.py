@@ -12,7 +12,8 @@ import numpy as np
 from models.card import ClassEntry
 from tasks.analysis.area import area_headline, area_table
 from tasks.analysis.crop_fields import MeasuredFields, measure_fields, spray_rule
-from tasks.analysis.crop_samples import AreaEstimates, accuracy_json, estimate_areas, estimate_json
+from tasks.analysis.crop_json import accuracy_json, estimate_json
+from tasks.analysis.crop_samples import AreaEstimates, estimate_areas
 from tasks.analysis.crop_sections import crop_sections
 from tasks.analysis.subject import Findings, RasterMask
 from tasks.answers.area import ClassAreas, class_areas

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tasks.analysis.subject import RasterMask
 from tasks.answers.area import ClassAreas, PixelAreas
-from tasks.answers.crop.estimate import Accuracy, Estimate, StratifiedSample, estimate_accuracy
+from tasks.answers.crop.estimate import Accuracy, StratifiedSample, estimate_accuracy
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.box import Box
 from tasks.errors import JobError, SampleError
@@ -135,9 +135,7 @@ def _left_out(path: str, mapped: Numbers, kept: NDArray[np.bool_], n_classes: in
     outside = int((~kept).sum()) - unseen
     notes = []
     if unseen:
-        notes.append(
-            f"{Path(path).name}: {unseen} samples lie where the map was not observed; areas are those of the rest"
-        )
+        notes.append(f"{Path(path).name}: {unseen} samples lie where the map was not observed and are left out")
     if outside:
         notes.append(f"{Path(path).name}: {outside} samples lie in classes that are left out")
     return notes
@@ -230,48 +228,3 @@ def _cover_warnings(
             "no sample contradicts the map, so the standard errors are 0: that is the sample's limit, not proof"
         )
     return notes
-
-
-def estimate_json(estimate: Estimate | None, unit: str, reason: str = "") -> dict[str, Any]:
-    """Return an estimate as JSON says it, the unit in its keys; null with a reason where there is none."""
-    if estimate is None:
-        return {f"value{unit}": None, f"value{unit}_is_null_because": reason}
-    low, high = estimate.interval
-    return {
-        f"value{unit}": estimate.value,
-        f"standard_error{unit}": estimate.standard_error,
-        f"half_width_95{unit}": estimate.half_width,
-        f"interval_95{unit}": [low, high],
-    }
-
-
-def accuracy_json(found: AreaEstimates, design: str) -> dict[str, Any]:
-    """Return accuracies, error matrix and sample as JSON says them."""
-    accuracy, sample = found.accuracy, found.sample
-    names = sample.class_names
-    per_class = {
-        name: {
-            "users": estimate_json(users, "", "no sample was mapped as this class"),
-            "producers": estimate_json(producers, "", "no sample is of this class"),
-        }
-        for name, users, producers in zip(names, accuracy.users, accuracy.producers, strict=True)
-    }
-    return {
-        "overall": estimate_json(accuracy.overall, ""),
-        "classes": per_class,
-        "error_matrix": {
-            "rows": "map",
-            "columns": "reference",
-            "classes": list(names),
-            "counts": accuracy.counts.tolist(),
-            "area_ha": (accuracy.shares * accuracy.total_ha).tolist(),
-        },
-        "sample": {
-            "units": len(sample.strata),
-            "design": design,
-            "strata": {
-                name: {"units": size, "area_ha": area}
-                for name, size, area in zip(sample.stratum_names, accuracy.sizes, sample.areas_ha, strict=True)
-            },
-        },
-    }
