@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Iterable
@@ -44,6 +45,18 @@ def file_sha256(path: str | Path) -> str:
             f"{path}: cannot be read: {error.strerror}. Check the path and its permissions"
         ) from error
     return digest.hexdigest()
+
+
+def dataset_sha256(path: str) -> str:
+    """Hash a vector file or table; a shapefile with the files beside it that belong to it.
+
+    Raises:
+        UnreadableSceneError: When a file cannot be read to its end.
+    """
+    if Path(path).suffix.lower() != ".shp":
+        return file_sha256(path)
+    members = {*Path(path).parent.glob(f"{glob.escape(Path(path).stem)}.*"), Path(path)}
+    return combined_sha256((member.suffix, file_sha256(member)) for member in sorted(members))
 
 
 def combined_sha256(parts: Iterable[tuple[str, str]]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.errors import JobError, SceneError
-from tasks.fingerprint import Fingerprint, combined_sha256, file_sha256
+from tasks.fingerprint import Fingerprint, combined_sha256, dataset_sha256, file_sha256
 from tasks.ledger import Ledger
 from tasks.request import Request
 from tasks.scenes.listing import Input
@@ -48,7 +48,7 @@ def identify(request: Request, item: Input) -> Fingerprint:
     beside = analysis.files(item.id) if isinstance(analysis, CropAnalysis) else {}
     if not beside:
         return found
-    parts = [(role, file_sha256(path)) for role, path in sorted(beside.items())]
+    parts = [(role, dataset_sha256(path)) for role, path in sorted(beside.items())]
     return Fingerprint(combined_sha256([("scene", found.sha256), *parts]), found.content_hashed)
 
 

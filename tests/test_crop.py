@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app, main
 from tasks.errors import SceneError
+from tasks.fingerprint import dataset_sha256
 from tasks.intake import identify
 from tasks.job import load_job
 from tasks.products.vectors import VectorTable, read_vectors, write_gpkg
@@ -317,6 +318,16 @@ def test_a_changed_file_beside_the_mask_changes_what_identifies_the_input(tmp_pa
     samples.unlink()
     with pytest.raises(SceneError, match=r"crops\.csv"):
         identify(request, item)
+
+
+def test_a_shapefile_is_all_of_its_files(tmp_path):
+    path, _, _ = bad_fields(tmp_path, "no CRS")
+    before = dataset_sha256(str(path))
+    shutil.copy(path, tmp_path / "other.shp")
+    assert dataset_sha256(str(path)) == before
+    with path.with_suffix(".dbf").open("ab") as file:
+        file.write(b" ")
+    assert dataset_sha256(str(path)) != before
 
 
 def test_maps_that_hold_nothing_or_lie_nowhere_are_refused(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 from models.errors import SwatheError
 from tasks.analysis.subject import Findings
 from tasks.analysis.summary import write_findings
-from tasks.fingerprint import file_sha256
+from tasks.fingerprint import dataset_sha256
 from tasks.outcome import SceneOutcome, write_batch
 from tasks.outfolder import OutFolder
 from tasks.products.publish import is_published, publish
@@ -64,7 +64,7 @@ def analyse_masks(out: Path, title: str, tasks: Sequence[MaskTask]) -> list[Scen
 
 def _outcome(out: OutFolder, task: MaskTask) -> SceneOutcome:
     try:
-        hashes = {role: file_sha256(path) for role, path in sorted(task.inputs.items())}
+        hashes = {role: dataset_sha256(path) for role, path in sorted(task.inputs.items())}
         key = digest({"inputs": hashes, "settings": task.settings, "swathe": version("swathe")})
         if is_published(out, task.scene, key):
             summary = json.loads((out.link(task.scene) / "summary.json").read_text())
