@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.answers.area import M2_PER_HA, PixelAreas
-from tasks.answers.fire.components import Components
-from tasks.box import Box
+from tasks.answers.fire.components import WINDOW, Components
+from tasks.box import Box, split
 from tasks.scenes.raster_grid import RasterGrid
 
 Floats = NDArray[np.float64]
@@ -108,16 +108,25 @@ def measure_fires(
 
 def observed_share(sums: FireSums, not_observed: Callable[[Box], NDArray[np.bool_]]) -> Floats:
     """Return the observed share of each fire's bounding box, grown by 10 pixels at each side within the raster."""
-    shape = sums.shape
-    shares = np.ones(len(sums.boxes))
-    for number, (top, left, bottom, right) in enumerate(sums.boxes):
-        start = (max(0, int(top) - SURROUNDINGS_PX), max(0, int(left) - SURROUNDINGS_PX))
-        stop = (min(shape[0], int(bottom) + SURROUNDINGS_PX), min(shape[1], int(right) + SURROUNDINGS_PX))
-        unseen = 0
-        for row in range(start[0], stop[0], 512):
-            unseen += int(not_observed(Box((row, start[1]), (min(row + 512, stop[0]), stop[1]))).sum())
-        shares[number] = 1 - unseen / ((stop[0] - start[0]) * (stop[1] - start[1]))
+    limits = np.array(sums.shape)
+    starts = np.maximum(sums.boxes[:, :2] - SURROUNDINGS_PX, 0)
+    stops = np.minimum(sums.boxes[:, 2:] + SURROUNDINGS_PX, limits)
+    unseen = np.zeros(len(sums.boxes), np.int64)
+    for window in split(sums.shape, WINDOW):
+        missing = not_observed(window)
+        if missing.any():
+            unseen += _count_within(missing, starts - window.start, stops - window.start)
+    shares: Floats = 1 - unseen / (stops - starts).prod(axis=1)
     return shares
+
+
+def _count_within(marked: NDArray[np.bool_], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the marked pixels in each of many boxes, which may reach beyond the window, by a summed-area table."""
+    table = np.zeros((marked.shape[0] + 1, marked.shape[1] + 1), np.int64)
+    table[1:, 1:] = marked.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+    (top, left), (bottom, right) = (np.clip(ends, 0, marked.shape).T for ends in (starts, stops))
+    counts: NDArray[np.int64] = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+    return counts
 
 
 class _Sums:
