@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 
 from models.card import ClassEntry
 from tasks.answers.area import ClassAreas, PixelAreas
-from tasks.answers.tumour.components import Lesion
 from tasks.box import Box
 from tasks.reports.drawing import Caption, LegendEntry
 from tasks.reports.preview import render_raster_preview, stretch
-from tasks.reports.preview_volume import render_volume_preview, volume_preview_slices
 from tasks.reports.raster_picture import read_picture
 from tasks.scenes.raster import RasterScene
-from tasks.scenes.volume import VolumeScene
 
 
 class DrawnMask(Protocol):
@@ -36,15 +33,6 @@ class DrawnMask(Protocol):
     @property
     def caption(self) -> Caption:
         """The words above and below."""
-        ...
-
-
-class DrawnVolumeMask(DrawnMask, Protocol):
-    """What a picture shows of a volume's mask."""
-
-    @property
-    def scene(self) -> VolumeScene:
-        """The volume."""
         ...
 
 
@@ -67,16 +55,6 @@ def raster_preview(mask: DrawnRasterMask, image: RasterScene, areas: ClassAreas)
     side = pixel_side_m(image) * picture.step
     stretched = stretch(picture.image, picture.observed)
     return render_raster_preview(stretched, picture.mask, legend, mask.caption, (side, side))
-
-
-def volume_preview(mask: DrawnVolumeMask, found: Sequence[Lesion]) -> bytes:
-    """Draw a volume product: three planes through the largest lesion, volumes in the legend."""
-    sections = volume_preview_slices(mask.scene, mask.read, found[0].centroid_voxel if found else None)
-    legend = {}
-    for label, entry in enumerate(mask.classes[1:], start=1):
-        volume = sum(lesion.volume_ml for lesion in found if lesion.label == label)
-        legend[label] = LegendEntry(entry.name, entry.colour, f"{volume:,.1f} mL")
-    return render_volume_preview(sections, legend, mask.caption)
 
 
 def pixel_side_m(scene: RasterScene) -> float:

@@ -1,0 +1,249 @@
+"""Lesions over dates: matching through affines, classes of change, proposed responses."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.answers.tumour.changes import Change, changes
+from tasks.answers.tumour.components import Components, find_components
+from tasks.answers.tumour.matching import match
+from tasks.answers.tumour.measure import Sources, measure
+from tasks.answers.tumour.response import RANO, RECIST, Burden, burden, propose
+from tasks.answers.tumour.series import Study, begin, follow, study
+from tasks.answers.tumour.settings import TumourAnalysis
+from tasks.answers.tumour.targets import recist_targets
+
+LAWS = settings(deadline=None, max_examples=30)
+SETTINGS = TumourAnalysis(kind="tumour")
+PLAIN = np.diag([1.5, 1.0, 1.0, 1.0])
+
+
+def turned() -> np.ndarray:
+    """Another grid over the same 60 mm: oblique, flipped, finer in one axis and coarser in the others."""
+    angle = 0.2
+    turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([1.1, -0.8, 1.3])
+    affine[:3, 3] = (-5.0, 75.0, -12.0)
+    return affine
+
+
+GRIDS = {"plain": (PLAIN, (40, 60, 60)), "turned": (turned(), (70, 110, 70))}
+
+
+def balls(grid: str, *places) -> Components:
+    """Spheres ``(centre in mm, radius in mm)`` on a grid."""
+    affine, shape = GRIDS[grid]
+    voxels = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    world = voxels @ affine[:3, :3].T + affine[:3, 3]
+    mask = np.zeros(shape, np.uint8)
+    for centre, radius in places:
+        mask |= (np.linalg.norm(world - centre, axis=-1) <= radius).astype(np.uint8)
+    return find_components(mask, affine, 1)
+
+
+def compare(prior: Components, current: Components, shape, **options) -> list[Change]:
+    known = SETTINGS.model_copy(update=options)
+    matching = match(prior, current, shape, known.match_mm)
+    return changes(prior.lesions, current.lesions, matching, known.change_percent)
+
+
+@pytest.mark.parametrize("grids", [("plain", "plain"), ("plain", "turned"), ("turned", "plain")])
+def test_every_class_of_change_is_found_on_any_grid(grids):
+    before = [
+        ((12, 12, 12), 5.0),  # stable
+        ((12, 12, 40), 4.0),  # grown
+        ((12, 40, 12), 6.0),  # shrunk
+        ((40, 12, 12), 4.0),  # gone
+        ((40, 40, 12), 7.0),  # split
+        ((40, 34, 38), 4.0), ((40, 46, 38), 4.0),  # merged
+        ((28, 12, 28), 3.0),  # moved
+    ]  # fmt: skip
+    after = [
+        ((12, 12, 12), 5.0),
+        ((12, 12, 40), 6.0),
+        ((12, 40, 12), 4.0),
+        ((40, 36, 12), 2.5), ((40, 44, 12), 2.5),
+        ((40, 40, 38), 9.5),
+        ((28, 20, 28), 3.0),
+        ((12, 40, 40), 3.0),  # new
+    ]  # fmt: skip
+    prior, current = balls(grids[0], *before), balls(grids[1], *after)
+    found = compare(prior, current, GRIDS[grids[1]][1])
+    kinds = sorted(change.kind for change in found)
+    assert kinds == ["gone", "grown", "merged", "new", "shrunk", "split", "stable", "stable"]
+    by_kind = {change.kind: change for change in found}
+    assert len(by_kind["split"].current) == 2
+    assert len(by_kind["merged"].prior) == 2
+    assert by_kind["gone"].change_percent == -100.0
+    assert (by_kind["new"].prior_ml, by_kind["new"].change_percent) == (None, None)
+    assert by_kind["grown"].change_percent == pytest.approx(100 * (6**3 / 4**3 - 1), rel=0.15)
+    apart = [change for change in found if change.distance_mm is not None]
+    assert len(apart) == 1
+    assert apart[0].overlap_ml == 0.0
+    assert 1.0 < apart[0].distance_mm <= 4.0
+    assert sorted(key for change in found for key in change.prior) == [lesion.id for lesion in prior.lesions]
+    assert sorted(key for change in found for key in change.current) == [lesion.id for lesion in current.lesions]
+
+
+def test_nothing_is_matched_over_a_distance_that_is_not_allowed():
+    prior, current = balls("plain", ((28, 12, 28), 3.0)), balls("plain", ((28, 20, 28), 3.0))
+    assert [c.kind for c in compare(prior, current, GRIDS["plain"][1])] == ["stable"]
+    assert [c.kind for c in compare(prior, current, GRIDS["plain"][1], match_mm=1.0)] == ["gone", "new"]
+
+
+def test_a_lesion_outside_the_later_scan_is_not_seen_rather_than_gone():
+    prior = balls("plain", ((12, 12, 12), 4.0), ((45, 12, 12), 4.0))
+    affine, shape = PLAIN, (20, 60, 60)
+    current = find_components(np.zeros(shape, np.uint8), affine, 1)
+    found = compare(prior, current, shape)
+    assert sorted(change.kind for change in found) == ["gone", "not seen"]
+    unseen = next(change for change in found if change.kind == "not seen")
+    assert (unseen.current_ml, unseen.seen_share) == (None, 0.0)
+
+
+@LAWS
+@given(st.integers(0, 999), st.floats(0.05, 0.5))
+def test_the_same_mask_turned_and_saved_again_is_stable(seed, share):
+    rng = np.random.default_rng(seed)
+    mask = (rng.random(rng.integers(1, 10, 3)) < share).astype(np.uint8)
+    order = rng.permutation(3)
+    flips = rng.integers(0, 2, 3) * 2 - 1
+    affine = np.eye(4)
+    affine[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0] @ np.diag([3.0, 0.8, 1.1])
+    affine[:3, 3] = rng.uniform(-100, 100, 3)
+    to_old = np.zeros((4, 4))
+    to_old[3, 3] = 1.0
+    for new, old in enumerate(order):
+        to_old[old, new] = flips[new]
+        to_old[old, 3] = mask.shape[old] - 1 if flips[new] < 0 else 0
+    again = mask.transpose(order)[tuple(slice(None, None, flip) for flip in flips)]
+    prior, current = find_components(mask, affine, 1), find_components(np.array(again), affine @ to_old, 1)
+    found = compare(prior, current.packed(), again.shape)
+    assert [change.kind for change in found] == ["stable"] * len(prior.lesions)
+    assert sum(change.overlap_ml for change in found) == pytest.approx(sum(item.volume_ml for item in prior.lesions))
+    assert all(change.change_percent == pytest.approx(0.0, abs=1e-9) for change in found)
+
+
+def dated(components: Components, shape, known: TumourAnalysis) -> Study:
+    measured = measure(components, Sources(shape), known)
+    return study("scene", shape, components, measured, 1.5, known)
+
+
+def responses(*dates, **options):
+    known = SETTINGS.model_copy(update=options)
+    shape = GRIDS["plain"][1]
+    studies = [dated(balls("plain", *places), shape, known) for places in dates]
+    history = begin(studies[0])
+    found = []
+    for current in studies[1:]:
+        step, history = follow(history, current, known)
+        found.append(step)
+    return found
+
+
+def test_a_shrinking_and_then_growing_lesion_goes_from_partial_response_to_progression_from_the_nadir():
+    place = (28, 30, 30)
+    found = responses(*([(place, radius)] for radius in (14.0, 8.0, 7.0, 10.0)))
+    assert [step.recist.category for step in found] == ["PR", "PR", "PD"]
+    assert [step.recist.nadir_date for step in found] == [0, 1, 2]
+    last = found[-1].recist
+    assert last.nadir == pytest.approx(14.0, abs=1.0)
+    assert last.current < 0.8 * last.baseline
+    assert last.from_nadir == pytest.approx(last.current - last.nadir)
+    assert [step.rano.category for step in found] == ["PR", "PR", "PD"]
+    assert found[0].since_previous is None
+    assert [change.kind for change in found[-1].since_previous] == ["grown"]
+
+
+def test_parts_of_a_split_target_are_added():
+    (step,) = responses([((28, 30, 30), 10.0)], [((28, 24, 30), 4.0), ((28, 36, 30), 4.0)])
+    assert [change.kind for change in step.since_baseline] == ["split"]
+    assert step.recist.current == pytest.approx(16.0, abs=1.0)
+
+
+def test_disappearance_is_complete_response_and_what_comes_back_is_progression():
+    place = (28, 30, 30)
+    found = responses([(place, 8.0)], [], [(place, 6.0)])
+    assert [step.recist.category for step in found] == ["CR", "PD"]
+    assert found[-1].recist.from_nadir_percent is None
+    assert found[-1].recist.from_nadir == pytest.approx(12.0, abs=1.0)
+
+
+def test_a_new_lesion_is_progression_unless_it_is_too_small_to_count():
+    old, new = ((28, 30, 30), 8.0), ((28, 10, 10), 4.0)
+    (step,) = responses([old], [old, new])
+    assert (step.recist.category, len(step.recist.new)) == ("PD", 1)
+    (step,) = responses([old], [old, new], new_mm=10.0)
+    assert (step.recist.category, step.recist.new) == ("SD", ())
+    assert [change.kind for change in step.since_baseline] == ["stable", "new"]
+
+
+def test_without_measurable_lesions_only_disappearance_and_new_lesions_are_told():
+    small = ((28, 30, 30), 3.0)
+    assert responses([small], [small])[0].recist.category == "non-CR/non-PD"
+    assert responses([small], [])[0].recist.category == "CR"
+    assert responses([small], [small, ((28, 10, 10), 4.0)])[0].recist.category == "PD"
+
+
+@pytest.mark.parametrize(
+    ("sums", "category"),
+    [
+        ((100.0, 71.0), "SD"),
+        ((100.0, 70.0), "PR"),
+        ((100.0, 60.0, 71.9), "SD"),
+        ((100.0, 40.0, 48.0), "PD"),
+        ((20.0, 24.9), "SD"),  # 24.5 % but not 5 mm
+        ((20.0, 25.0), "PD"),
+        ((100.0, 119.0), "SD"),
+        ((100.0, 120.0), "PD"),
+        ((100.0, 50.0, 58.0), "PR"),
+    ],
+)
+def test_recist_limits(sums, category):
+    dates = [Burden(total, targets_present=True) for total in sums]
+    assert propose(RECIST, dates, has_targets=True).category == category
+
+
+@pytest.mark.parametrize(
+    ("sums", "category"),
+    [((100.0, 51.0), "SD"), ((100.0, 50.0), "PR"), ((100.0, 124.0), "SD"), ((100.0, 125.0), "PD")],
+)
+def test_rano_limits(sums, category):
+    dates = [Burden(total, targets_present=True) for total in sums]
+    assert propose(RANO, dates, has_targets=True).category == category
+
+
+def change(kind, prior=(), current=()) -> Change:
+    return Change(kind, prior, current, 1.0, 1.0, 0.0, 0.0, 0.0, None, 1.0, is_whole=True)
+
+
+def test_a_target_outside_the_scan_leaves_no_category():
+    found = burden({1}, [change("not seen", (1,)), change("stable", (2,), (1,))], {1: 20.0}, {1})
+    assert (found.sum, found.others_present) == (None, (1,))
+    proposed = propose(RECIST, [Burden(30.0, targets_present=True), found], has_targets=True)
+    assert (proposed.category, proposed.current) == (None, None)
+    assert "outside this scan" in proposed.reason
+    new = burden({1}, [change("not seen", (1,)), change("new", (), (3,))], {3: 20.0}, {3})
+    assert propose(RECIST, [Burden(30.0, targets_present=True), new], has_targets=True).category == "PD"
+
+
+def test_lymph_nodes_below_ten_millimetres_are_normal():
+    found = burden({1}, [change("shrunk", (1,), (1,))], {1: 8.0}, {1}, normal_mm=10.0)
+    assert found.sum == 8.0
+    assert propose(RECIST, [Burden(20.0, targets_present=True), found], has_targets=True).category == "CR"
+
+
+def test_targets_are_the_largest_measurable_ones():
+    radii = (9.0, 8.0, 7.0, 6.5, 6.0, 5.6, 3.0)
+    places = [(10, 12, 12), (10, 40, 12), (10, 12, 40), (10, 40, 40), (45, 12, 12), (45, 40, 12), (45, 12, 40)]
+    components = balls("plain", *zip(places, radii, strict=True))
+    measured = measure(components, Sources(GRIDS["plain"][1]), SETTINGS)
+    anywhere = recist_targets(measured, 1.5)
+    assert (anywhere.lesions, anywhere.measurable) == ((1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6))
+    assert anywhere.sum_mm == pytest.approx(sum(2 * radius for radius in radii[:5]), abs=3)
+    assert "organs are not known" in anywhere.note
+    assert recist_targets(measured, 1.5, "liver").lesions == (1, 2)
+    assert recist_targets(measured, 7.0).measurable == (1, 2)
+    assert recist_targets(measured, 1.5, None, nodal=True).measurable == (1, 2)
