@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -358,6 +359,28 @@ def test_what_is_no_mask_is_refused(rasters, tmp_path, mask, text):
 def test_a_volume_is_not_compared_with_a_raster(rasters, tmp_path):
     volume = write_volume(tmp_path / "v.nii.gz", blobs((5, 5, 5), 1))
     assert "one mask is a NIfTI volume" in run(volume, rasters[1], code=1)
+
+
+# The page
+
+
+def test_every_metric_is_described_on_the_page_and_no_other(rasters, tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "evaluate.md").read_text()
+    described = set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE))
+    volume = write_volume(tmp_path / "v.nii.gz", blobs((6, 6, 6), 1))
+    found = set()
+    for paths in (rasters, (volume, volume)):
+        run(*paths, "--json", tmp_path / "all.json")
+        found |= set(json.loads((tmp_path / "all.json").read_text())["pairs"][0]["means"])
+    general = {
+        r"(?<!lesion_hd95)_(px|m|mm)\[": "_UNIT[",
+        r"(2 px|1 mm)\]": "TOLERANCE]",
+        r"\d+-connected": "N-connected",
+        " gli": " RULES",
+    }
+    for pattern, name in general.items():
+        found = {re.sub(pattern, name, key) for key in found}
+    assert described == found
 
 
 # Real masks

@@ -148,7 +148,7 @@ def _distance_keys(unit: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the keys that come from elements, and those that come from edge pixels."""
     forth = f"asd_{unit}[surface-distance, predicted to reference]"
     back = f"asd_{unit}[surface-distance, reference to predicted]"
-    by_edge = (f"hd95_{unit}[monai]", f"hd95_{unit}[medpy]", f"assd_{unit}[monai]", f"assd_{unit}[medpy]")
+    by_edge = (f"hd95_{unit}[monai]", f"hd95_{unit}[medpy]", f"assd_{unit}[monai]", f"assd_{unit}[panoptica]")
     return (f"hd95_{unit}[surface-distance]", forth, back), by_edge
 
 
