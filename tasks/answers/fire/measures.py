@@ -115,7 +115,8 @@ def observed_share(sums: FireSums, not_observed: Callable[[Box], NDArray[np.bool
     for window in split(sums.shape, WINDOW):
         missing = not_observed(window)
         if missing.any():
-            unseen += _count_within(missing, starts - window.start, stops - window.start)
+            origin = np.array(window.start, np.int64)
+            unseen += _count_within(missing, starts - origin, stops - origin)
     shares: Floats = 1 - unseen / (stops - starts).prod(axis=1)
     return shares
 
