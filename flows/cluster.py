@@ -119,7 +119,10 @@ def _connect(address: str) -> Client:
 
 def _local_cluster(settings: ClusterSettings) -> SpecCluster:
     specification = {f"worker-{k}": _worker(settings, k) for k in range(settings.n_workers)}
-    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1", "port": 0}}
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0},
+    }
     return SpecCluster(workers=specification, scheduler=scheduler, silence_logs="ERROR", name="swathe")
 
 
