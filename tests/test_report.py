@@ -143,6 +143,8 @@ def test_a_count_loses_no_digit(value):
         ("sum_of_diameters_mm", None, ("Sum of diameters", "not computed", "")),
         ("is_new", True, ("Is new", "yes", "")),
         ("response", "SD", ("Response", "SD", "")),
+        ("recist_sum_mm", 370.5, ("RECIST sum", "370.5", "mm")),
+        ("dnbr_offset", -0.0001, ("dNBR offset", "\u22120.0001", "")),
     ],
 )
 def test_a_headline_number_is_split_into_label_number_and_unit(name, value, expected):
@@ -155,7 +157,7 @@ def test_a_heading_holds_the_unit():
 
 
 def test_columns_of_numbers_are_found_and_names_of_rows_are_none():
-    rows = (("1", "1,234.5", "12 %", "not computed", "7 of 9"), ("2", "\u22120.3", "3.5 %", "4 mm", "x"))
+    rows = (("1", "1,234.5", "12 %", "not computed", "7 of 9"), ("2", "\u22120.3", "3.5 %", "4 to 5.5 mm", "x"))
     view = table_view(Table("t", ("a", "b", "c", "d", "e"), rows))
     assert view.numeric == (False, True, True, True, False)
 

@@ -12,6 +12,10 @@ _UNITS = {
     "percent": "%", "pixels": "pixels", "voxels": "voxels", "days": "days", "ml": "mL", "mm": "mm", "cm": "cm",
     "ha": "ha", "km": "km", "m2": "m²", "m": "m",
 }  # fmt: skip
+_SPELLED = {
+    "dnbr": "dNBR", "rdnbr": "RdNBR", "rbr": "RBR", "nbr": "NBR", "ndvi": "NDVI", "recist": "RECIST", "rano": "RANO",
+    "suv": "SUV", "iou": "IoU",
+}  # fmt: skip
 _DIGITS = 4
 _MOST_DECIMALS = 6
 _ABSENT = "not computed"
@@ -43,7 +47,7 @@ def number(value: float) -> str:
         return _ABSENT
     else:
         decimals = _DIGITS - 1 - math.floor(math.log10(abs(value))) if value else 0
-        text = f"{value:,.{max(decimals, 0)}f}" if decimals <= _MOST_DECIMALS else f"{value:.{_DIGITS - 1}e}"
+        text = f"{value:,.{max(decimals, 0)}f}" if decimals <= _MOST_DECIMALS else f"{value:.{_DIGITS}g}"
         text = text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
     return text.replace("-", "\u2212")
 
@@ -66,8 +70,9 @@ def cell(value: Any) -> str:  # noqa: ANN401 - anything that JSON can say
 def figure(name: str, value: Any) -> Figure:  # noqa: ANN401 - anything that JSON can say
     """Split a key such as ``burned_ha`` into a label and a unit, and write its number."""
     label, unit = _split_unit(name)
-    label = label.replace("_", " ").strip()
-    return Figure(label[:1].upper() + label[1:], cell(value), unit if value is not None else "")
+    first, *others = (_SPELLED.get(word, word) for word in label.split("_"))
+    first = first if first in _SPELLED.values() else first[:1].upper() + first[1:]
+    return Figure(" ".join((first, *others)).strip(), cell(value), unit if value is not None else "")
 
 
 def heading(name: str) -> str:

@@ -15,11 +15,12 @@ from markupsafe import Markup
 from tasks.reports.blocks import Block, Chart, Paragraph, Picture, Section, Table
 from tasks.reports.drawing import NOT_OBSERVED
 
-# Pictures this much wider than high take the page's whole width.
+# Pictures this much wider than high, or this many pixels wide, take the page's whole width.
 _WIDE = 1.75
+_WIDE_PIXELS = 1000
 # A number, perhaps with a sign, a unit and an interval; what could not be computed does not make a column text.
 _NUMBER = re.compile(
-    r"[<>~\u00b1\u2212+-]?\d[\d,.]*( ?[%a-zA-Z\u00b2\u00b3/]{1,6})?( \u00b1 .+)?|not computed|[\u2013\u2014-]?"
+    r"[<>~\u00b1\u2212+-]?\d[\d,.]*( ?[%a-zA-Z\u00b2\u00b3/]{1,6})?(( \u00b1| to) .+)?|not computed|[\u2013\u2014-]?"
 )
 
 
@@ -127,7 +128,7 @@ def _plate(block: Picture | Chart) -> Plate:
     width, height = struct.unpack(">II", block.png[16:24])
     size = Markup(' width="{}" height="{}"').format(width, height)
     legend = tuple(Entry(entry.name, entry.colour, entry.text, entry.name == NOT_OBSERVED) for entry in block.legend)
-    kind = "picture wide" if width > _WIDE * height else "picture"
+    kind = "picture wide" if width > _WIDE * height or width > _WIDE_PIXELS else "picture"
     return Plate(kind, _data_uri("image/png", block.png), "", block.alt, block.caption, size, legend)
 
 
