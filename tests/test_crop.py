@@ -10,6 +10,7 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
+from rasterio.features import rasterize
 from rasterio.transform import Affine
 from scenes import write_raster
 from typer.testing import CliRunner
@@ -393,6 +394,40 @@ def test_real_fields_have_the_majority_that_was_declared(tmp_path, data, country
     table = read_vectors(tmp_path / "out" / Path(mask).stem / "fields.parquet")
     assert {"id", "collection", "metrics:area", "metrics:perimeter", "majority", "purity"} <= set(table.columns)
     assert sum(table.columns["metrics:area"]) / 1e4 == pytest.approx(area_ha, rel=1e-4)
+
+
+PICTURES = {"Denmark": "denmark-lpis/s2_rgb_west.tif", "Slovenia": "eo-learn/derived/S2_L1C_2015-08-30.tif"}
+
+
+def nearest_mean(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """A poor map, which errs as maps do: every pixel gets the class whose mean spectrum is nearest."""
+    numbers = [number for number in np.unique(labels) if number]
+    means = np.stack([image[:, labels == number].mean(axis=1) for number in numbers])
+    distances = ((image[None] - means[:, :, None, None]) ** 2).sum(axis=1)
+    return np.array(numbers, np.uint8)[distances.argmin(axis=0)]
+
+
+@pytest.mark.parametrize("country", REAL)
+def test_a_map_that_errs_gives_the_table_that_gdal_would(tmp_path, data, country):
+    mask, polygons, column, *_ = REAL[country]
+    folder = data / "satellite-crop"
+    with rasterio.open(folder / mask) as labels, rasterio.open(folder / PICTURES[country]) as picture:
+        guess = nearest_mean(picture.read().astype(float), labels.read(1))
+        profile = {**labels.profile, "nodata": None}
+    with rasterio.open(tmp_path / "guess.tif", "w", **profile) as dataset:
+        dataset.write(guess, 1)
+    options = ("--fields", folder / polygons, "--declared", column, "--out", tmp_path / "out")
+    done = analyse("crop", tmp_path / "guess.tif", *options)
+    assert done.exit_code == 0, done.output
+    table = read_vectors(folder / polygons)
+    matrix = np.zeros((guess.max() + 1, guess.max() + 1), int)
+    for geometry, declared in zip(table.geometries, table.columns[column], strict=True):
+        inside = rasterize([geometry], guess.shape, transform=profile["transform"]).astype(bool)
+        if inside.any():
+            matrix[declared, np.bincount(guess[inside]).argmax()] += 1
+    found = summary(tmp_path / "out", "guess")["fields"]["declared"]
+    assert found["counts"] == matrix.tolist()
+    assert 0.1 < found["agree_share"] < 0.9
 
 
 def test_the_nebraska_labels_lack_a_crs_and_that_is_said(tmp_path, data):
