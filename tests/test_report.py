@@ -199,7 +199,8 @@ def test_findings_become_a_summary_and_a_page_with_the_preview_in_front(tmp_path
         assert shown.lower() in text.lower()
     assert [image["width"] for image in page.all("img")] == ["60"]
     links = {link["href"] for link in page.all("a")}
-    assert {"mask.tif", "preview.png", "run.json", "summary.json"} <= links
+    assert {"mask.tif", "preview.png", "summary.json"} <= links
+    assert "run.json" not in links, "nobody says that it will be there"
 
 
 def test_a_page_does_not_depend_on_how_far_the_masks_beside_it_are_written(tmp_path):
@@ -209,11 +210,11 @@ def test_a_page_does_not_depend_on_how_far_the_masks_beside_it_are_written(tmp_p
         folder.mkdir()
         for name in ("objects.gpkg", *present):
             (folder / name).write_bytes(b"")
-        write_findings(folder, Findings({}, {}), FACTS, Caption("t"), layers=("mask.tif", "confidence.tif"))
+        write_findings(folder, Findings({}, {}), FACTS, Caption("t"), beside=("mask.tif", "confidence.tif", "run.json"))
         pages.append((folder / "report.html").read_bytes())
     assert pages[0] == pages[1] == pages[2]
     links = {link["href"] for link in Page.read(pages[0]).all("a")}
-    assert {"mask.tif", "confidence.tif", "objects.gpkg"} <= links
+    assert {"mask.tif", "confidence.tif", "objects.gpkg", "run.json"} <= links
 
 
 def test_a_summary_that_json_cannot_say_is_refused(tmp_path):

@@ -43,8 +43,8 @@ def analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any
     findings = _findings(request, prepared, folder)
     facts = _facts(request, prepared, findings)
     ending = "tif" if isinstance(prepared.scene, RasterScene) else "nii.gz"
-    layers = [f"{name}.{ending}" for name in prepared.work.layers]
-    write_findings(folder, findings, facts, _caption(request, prepared.scene.id), request.card, layers)
+    beside = [*(f"{name}.{ending}" for name in prepared.work.layers), "run.json"]
+    write_findings(folder, findings, facts, _caption(request, prepared.scene.id), request.card, beside)
     return findings.headline
 
 

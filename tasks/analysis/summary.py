@@ -23,7 +23,7 @@ def write_findings(
     facts: Mapping[str, Any],
     caption: Caption,
     card: Card | None = None,
-    layers: Sequence[str] = (),
+    beside: Sequence[str] = (),
 ) -> None:
     """Write both files; they are pure functions of the arguments and of the files that the analysis has written.
 
@@ -33,13 +33,13 @@ def write_findings(
         facts: Where the mask comes from, for ``summary.json``; ``scene`` and ``warnings`` have to be there.
         caption: Title, lines and attribution of the page.
         card: Of the model that segmented; None where the mask was made elsewhere.
-        layers: Names of the files that are written beside the analysis, at the same time.
+        beside: Names of the files that others write at the same time, or later.
     """
     summary = {**facts, "headline": findings.headline, **findings.answers}
     (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
-    stems = tuple(f"{name.split('.')[0]}." for name in layers)
+    stems = tuple(f"{name.split('.')[0]}." for name in beside)
     found = {path.name for path in folder.iterdir()}
-    names = {name for name in found if not name.startswith((*stems, "."))} | {*layers, "run.json"}
+    names = {name for name in found if not name.startswith((*stems, "."))} | set(beside)
     report = Report(
         title=caption.title.removesuffix(f" · {facts['scene']}"),
         scene=str(facts["scene"]),
