@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from tasks.analysis.fire_severity import SeverityReader
 from tasks.analysis.subject import RasterMask
 from tasks.answers.area import ClassAreas
@@ -14,10 +16,17 @@ from tasks.answers.fire.severity import CAVEAT, UNRATED
 from tasks.products.severity import severity_classes
 from tasks.reports.blocks import Block, Paragraph, Picture, Section, Table
 from tasks.reports.charts import Bar, bar_chart
+from tasks.reports.drawing import LegendEntry, rgb
+from tasks.reports.maps import map_picture
 from tasks.reports.page_figures import number
+from tasks.reports.pictures import pixel_side_m
+from tasks.reports.preview import stretch
+from tasks.reports.raster_picture import read_picture
 from tasks.reports.raster_section import extent_section, raster_maps
 from tasks.scenes.mask_raster import on_grid
+from tasks.scenes.raster import RasterScene
 
+_PALE = 110
 # More rows than these nobody reads; the files hold all.
 _LONGEST = 30
 _NONE = "\u2013"
@@ -55,17 +64,27 @@ def _pictures(subject: RasterMask, settings: FireAnalysis, severity: SeverityRea
         return pictures
     pictures += raster_maps(subject, subject.image, "After the fire")
     if severity is not None:
-        rated = replace(subject, classes=severity_classes(severity.table), read=severity.read)
-        picture = raster_maps(rated, subject.image, "After the fire")[1]
-        names = ", ".join(entry.name for entry in severity.table.classes)
-        pictures.append(
-            replace(
-                picture,
-                alt=f"Burn severity within the mapped fires, in the classes {names}",
-                caption=f"Burn severity by {severity.table.name} ({severity.table.index}).",
-            )
-        )
+        pictures.append(_severity_picture(subject, subject.image, severity))
     return pictures
+
+
+def _severity_picture(subject: RasterMask, image: RasterScene, severity: SeverityReader) -> Picture:
+    """Paint every pixel in its class's colour over the picture, which is turned to pale grey."""
+    picture = read_picture(image, subject.channels, severity.read)
+    grey = stretch(picture.image, picture.observed).mean(axis=2, keepdims=True)
+    painted = np.broadcast_to(_PALE + (255 - _PALE) * grey / 255, (*grey.shape[:2], 3)).copy()
+    classes = severity_classes(severity.table)
+    for label, entry in enumerate(classes[1:], start=1):
+        painted[picture.mask == label] = rgb(entry.colour)
+    side = pixel_side_m(image) * picture.step
+    names = ", ".join(entry.name for entry in severity.table.classes)
+    drawn = map_picture(
+        np.rint(painted).astype(np.uint8), picture.mask, {}, (side, side),
+        f"Burn severity within the mapped fires, in the classes {names}",
+        f"Burn severity by {severity.table.name} ({severity.table.index}).",
+    )  # fmt: skip
+    legend = tuple(LegendEntry(entry.name, entry.colour) for entry in classes[1:])
+    return replace(drawn, legend=(*legend, *drawn.legend))
 
 
 def _fires(fires: Sequence[Detection], settings: FireAnalysis) -> Section:

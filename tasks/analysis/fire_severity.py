@@ -16,10 +16,13 @@ from tasks.answers.fire.offset import Offset, ring_offset
 from tasks.answers.fire.settings import FireAnalysis, SeverityTable
 from tasks.answers.fire.severity import classify, table_of
 from tasks.answers.ground import pixel_sides_m
-from tasks.box import Box
+from tasks.box import Box, split
 from tasks.errors import BandError
 from tasks.scenes.mask_raster import on_grid
 from tasks.scenes.raster import RasterReader
+
+# Rows whose bands and indices are in memory at a time: some ten float arrays per pixel.
+_STRIP = 128
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class SeverityReader:
 
     def rate(self, box: Box) -> Rated:
         """Return severity and dNBR of a window, burned or not."""
+        strips = [self._rate_strip(strip.shifted(box.start)) for strip in split(box.shape, (_STRIP, box.shape[1]))]
+        return Rated(
+            np.concatenate([strip.classes for strip in strips]), np.concatenate([strip.dnbr for strip in strips])
+        )
+
+    def _rate_strip(self, box: Box) -> Rated:
         bands, observed = self.reader.read(box)
         indices = indices_from(bands, observed, self.settings)
         values = indices.index(self.table.index, self.offset.value)
