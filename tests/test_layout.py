@@ -70,7 +70,8 @@ def wheel(tmp_path_factory) -> set[str]:
 
 def test_the_wheel_holds_every_module_job_and_model(wheel):
     expected = [path for name in PACKAGES for path in tracked(name, "*.py")]
-    expected += tracked("configs", "*.yaml") + tracked("models/zoo", "*.json") + tracked("models/zoo", "*.safetensors")
+    expected += tracked("tasks", "*.j2") + tracked("tasks", "*.css") + tracked("configs", "*.yaml")
+    expected += tracked("models/zoo", "*.json") + tracked("models/zoo", "*.safetensors")
     assert {path.relative_to(ROOT).as_posix() for path in expected} - wheel == set()
 
 
