@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tasks.expectation import Expectation, expect
 from tasks.job import load_job
 from tasks.request import make_request
 from tasks.scenes.listing import list_inputs
@@ -23,3 +24,13 @@ def check_batch(
     job = load_job(job_name, overrides)
     request = make_request(job, Path(), model)
     return check_inputs(list_inputs(inputs, job), job, request.card.channels)
+
+
+def expectations(
+    verdicts: list[Verdict], job_name: str, model: str | None, overrides: tuple[str, ...]
+) -> list[Expectation | None]:
+    """Estimate what each input will take; None for those that are refused."""
+    job = load_job(job_name, overrides)
+    card = make_request(job, Path(), model).card
+    n_layers = 2 if job.output.confidence else 1
+    return [expect(verdict.facts["shape"], card, n_layers) if verdict.go else None for verdict in verdicts]

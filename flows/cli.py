@@ -71,10 +71,11 @@ def check(
     overrides: Overrides = None,
 ) -> None:
     """Give each input a verdict, go or a named refusal, without doing any work."""
-    from flows.check import check_batch
+    from flows.check import check_batch, expectations
 
     verdicts = check_batch(inputs, job, model, tuple(overrides or ()))
-    for line in tables.verdicts(verdicts):
+    expected = None if job is None else expectations(verdicts, job, model, tuple(overrides or ()))
+    for line in tables.verdicts(verdicts, expected):
         OUT.print(line, soft_wrap=True)
     if not all(verdict.go for verdict in verdicts):
         raise typer.Exit(FAILED_SCENES)

@@ -5,6 +5,7 @@ What Dask maps over blocks is never a Prefect task.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from tasks.analysis.analyse import analyse as analyse_product
 from tasks.analysis.fire_events import fold_fires as fold_fire_events
 from tasks.answers.fire.alerts import Alert
 from tasks.answers.fire.settings import FireAnalysis
+from tasks.expectation import remember
 from tasks.fingerprint import Fingerprint
 from tasks.fire_ledger import Sighting
 from tasks.intake import describe, identify
@@ -96,6 +98,8 @@ def segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -
         reports.append(report)
         shown.advance()
     store.require_complete(blocks)
+    if not done:
+        remember(work.card, math.prod(work.scene.frame.native_shape), sum(report.seconds for report in reports))
     return reports
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.card import Card
+from tasks.expectation import Expectation
 from tasks.outcome import SceneOutcome
 from tasks.verdict import Verdict
 
@@ -30,17 +31,45 @@ def outcomes(rows: Sequence[SceneOutcome], out: Path) -> Table:
     return table
 
 
-def verdicts(rows: Sequence[Verdict]) -> Iterator[Text]:
-    """Yield a line per input: go and what it is, or the name and text of the refusal; warnings follow indented."""
-    for row in rows:
+def verdicts(rows: Sequence[Verdict], expected: Sequence[Expectation | None] | None = None) -> Iterator[Text]:
+    """Yield a line per input: go and what it is, or the name and text of the refusal; warnings follow indented.
+
+    Args:
+        rows: Of the inputs.
+        expected: What each will take, where a job was named.
+    """
+    for row, takes in zip(rows, expected or [None] * len(rows), strict=True):
         if row.go:
             yield Text.assemble(("go       ", "green"), row.path, "  ", row.message)
+            if takes is not None:
+                yield Text.assemble(("         takes: ", "cyan"), _takes(takes))
         else:
             yield Text.assemble(("refused  ", "red"), row.path, f"  {row.error}: {row.message}")
         for warning in row.warnings:
             yield Text.assemble(("         warning: ", "yellow"), warning)
     refused = sum(not row.go for row in rows)
     yield Text(f"{len(rows)} inputs: {len(rows) - refused} go, {refused} refused")
+    if expected:
+        yield Text.assemble(("         together: ", "cyan"), _together([takes for takes in expected if takes]))
+
+
+def _takes(takes: Expectation) -> str:
+    time = "time not known before this model has run here once"
+    if takes.slot_s is not None:
+        time = f"about {_duration(takes.slot_s)} of one worker"
+    return f"{time}; at most {takes.disk_bytes / 1e6:,.1f} MB of disk"
+
+
+def _together(expected: Sequence[Expectation]) -> str:
+    known = [takes.slot_s for takes in expected if takes.slot_s is not None]
+    slot_s = sum(known) if len(known) == len(expected) else None
+    return _takes(Expectation(sum(takes.disk_bytes for takes in expected), slot_s))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def models(cards: Mapping[str, Card]) -> Table:
