@@ -131,7 +131,7 @@ class _Series:
             findings = present(subject, found, follow_up, self.question.settings, folder)
         job = self.question.job
         facts = {
-            "job": None if job is None else job.job,
+            **({} if job is None else {"job": job.job}),
             "shape": list(subject.scene.frame.native_shape),
             "voxels": math.prod(subject.scene.frame.native_shape),
             "earlier_scenes": [date.scene for date in self.dates[:last]],

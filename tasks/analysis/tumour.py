@@ -84,7 +84,7 @@ def present(
     preview = tumour_preview(subject, measured, settings)
     (folder / "preview.png").write_bytes(preview)
     sections: list[Section] = [Section("At a glance", lesion_pictures(subject, measured, settings, preview))]
-    sections += lesion_sections(found, names, settings.connectivity)
+    sections += lesion_sections(found, names, settings.connectivity, is_baseline=follow_up is None)
     answers = lesion_answers(found, names, settings.connectivity)
     if follow_up is not None:
         pairs = [(follow_up.ids[0], follow_up.since_baseline)]
@@ -109,9 +109,11 @@ def _headline(found: Study, follow_up: FollowUp | None, name: str) -> dict[str, 
     lengths = [item.long.length_mm for item in found.measured if item.long is not None]
     if lengths:
         headline["longest_axial_mm"] = round(max(lengths), 2)
-    if found.targets.lesions:
+    if follow_up is None and found.targets.lesions:
         headline["recist_sum_mm"] = round(found.targets.sum_mm, 2)
     if follow_up is not None:
+        if follow_up.recist.current is not None:
+            headline["recist_sum_mm"] = round(follow_up.recist.current, 2)
         headline["recist_proposed"] = follow_up.recist.category or "none"
         headline["rano_proposed"] = follow_up.rano.category or "none"
     return headline

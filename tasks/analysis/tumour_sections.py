@@ -20,14 +20,18 @@ _NOTE = (
     "Volume is the voxel volume; the mesh volume is that of PyRadiomics. The longest diameter is taken in one axial "
     "slice of the grid and the short axis square to it in the same slice; lines end a quarter of a voxel beyond the "
     "centres of outer voxels. The interval leaves out, and takes in, voxels whose winning class is uncertain; it "
-    "is no confidence interval."
+    "is no confidence interval. Notes: a lesion at the edge of the volume may go on beyond it; a line that runs "
+    "outside the lesion crosses a gap of it."
 )
 
 
-def lesion_sections(found: Study, names: Sequence[str], connectivity: int) -> tuple[Section, ...]:
-    """Return the sections about one date."""
+def lesion_sections(found: Study, names: Sequence[str], connectivity: int, *, is_baseline: bool) -> tuple[Section, ...]:
+    """Return the sections about one date; a later one is followed by the baseline's targets, not by its own."""
+    lesions = Section("Lesions", (Paragraph(NO_DIAGNOSIS, "note"), *_lesions(found, names, connectivity)))
+    if not is_baseline:
+        return (lesions,)
     return (
-        Section("Lesions", (Paragraph(NO_DIAGNOSIS, "note"), *_lesions(found, names, connectivity))),
+        lesions,
         Section("Target lesions", _targets(found)),
     )
 
@@ -51,35 +55,34 @@ def follow_up_sections(found: FollowUp) -> tuple[Section, ...]:
 def _lesions(found: Study, names: Sequence[str], connectivity: int) -> tuple[Block, ...]:
     if not found.measured:
         return (Paragraph("The mask holds no lesion. That is a result: nothing was segmented."),)
-    header = (
-        "Lesion", "Class", "Volume (mL)", "Interval (mL)", "Mesh (mL)", "Longest (mm)", "Short axis (mm)",
-        "Product (mm²)", "Slice", "Sphericity", "3-D diameter (mm)", "Mean probability", "At the edge",
-    )  # fmt: skip
-    rows = tuple(_row(item, names) for item in found.measured[:_MOST_ROWS])
+    rows = [_row(item) for item in found.measured[:_MOST_ROWS]]
+    shown = [name for name in rows[0] if any(row[name] != _NONE for row in rows)]
     left = len(found.measured) - len(rows)
     more = f" {left} smaller lesions are in lesions.csv." if left > 0 else ""
-    caption = f"Lesions: components of neighbours by {connectivity}-connectivity, largest first"
-    return (Table(caption, header, rows, _NOTE + more),)
+    name = names[found.measured[0].lesion.label]
+    caption = f"Lesions of class {name!r}: components by {connectivity}-connectivity, largest first"
+    return (Table(caption, tuple(shown), tuple(tuple(row[key] for key in shown) for row in rows), _NOTE + more),)
 
 
-def _row(found: Measurement, names: Sequence[str]) -> tuple[str, ...]:
+def _row(found: Measurement) -> dict[str, str]:
     lesion, shape, interval = found.lesion, found.shape, found.interval
-    crossing = any(line is not None and line.leaves_lesion for line in (found.long, found.short))
-    return (
-        str(lesion.id),
-        names[lesion.label],
-        f"{lesion.volume_ml:.2f}",
-        _NONE if interval is None else f"{interval.low_ml:.2f} to {interval.high_ml:.2f}",
-        _text(getattr(shape, "mesh_volume_ml", None), 2),
-        _text(getattr(found.long, "length_mm", None), 1) + (" (leaves the lesion)" if crossing else ""),
-        _text(getattr(found.short, "length_mm", None), 1),
-        _text(found.product_mm2, 0),
-        _NONE if found.slice_index is None else str(found.slice_index + 1),
-        _text(getattr(shape, "sphericity", None), 3),
-        _text(getattr(shape, "diameter_3d_mm", None), 1),
-        _text(found.mean_probability, 2),
-        "yes" if lesion.touches_border else "no",
-    )
+    notes = ["edge"] if lesion.touches_border else []
+    if any(line is not None and line.leaves_lesion for line in (found.long, found.short)):
+        notes.append("outside")
+    return {
+        "Lesion": str(lesion.id),
+        "Volume (mL)": f"{lesion.volume_ml:.2f}",
+        "Interval (mL)": _NONE if interval is None else f"{interval.low_ml:.2f} to {interval.high_ml:.2f}",
+        "Mesh (mL)": _text(getattr(shape, "mesh_volume_ml", None), 2),
+        "Longest (mm)": _text(getattr(found.long, "length_mm", None), 1),
+        "Short axis (mm)": _text(getattr(found.short, "length_mm", None), 1),
+        "Product (mm²)": _text(found.product_mm2, 0),
+        "Slice": _NONE if found.slice_index is None else str(found.slice_index + 1),
+        "3-D (mm)": _text(getattr(shape, "diameter_3d_mm", None), 1),
+        "Sphericity": _text(getattr(shape, "sphericity", None), 3),
+        "Probability": _text(found.mean_probability, 2),
+        "Notes": ", ".join(notes) or _NONE,
+    }
 
 
 def _targets(found: Study) -> tuple[Block, ...]:

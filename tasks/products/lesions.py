@@ -49,7 +49,7 @@ def write_lesions_csv(
     Args:
         found: Lesions, in the order of the rows.
         names: Of the classes, by label.
-        targets: Ids of RECIST's target lesions.
+        targets: Ids of RECIST's target lesions, were this date the baseline.
         destination: The CSV file; lengths in mm, volumes in mL, ``r_mm, a_mm, s_mm`` right-anterior-superior and
             ``l_mm, p_mm`` with the same ``s_mm`` left-posterior-superior; slices count from 0.
     """

@@ -113,22 +113,26 @@ def render_volume_preview(
     legend: Mapping[int, LegendEntry],
     caption: Caption,
     window: tuple[float, float] | None = None,
+    *,
+    one_scale: bool = True,
 ) -> bytes:
-    """Draw planes of a volume with their mask, all at one scale, radiological view.
+    """Draw planes of a volume with their mask, radiological view.
 
     Args:
         sections: What to show, two in a row.
         legend: What to colour, by label; the background is left out.
         caption: Title, lines and attribution.
         window: Values that become black and white; None for the 1st and 99th percentile of what is shown.
+        one_scale: Whether a millimetre is as long in all of them; else each fills its place.
 
     Returns:
         PNG, 1200 pixels wide; the same arguments give the same bytes.
     """
-    rows = [list(sections[start : start + 2]) for start in range(0, len(sections), 2)]
     widest = (_WIDTH - 2 * _MARGIN - _GAP) // 2
-    zoom = min(_zoom(section, widest) for section in sections)
-    heights = [max(_shape(section, zoom)[0] for section in row) for row in rows]
+    zooms = [_zoom(section, widest) for section in sections]
+    zoomed = [(section, min(zooms) if one_scale else zoom) for section, zoom in zip(sections, zooms, strict=True)]
+    rows = [zoomed[start : start + 2] for start in range(0, len(zoomed), 2)]
+    heights = [max(_shape(section, zoom)[0] for section, zoom in row) for row in rows]
     top = caption_height(_MARGIN, caption)
     panels_end = top + sum(heights) + _GAP * (len(rows) - 1)
     scratch = Image.new("RGB", (_WIDTH, 1))
@@ -137,7 +141,7 @@ def render_volume_preview(
     canvas = Image.new("RGB", (_WIDTH, panels_end + 16 + legend_rows + foot), PAGE)
     limits = _window(sections) if window is None else window
     for row, height in zip(rows, heights, strict=True):
-        for index, section in enumerate(row):
+        for index, (section, zoom) in enumerate(row):
             panel = _panel(section, legend, (height, widest), (zoom, *limits))
             canvas.paste(panel, (_MARGIN + index * (widest + _GAP), top))
         top += height + _GAP

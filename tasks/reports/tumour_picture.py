@@ -104,7 +104,8 @@ def lesion_pictures(
         return (first,)
     sections = [_cropped(mask, item) for item in measured]
     sections = [_without_image(section) for section in sections] if not mask.has_image else sections
-    drawn = render_volume_preview(sections, _legend(mask, found), mask.caption, _window(mask, sections, settings))
+    window = _window(mask, sections, settings)
+    drawn = render_volume_preview(sections, _legend(mask, found), mask.caption, window, one_scale=False)
     alt = "; ".join(f"lesion {item.lesion.id}: {_sizes(item)}" for item in measured)
     return first, Picture(drawn, f"The axial slices in which lesions were measured. {alt}.", seen)
 
@@ -116,7 +117,8 @@ def _planes(mask: DrawnLesions, largest: Measurement) -> list[Section]:
     point[axial] = largest.slice_index or 0
     at = tuple(point)
     first = _measured(mask, largest, at)
-    alone = replace(first, title=f"axial   {point[axial] + 1}   image alone", is_marked=False, lines=())
+    title = first.title.removesuffix(_named(largest)) + "   image alone"
+    alone = replace(first, title=title, is_marked=False, lines=())
     others = [
         plane_section(scene, mask.read, plane, point[axis_of(scene.codes, world)], at)
         for plane, world in (("coronal", "AP"), ("sagittal", "RL"))
@@ -128,7 +130,11 @@ def _measured(mask: DrawnLesions, found: Measurement, point: tuple[int, ...]) ->
     axial = axis_of(mask.scene.codes, "SI")
     section = plane_section(mask.scene, mask.read, "axial", point[axial], point)
     lines = tuple(_drawn(mask.scene, line) for line in (found.long, found.short) if line is not None)
-    return replace(section, lines=lines, cross=None, title=f"{section.title}   lesion {found.lesion.id}")
+    return replace(section, lines=lines, cross=None, title=section.title + _named(found))
+
+
+def _named(found: Measurement) -> str:
+    return f"   lesion {found.lesion.id}"
 
 
 def _drawn(scene: VolumeScene, line: PlacedLine) -> DrawnLine:
