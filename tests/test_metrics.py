@@ -16,6 +16,7 @@ from tasks.answers.metrics.pair import Window, pair_of, slabs
 from tasks.answers.metrics.score import Score
 from tasks.answers.metrics.surface import Tolerance
 from tasks.box import Box
+from tasks.errors import UnsupportedSceneError
 
 RASTER = MetricSettings(Tolerance(2.0, "px"), 8, 0, None)
 
@@ -76,6 +77,12 @@ def test_large_class_numbers_are_counted_too():
     assert confusion.of_class(7) == (1, 2, 1)
     assert confusion.of_class(8) == (0, 0, 0)
     assert confusion.n_observed == 4
+
+
+def test_a_picture_is_not_counted_as_a_class_map():
+    picture = np.arange(40 * 30, dtype=np.uint16).reshape(40, 30)
+    with pytest.raises(UnsupportedSceneError, match="more than 1,000 different numbers"):
+        count_confusion(pair_of(picture, picture))
 
 
 @pytest.mark.parametrize(

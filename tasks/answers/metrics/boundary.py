@@ -60,12 +60,13 @@ def boundaries(pair: MaskPair, label: int, most_points: int = MOST_POINTS) -> tu
         TooManyPointsError: When there are more.
     """
     pieces: tuple[list[_Piece], list[_Piece]] = ([], [])
+    n_points = np.zeros((2, 2), np.int64)
     for slab in slabs(pair.shape):
         for mask, piece in enumerate(_pieces(pair, slab, label)):
             pieces[mask].append(piece)
-            n_points = max(sum(p.places.shape[0] for p in pieces[mask]), sum(p.edge.shape[0] for p in pieces[mask]))
-            if n_points > most_points:
-                raise TooManyPointsError(f"a boundary has more than {most_points:,} points")
+            n_points[mask] += piece.codes.size, piece.edge.shape[0]
+        if n_points.max() > most_points:
+            raise TooManyPointsError(f"a boundary has more than {most_points:,} points")
     predicted, reference = (_joined(found) for found in pieces)
     return predicted, reference
 

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from tasks.answers.metrics.pair import Labels, MaskPair, slabs
 from tasks.answers.metrics.score import BOTH_EMPTY, NOT_IN_REFERENCE, NOT_PREDICTED, Score, Scores, ratio
+from tasks.errors import UnsupportedSceneError
 
+# More are a picture, not a class map; the matrix of 1,000 classes has 8 MB.
+MOST_CLASSES = 1000
 _MOST_BINS = 1 << 20
 
 
@@ -47,7 +50,11 @@ class Confusion:
 
 
 def count_confusion(pair: MaskPair) -> Confusion:
-    """Count both masks against each other, slab by slab."""
+    """Count both masks against each other, slab by slab.
+
+    Raises:
+        UnsupportedSceneError: When they hold more than ``MOST_CLASSES`` different numbers.
+    """
     totals: dict[tuple[int, int], int] = {}
     n_not_observed = 0
     for slab in slabs(pair.shape):
@@ -56,6 +63,11 @@ def count_confusion(pair: MaskPair) -> Confusion:
         found = _pairs(window.reference[window.observed], window.predicted[window.observed])
         for key, count in found.items():
             totals[key] = totals.get(key, 0) + count
+        if len({label for key in totals for label in key}) > MOST_CLASSES:
+            raise UnsupportedSceneError(
+                f"{pair.id}: the masks hold more than {MOST_CLASSES:,} different numbers. Give class maps, not "
+                "pictures, scores or numbered objects"
+            )
     classes = sorted({label for key in totals for label in key})
     place = {label: index for index, label in enumerate(classes)}
     counts = np.zeros((len(classes), len(classes)), np.int64)
