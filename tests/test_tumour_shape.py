@@ -252,18 +252,30 @@ def test_diameters_of_ellipsoids_on_any_grid_are_right_within_half_a_voxel(seed)
     assert {end[0] for line in (found.long, found.short) for end in line.ends_voxel} == {float(found.slice_index)}
 
 
-def test_a_line_that_crosses_a_gap_is_said_to_leave_the_lesion():
-    mask = np.zeros((3, 20, 5), np.uint8)
-    mask[0] = 1
-    mask[1, :4] = mask[1, -4:] = 1
-    mask[0, 4:-4] = 0
-    mask[2] = 1
-    part = Part(mask[:2], 1, np.eye(4))
-    found = axial_diameters(part, outline(part))
-    assert found.plane == 0
-    assert found.long.leaves_lesion
-    solid = Part(mask[2:], 1, np.eye(4))
+def test_a_line_across_a_crescent_is_said_to_leave_the_lesion():
+    mask = np.ones((1, 20, 9), np.uint8)
+    mask[0, 3:-3, 3:] = 0
+    part = Part(mask, 1, np.eye(4))
+    assert axial_diameters(part, outline(part)).long.leaves_lesion
+    solid = Part(np.ones((1, 20, 9), np.uint8), 1, np.eye(4))
     assert not axial_diameters(solid, outline(solid)).long.leaves_lesion
+
+
+def test_pieces_of_one_slice_are_measured_each_by_itself():
+    mask = np.zeros((2, 20, 5), np.uint8)
+    mask[0, :8] = 1
+    mask[0, -6:] = 1
+    mask[1, 3:-3, 2] = 1
+    (found,) = measure(find_components(mask, np.eye(4), 1), Sources(mask.shape), SETTINGS)
+    assert found.slice_index == 1
+    assert found.long.length_mm == 13.5
+    mask[1] = 0
+    mask[1, 7:-5, 2] = 1
+    (found,) = measure(find_components(mask, np.eye(4), 1), Sources(mask.shape), SETTINGS)
+    assert found.slice_index == 0
+    assert found.long.length_mm == pytest.approx(np.hypot(7 + 0.5, 4), abs=0.3)
+    assert not found.long.leaves_lesion
+    assert found.short.length_mm <= np.hypot(7.5, 4)
 
 
 def test_lines_are_the_same_on_a_turned_grid():

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.answers.tumour.components import Part
-from tasks.answers.tumour.outline import Longest, Outline, longest_in_slices
+from tasks.answers.tumour.outline import Longest, Outline, longest_in_slices, numbered_pieces
 
 Floats = NDArray[np.float64]
 # Marching squares: corners of a cell in the order of its bits, and which of its sides (from each corner to the
@@ -32,7 +32,7 @@ class Line:
         length_mm: Its length.
         start: In voxels of the lesion's box; voxel centres are whole.
         stop: See ``start``.
-        leaves_lesion: Whether it passes where none of the four voxels round it in the slice is the lesion's.
+        leaves_lesion: Whether it passes where none of the four voxels round it is that piece of the lesion's.
     """
 
     length_mm: float
@@ -65,7 +65,7 @@ def axial_diameters(part: Part, found: Outline) -> AxialDiameters:
     """Measure a lesion in the slice where it is longest; the first of equal slices.
 
     Lines end a quarter of a voxel beyond the centres of outer voxels, as ``longest_in_slices`` says. Where the
-    lesion has several pieces in the slice, all are measured together, and the line is said to leave the lesion.
+    lesion has several pieces in a slice, each is measured by itself: no line goes from one to the other.
 
     Args:
         part: The lesion, slices along its first axis.
@@ -73,7 +73,9 @@ def axial_diameters(part: Part, found: Outline) -> AxialDiameters:
     """
     long = longest_in_slices(found)
     plane = round(long.start[0])
-    inside = part.planes(plane, plane + 1)[0]
+    pieces = numbered_pieces(part.planes(plane, plane + 1))[0]
+    row, col = (round(value) + 1 for value in long.start[1:])
+    inside = pieces == pieces[row, col]
     short = _short_axis(inside, plane, long, part.axes_mm)
     lines = (Line(line.length_mm, line.start, line.stop, _leaves(inside, line)) for line in (long, short))
     return AxialDiameters(plane, *lines)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
 from tasks.answers.tumour.components import Part
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int32]
+_IN_PLANE = np.zeros((3, 3, 3), np.bool_)
+_IN_PLANE[1] = True
 # Pairs that are compared in one go.
 _PAIRS = 1 << 17
 # So few points are compared faster than their corners are found.
@@ -29,13 +33,15 @@ class Outline:
     Attributes:
         along_cols: First and last vertex of each line along cols, ``(n, 3)``, in half voxels of the lesion's box.
         along_rows: The same along rows.
-        voxels: First and last voxel of each line along cols, in voxels.
+        voxels: First and last voxel of each run along cols, in voxels.
+        pieces: Which connected piece of its slice each of ``voxels`` is in: a number per slice and piece.
         axes_mm: 3 x 3, steps along depth, rows, cols.
     """
 
     along_cols: Integers
     along_rows: Integers
     voxels: Integers
+    pieces: Integers
     axes_mm: Floats
 
 
@@ -57,7 +63,9 @@ class Longest:
 def outline(part: Part) -> Outline:
     """Find a lesion's outer vertices, slab by slab."""
     found: dict[int, list[Integers]] = {1: [], 2: []}
-    voxels = []
+    voxels: list[Integers] = []
+    pieces: list[Integers] = []
+    n_pieces = 0
     for start, stop in part.slabs():
         first = start - 1 if start == 0 else start
         planes = part.planes(first, stop + 1)
@@ -70,9 +78,13 @@ def outline(part: Part) -> Outline:
         for crossing, offset in crossings:
             for axis in (1, 2):
                 found[axis].append(_ends(crossing, axis) * 2 + np.array(offset, np.int32))
-        voxels.append(_ends(own, 2) + np.array((start, -1, -1), np.int32))
-    along_cols, along_rows, ends = (np.concatenate(points) for points in (found[2], found[1], voxels))
-    return Outline(along_cols, along_rows, ends, part.axes_mm)
+        numbers = numbered_pieces(own)
+        for at in _run_ends(own):
+            voxels.append(np.stack(at, axis=1).astype(np.int32) + np.array((start, -1, -1), np.int32))
+            pieces.append(numbers[at] + n_pieces)
+        n_pieces += int(numbers.max())
+    along_cols, along_rows, ends, owner = (np.concatenate(points) for points in (found[2], found[1], voxels, pieces))
+    return Outline(along_cols, along_rows, ends, owner, part.axes_mm)
 
 
 def longest(found: Outline) -> Longest:
@@ -91,11 +103,11 @@ def longest_in_planes(found: Outline, axis: int) -> Longest:
         axis: The planes lie across it.
     """
     points = found.along_rows if axis == 2 else found.along_cols
-    return _longest_planar(points, axis, 2, found.axes_mm)
+    return _longest_planar(points, points[:, axis], axis, 2, found.axes_mm)
 
 
 def longest_in_slices(found: Outline) -> Longest:
-    """Return the longest distance in one plane of voxels across the first axis, the first of equals.
+    """Return the longest distance in one connected piece of one slice across the first axis, the first of equals.
 
     Lines end a quarter of a voxel beyond the centres of the lesion's outermost voxels. Between centres a smooth
     body measures half a voxel too short in the mean, between the middles to the voxels outside almost half a
@@ -103,22 +115,31 @@ def longest_in_slices(found: Outline) -> Longest:
     """
     beyond = np.array(((0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)), np.int32)
     points = (4 * found.voxels[:, None] + beyond).reshape(-1, 3)
-    return _longest_planar(points, 0, 4, found.axes_mm)
+    return _longest_planar(points, np.repeat(found.pieces, len(beyond)), 0, 4, found.axes_mm)
 
 
-def _longest_planar(points: Integers, axis: int, per_voxel: int, axes_mm: Floats) -> Longest:
+def numbered_pieces(planes: NDArray[np.bool_]) -> Integers:
+    """Number the connected pieces of planes, each plane by itself; voxels that share a corner are connected."""
+    numbers = np.zeros(planes.shape, np.int32)
+    ndimage.label(planes, _IN_PLANE, output=numbers)
+    return numbers
+
+
+def _longest_planar(points: Integers, owner: Integers, axis: int, per_voxel: int, axes_mm: Floats) -> Longest:
+    """Return the longest distance between points of one owner, all of whose points lie in one plane across ``axis``."""
     others = [other for other in range(3) if other != axis]
-    points = points[np.lexsort((points[:, others[1]], points[:, others[0]], points[:, axis]))]
-    starts = np.flatnonzero(np.r_[True, np.diff(points[:, axis]) != 0])
+    order = np.lexsort((points[:, others[1]], points[:, others[0]], owner))
+    points, owner = points[order], owner[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(owner) != 0])
+    stops = np.r_[starts[1:], len(points)]
     sides = np.maximum.reduceat(points, starts, axis=0) - np.minimum.reduceat(points, starts, axis=0)
     # No distance is longer than the diagonals of the plane's box; all but a few planes are never looked at.
     bounds = _reach(sides / per_voxel, axes_mm)
-    planes = np.split(points, starts[1:])
     best, place = Longest(0.0, (), ()), -1
     for index in np.argsort(-bounds, kind="stable").tolist():
         if bounds[index] < best.length_mm * (1 - _SAME):
             break
-        candidate = _longest_of(_corners(planes[index], others), per_voxel, axes_mm)
+        candidate = _longest_of(_corners(points[starts[index] : stops[index]], others), per_voxel, axes_mm)
         is_same = abs(candidate.length_mm - best.length_mm) <= _SAME * best.length_mm
         if (is_same and index < place) or (not is_same and candidate.length_mm > best.length_mm):
             best, place = candidate, index
@@ -144,6 +165,13 @@ def _ends(crossing: NDArray[np.bool_], axis: int) -> Integers:
     ends = (along.argmax(axis=-1), length - 1 - along[:, ::-1].argmax(axis=-1))
     both = [np.insert(np.stack(lines, axis=1), axis, end, axis=1) for end in ends]
     return np.concatenate(both).astype(np.int32)
+
+
+def _run_ends(planes: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], ...]]:
+    """Yield where runs along cols begin, and where they end, in padded planes."""
+    depth, rows, cols = np.nonzero(planes[:, :, 1:] & ~planes[:, :, :-1])
+    yield depth, rows, cols + 1
+    yield np.nonzero(planes[:, :, :-1] & ~planes[:, :, 1:])
 
 
 def _reach(sides: Floats, axes_mm: Floats) -> Floats:
