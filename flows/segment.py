@@ -36,9 +36,6 @@ from tasks.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
-# What blocks and products need; torch only where there is a network.
-_WORK, _NETWORKS = ("tasks.segment.block", "tasks.products.finish", "tasks.analysis.analyse"), "models.torch_predictor"
-
 # One scene is finished and published while the next one is already segmented.
 _SCENES_AT_ONCE = 2
 
@@ -205,5 +202,13 @@ def _cluster_settings(batch: Batch, request: Request) -> ClusterSettings:
         device=request.job.run.device,
         threads=None if threads == "auto" else threads,
         scratch=request.out.scratch / "dask",
-        preload=_WORK if request.card.weights is None else (*_WORK, _NETWORKS),
+        preload=_needed(request),
     )
+
+
+def _needed(request: Request) -> tuple[str, ...]:
+    """Return the modules that blocks and products need; torch only where there is a network."""
+    network = () if request.card.weights is None else ("models.torch_predictor",)
+    kinds = {"raster": "area", "volume": "tumour"}
+    kind = request.job.analysis.kind if request.job.analysis else kinds[request.job.kind]
+    return ("tasks.segment.block", "tasks.products.finish", f"tasks.analysis.{kind}", *network)

@@ -7,13 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.analysis.area import analyse_area
-from tasks.analysis.crop import analyse_crop
-from tasks.analysis.fire import analyse_fire
 from tasks.analysis.settings import AreaAnalysis
 from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
 from tasks.analysis.summary import write_findings
-from tasks.analysis.tumour import analyse_tumour
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
@@ -50,15 +46,32 @@ def analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any
 
 def _findings(request: Request, prepared: Prepared, folder: Path) -> Findings:
     settings = request.job.analysis
-    if isinstance(prepared.scene, RasterScene):
-        mask = _raster_mask(request, prepared, prepared.scene)
-        if isinstance(settings, CropAnalysis):
-            return analyse_crop(mask, settings, folder)
-        if isinstance(settings, FireAnalysis):
-            return analyse_fire(mask, settings, folder)
-        return analyse_area(mask, AreaAnalysis(kind="area"), folder)
-    tumour = settings if isinstance(settings, TumourAnalysis) else TumourAnalysis(kind="tumour")
-    return analyse_tumour(_volume_mask(request, prepared, prepared.scene), tumour, folder)
+    if isinstance(prepared.scene, VolumeScene):
+        tumour = settings if isinstance(settings, TumourAnalysis) else TumourAnalysis(kind="tumour")
+        return _volume_findings(_volume_mask(request, prepared, prepared.scene), tumour, folder)
+    area = settings if isinstance(settings, CropAnalysis | FireAnalysis) else AreaAnalysis(kind="area")
+    return _raster_findings(_raster_mask(request, prepared, prepared.scene), area, folder)
+
+
+# Each kind is imported when it is asked for: tables of polygons bring pandas, which takes a second.
+def _raster_findings(mask: RasterMask, settings: AreaAnalysis | CropAnalysis | FireAnalysis, folder: Path) -> Findings:
+    if isinstance(settings, CropAnalysis):
+        from tasks.analysis.crop import analyse_crop
+
+        return analyse_crop(mask, settings, folder)
+    if isinstance(settings, FireAnalysis):
+        from tasks.analysis.fire import analyse_fire
+
+        return analyse_fire(mask, settings, folder)
+    from tasks.analysis.area import analyse_area
+
+    return analyse_area(mask, settings, folder)
+
+
+def _volume_findings(mask: VolumeMask, settings: TumourAnalysis, folder: Path) -> Findings:
+    from tasks.analysis.tumour import analyse_tumour
+
+    return analyse_tumour(mask, settings, folder)
 
 
 def _raster_mask(request: Request, prepared: Prepared, scene: RasterScene) -> RasterMask:

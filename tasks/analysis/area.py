@@ -22,9 +22,9 @@ def analyse_area(subject: RasterMask, settings: AreaAnalysis, folder: Path) -> F
         folder: The product, not yet published.
     """
     areas = class_areas(subject.read, subject.grid, len(subject.classes))
-    if subject.image is not None:
-        (folder / "preview.png").write_bytes(raster_preview(subject, subject.image, areas))
-    maps = () if subject.image is None else (map_section(subject, subject.image),)
+    if subject.picture is not None:
+        (folder / "preview.png").write_bytes(raster_preview(subject, subject.picture, areas))
+    maps = () if subject.picture is None else (map_section(subject, subject.picture),)
     sections = (*maps, extent_section(areas, subject))
     return Findings(area_headline(subject, areas), {"classes": area_table(areas, subject.names)}, sections)
 

@@ -98,8 +98,8 @@ def _zones(subject: RasterMask, settings: CropAnalysis) -> SprayZones | None:
 def _write(
     subject: RasterMask, areas: ClassAreas, fields: MeasuredFields | None, zones: SprayZones | None, folder: Path
 ) -> None:
-    if subject.image is not None:
-        (folder / "preview.png").write_bytes(raster_preview(subject, subject.image, areas))
+    if subject.picture is not None:
+        (folder / "preview.png").write_bytes(raster_preview(subject, subject.picture, areas))
     if fields is not None:
         date = min(subject.dates.values(), default=None)
         write_fields(folder, fields, subject.names, subject.id, date)

@@ -71,8 +71,8 @@ def analyse_fire(subject: RasterMask, settings: FireAnalysis, folder: Path) -> F
             write_severity(severity.read, folder / "severity.tif", subject.grid, severity.table, severity.offset.value)
         _write_objects(found, subject, settings, severity, folder)
         sections = fire_sections(subject, settings, areas, found.fires, severity, unrated)
-    if subject.image is not None:
-        (folder / "preview.png").write_bytes(raster_preview(subject, subject.image, areas))
+    if subject.picture is not None:
+        (folder / "preview.png").write_bytes(raster_preview(subject, subject.picture, areas))
     answers: dict[str, Any] = {
         "classes": area_table(areas, subject.names),
         "fires": [_row(fire) for fire in found.fires],

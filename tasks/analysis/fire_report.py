@@ -19,12 +19,10 @@ from tasks.reports.charts import Bar, bar_chart
 from tasks.reports.drawing import LegendEntry, rgb
 from tasks.reports.maps import map_picture
 from tasks.reports.page_figures import number
-from tasks.reports.pictures import pixel_side_m
 from tasks.reports.preview import stretch
-from tasks.reports.raster_picture import read_picture
+from tasks.reports.raster_picture import RasterPicture, read_picture, sparse_mask
 from tasks.reports.raster_section import extent_section, raster_maps
 from tasks.scenes.mask_raster import on_grid
-from tasks.scenes.raster import RasterScene
 
 _PALE = 110
 # More rows than these nobody reads; the files hold all.
@@ -59,27 +57,28 @@ def _pictures(subject: RasterMask, settings: FireAnalysis, severity: SeverityRea
     pictures: list[Picture] = []
     if settings.pre_picture is not None and subject.bands is not None:
         before = on_grid(subject.bands(settings.pre_picture), subject.grid)
-        pictures.append(raster_maps(replace(subject, channels=settings.pre_picture), before, "Before the fire")[0])
-    if subject.image is None:
+        picture = read_picture(before, settings.pre_picture, subject.read)
+        pictures.append(raster_maps(subject, picture, "Before the fire")[0])
+    if subject.picture is None:
         return pictures
-    pictures += raster_maps(subject, subject.image, "After the fire")
+    pictures += raster_maps(subject, subject.picture, "After the fire")
     if severity is not None:
-        pictures.append(_severity_picture(subject, subject.image, severity))
+        pictures.append(_severity_picture(subject, subject.picture, severity))
     return pictures
 
 
-def _severity_picture(subject: RasterMask, image: RasterScene, severity: SeverityReader) -> Picture:
+def _severity_picture(subject: RasterMask, picture: RasterPicture, severity: SeverityReader) -> Picture:
     """Paint every pixel in its class's colour over the picture, which is turned to pale grey."""
-    picture = read_picture(image, subject.channels, severity.read)
+    rated, _ = sparse_mask(subject.grid.shape, severity.read)
     grey = stretch(picture.image, picture.observed).mean(axis=2, keepdims=True)
     painted = np.broadcast_to(_PALE + (255 - _PALE) * grey / 255, (*grey.shape[:2], 3)).copy()
     classes = severity_classes(severity.table)
     for label, entry in enumerate(classes[1:], start=1):
-        painted[picture.mask == label] = rgb(entry.colour)
-    side = pixel_side_m(image) * picture.step
+        painted[rated == label] = rgb(entry.colour)
+    side = picture.side_m
     names = ", ".join(entry.name for entry in severity.table.classes)
     drawn = map_picture(
-        np.rint(painted).astype(np.uint8), picture.mask, {}, (side, side),
+        np.rint(painted).astype(np.uint8), rated, {}, (side, side),
         f"Burn severity within the mapped fires, in the classes {names}",
         f"Burn severity by {severity.table.name} ({severity.table.index}).",
     )  # fmt: skip

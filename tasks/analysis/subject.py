@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from models.card import ClassEntry
 from tasks.box import Box
 from tasks.reports.blocks import Section
 from tasks.reports.drawing import Caption
+from tasks.reports.raster_picture import RasterPicture, read_picture
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.volume import VolumeScene
@@ -49,6 +51,11 @@ class RasterMask:
     channels: tuple[str, ...] = ()
     bands: OpenBands | None = None
     dates: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def picture(self) -> RasterPicture | None:
+        """Image and mask, decimated: read once, since all of the image has to be decoded for it."""
+        return None if self.image is None else read_picture(self.image, self.channels, self.read)
 
     @property
     def names(self) -> list[str]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from models.card import ClassEntry
-from tasks.answers.area import ClassAreas, PixelAreas
+from tasks.answers.area import ClassAreas
 from tasks.box import Box
 from tasks.reports.drawing import Caption, LegendEntry
 from tasks.reports.preview import render_raster_preview, stretch
-from tasks.reports.raster_picture import read_picture
-from tasks.scenes.raster import RasterScene
+from tasks.reports.raster_picture import RasterPicture
 
 
 class DrawnMask(Protocol):
@@ -36,31 +34,11 @@ class DrawnMask(Protocol):
         ...
 
 
-class DrawnRasterMask(DrawnMask, Protocol):
-    """What a picture shows of a raster's mask."""
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Names of the picture's bands."""
-        ...
-
-
-def raster_preview(mask: DrawnRasterMask, image: RasterScene, areas: ClassAreas) -> bytes:
+def raster_preview(mask: DrawnMask, picture: RasterPicture, areas: ClassAreas) -> bytes:
     """Draw a raster product: the picture, the picture with its mask, areas in the legend."""
-    picture = read_picture(image, mask.channels, mask.read)
     legend = {}
     for label, entry in enumerate(mask.classes[1:], start=1):
         area = f"{areas.areas_ha[label]:,.1f} ha" if areas.areas_ha is not None else f"{areas.pixels[label]:,} pixels"
         legend[label] = LegendEntry(entry.name, entry.colour, area)
-    side = pixel_side_m(image) * picture.step
     stretched = stretch(picture.image, picture.observed)
-    return render_raster_preview(stretched, picture.mask, legend, mask.caption, (side, side))
-
-
-def pixel_side_m(scene: RasterScene) -> float:
-    """Return the side of the middle pixel on the ground; 1 where the raster is not tied to the Earth."""
-    areas = PixelAreas(scene.grid)
-    if areas.reason is not None:
-        return 1.0
-    row, col = (n // 2 for n in scene.frame.native_shape)
-    return float(np.sqrt(areas.window(Box((row, col), (row + 1, col + 1))).item())) or 1.0
+    return render_raster_preview(stretched, picture.mask, legend, mask.caption, (picture.side_m, picture.side_m))

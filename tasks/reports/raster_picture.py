@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.answers.area import PixelAreas
 from tasks.box import Box, split
 from tasks.scenes.raster import RasterScene
 
@@ -30,12 +31,15 @@ class RasterPicture:
         observed: Bool ``(rows, cols)``.
         mask: ``(rows, cols)``.
         step: Pixels of the scene per pixel of the picture.
+        side_m: Of a pixel of the picture on the ground, in the middle of the scene; ``step`` where the raster is not
+            tied to the Earth.
     """
 
     image: NDArray[np.float32]
     observed: NDArray[np.bool_]
     mask: NDArray[Any]
     step: int
+    side_m: float
 
 
 def read_picture(
@@ -58,7 +62,8 @@ def read_picture(
             values, seen = reader.read(box)
             images.append(values[bands, 0, step // 2 :: step].T)
             observed.append(seen[0, step // 2 :: step])
-    return RasterPicture(np.stack(images), np.stack(observed), _every(step, (rows, cols), read_mask), step)
+    mask = _every(step, (rows, cols), read_mask)
+    return RasterPicture(np.stack(images), np.stack(observed), mask, step, _pixel_side_m(scene) * step)
 
 
 def sparse_mask(shape: tuple[int, int], read_mask: Callable[[Box], NDArray[Any]]) -> tuple[NDArray[Any], int]:
@@ -93,3 +98,12 @@ def _colours(channels: tuple[str, ...]) -> list[int]:
         if set(names) <= set(channels):
             return [channels.index(name) for name in names]
     return [min(k, len(channels) - 1) for k in range(3)]
+
+
+def _pixel_side_m(scene: RasterScene) -> float:
+    """Return the side of the middle pixel on the ground; 1 where the raster is not tied to the Earth."""
+    areas = PixelAreas(scene.grid)
+    if areas.reason is not None:
+        return 1.0
+    row, col = (n // 2 for n in scene.frame.native_shape)
+    return float(np.sqrt(areas.window(Box((row, col), (row + 1, col + 1))).item())) or 1.0

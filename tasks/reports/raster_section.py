@@ -8,27 +8,25 @@ from tasks.reports.charts import Bar, bar_chart
 from tasks.reports.drawing import NOT_OBSERVED, LegendEntry
 from tasks.reports.maps import map_picture
 from tasks.reports.page_figures import number
-from tasks.reports.pictures import DrawnRasterMask, pixel_side_m
+from tasks.reports.pictures import DrawnMask
 from tasks.reports.preview import stretch
-from tasks.reports.raster_picture import read_picture
-from tasks.scenes.raster import RasterScene
+from tasks.reports.raster_picture import RasterPicture
 
 
-def map_section(mask: DrawnRasterMask, image: RasterScene) -> Section:
+def map_section(mask: DrawnMask, picture: RasterPicture) -> Section:
     """Show a scene without and with its mask, on one scale."""
-    return Section("Map", raster_maps(mask, image))
+    return Section("Map", raster_maps(mask, picture))
 
 
-def raster_maps(mask: DrawnRasterMask, image: RasterScene, title: str = "The picture") -> tuple[Picture, Picture]:
+def raster_maps(mask: DrawnMask, picture: RasterPicture, title: str = "The picture") -> tuple[Picture, Picture]:
     """Draw the picture, and the picture with the classes over it.
 
     Args:
         mask: What to draw.
-        image: The picture, on the mask's grid.
+        picture: The scene, and the mask, decimated.
         title: Of the picture, such as ``After the fire``.
     """
-    picture = read_picture(image, mask.channels, mask.read)
-    side = pixel_side_m(image) * picture.step
+    side = picture.side_m
     pixels = stretch(picture.image, picture.observed)
     legend = {k: LegendEntry(entry.name, entry.colour) for k, entry in enumerate(mask.classes) if k}
     names = ", ".join(entry.name for entry in legend.values()) or "no class"
@@ -42,7 +40,7 @@ def raster_maps(mask: DrawnRasterMask, image: RasterScene, title: str = "The pic
     )  # fmt: skip
 
 
-def extent_section(areas: ClassAreas, mask: DrawnRasterMask) -> Section:
+def extent_section(areas: ClassAreas, mask: DrawnMask) -> Section:
     """Tell how far every class reaches, as a table and as bars."""
     blocks: list[Block] = [_extent_table(areas, [entry.name for entry in mask.classes])]
     if areas.areas_ha is None:
