@@ -48,6 +48,7 @@ def test_overlap_is_that_of_monai(pair):
         assert found["precision"] == (pytest.approx(tp / (tp + fp)) if tp + fp else None)
 
 
+@settings(deadline=None)
 @given(mask_pairs(3))
 def test_overlap_is_bounded_symmetric_and_one_for_a_mask_with_itself(pair):
     one, other = pair
@@ -59,6 +60,7 @@ def test_overlap_is_bounded_symmetric_and_one_for_a_mask_with_itself(pair):
         assert set(values(pair_of(one, one), label).values()) == ({1.0} if (one == label).any() else {None})
 
 
+@settings(deadline=None)
 @given(mask_pairs(3), st.integers(1, 40))
 def test_counts_do_not_depend_on_the_slabs(pair, pixels):
     with pytest.MonkeyPatch.context() as patch:

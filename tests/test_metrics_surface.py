@@ -40,6 +40,7 @@ def overlaps(predicted, reference, spacing):
     return tuple(sizes[distances <= 1].sum() / sizes.sum() for distances, sizes in pairs)
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(0.1, 10), min_size=2, max_size=3))
 def test_elements_have_the_sizes_of_the_published_tables(spacing):
     table, _ = get_code_to_measure_table(spacing)
