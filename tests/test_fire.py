@@ -28,9 +28,12 @@ from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.fire.severity import TABLES, classify
 from tasks.box import Box
 from tasks.errors import BandError, EmptySceneError, JobError, UnsupportedSceneError
+from tasks.intake import identify
 from tasks.job import load_job
 from tasks.products.outlines import outlines
 from tasks.products.vectors import read_vectors
+from tasks.request import make_request
+from tasks.scenes.listing import list_inputs
 from tasks.scenes.mask_raster import open_raster_mask
 from tasks.scenes.raster_grid import RasterGrid
 
@@ -347,3 +350,20 @@ def test_class_names_come_from_the_table_that_our_own_masks_have(scene):
     assert summary["severity"]["dnbr_offset"] == pytest.approx(0.05, abs=1e-6)
     events = json.loads((scene / "out" / "fires" / "ALPHA" / "events.json").read_text())
     assert [event["status"] for event in events["events"]] == ["new", "new"]
+
+
+def test_a_changed_picture_is_another_input_and_a_changed_alert_the_same_request(scene, tmp_path):
+    job = load_job(str(scene / "job.yaml"), ("model.arguments={threshold: 0.15}", "analysis.post=null"))
+    wanted = job.analysis
+    (item,) = list_inputs([str(scene)], job)
+    # A model that reads the post-fire picture alone: dNBR is read by the analysis only.
+    made = make_request(job, tmp_path / "products")
+    request = replace(made, card=made.card.model_copy(update={"channels": ("B8",)}))
+    before = identify(request, item)
+    write(scene / "dnbr" / "ALPHA_20240101.tif", np.full((1, 60, 80), 0.7, np.float32), names=("dNBR",))
+    after = identify(request, item)
+    assert before.sha256 != after.sha256
+    told = replace(request, job=job.model_copy(update={"analysis": replace_settings(wanted, alerts={"late_days": 2})}))
+    assert told.key("x") == request.key("x")
+    finer = replace(request, job=job.model_copy(update={"analysis": replace_settings(wanted, min_area_ha=3)}))
+    assert finer.key("x") != request.key("x")

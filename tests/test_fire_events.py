@@ -287,3 +287,42 @@ def test_alerts_become_prefect_events_with_lasting_ids(tmp_path, monkeypatch):
     assert event.id == alert.id
     assert event.resource["prefect.resource.id"] == f"swathe.fire.valley.{alert.payload['event']}"
     assert event.payload["value"] == pytest.approx(ground_ha((40, 40, 60, 60)), rel=1e-5)
+
+
+def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, monkeypatch):
+    from flows import fires
+    from tasks.job import Job
+    from tasks.outcome import SceneOutcome
+    from tasks.request import make_request
+    from tasks.scenes.listing import Input
+
+    job = Job.model_validate(
+        {"job": "t", "kind": "raster", "model": {"name": "identity"}, "analysis": {"kind": "fire"},
+         "source": {"dates": {"post": "{scene:%Y%m%d}"}}}
+    )  # fmt: skip
+    request = make_request(job, tmp_path)
+    items = [
+        Input("CREEK_20240726", {}, date="2024-07-26"),
+        Input("x", {}, site="valley", date="2024-07-27"),
+        Input("broken_20240726", {}, date="2024-07-26"),
+        Input("undated", {}),
+    ]
+    outcomes = [SceneOutcome(item.id, "failed" if "broken" in item.id else "done") for item in items]
+    asked = []
+    monkeypatch.setattr(fires.steps, "fold_fires", lambda request, settings, sightings: asked.extend(sightings))
+    fires.follow_fires(request, items, outcomes)
+    assert asked == [Sighting("CREEK_20240726", "CREEK", "2024-07-26"), Sighting("x", "valley", "2024-07-27")]
+
+
+def test_ids_carry_over_none_and_many_and_are_never_given_twice():
+    assert carry_ids(fold([], EARTH, RULES), {}).events == ()
+    now = fold([night(1, (10, 10, 20, 20), (50, 50, 60, 60))], EARTH, RULES)
+    # Known under each other's names: both take the name that lay there before.
+    known = {"01-1": pixels(10, 10, 20, 20), "old": pixels(50, 50, 60, 58), "gone": pixels(80, 80, 90, 90)}
+    carried = carry_ids(now, known)
+    assert {event.id: event.area_ha for event in carried.events} == {
+        "01-1": next(event.area_ha for event in now.events if event.id == "01-0"),
+        "old": next(event.area_ha for event in now.events if event.id == "01-1"),
+    }
+    alone = carry_ids(now, {"01-1": pixels(10, 10, 20, 20)})
+    assert len({event.id for event in alone.events}) == 2

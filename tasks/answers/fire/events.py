@@ -223,20 +223,24 @@ def carry_ids(history: History, earlier: Mapping[str, Any]) -> History:
         history: As folded.
         earlier: Geometry by id, as last published, in the same CRS.
     """
-    pairs = []
-    for event in history.events:
-        for name, geometry in earlier.items():
-            common = shapely.area(shapely.intersection(event.geometry, geometry))
-            if common > 0.0:
-                pairs.append((-common / shapely.area(shapely.union(event.geometry, geometry)), name, event.id))
+    known = list(earlier)
+    old, own = np.empty(len(known), dtype=object), np.empty(len(history.events), dtype=object)
+    old[:], own[:] = list(earlier.values()), [event.geometry for event in history.events]
+    mine, theirs = shapely.STRtree(old).query(own, predicate="intersects")
+    common = shapely.area(shapely.intersection(own[mine], old[theirs]))
+    shares = common / np.maximum(shapely.area(own[mine]) + shapely.area(old[theirs]) - common, np.finfo(float).tiny)
+    pairs = [
+        (-share, known[b], history.events[a].id) for share, a, b in zip(shares, mine, theirs, strict=True) if share > 0
+    ]
     names: dict[str, str] = {}
+    given: set[str] = set()
     for _, name, event_id in sorted(pairs):
-        if event_id not in names and name not in names.values():
+        if event_id not in names and name not in given:
             names[event_id] = name
+            given.add(name)
     # A name that is taken over must not be another event's own.
-    taken = set(names.values())
     for event in history.events:
-        if event.id not in names and event.id in taken:
+        if event.id not in names and event.id in given:
             names[event.id] = f"{event.id}-{event.first}"
     return _renamed(history, names)
 
