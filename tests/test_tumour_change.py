@@ -182,7 +182,8 @@ def test_a_new_lesion_is_progression_unless_it_is_too_small_to_count():
 
 def test_without_measurable_lesions_only_disappearance_and_new_lesions_are_told():
     small = ((28, 30, 30), 3.0)
-    assert responses([small], [small])[0].recist.category == "non-CR/non-PD"
+    still = responses([small], [small])[0].recist
+    assert (still.category, still.baseline, still.current, still.from_nadir) == ("non-CR/non-PD", None, None, None)
     assert responses([small], [])[0].recist.category == "CR"
     assert responses([small], [small, ((28, 10, 10), 4.0)])[0].recist.category == "PD"
 

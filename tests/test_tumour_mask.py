@@ -77,6 +77,8 @@ def test_an_empty_mask_is_a_result(tmp_path):
     found = summary(tmp_path / "out", "none")
     assert (found["lesions"], found["headline"]["lesions"]) == ([], 0)
     assert "largest_ml" not in found["headline"]
+    assert (found["recist_targets"]["sum_mm"], found["rano_targets"]["sum_mm2"]) == (None, None)
+    assert "no lesion is measurable" in found["recist_targets"]["sum_is_null_because"]
     assert "holds no lesion" in (tmp_path / "out" / "none" / "report.html").read_text()
 
 

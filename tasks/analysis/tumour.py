@@ -109,7 +109,7 @@ def _headline(found: Study, follow_up: FollowUp | None, name: str) -> dict[str, 
     lengths = [item.long.length_mm for item in found.measured if item.long is not None]
     if lengths:
         headline["longest_axial_mm"] = round(max(lengths), 2)
-    if follow_up is None and found.targets.lesions:
+    if follow_up is None and found.targets.sum_mm is not None:
         headline["recist_sum_mm"] = round(found.targets.sum_mm, 2)
     if follow_up is not None:
         if follow_up.recist.current is not None:

@@ -9,6 +9,7 @@ from tasks.answers.tumour.changes import Change
 from tasks.answers.tumour.measure import Measurement, PlacedLine, to_lps
 from tasks.answers.tumour.response import Response
 from tasks.answers.tumour.series import FollowUp, Study
+from tasks.answers.tumour.targets import Products, Targets
 
 _CONVENTIONS = {
     "volume": "voxels times the volume of one (affine's determinant)",
@@ -25,8 +26,8 @@ def lesion_answers(found: Study, names: list[str], connectivity: int) -> dict[st
         "connectivity": connectivity,
         "conventions": _CONVENTIONS,
         "lesions": [_lesion(item, names) for item in found.measured],
-        "recist_targets": _rounded(asdict(found.targets)),
-        "rano_targets": _rounded(asdict(found.products)),
+        "recist_targets": _targets(found.targets),
+        "rano_targets": _targets(found.products),
     }
 
 
@@ -43,6 +44,11 @@ def follow_up_answers(found: FollowUp) -> dict[str, Any]:
             "proposed_response": {"recist": _response(found.recist), "rano": _response(found.rano)},
         }
     }
+
+
+def _targets(found: Targets | Products) -> dict[str, Any]:
+    why = None if found.lesions else "no lesion is measurable by this criterion"
+    return _rounded(asdict(found)) | {"sum_is_null_because": why}
 
 
 def _lesion(found: Measurement, names: list[str]) -> dict[str, Any]:

@@ -88,8 +88,8 @@ def _row(found: Measurement) -> dict[str, str]:
 def _targets(found: Study) -> tuple[Block, ...]:
     targets, products = found.targets, found.products
     rows = (
-        ("RECIST 1.1", _ids(targets.lesions), f"{targets.sum_mm:.1f} mm" if targets.lesions else _NONE, targets.rule),
-        ("RANO", _ids(products.lesions), f"{products.sum_mm2:.0f} mm²" if products.lesions else _NONE, products.rule),
+        ("RECIST 1.1", _ids(targets.lesions), _sum(targets.sum_mm, 1, "mm"), targets.rule),
+        ("RANO", _ids(products.lesions), _sum(products.sum_mm2, 0, "mm²"), products.rule),
     )
     table = Table("Target lesions by size alone", ("Criterion", "Lesions", "Sum", "Rule"), rows)
     return table, Paragraph(targets.note, "note")
@@ -157,6 +157,10 @@ def _response_row(response: Response, ids: Sequence[str]) -> tuple[str, ...]:
         percent(response.from_nadir_percent) + growth,
         _ids(response.new),
     )
+
+
+def _sum(value: float | None, digits: int, unit: str) -> str:
+    return _NONE if value is None else f"{value:.{digits}f} {unit}"
 
 
 def _ids(values: Sequence[int]) -> str:

@@ -28,11 +28,12 @@ class Burden:
     """One date as a criterion sees it.
 
     Attributes:
-        sum: Of the target lesions' diameters in mm or products in mm2; None where it cannot be told.
+        sum: Of the target lesions' diameters in mm or products in mm2; None where there are no targets or it cannot
+            be told.
         targets_present: Whether any target lesion is still there; of lymph nodes, at 10 mm or more.
         others_present: Ids of lesions that were there at baseline, are no targets and are still there.
         new: Ids of lesions that were not there at baseline and are large enough to count.
-        reason: Why there is no sum.
+        reason: Why there is no sum, or why lesions cannot be called gone.
     """
 
     sum: float | None
@@ -224,7 +225,7 @@ def burden(
     unsized = sorted(mine - set(sizes))
     if unsized:
         reason = f"lesion(s) {unsized} were not measured (analysis.measured)"
-    can_add = not unsized and not chosen & unseen
+    can_add = bool(chosen) and not unsized and not chosen & unseen
     total = float(sum(sizes[key] for key in sorted(mine))) if can_add else None
     is_present = any(sizes.get(key, normal_mm) >= normal_mm for key in mine)
     return Burden(total, is_present, tuple(sorted(others)), tuple(sorted(new)), reason)

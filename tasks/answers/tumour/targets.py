@@ -22,14 +22,14 @@ class Targets:
 
     Attributes:
         lesions: Ids, largest diameter first.
-        sum_mm: RECIST's sum of diameters; RANO's is ``sum_mm2``.
+        sum_mm: RECIST's sum of diameters; None where no lesion is measurable.
         measurable: Ids of all that could have been chosen.
         rule: How they were chosen, with its numbers.
         note: What a reader has to check.
     """
 
     lesions: tuple[int, ...]
-    sum_mm: float
+    sum_mm: float | None
     measurable: tuple[int, ...]
     rule: str
     note: str
@@ -41,13 +41,13 @@ class Products:
 
     Attributes:
         lesions: Ids, largest product first.
-        sum_mm2: Their products added up.
+        sum_mm2: Their products added up; None where no lesion is measurable.
         measurable: Ids of all that could have been chosen.
         rule: How they were chosen, with its numbers.
     """
 
     lesions: tuple[int, ...]
-    sum_mm2: float
+    sum_mm2: float | None
     measurable: tuple[int, ...]
     rule: str
 
@@ -89,7 +89,8 @@ def recist_targets(
             "check it, or name the organ under analysis.organ. " + note
         )
     rule = f"RECIST 1.1: {what} of at least {least:g} mm; {where}, largest first"
-    return Targets(tuple(chosen), sum(sizes[key] for key in chosen), tuple(measurable), rule, note)
+    total = sum(sizes[key] for key in chosen) if chosen else None
+    return Targets(tuple(chosen), total, tuple(measurable), rule, note)
 
 
 def rano_targets(found: Sequence[Measurement]) -> Products:
@@ -104,7 +105,8 @@ def rano_targets(found: Sequence[Measurement]) -> Products:
     measurable = sorted(products, key=lambda key: (-products[key], key))
     chosen = measurable[:_MOST_TARGETS]
     rule = f"RANO: both diameters at least {_RANO_MM:g} mm, on at least {_RANO_SLICES} slices; at most {_MOST_TARGETS}"
-    return Products(tuple(chosen), sum(products[key] for key in chosen), tuple(measurable), rule)
+    total = sum(products[key] for key in chosen) if chosen else None
+    return Products(tuple(chosen), total, tuple(measurable), rule)
 
 
 def is_rano_measurable(found: Measurement) -> bool:
