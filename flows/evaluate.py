@@ -75,10 +75,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    """All pairs of a command."""
+    """All pairs of a command, and how they were read and measured."""
 
     evaluations: tuple[Evaluation, ...]
     failures: tuple[Failure, ...]
+    reading: Reading
+    choices: Choices
 
 
 def evaluate_pairs(pairs: Sequence[PairFiles], reading: Reading, choices: Choices) -> Report:
@@ -97,7 +99,7 @@ def evaluate_pairs(pairs: Sequence[PairFiles], reading: Reading, choices: Choice
             raise
         except SwatheError as error:
             failures.append(Failure(files.id, f"{type(error).__name__}: {error}"))
-    return Report(tuple(found), tuple(failures))
+    return Report(tuple(found), tuple(failures), reading, choices)
 
 
 def parse_tolerance(text: str) -> Tolerance:
@@ -169,6 +171,7 @@ def write_json(report: Report, destination: Path) -> None:
     """Write everything about all pairs; replaces the file in one step."""
     counts = pooled([one.confusion for one in report.evaluations])
     content = {
+        "chosen": _chosen(report.reading, report.choices),
         "pairs": [evaluation_json(one) for one in report.evaluations],
         "failed": [{"id": failure.id, "error": failure.error} for failure in report.failures],
         "summary": {
@@ -190,6 +193,17 @@ def write_csv(report: Report, destination: Path) -> None:
             writer.writerows(_rows(one))
         writer.writerows((failure.id, "", "", "", "", failure.error) for failure in report.failures)
     part.replace(destination)
+
+
+def _chosen(reading: Reading, choices: Choices) -> dict[str, Any]:
+    """Return what no metric's name says."""
+    return {
+        "resample": "nearest" if reading.resample else "none",
+        "not_observed": list(reading.not_observed),
+        "predicted_classes": {str(value): label for value, label in reading.predicted_classes.items()},
+        "reference_classes": {str(value): label for value, label in reading.reference_classes.items()},
+        "background": choices.background,
+    }
 
 
 def _rows(one: Evaluation) -> Iterator[tuple[object, ...]]:

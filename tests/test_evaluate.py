@@ -106,8 +106,9 @@ def test_values_are_mapped_to_classes(rasters, tmp_path):
     other = save(tmp_path / "coded.tif", np.where(reference == 1, 255, 30).astype(np.int16))
     run(rasters[0], rasters[1], "--json", tmp_path / "plain.json")
     run(rasters[0], other, "--map-reference", "255=1", "--map-reference", "30=0", "--json", tmp_path / "coded.json")
-    plain, coded = (json.loads((tmp_path / f"{name}.json").read_text())["pairs"] for name in ("plain", "coded"))
-    assert plain == coded
+    plain, coded = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("plain", "coded"))
+    assert plain["pairs"] == coded["pairs"]
+    assert coded["chosen"]["reference_classes"] == {"255": 1, "30": 0}
 
 
 def test_class_names_come_from_the_attribute_table(rasters):
