@@ -256,9 +256,9 @@ def test_a_line_across_a_crescent_is_said_to_leave_the_lesion():
     mask = np.ones((1, 20, 9), np.uint8)
     mask[0, 3:-3, 3:] = 0
     part = Part(mask, 1, np.eye(4))
-    assert axial_diameters(part, outline(part)).long.leaves_lesion
+    assert axial_diameters(part).long.leaves_lesion
     solid = Part(np.ones((1, 20, 9), np.uint8), 1, np.eye(4))
-    assert not axial_diameters(solid, outline(solid)).long.leaves_lesion
+    assert not axial_diameters(solid).long.leaves_lesion
 
 
 def test_pieces_of_one_slice_are_measured_each_by_itself():

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.answers.tumour.components import Part
-from tasks.answers.tumour.outline import Longest, Outline, longest_in_slices, numbered_pieces
+from tasks.answers.tumour.outline import Longest, longest_in_slices, numbered_pieces
 
 Floats = NDArray[np.float64]
 # Marching squares: corners of a cell in the order of its bits, and which of its sides (from each corner to the
@@ -61,7 +61,7 @@ class AxialDiameters:
         return self.long.length_mm * self.short.length_mm
 
 
-def axial_diameters(part: Part, found: Outline) -> AxialDiameters:
+def axial_diameters(part: Part) -> AxialDiameters:
     """Measure a lesion in the slice where it is longest; the first of equal slices.
 
     Lines end a quarter of a voxel beyond the centres of outer voxels, as ``longest_in_slices`` says. Where the
@@ -69,9 +69,8 @@ def axial_diameters(part: Part, found: Outline) -> AxialDiameters:
 
     Args:
         part: The lesion, slices along its first axis.
-        found: Its outline.
     """
-    long = longest_in_slices(found)
+    long = longest_in_slices(part)
     plane = round(long.start[0])
     pieces = numbered_pieces(part.planes(plane, plane + 1))[0]
     row, col = (round(value) + 1 for value in long.start[1:])

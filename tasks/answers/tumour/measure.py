@@ -118,8 +118,7 @@ def to_lps(point: Point) -> Point:
 def _measured(components: Components, lesion: Lesion, sources: Sources, settings: TumourAnalysis) -> Measurement:
     part = components.part(lesion)
     points = outline(part)
-    slices = part.turned(sources.axial_axis)
-    diameters = axial_diameters(slices, points if sources.axial_axis == 0 else outline(slices))
+    diameters = axial_diameters(part.turned(sources.axial_axis))
     reasons: dict[str, str] = {}
     values = probability = interval = None
     if sources.image is None:

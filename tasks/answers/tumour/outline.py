@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,15 +32,13 @@ class Outline:
     Attributes:
         along_cols: First and last vertex of each line along cols, ``(n, 3)``, in half voxels of the lesion's box.
         along_rows: The same along rows.
-        voxels: First and last voxel of each run along cols, in voxels.
-        pieces: Which connected piece of its slice each of ``voxels`` is in: a number per slice and piece.
+        voxels: First and last voxel of each line along cols, in voxels.
         axes_mm: 3 x 3, steps along depth, rows, cols.
     """
 
     along_cols: Integers
     along_rows: Integers
     voxels: Integers
-    pieces: Integers
     axes_mm: Floats
 
 
@@ -64,8 +61,6 @@ def outline(part: Part) -> Outline:
     """Find a lesion's outer vertices, slab by slab."""
     found: dict[int, list[Integers]] = {1: [], 2: []}
     voxels: list[Integers] = []
-    pieces: list[Integers] = []
-    n_pieces = 0
     for start, stop in part.slabs():
         first = start - 1 if start == 0 else start
         planes = part.planes(first, stop + 1)
@@ -78,13 +73,9 @@ def outline(part: Part) -> Outline:
         for crossing, offset in crossings:
             for axis in (1, 2):
                 found[axis].append(_ends(crossing, axis) * 2 + np.array(offset, np.int32))
-        numbers = numbered_pieces(own)
-        for at in _run_ends(own):
-            voxels.append(np.stack(at, axis=1).astype(np.int32) + np.array((start, -1, -1), np.int32))
-            pieces.append(numbers[at] + n_pieces)
-        n_pieces += int(numbers.max())
-    along_cols, along_rows, ends, owner = (np.concatenate(points) for points in (found[2], found[1], voxels, pieces))
-    return Outline(along_cols, along_rows, ends, owner, part.axes_mm)
+        voxels.append(_ends(own, 2) + np.array((start, -1, -1), np.int32))
+    along_cols, along_rows, ends = (np.concatenate(points) for points in (found[2], found[1], voxels))
+    return Outline(along_cols, along_rows, ends, part.axes_mm)
 
 
 def longest(found: Outline) -> Longest:
@@ -106,7 +97,7 @@ def longest_in_planes(found: Outline, axis: int) -> Longest:
     return _longest_planar(points, points[:, axis], axis, 2, found.axes_mm)
 
 
-def longest_in_slices(found: Outline) -> Longest:
+def longest_in_slices(part: Part) -> Longest:
     """Return the longest distance in one connected piece of one slice across the first axis, the first of equals.
 
     Lines end a quarter of a voxel beyond the centres of the lesion's outermost voxels. Between centres a smooth
@@ -114,8 +105,17 @@ def longest_in_slices(found: Outline) -> Longest:
     voxel too long, because the longest of many lines is a lucky one; docs/tumour.md has the figures.
     """
     beyond = np.array(((0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)), np.int32)
-    points = (4 * found.voxels[:, None] + beyond).reshape(-1, 3)
-    return _longest_planar(points, np.repeat(found.pieces, len(beyond)), 0, 4, found.axes_mm)
+    best = Longest(0.0, (), ())
+    for start, stop in part.slabs():
+        planes = part.planes(start, stop)
+        numbers = numbered_pieces(planes)
+        places = _run_ends(planes)
+        voxels = np.stack(places, axis=1).astype(np.int32) + np.array((start, -1, -1), np.int32)
+        points = (4 * voxels[:, None] + beyond).reshape(-1, 3)
+        found = _longest_planar(points, np.repeat(numbers[places], len(beyond)), 0, 4, part.axes_mm)
+        if found.length_mm > best.length_mm * (1 + _SAME):
+            best = found
+    return best
 
 
 def numbered_pieces(planes: NDArray[np.bool_]) -> Integers:
@@ -167,11 +167,11 @@ def _ends(crossing: NDArray[np.bool_], axis: int) -> Integers:
     return np.concatenate(both).astype(np.int32)
 
 
-def _run_ends(planes: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], ...]]:
-    """Yield where runs along cols begin, and where they end, in padded planes."""
+def _run_ends(planes: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
+    """Return where runs along cols begin, and where they end, in padded planes."""
     depth, rows, cols = np.nonzero(planes[:, :, 1:] & ~planes[:, :, :-1])
-    yield depth, rows, cols + 1
-    yield np.nonzero(planes[:, :, :-1] & ~planes[:, :, 1:])
+    ends = np.nonzero(planes[:, :, :-1] & ~planes[:, :, 1:])
+    return tuple(np.concatenate(pair) for pair in zip((depth, rows, cols + 1), ends, strict=True))
 
 
 def _reach(sides: Floats, axes_mm: Floats) -> Floats:
