@@ -367,3 +367,15 @@ def test_a_changed_picture_is_another_input_and_a_changed_alert_the_same_request
     assert told.key("x") == request.key("x")
     finer = replace(request, job=job.model_copy(update={"analysis": replace_settings(wanted, min_area_ha=3)}))
     assert finer.key("x") != request.key("x")
+
+
+def test_the_same_mask_gives_the_same_bytes(scene):
+    subject, wanted = subject_of(scene)
+    written = []
+    for name in ("one", "other"):
+        (scene / name).mkdir()
+        findings = analyse_fire(subject, wanted, scene / name)
+        files = {path.name: path.read_bytes() for path in (scene / name).iterdir()}
+        written.append((files, findings))
+    assert written[0] == written[1]
+    assert {"objects.gpkg", "objects.parquet", "severity.tif", "severity.tif.aux.xml"} == set(written[0][0])
