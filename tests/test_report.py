@@ -24,6 +24,7 @@ from tasks.reports.maps import map_picture
 from tasks.reports.page import Report, render_report
 from tasks.reports.page_figures import figure, heading, number
 from tasks.reports.page_layout import table_view
+from tasks.reports.page_record import record_tables
 from tasks.reports.quicklook import quicklook
 
 STYLE = Path(__file__).parents[1] / "tasks" / "reports" / "page.css"
@@ -201,6 +202,19 @@ def test_findings_become_a_summary_and_a_page_with_the_preview_in_front(tmp_path
     links = {link["href"] for link in page.all("a")}
     assert {"mask.tif", "preview.png", "summary.json"} <= links
     assert "run.json" not in links, "nobody says that it will be there"
+
+
+def test_the_record_names_every_fact_and_nested_facts_have_tables_of_their_own():
+    facts = FACTS | {
+        "inputs_sha256": {"mask": "ab12"},
+        "settings": {"crs": None, "zone_m": 8, "classes": []},
+        "note": None,
+    }
+    tables = {table.caption: dict(table.rows) for table in record_tables(facts)}
+    assert tables["SHA-256 of the inputs"] == {"Mask": "ab12"}
+    assert tables["Settings of the analysis"] == {"CRS": "\u2013", "Zone (m)": "8", "Classes": "\u2013"}
+    assert tables["Input"]["Shape"] == "3 x 4 (rows, cols)"
+    assert tables["Versions that decide the bits of the mask"] == {"Numpy": "2"}
 
 
 def test_a_page_does_not_depend_on_how_far_the_masks_beside_it_are_written(tmp_path):

@@ -126,6 +126,7 @@ def _facts(request: Request, prepared: Prepared, findings: Findings) -> dict[str
         "model": card.name,
         "weights_sha256": card.weights.sha256 if card.weights else None,
         "attribution": card.training.attribution if card.training else None,
+        "analysis": request.job.analysis.model_dump(mode="json") if request.job.analysis else None,
         "plan": prepared.work.plan.identity(),
         "warnings": [*notes, *findings.warnings],
     }

@@ -14,7 +14,7 @@ _UNITS = {
 }  # fmt: skip
 _SPELLED = {
     "dnbr": "dNBR", "rdnbr": "RdNBR", "rbr": "RBR", "nbr": "NBR", "ndvi": "NDVI", "recist": "RECIST", "rano": "RANO",
-    "suv": "SUV", "iou": "IoU",
+    "suv": "SUV", "iou": "IoU", "crs": "CRS",
 }  # fmt: skip
 _DIGITS = 4
 _MOST_DECIMALS = 6

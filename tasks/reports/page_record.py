@@ -7,7 +7,7 @@ from typing import Any
 
 from models.card import Card
 from tasks.reports.blocks import Table
-from tasks.reports.page_figures import cell
+from tasks.reports.page_figures import cell, heading
 
 _LABELS = {
     "scene": "Scene",
@@ -16,9 +16,11 @@ _LABELS = {
     "pixels": "Pixels",
     "input_sha256": "SHA-256 of the input",
     "input_content_hashed": "Whole content hashed",
-    "model": "Model",
-    "weights_sha256": "SHA-256 of the weights",
+    "inputs_sha256": "SHA-256 of the inputs",
+    "analysis": "Settings of the analysis",
+    "settings": "Settings of the analysis",
 }
+_UNSET = "\u2013"
 _PER_AXIS = {"shape", "tile", "halo", "overlap", "stride", "margin"}
 _AXES = {2: "rows, cols", 3: "depth, rows, cols"}
 # Said elsewhere on the page.
@@ -34,7 +36,9 @@ def record_tables(facts: Mapping[str, Any], card: Card | None = None) -> tuple[T
     """
     plan = dict(facts.get("plan") or {})
     versions = dict(plan.pop("versions", {}))
-    tables = [_table("Input", {name: value for name, value in facts.items() if name not in _ELSEWHERE})]
+    own = {name: value for name, value in facts.items() if name not in _ELSEWHERE}
+    tables = [_table("Input", {name: value for name, value in own.items() if not isinstance(value, Mapping)})]
+    tables += [_table(_label(name), value) for name, value in own.items() if isinstance(value, Mapping) and value]
     if card is not None:
         tables.append(_table("Model", _card_rows(card)))
     if plan:
@@ -74,10 +78,11 @@ def _table(caption: str, rows: Mapping[str, Any]) -> Table:
 
 
 def _label(name: str) -> str:
-    return _LABELS.get(name) or (name[:1].upper() + name[1:]).replace("_", " ")
+    return _LABELS.get(name) or heading(name)
 
 
 def _text(name: str, value: Any) -> str:  # noqa: ANN401 - anything that JSON can say
     if name in _PER_AXIS and isinstance(value, (list, tuple)) and len(value) in _AXES:
         return f"{' x '.join(cell(part) for part in value)} ({_AXES[len(value)]})"
-    return cell(value)
+    # A setting that is left out is not a number that could not be computed.
+    return _UNSET if value is None or value in ([], (), {}, "") else cell(value)
