@@ -212,7 +212,7 @@ def test_the_record_names_every_fact_and_nested_facts_have_tables_of_their_own()
     }
     tables = {table.caption: dict(table.rows) for table in record_tables(facts)}
     assert tables["SHA-256 of the inputs"] == {"Mask": "ab12"}
-    assert tables["Settings of the analysis"] == {"CRS": "\u2013", "Zone (m)": "8", "Classes": "\u2013"}
+    assert tables["Settings"] == {"CRS": "\u2013", "Zone (m)": "8", "Classes": "\u2013"}
     assert tables["Input"]["Shape"] == "3 x 4 (rows, cols)"
     assert tables["Versions that decide the bits of the mask"] == {"Numpy": "2"}
 

@@ -17,8 +17,9 @@ _LABELS = {
     "input_sha256": "SHA-256 of the input",
     "input_content_hashed": "Whole content hashed",
     "inputs_sha256": "SHA-256 of the inputs",
+    "versions": "Versions that decide the bits of the mask",
     "analysis": "Settings of the analysis",
-    "settings": "Settings of the analysis",
+    "settings": "Settings",
 }
 _UNSET = "\u2013"
 _PER_AXIS = {"shape", "tile", "halo", "overlap", "stride", "margin"}
@@ -34,18 +35,18 @@ def record_tables(facts: Mapping[str, Any], card: Card | None = None) -> tuple[T
         facts: Of ``summary.json``; nested ``plan`` and its ``versions`` get tables of their own.
         card: Of the model that segmented; None where the mask was made elsewhere.
     """
-    plan = dict(facts.get("plan") or {})
-    versions = dict(plan.pop("versions", {}))
     own = {name: value for name, value in facts.items() if name not in _ELSEWHERE}
-    tables = [_table("Input", {name: value for name, value in own.items() if not isinstance(value, Mapping)})]
-    tables += [_table(_label(name), value) for name, value in own.items() if isinstance(value, Mapping) and value]
-    if card is not None:
-        tables.append(_table("Model", _card_rows(card)))
-    if plan:
-        tables.append(_table("Plan", plan))
-    if versions:
-        tables.append(_table("Versions that decide the bits of the mask", versions))
-    return tuple(tables)
+    model = [] if card is None else [_table("Model", _card_rows(card))]
+    return (*_nested("Input", own), *model, *_nested("plan", facts.get("plan") or {}))
+
+
+def _nested(name: str, facts: Mapping[str, Any]) -> list[Table]:
+    """Return a table of what is plain, and tables of what is nested."""
+    plain = {key: value for key, value in facts.items() if not isinstance(value, Mapping)}
+    tables = [_table(_label(name), plain)] if plain else []
+    for key, value in facts.items():
+        tables += _nested(key, value) if isinstance(value, Mapping) else []
+    return tables
 
 
 def _card_rows(card: Card) -> dict[str, Any]:
