@@ -145,7 +145,7 @@ def hatching(shape: Sequence[int]) -> NDArray[np.uint8]:
     return np.where(diagonal[..., None], np.array(_HATCH_DARK), np.array(_HATCH_LIGHT)).astype(np.uint8)
 
 
-def draw_scale_bar(  # noqa: PLR0913 - a bar has a place, a length and a look
+def draw_scale_bar(
     canvas: Image.Image, at: tuple[int, int], width: int, units_per_pixel: float, unit: str, size: int = 15
 ) -> None:
     """Draw a bar of a round length, at most a third of ``width`` pixels, left bottom at ``at`` (col, row).
