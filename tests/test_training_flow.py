@@ -43,16 +43,25 @@ def test_a_raster_network_is_scored_held_out_and_written_with_its_card(tmp_path)
     assert card.bfloat16_disagreement is None or 0 <= card.bfloat16_disagreement <= 1
 
 
-def test_a_network_of_two_axes_is_fitted_on_slices_and_scored_on_volumes(tmp_path):
+@pytest.mark.parametrize("n_axes", [2, 3])
+def test_networks_of_two_and_three_axes_are_fitted_and_scored_on_volumes(tmp_path, n_axes):
     for seed in range(2):
         image, mask = write_synthetic_volume(tmp_path / "scenes", "volume", seed)
         (tmp_path / "scenes" / f"p{seed}").mkdir()
         image.rename(tmp_path / "scenes" / f"p{seed}" / "MR_T1_image.nii.gz")
         mask.rename(tmp_path / "scenes" / f"p{seed}" / "MR_T1_mask.nii.gz")
-    result = train(small("train-sarcoma", tmp_path / "scenes", folds=2), tmp_path)
+    job = small("train-sarcoma", tmp_path / "scenes", folds=2)
+    depth = {2: (1, 0), 3: (16, 4)}[n_axes]
+    job["card"]["network"]["arguments"]["ndim"] = n_axes
+    job["card"]["tiling"] = {"tile": [depth[0], 32, 32], "halo": [depth[1], 4, 4], "overlap": [0, 0, 0]}
+    job["settings"]["crop"] = [16, 16, 16][:n_axes]
+    result = train(job, tmp_path)
     assert result.scores["dice_n"] == 2
     card, _ = resolve_model(str(tmp_path / "trained" / "sarcoma-t1-unet.json"))
     assert card.normalization.kind == "scene"
+    assert card.position
+    assert card.n_inputs == 4
+    assert 0 <= card.tiling.disagreement <= 1
 
 
 def test_settings_that_do_not_exist_are_refused_by_name(tmp_path):
