@@ -19,7 +19,7 @@ def segment(work) -> np.ndarray:
     return np.stack([read_mask(work), read_mask(work, "confidence")])
 
 
-def small_unet(folder: Path, ndim: int) -> Card:
+def small_unet(folder: Path, ndim: int, *, position: bool = False) -> Card:
     """A network of random weights whose scores are decided by a neighbourhood smaller than the halo."""
     axes = (1,) * ndim
     template = Card(
@@ -34,9 +34,10 @@ def small_unet(folder: Path, ndim: int) -> Card:
         licence="Apache-2.0",
         origin="test",
         orientation=None if ndim == 2 else "SAR",
+        position=position,
     )
     torch.manual_seed(0)
-    network = build_network(template.network, template.n_channels, template.n_classes)
+    network = build_network(template.network, template.n_inputs, template.n_classes)
     return write_model(folder, template, network.state_dict())
 
 
@@ -101,8 +102,9 @@ def test_tiled_equals_untiled_where_the_halo_covers_the_receptive_field(tmp_path
     np.testing.assert_allclose(tiled[1].astype(int), untiled[1].astype(int), atol=1)
 
 
-def test_a_resampled_volume_through_a_network_has_the_same_bits_for_every_block(tmp_path):
-    card = small_unet(tmp_path / "model", 3)
+@pytest.mark.parametrize("position", [False, True])
+def test_a_resampled_volume_through_a_network_has_the_same_bits_for_every_block(tmp_path, position):
+    card = small_unet(tmp_path / "model", 3, position=position)
     shape, scale = (40, 130, 90), (1.0, 0.6, 0.6)
     image = np.random.default_rng(2).normal(size=(1, *shape)).astype(np.float32)
     model_shape = tuple(int(np.ceil(n * s)) for n, s in zip(shape, scale, strict=True))
