@@ -1,10 +1,13 @@
 """What a worker that dies costs: its own scene where a block is to blame, and nothing else."""
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
@@ -90,6 +93,14 @@ def test_a_block_that_kills_its_worker_costs_its_own_scene_by_name(engine, tmp_p
     expected = innocent_work(tmp_path / "plain")
     run(PlainEngine(), expected)
     np.testing.assert_array_equal(read_mask(innocent), read_mask(expected))
+
+
+def test_what_runs_alone_does_not_wait_for_blocks_that_their_scene_took_back(engine):
+    busy = [engine._submit(partial(time.sleep, 30), {}) for _ in range(2)]
+    Timer(1, lambda: engine.client.cancel(busy, force=True)).start()
+    begin = time.monotonic()
+    assert engine._run_alone(is_alive, {}) > 0
+    assert time.monotonic() - begin < 25
 
 
 def test_blocks_lost_with_a_worker_are_run_again(engine, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
@@ -145,10 +147,16 @@ class DaskEngine:
 
     def _run_alone(self, task: Callable[[], R], resources: dict[str, int]) -> R:
         """Run it when everything else has ended, and let nothing begin meanwhile."""
-        with self._gate, self.client.as_current():
-            wait(list(self._in_flight))
+        with self._gate:
+            self._drain()
             result: R = self._submit(task, resources).result()
         return result
+
+    def _drain(self) -> None:
+        while running := [future for future in list(self._in_flight) if not future.done()]:
+            # A scene that fails takes its own blocks back, which ends them as well.
+            with suppress(CancelledError), self.client.as_current():
+                wait(running)
 
     def _submit(self, task: Callable[[], Any], resources: dict[str, int]) -> Any:  # noqa: ANN401 - distributed has no types
         future = self.client.submit(task, resources=resources, pure=False, retries=0)
