@@ -240,6 +240,21 @@ def test_complex_damaged_and_absent_files_are_refused_by_name(tmp_path):
         describe_raster("c", {"": str(tmp_path / "text.tif")}, Source(), ("x",))
 
 
+@pytest.mark.parametrize(("crs", "pixel"), [(UTM, 10), ("EPSG:32631", 10), ("EPSG:4326", 1e-4)])
+def test_files_that_share_no_ground_are_refused_by_name(tmp_path, crs, pixel):
+    one = write(tmp_path / "one.tif", np.ones((1, 40, 50), np.uint8))
+    away = from_origin(60, 9, pixel, pixel)
+    other = write(tmp_path / "other.tif", np.ones((1, 30, 20), np.uint8), away, crs)
+    source = Source.model_validate(
+        {
+            "files": {"a": "{scene}", "b": "{scene}"},
+            "bands": {"A": {"file": "a", "band": 1}, "B": {"file": "b", "band": 1}},
+        }
+    )
+    with pytest.raises(UnsupportedSceneError, match=r"apart: .*\.tif shares no ground with the finest file"):
+        describe_raster("apart", {"a": one, "b": other}, source, ("A", "B"))
+
+
 def test_the_fingerprint_follows_content_and_not_place(tmp_path):
     values = np.ones((1, 4, 4), np.uint8)
     (tmp_path / "b").mkdir()

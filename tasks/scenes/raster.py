@@ -8,38 +8,21 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.crs import CRS
 
 from tasks.box import Box
-from tasks.errors import EmptySceneError, UnsupportedSceneError
+from tasks.errors import EmptySceneError
 from tasks.fingerprint import Fingerprint, combined_sha256, facts_sha256, file_sha256
 from tasks.job import Source
 from tasks.scenes.raster_align import DirectFile, WarpedFile
 from tasks.scenes.raster_bands import Band, BandFinder, InvalidRule
 from tasks.scenes.raster_gdal import Header, gdal_env, is_local, open_raster, opened_raster, read_header
 from tasks.scenes.raster_grid import RasterGrid
+from tasks.scenes.raster_place import RasterFile, finest, place
 from tasks.scenes.scene import Frame
 
-_METRES_PER_DEGREE = 111_320.0
 _CACHED_PIXELS = 1 << 15
 # Beside a raster, but nothing that is read at full resolution: overviews, and facts that the header repeats.
 _SIDECARS = (".ovr", ".aux.xml")
-
-
-@dataclass(frozen=True)
-class RasterFile:
-    """One file of a scene.
-
-    Attributes:
-        role: Its role under ``source.files``; '' where a scene is one file.
-        aligned: Whether it lies on the scene's grid and is read without interpolation.
-        grid: Its own grid.
-    """
-
-    role: str
-    path: str
-    aligned: bool
-    grid: RasterGrid
 
 
 @dataclass(frozen=True)
@@ -155,11 +138,11 @@ def describe_raster(scene_id: str, files: Mapping[str, str], source: Source, cha
     headers = {role: read_header(path) for role, path in files.items()}
     finder = BandFinder(scene_id, headers, source, channels)
     bands, rules = finder.find_channels(), finder.find_rules()
-    grid = _finest([headers[band.role] for band in bands]).grid
+    grid = finest([headers[band.role] for band in bands]).grid
     if grid.rows < 1 or grid.cols < 1:
         raise EmptySceneError(f"{scene_id}: the raster is {grid.rows} x {grid.cols}. Nothing can be segmented")
     used = dict.fromkeys([band.role for band in bands] + [rule.band.role for rule in rules])
-    members = tuple(_place(scene_id, role, headers[role], grid) for role in used)
+    members = tuple(place(scene_id, role, headers[role], grid) for role in used)
     return RasterScene(scene_id, grid, members, bands, rules, tuple(_notes(members, headers, grid)))
 
 
@@ -223,40 +206,6 @@ def _is_invalid(stored: NDArray[np.generic], rule: InvalidRule) -> NDArray[np.bo
     invalid |= (codes & mask) != 0
     invalid |= ~finite
     return invalid
-
-
-def _finest(headers: list[Header]) -> Header:
-    return min(headers, key=lambda header: round(_pixel_metres(header.grid), 6))
-
-
-def _pixel_metres(grid: RasterGrid) -> float:
-    side = float(np.sqrt(grid.pixel_area))
-    crs = CRS.from_wkt(grid.crs_wkt) if grid.crs_wkt else None
-    if crs is None:
-        return side
-    return side * (_METRES_PER_DEGREE if crs.is_geographic else crs.linear_units_factor[1])
-
-
-def _place(scene_id: str, role: str, header: Header, grid: RasterGrid) -> RasterFile:
-    aligned = header.grid.lies_on(grid) and _same_crs(header.grid, grid)
-    if not aligned:
-        if (header.grid.crs_wkt is None) != (grid.crs_wkt is None):
-            raise UnsupportedSceneError(
-                f"{scene_id}: {header.path} and the finest file of the scene differ in shape, and only one of "
-                "them has a CRS. Give both a CRS, or the same pixels"
-            )
-        if header.grid.ground_control or grid.ground_control or header.grid.pixel_area == 0.0:
-            raise UnsupportedSceneError(
-                f"{scene_id}: {header.path} has no affine that places it on the scene's grid. Warp it first "
-                "(gdalwarp -tps)"
-            )
-    return RasterFile(role, header.path, aligned, header.grid)
-
-
-def _same_crs(one: RasterGrid, other: RasterGrid) -> bool:
-    if one.crs_wkt is None or other.crs_wkt is None or one.crs_wkt == other.crs_wkt:
-        return one.crs_wkt == other.crs_wkt
-    return bool(CRS.from_wkt(one.crs_wkt) == CRS.from_wkt(other.crs_wkt))
 
 
 def _notes(files: tuple[RasterFile, ...], headers: Mapping[str, Header], grid: RasterGrid) -> Iterator[str]:
