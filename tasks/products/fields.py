@@ -11,11 +11,14 @@ from pyproj import CRS
 
 from tasks.analysis.crop_fields import MeasuredFields
 from tasks.answers.area import M2_PER_HA
+from tasks.answers.fire.geodesy import reprojected
+from tasks.answers.geodetic import Geodetic
 from tasks.products.vectors import Column, VectorTable, write_gpkg, write_parquet
 
 # Columns of fiboa's specification (fiboa.org) and what they are called in a GeoPackage, where names with colons
 # are a nuisance.
 _FIBOA = {"area_m2": "metrics:area", "perimeter_m": "metrics:perimeter", "determined": "determination:datetime"}
+_WGS84 = 4326
 _TAKEN = ("fid", "geom", "geometry", "bbox")
 
 
@@ -42,11 +45,12 @@ def write_fields(folder: Path, measured: MeasuredFields, names: list[str], colle
 
 
 def _as_fiboa(table: VectorTable, measured: MeasuredFields) -> VectorTable:
-    """Return a table in longitude and latitude under fiboa's names."""
-    geodetic = CRS.from_wkt(measured.fields.crs_wkt).geodetic_crs
+    """Return a table in longitude and latitude under fiboa's names; WGS 84 where the own ones are no degrees."""
+    geodetic, own = Geodetic(measured.fields.crs_wkt), measured.fields.geometries
     columns = {_FIBOA.get(name, name): column for name, column in table.columns.items()}
-    wkt = table.crs_wkt if geodetic is None else geodetic.to_wkt()
-    return VectorTable("fields", wkt, shapely.orient_polygons(measured.fields.placed.geographic), columns)
+    wkt = geodetic.wkt if geodetic.is_plain else CRS.from_epsg(_WGS84).to_wkt()
+    degrees = measured.fields.placed.geographic if geodetic.is_plain else reprojected(own, geodetic.crs.to_wkt(), wkt)
+    return VectorTable("fields", wkt, shapely.orient_polygons(degrees), columns)
 
 
 def found_columns(measured: MeasuredFields, names: list[str], collection: str, date: str | None) -> dict[str, Column]:

@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-from pyproj import CRS, Geod, Transformer
+from pyproj import CRS
 
 from tasks.answers.area import PixelAreas
+from tasks.answers.geodetic import Geodetic
 from tasks.answers.metrics.pair import MaskPair, Window
 from tasks.box import Box
 from tasks.errors import GridError, UnsupportedSceneError
@@ -66,19 +67,18 @@ def spacings_of(grid: RasterGrid) -> dict[str, tuple[float, ...]]:
     """
     if PixelAreas(grid).reason is not None or grid.pixel_area == 0.0:
         return {"px": (1.0, 1.0)}
-    crs = CRS.from_wkt(grid.crs_wkt or "").to_2d()
-    geod, to_degrees = crs.get_geod(), Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
-    sizes = tuple(_metres(grid, geod, to_degrees, axis) for axis in (0, 1)) if geod else ()
-    return {"px": (1.0, 1.0)} | ({"m": sizes} if sizes and np.isfinite(sizes).all() and min(sizes) > 0 else {})
+    earth = Geodetic(grid.crs_wkt or "")
+    sizes = tuple(_metres(grid, earth, axis) for axis in (0, 1))
+    return {"px": (1.0, 1.0)} | ({"m": sizes} if np.isfinite(sizes).all() and min(sizes) > 0 else {})
 
 
-def _metres(grid: RasterGrid, geod: Geod, to_degrees: Transformer, axis: int) -> float:
+def _metres(grid: RasterGrid, earth: Geodetic, axis: int) -> float:
     length = min(_MEASURED_PX, float(grid.shape[axis]))
     step = np.array([-length / 2.0, length / 2.0])
     rows = grid.rows / 2.0 + (step if axis == 0 else 0.0 * step)
     cols = grid.cols / 2.0 + (step if axis == 1 else 0.0 * step)
-    lon, lat = to_degrees.transform(*grid.pixel_to_world(rows, cols), radians=False)
-    return float(geod.inv(lon[0], lat[0], lon[1], lat[1])[2]) / length
+    lon, lat = earth.degrees(*grid.pixel_to_world(rows, cols))
+    return float(earth.geod.inv(lon[0], lat[0], lon[1], lat[1])[2]) / length
 
 
 def _names(path: Path) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 
+from tasks.answers.geodetic import Geodetic
 from tasks.scenes.raster_grid import RasterGrid
 
 Floats = NDArray[np.float64]
@@ -25,7 +27,7 @@ class PlacedPolygons:
     Attributes:
         pixels: In pixel coordinates of the grid, x being columns and y rows, ``(polygons,)``; empty where they
             cannot be had in the grid's CRS.
-        geographic: In longitude and latitude, degrees, of the CRS's own datum.
+        geographic: In longitude, from Greenwich, and latitude, degrees, of the CRS's own datum.
         areas_m2: Geodesic.
         perimeters_m: Geodesic.
     """
@@ -45,23 +47,22 @@ def place_polygons(geometries: Geometries, crs_wkt: str, grid: RasterGrid) -> Pl
         grid: With a CRS.
     """
     own, target = CRS.from_wkt(crs_wkt).to_2d(), CRS.from_wkt(grid.crs_wkt or "").to_2d()
-    geodetic = own.geodetic_crs or own
+    earth = Geodetic(crs_wkt)
     if own == target:
         dense = on_grid = geometries
     else:
         dense = shapely.segmentize(geometries, _edge_length(geometries, own, target, grid))
-        on_grid = _moved(dense, Transformer.from_crs(own, target, always_xy=True))
-    geographic = dense if own.is_geographic else _moved(dense, Transformer.from_crs(own, geodetic, always_xy=True))
-    areas, perimeters = geodesic_measures(geographic, geodetic)
+        on_grid = _moved(dense, Transformer.from_crs(own, target, always_xy=True).transform)
+    geographic = _moved(dense, earth.degrees)
+    areas, perimeters = geodesic_measures(geographic, earth.geod)
     pixels = _in_pixels(on_grid, grid)
     # What cannot be had in the map's CRS is nowhere on the map.
     pixels[~np.isfinite(shapely.bounds(pixels)).all(axis=1)] = shapely.Polygon()
     return PlacedPolygons(pixels, geographic, areas, perimeters)
 
 
-def geodesic_measures(geographic: Geometries, geodetic: CRS) -> tuple[Floats, Floats]:
+def geodesic_measures(geographic: Geometries, geod: Geod) -> tuple[Floats, Floats]:
     """Return area in m2 and perimeter in m of polygons in longitude and latitude (Karney 2013)."""
-    geod = geodetic.get_geod() or Geod(ellps="WGS84")
     oriented = shapely.orient_polygons(geographic)
     measured = [geod.geometry_area_perimeter(geometry) for geometry in oriented]
     values = np.array(measured, np.float64).reshape(-1, 2)
@@ -70,16 +71,11 @@ def geodesic_measures(geographic: Geometries, geodetic: CRS) -> tuple[Floats, Fl
 
 def metres_per_pixel(grid: RasterGrid, rows: Floats, cols: Floats) -> Floats:
     """Return the matrices ``(points, 2, 2)`` that turn steps ``col, row`` into metres ``east, north``."""
-    crs = CRS.from_wkt(grid.crs_wkt or "").to_2d()
-    geodetic = crs.geodetic_crs or crs
-    geod = geodetic.get_geod() or Geod(ellps="WGS84")
-    to_degrees = Transformer.from_crs(crs, geodetic, always_xy=True)
+    earth = Geodetic(grid.crs_wkt or "")
     columns = []
     for d_row, d_col in ((0.0, 0.5), (0.5, 0.0)):
-        ends = [
-            to_degrees.transform(*grid.pixel_to_world(rows + sign * d_row, cols + sign * d_col)) for sign in (-1, 1)
-        ]
-        azimuth, _, length = geod.inv(*ends[0], *ends[1])
+        ends = [earth.degrees(*grid.pixel_to_world(rows + sign * d_row, cols + sign * d_col)) for sign in (-1, 1)]
+        azimuth, _, length = earth.geod.inv(*ends[0], *ends[1])
         columns.append(np.stack([length * np.sin(np.radians(azimuth)), length * np.cos(np.radians(azimuth))], axis=-1))
     return np.stack(columns, axis=-1)
 
@@ -119,9 +115,9 @@ def _edge_length(geometries: Geometries, own: CRS, target: CRS, grid: RasterGrid
     return length * _EDGE_PIXELS if np.isfinite(length) and length > 0 else fallback
 
 
-def _moved(geometries: Geometries, transformer: Transformer) -> Geometries:
+def _moved(geometries: Geometries, carry: Callable[..., Any]) -> Geometries:
     def move(points: Floats) -> Floats:
-        return np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=-1)
+        return np.stack(carry(points[:, 0], points[:, 1]), axis=-1)
 
     moved: Geometries = shapely.transform(geometries, move)
     return moved

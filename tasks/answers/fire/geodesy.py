@@ -12,6 +12,8 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 
+from tasks.answers.geodetic import Geodetic
+
 M2_PER_HA = 10_000.0
 _Coordinates = NDArray[np.float64]
 
@@ -39,7 +41,7 @@ class Earth:
         return outer / 1000.0, inner / 1000.0
 
     def lon_lat(self, point: shapely.Point) -> tuple[float, float]:
-        """Return longitude and latitude of a point in degrees."""
+        """Return longitude, from Greenwich, and latitude of a point in degrees."""
         place = self._degrees(point)
         return float(place.x), float(place.y)
 
@@ -52,40 +54,33 @@ class Earth:
         """Return what carries geometries onto a plane in metres, true in distance from ``centre``."""
         longitude, latitude = self.lon_lat(centre)
         text = f"+proj=aeqd +lon_0={longitude!r} +lat_0={latitude!r} +a={self._geod.a!r} +b={self._geod.b!r} +units=m"
-        onto = Transformer.from_crs(self._crs, CRS.from_proj4(text), always_xy=True)
-        return lambda geometry: _moved(geometry, onto)
+        onto = Transformer.from_crs(self._geodetic.crs, CRS.from_proj4(text), always_xy=True)
+        return lambda geometry: _moved(geometry, onto.transform)
 
     @cached_property
-    def _crs(self) -> CRS:
-        return CRS.from_wkt(self.crs_wkt).to_2d()
+    def _geodetic(self) -> Geodetic:
+        return Geodetic(self.crs_wkt)
 
-    @cached_property
+    @property
     def _geod(self) -> Geod:
-        geod = self._crs.get_geod()
-        if geod is None:
-            raise ValueError(f"the CRS '{self._crs.name}' names no ellipsoid")
-        return geod
-
-    @cached_property
-    def _to_degrees(self) -> Transformer:
-        geodetic = self._crs.geodetic_crs or self._crs
-        return Transformer.from_crs(self._crs, geodetic, always_xy=True)
+        return self._geodetic.geod
 
     def _degrees(self, geometry: Any) -> Any:  # noqa: ANN401 - any shapely geometry
-        return _moved(geometry, self._to_degrees)
+        return _moved(geometry, self._geodetic.degrees)
 
 
 def reprojected(geometries: NDArray[np.object_], from_wkt: str, to_wkt: str) -> NDArray[np.object_]:
     """Carry geometries from one CRS to another, vertex by vertex."""
     if CRS.from_wkt(from_wkt) == CRS.from_wkt(to_wkt) or len(geometries) == 0:
         return geometries
-    moved: NDArray[np.object_] = _moved(geometries, Transformer.from_crs(from_wkt, to_wkt, always_xy=True))
+    onto = Transformer.from_crs(from_wkt, to_wkt, always_xy=True)
+    moved: NDArray[np.object_] = _moved(geometries, onto.transform)
     return moved
 
 
-def _moved(geometry: Any, transformer: Transformer) -> Any:  # noqa: ANN401 - any shapely geometry
+def _moved(geometry: Any, carry: Callable[..., Any]) -> Any:  # noqa: ANN401 - any shapely geometry
     def move(points: _Coordinates) -> _Coordinates:
-        return np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+        return np.column_stack(carry(points[:, 0], points[:, 1]))
 
     return shapely.transform(geometry, move)
 
