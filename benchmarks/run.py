@@ -117,9 +117,9 @@ def run_batch(batch: dict[str, Any], *, imported_before: str | None = None) -> R
 def main(path: Path) -> None:
     """Run what ``path`` asks for, every step of the flow timed."""
     request = json.loads(path.read_text())
-    from flows.cli import _quieten_prefect
+    from flows.cli import prepare_prefect
 
-    _quieten_prefect()
+    prepare_prefect()
     flow, steps = import_module("flows.segment"), import_module("flows.steps")
     spans: dict[str, tuple[float, float]] = {}
     for name in _STAGES:

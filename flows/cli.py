@@ -14,6 +14,7 @@ from rich.logging import RichHandler
 from flows import tables
 from flows.analysis.commands import analyse_app
 from flows.options import ERR, FAILED_SCENES, OUT, WRONG, Device, Inputs, JobName, OutFolder, Overrides
+from flows.server import require_server
 from models.errors import SwatheError
 from tasks.job import load_job
 from tasks.request import make_request
@@ -43,7 +44,7 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     # Before Prefect starts, which takes seconds.
     request = make_request(load_job(job, tuple(overrides or ())), out, model)
     list_inputs(inputs, request.job)
-    _quieten_prefect()
+    prepare_prefect()
     from flows.segment import Batch
     from flows.segment import segment as segment_flow
 
@@ -156,7 +157,7 @@ def train(
     overrides: Overrides = None,
 ) -> None:
     """Fit a network on labelled scenes and write its weights beside their card."""
-    _quieten_prefect()
+    prepare_prefect()
     from flows.training import train as train_flow
 
     OUT.print(tables.training(train_flow(job, out, overrides or [])))
@@ -168,7 +169,7 @@ def demo(
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of the local cluster.")] = None,
 ) -> None:
     """Run the jobs on sample scenes and compare them with their reference answers."""
-    _quieten_prefect()
+    prepare_prefect()
     from flows.demo import run_demo
 
     results = run_demo(out, workers)
@@ -177,8 +178,12 @@ def demo(
         raise typer.Exit(FAILED_SCENES)
 
 
-def _quieten_prefect() -> None:
-    """Keep what Prefect says for its UI; users read our own lines. Must come before Prefect is imported."""
+def prepare_prefect() -> None:
+    """Keep what Prefect says for its UI; users read our own lines. Must come before Prefect is imported.
+
+    Raises:
+        SwatheError: When a Prefect server is named and not there.
+    """
     quiet = {
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_LEVEL": "WARNING",
@@ -192,6 +197,7 @@ def _quieten_prefect() -> None:
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
+    require_server()
 
 
 def _refuse(error: SwatheError) -> NoReturn:

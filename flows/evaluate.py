@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, get_args
 
 from models.errors import SwatheError
@@ -158,13 +159,23 @@ def parse_challenge(text: str) -> Challenge | None:
 
 
 def require_folder(path: Path | None, option: str) -> None:
-    """Refuse a file to write whose folder is not there, before any work.
+    """Refuse a file to write that is a folder, or whose folder is not there or not ours to write to, before any work.
 
     Raises:
-        JobError: When it is not.
+        JobError: When it is so.
     """
-    if path is not None and not path.absolute().parent.is_dir():
+    if path is None:
+        return
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise JobError(f"{option}: the folder of {path} is not there; make it first")
+    if path.is_dir():
+        raise JobError(f"{option}: {path} is a folder; name a file")
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise JobError(f"{option}: {folder} cannot be written to: {error.strerror}; name another file") from error
 
 
 def write_json(report: Report, destination: Path) -> None:

@@ -49,7 +49,7 @@ def verdicts(rows: Sequence[Verdict], expected: Sequence[Expectation | None] | N
             yield Text.assemble(("         warning: ", "yellow"), warning)
     refused = sum(not row.go for row in rows)
     yield Text(f"{len(rows)} inputs: {len(rows) - refused} go, {refused} refused")
-    if expected:
+    if expected and any(expected):
         yield Text.assemble(("         together: ", "cyan"), _together([takes for takes in expected if takes]))
 
 
@@ -57,7 +57,7 @@ def _takes(takes: Expectation) -> str:
     time = "time not known before this model has run here once"
     if takes.slot_s is not None:
         time = f"about {_duration(takes.slot_s)} of one worker"
-    return f"{time}; at most {takes.disk_bytes / 1e6:,.1f} MB of disk"
+    return f"{time}; up to {takes.disk_bytes / 1e6:,.0f} MB of disk"
 
 
 def _together(expected: Sequence[Expectation]) -> str:

@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 # A block store and a product exist side by side for a while; neither is larger than its bytes uncompressed.
 _COPIES = 2
+# Preview, report and tables of a scene, and one layer that an analysis may add, such as severity.
+_BESIDE_BYTES = 8_000_000
+_LAYERS_BESIDE = 1
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Expectation:
     """What one scene will take.
 
     Attributes:
-        disk_bytes: At most, while it is worked on, in the folder of products.
+        disk_bytes: In the folder of products, while it is worked on; tables of very many objects may need more.
         slot_s: Seconds of one worker slot for the blocks; None where the model has not run on this machine.
     """
 
@@ -45,7 +48,8 @@ def expect(shape: Sequence[int], card: Card, n_layers: int) -> Expectation:
     label_bytes = 1 if card.n_classes <= 255 else 2
     speed = _known().get(_key(card))
     slot_s = None if speed is None else pixels * speed
-    return Expectation(_COPIES * pixels * (label_bytes + n_layers - 1), slot_s)
+    layers = _COPIES * pixels * (label_bytes + n_layers - 1) + pixels * _LAYERS_BESIDE
+    return Expectation(layers + _BESIDE_BYTES, slot_s)
 
 
 def remember(card: Card, pixels: int, slot_s: float) -> None:

@@ -419,3 +419,11 @@ def test_a_real_contour_compares_with_its_own_copy(data, tmp_path):
         == 1.0
     )
     assert means["hd95_mm[surface-distance]"]["mean"] == 0.0
+
+
+def test_a_result_that_could_not_be_written_is_refused_before_any_work(tmp_path):
+    (tmp_path / "folder.json").mkdir()
+    for option in ("--json", "--csv"):
+        assert f"{option}: {tmp_path / 'folder.json'} is a folder" in refuse("a", "b", option, tmp_path / "folder.json")
+        assert f"{option}: /proc cannot be written to" in refuse("a", "b", option, "/proc/x.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.json"]

@@ -29,11 +29,12 @@ def test_time_grows_with_pixels_and_is_that_of_the_model_and_of_its_last_run():
     assert expect((100, 200), fake_card("identity", {}, ("1",), "raster"), 2).slot_s is None
 
 
-def test_disk_is_at_most_store_and_product_uncompressed():
-    assert expect((100, 200), CARD, 1).disk_bytes == 2 * 20_000
-    assert expect((100, 200), CARD, 2).disk_bytes == 4 * 20_000
+def test_disk_is_that_of_store_and_product_uncompressed_and_of_what_lies_beside():
+    beside = 8_000_000 + 20_000
+    assert expect((100, 200), CARD, 1).disk_bytes == 2 * 20_000 + beside
+    assert expect((100, 200), CARD, 2).disk_bytes == 4 * 20_000 + beside
     many = fake_card("identity", {"n_classes": 300}, ("1",), "raster")
-    assert expect((100, 200), many, 2).disk_bytes == 6 * 20_000
+    assert expect((100, 200), many, 2).disk_bytes == 6 * 20_000 + beside
 
 
 def test_a_damaged_record_or_a_cache_that_cannot_be_written_costs_the_estimate_alone(tmp_path):
@@ -57,8 +58,8 @@ def test_check_says_what_every_scene_and_all_together_will_take(tmp_path):
     command = ["check", str(tmp_path / "in"), "--job", str(job)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert result.output.count("time not known before this model has run here once; at most 1.0 MB of disk") == 2
+    assert result.output.count("time not known before this model has run here once; up to 10 MB of disk") == 2
     remember(fake_card("identity", {}, ("B1",), "raster"), 500_000, 60.0)
     result = CliRunner().invoke(app, command)
-    assert result.output.count("takes: about 60 s of one worker; at most 1.0 MB of disk") == 2
-    assert "together: about 2 min of one worker; at most 2.0 MB of disk" in result.output
+    assert result.output.count("takes: about 60 s of one worker; up to 10 MB of disk") == 2
+    assert "together: about 2 min of one worker; up to 19 MB of disk" in result.output

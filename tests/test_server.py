@@ -1,0 +1,41 @@
+"""The Prefect server that a run is told to."""
+
+import pytest
+
+from flows.server import require_server
+from models.errors import SwatheError
+
+
+def test_without_a_server_named_none_is_needed(monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    require_server()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/api", "http://nowhere.invalid/api", "not a url"])
+def test_a_server_that_is_not_there_is_an_error_with_its_name(monkeypatch, url):
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    with pytest.raises(SwatheError, match=r"no Prefect server answers there.*unset PREFECT_API_URL"):
+        require_server()
+
+
+def test_one_that_answers_is_taken_whatever_it_says(monkeypatch, httpserver_url):
+    monkeypatch.setenv("PREFECT_API_URL", httpserver_url)
+    require_server()
+
+
+@pytest.fixture
+def httpserver_url():
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from threading import Thread
+
+    class Locked(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(401)
+
+        def log_message(self, *_):
+            """Keep quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Locked) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
