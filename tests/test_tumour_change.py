@@ -103,6 +103,45 @@ def test_a_lesion_outside_the_later_scan_is_not_seen_rather_than_gone():
     assert (unseen.current_ml, unseen.seen_share) == (None, 0.0)
 
 
+def hidden(components: Components, shape, affine, share: float, dtype=np.uint8) -> Components:
+    """A later scan that shows nothing, and did not observe that share of the planes of the largest lesion."""
+    box = components.lesions[0].box
+    mask = np.zeros(shape, dtype)
+    mask[box.start[0] : box.start[0] + round(share * box.shape[0]), :, :] = np.iinfo(dtype).max
+    return find_components(mask, affine, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_lesion_that_was_not_observed_again_is_not_seen_rather_than_gone(dtype):
+    prior = balls("plain", ((28, 30, 30), 10.0))
+    affine, shape = GRIDS["plain"]
+    for share, seen in ((1.0, 0.0), (0.5, 0.5), (0.2, 0.9)):
+        (change,) = compare(prior, hidden(prior, shape, affine, share, dtype).packed(), shape)
+        assert (change.kind, change.current_ml) == ("not seen", None)
+        assert change.seen_share == pytest.approx(seen, abs=0.06)
+    (change,) = compare(prior, hidden(prior, shape, affine, 0.0), shape)
+    assert (change.kind, change.current_ml, change.seen_share) == ("gone", 0.0, 1.0)
+    first = dated(prior, shape, SETTINGS)
+    again = dated(hidden(prior, shape, affine, 1.0, dtype), shape, SETTINGS)
+    step, _ = follow(begin(first), again, SETTINGS)
+    assert (step.recist.category, step.rano.category) == (None, None)
+    assert "not observed" in step.recist.reason
+
+
+@LAWS
+@given(st.integers(0, 999), st.floats(0.05, 0.95))
+def test_the_share_that_was_seen_counts_observed_voxels_of_the_same_grid(seed, share):
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 20, 3))
+    prior = find_components((rng.random(shape) < 0.3).astype(np.uint8), PLAIN, 1)
+    missing = rng.random(shape) < share
+    current = find_components(np.where(missing, 255, 0).astype(np.uint8), PLAIN, 1)
+    found = match(prior, current, shape, 0.0).seen_share
+    for lesion, seen in zip(prior.lesions, found, strict=True):
+        inside = prior.part(lesion).planes(0, lesion.box.shape[0])[:, 1:-1, 1:-1]
+        assert seen == pytest.approx((inside & ~missing[lesion.box.slices]).sum() / lesion.n_voxels)
+
+
 @LAWS
 @given(st.integers(0, 999), st.floats(0.05, 0.5))
 def test_the_same_mask_turned_and_saved_again_is_stable(seed, share):

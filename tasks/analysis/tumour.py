@@ -123,14 +123,17 @@ def _warnings(found: Study, follow_up: FollowUp | None) -> tuple[str, ...]:
     warnings = []
     cut = [lesion.id for lesion in found.components.lesions if lesion.touches_border]
     if cut:
-        warnings.append(f"{len(cut)} lesion(s) reach the edge of the volume and may go on beyond it: {_some(cut)}")
+        where = "the edge of the volume, or what was not observed,"
+        warnings.append(f"{len(cut)} lesion(s) reach {where} and may go on beyond it: {_some(cut)}")
     unmeasured = sum(item.shape is None for item in found.measured)
     if unmeasured:
         warnings.append(f"{unmeasured} lesion(s) beyond analysis.measured have no more than volume and place")
     if follow_up is not None:
         unseen = [one for change in follow_up.since_baseline if change.kind == "not seen" for one in change.prior]
         if unseen:
-            warnings.append(f"lesion(s) of the baseline lie outside this scan: {_some(unseen)}")
+            warnings.append(
+                f"lesion(s) of the baseline lie outside this scan, or where it was not observed: {_some(unseen)}"
+            )
     return tuple(warnings)
 
 

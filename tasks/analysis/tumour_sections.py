@@ -20,8 +20,8 @@ _NOTE = (
     "Volume is the voxel volume; the mesh volume is that of PyRadiomics. The longest diameter is taken in one axial "
     "slice of the grid and the short axis square to it in the same slice; lines end a quarter of a voxel beyond the "
     "centres of outer voxels. The interval leaves out, and takes in, voxels whose winning class is uncertain; it "
-    "is no confidence interval. Notes: a lesion at the edge of the volume may go on beyond it; a line that runs "
-    "outside the lesion crosses a gap of it."
+    "is no confidence interval. Notes: a lesion at the edge of the volume, or of what was observed, may go on beyond "
+    "it; a line that runs outside the lesion crosses a gap of it."
 )
 
 
@@ -105,11 +105,11 @@ def _changes(caption: str, found: Sequence[Change]) -> Block:
 def _change_row(change: Change) -> tuple[str, ...]:
     notes = []
     if change.kind == "not seen":
-        notes.append(f"the later scan holds {100 * (change.seen_share or 0.0):.0f} % of where it was")
+        notes.append(f"the later scan observed {100 * (change.seen_share or 0.0):.0f} % of where it was")
     if change.distance_mm is not None:
         notes.append(f"matched over {change.distance_mm:.1f} mm without overlap")
     if not change.is_whole:
-        notes.append("reaches the edge of a scan")
+        notes.append("reaches the edge of a scan or of what was observed")
     return (
         change.kind,
         _ids(change.prior),

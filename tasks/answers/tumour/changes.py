@@ -10,7 +10,7 @@ from tasks.answers.tumour.components import Lesion
 from tasks.answers.tumour.matching import Group, Matching
 
 Kind: TypeAlias = Literal["new", "gone", "not seen", "grown", "shrunk", "stable", "merged", "split", "merged and split"]
-# A lesion that the later scan does not hold whole may be there, outside of it.
+# A lesion whose place the later scan did not observe whole may be there, where it was not observed.
 _WHOLE = 0.999
 
 
@@ -19,7 +19,7 @@ class Change:
     """What became of lesions.
 
     Attributes:
-        kind: ``not seen`` where the later scan does not hold a lesion whole and shows nothing of it.
+        kind: ``not seen`` where the later scan did not observe a lesion's whole place and shows nothing of it.
         prior: Ids at the earlier date.
         current: Ids at the later date.
         prior_ml: Their volumes added up; None where there was none.
@@ -28,8 +28,8 @@ class Change:
         change_percent: Of the prior volume; None where one of them is.
         overlap_ml: Of the current ones on the prior ones.
         distance_mm: Between matched lesions that do not overlap.
-        seen_share: The share of the prior ones that the later scan holds; None where there was none.
-        is_whole: Whether none of them reaches the edge of its volume.
+        seen_share: The share of the prior ones that the later scan observed; None where there was none.
+        is_whole: Whether none of them reaches the edge of its volume or what was not observed.
     """
 
     kind: Kind

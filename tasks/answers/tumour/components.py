@@ -10,6 +10,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.answers.tumour.unseen import Unseen, find_unseen
 from tasks.box import Box
 
 Connectivity: TypeAlias = Literal[6, 18, 26]
@@ -31,7 +32,7 @@ class Lesion:
         volume_ml: Voxels times the volume of one.
         centroid_ras_mm: Mean of its voxel centres in world coordinates: right, anterior, superior.
         centroid_voxel: The same in voxels of the mask.
-        touches_border: Whether it reaches the edge of the volume, and may go on beyond it.
+        touches_border: Whether it reaches the edge of the volume or what was not observed, and may go on there.
         box: The smallest window of the mask that holds it.
     """
 
@@ -98,6 +99,7 @@ class Components:
         numbers: Component numbers inside ``window``, 0 outside all lesions.
         number_of: The component number of a lesion, by its place in ``lesions``.
         affine_mm: 4 x 4, from voxels of the mask to world.
+        unseen: Voxels of the mask that were not observed; None where all were.
     """
 
     lesions: list[Lesion]
@@ -105,6 +107,7 @@ class Components:
     numbers: NDArray[Any]
     number_of: NDArray[np.int64]
     affine_mm: NDArray[np.float64]
+    unseen: Unseen | None
 
     def part(self, lesion: Lesion) -> Part:
         """Return the voxels of one lesion."""
@@ -125,25 +128,28 @@ def find_components(
     """Find the lesions of one class.
 
     At most 6 bytes per voxel of the part that holds the class, the mask included: one for the mask, one for its
-    binary copy, up to four for the parts' numbers, which stay; and about 1 kB per lesion.
+    binary copy, up to four for the parts' numbers, which stay; about 1 kB per lesion; and where something was not
+    observed, which voxels those are, an eighth of a byte per voxel of the mask.
 
     Args:
         mask: ``depth, rows, cols``.
         affine_mm: 4 x 4, from voxels of the mask to world.
-        label: The class to look at; every other value, 255 (not observed) too, is outside.
+        label: The class to look at; every other value is outside. The highest of the type, 255, is not observed.
         connectivity: 6 joins voxels that share a face, 18 an edge, 26 a corner.
 
     Returns:
         Largest first, ties in array order; empty where the class does not occur.
     """
-    window = _extent(mask, label)
+    window, unseen = _extent(mask, label), find_unseen(mask)
     if window is None:
         nothing = Box((0, 0, 0), (0, 0, 0))
-        return Components([], nothing, np.zeros((0, 0, 0), np.uint32), np.zeros(0, np.int64), affine_mm)
+        return Components([], nothing, np.zeros((0, 0, 0), np.uint32), np.zeros(0, np.int64), affine_mm, unseen)
     numbers, counts, bounds, centroids = _number(mask, window, label, connectivity)
     order = np.lexsort((*centroids.T[::-1], *bounds[:, ::-1, 0].T, -counts))
     world = centroids @ affine_mm[:3, :3].T + affine_mm[:3, 3]
     at_border = ((bounds[..., 0] == 0) | (bounds[..., 1] == np.array(mask.shape) - 1)).any(axis=1)
+    if unseen is not None:
+        at_border[unseen.beside(numbers, window, connectivity) - 1] = True
     voxel_ml = abs(float(np.linalg.det(affine_mm[:3, :3]))) / _MM3_PER_ML
     found = []
     for rank, index in enumerate(order.tolist(), start=1):
@@ -152,7 +158,7 @@ def find_components(
         n_voxels = int(counts[index])
         place, voxel = tuple(world[index].tolist()), tuple(centroids[index].tolist())
         found.append(Lesion(rank, label, n_voxels, n_voxels * voxel_ml, place, voxel, bool(at_border[index]), box))
-    return Components(found, window, numbers, order + 1, affine_mm)
+    return Components(found, window, numbers, order + 1, affine_mm, unseen)
 
 
 def lesions(mask: Mask, affine_mm: NDArray[np.float64], label: int, connectivity: Connectivity = 26) -> list[Lesion]:

@@ -43,7 +43,7 @@ class Matching:
 
     Attributes:
         groups: Every lesion of both dates is in one of them; largest prior lesion first, then the new ones.
-        seen_share: Per prior lesion, the share of its voxels that the current grid holds.
+        seen_share: Per prior lesion, the share of its voxels that the current grid holds and that were observed there.
     """
 
     groups: tuple[Group, ...]
@@ -76,7 +76,7 @@ def match(prior: Components, current: Components, current_shape: tuple[int, ...]
             shared_ml.setdefault((one, other), 0.0)
     near = _near(prior, current, shared_ml, match_mm)
     groups = _groups((len(prior.lesions), len(current.lesions)), shared_ml, near)
-    return Matching(groups, _seen(prior, current.affine_mm, current_shape))
+    return Matching(groups, _seen(prior, current, current_shape))
 
 
 def _places(components: Components) -> NDArray[np.int64]:
@@ -116,11 +116,13 @@ def _meetings(here: Components, there: Components) -> Iterator[tuple[NDArray[np.
         yield lesion[inside][other >= 0], other[other >= 0]
 
 
-def _seen(prior: Components, affine_mm: Floats, shape: tuple[int, ...]) -> tuple[float, ...]:
+def _seen(prior: Components, current: Components, shape: tuple[int, ...]) -> tuple[float, ...]:
     seen = np.zeros(len(prior.lesions), np.int64)
     for lesion, world in _marked(prior):
-        voxels = _voxels(world, affine_mm)
-        inside = ((voxels >= 0) & (voxels < shape)).all(axis=1)
+        voxels = _voxels(world, current.affine_mm)
+        inside = np.asarray(((voxels >= 0) & (voxels < shape)).all(axis=1), np.bool_)
+        if current.unseen is not None:
+            inside[inside] = ~current.unseen.at(voxels[inside])
         seen += np.bincount(lesion[inside], minlength=len(seen))
     return tuple(float(count / lesion.n_voxels) for count, lesion in zip(seen.tolist(), prior.lesions, strict=True))
 

@@ -219,9 +219,11 @@ def burden(
     unseen = {one for change in found if change.kind == "not seen" for one in change.prior}
     reason = ""
     if chosen & unseen:
-        reason = "a target lesion lies outside this scan: not evaluable"
+        reason = "a target lesion lies outside this scan or where it was not observed: not evaluable"
     elif unseen:
-        reason = "a lesion of the baseline lies outside this scan: it cannot be called gone"
+        reason = (
+            "a lesion of the baseline lies outside this scan or where it was not observed: it cannot be called gone"
+        )
     unsized = sorted(mine - set(sizes))
     if unsized:
         reason = f"lesion(s) {unsized} were not measured (analysis.measured)"
