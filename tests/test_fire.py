@@ -146,6 +146,16 @@ def test_sums_per_fire_agree_with_the_raster_for_every_window():
         np.testing.assert_array_equal(result.boxes, results[0].boxes)
 
 
+def test_confidence_is_the_mean_of_the_pixels_where_it_is_known():
+    burned = np.zeros((60, 80), bool)
+    burned[5:15, 5:15], burned[30:32, 30:32] = True, True
+    confidence = np.full(burned.shape, 90, np.uint8)
+    confidence[5:10], confidence[30:32] = 255, 255
+    for window in ((60, 80), (7, 11)):
+        found = measure_fires(join(reader(burned), burned.shape, 8, window), DEGREES, None, reader(confidence), 0)
+        np.testing.assert_array_equal(found.mean_confidence, [90.0, np.nan])
+
+
 def test_indices_are_those_of_their_papers():
     nir, swir = np.float32([[0.4, 0.2]]), np.float32([[0.1, 0.3]])
     after = nbr(nir, swir)

@@ -41,7 +41,8 @@ class FireSums:
         severity_ha: Float64 ``(fires, classes + 1)``, the last of them not known; None without areas or severity.
         mean_dnbr: Float64, NaN where not known; None without severity.
         max_dnbr: As ``mean_dnbr``.
-        mean_confidence: Float64 in percent; None where confidence was not kept.
+        mean_confidence: Float64 in percent, of the pixels where it is known; NaN where it is nowhere; None where it was
+            not kept.
         boxes: Int64 ``(fires, 4)``: first row, first col, row and col behind the last.
         centroids: Float64 ``(fires, 2)``: row and col of the centre, ``+ 0.5`` being a pixel's middle.
         shape: Rows and columns of the raster.
@@ -140,7 +141,7 @@ class _Sums:
         self._severity = np.zeros((n + 1) * self._classes)
         self._dnbr, self._known = np.zeros(n + 1), np.zeros(n + 1, np.int64)
         self._highest = np.full(n + 1, -np.inf)
-        self._confidence = np.zeros(n + 1)
+        self._confidence, self._rated = np.zeros(n + 1), np.zeros(n + 1, np.int64)
         self._moments = np.zeros((2, n + 1))
         self._boxes = np.tile(np.array([np.iinfo(np.int64).max] * 2 + [0, 0]), (n + 1, 1))
         self._has_areas = True
@@ -156,7 +157,9 @@ class _Sums:
             self._moments[axis] += np.bincount(found, weights=places + 0.5, minlength=self._n + 1)
 
     def add_confidence(self, labels: NDArray[np.int64], percent: NDArray[np.unsignedinteger]) -> None:
-        self._confidence += _sum(labels, np.where(percent <= 100, percent, 0).astype(np.float64), self._n)
+        known = percent <= 100
+        self._confidence += _sum(labels[known], percent[known].astype(np.float64), self._n)
+        self._rated += np.bincount(labels[known], minlength=self._n + 1)
 
     def add_severity(self, labels: NDArray[np.int64], rated: Rated, areas: Floats | None) -> None:
         known = np.isfinite(rated.dnbr) & (labels > 0)
@@ -173,14 +176,13 @@ class _Sums:
     def result(self, areas_ha: Floats | None, rated: bool, confident: bool) -> FireSums:
         pixels, known = self._pixels[1:], self._known[1:]
         severity = self._severity.reshape(-1, self._classes)[1:, 1:] / M2_PER_HA
-        mean = np.divide(self._dnbr[1:], known, out=np.full(self._n, np.nan), where=known > 0)
         return FireSums(
             pixels,
             areas_ha,
             severity if rated and self._has_areas else None,
-            mean if rated else None,
+            _mean(self._dnbr[1:], known) if rated else None,
             np.where(known > 0, self._highest[1:], np.nan) if rated else None,
-            self._confidence[1:] / np.maximum(pixels, 1) if confident else None,
+            _mean(self._confidence[1:], self._rated[1:]) if confident else None,
             self._boxes[1:],
             (self._moments[:, 1:] / np.maximum(pixels, 1)).T,
             self._shape,
@@ -189,3 +191,9 @@ class _Sums:
 
 def _sum(labels: NDArray[np.int64], weights: Floats, n: int) -> Floats:
     return np.bincount(labels.ravel(), weights=weights.ravel(), minlength=n + 1).astype(np.float64)
+
+
+def _mean(sums: Floats, counts: NDArray[np.int64]) -> Floats:
+    """Divide, leaving NaN where nothing was counted."""
+    means: Floats = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    return means
