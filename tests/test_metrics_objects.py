@@ -181,3 +181,21 @@ def test_a_class_too_wide_for_memory_is_refused_by_name():
     assert {(score.value, score.reason) for score in found.values()} == {
         (None, "the class spans more than 1,000 voxels")
     }
+
+
+def test_a_lesion_with_too_long_a_boundary_is_refused_by_name():
+    mask = cube((5, 5, 5), (20, 20, 20))
+    found = lesion_scores(pair_of(mask, mask, None, {"mm": (1.0, 1.0, 1.0)}), 1, RULES["gli"], most_points=50)
+    assert len(found) == 5
+    assert {(score.value, score.reason) for score in found.values()} == {(None, "a boundary has more than 50 points")}
+
+
+def test_rules_are_those_of_the_challenges():
+    # rachitsaluja/BraTS-2023-Metrics: steps of dilation, and the volume in mm3 up to which lesions are left out.
+    assert {name: (rules.name, rules.dilations, rules.least_mm3) for name, rules in RULES.items()} == {
+        "gli": ("gli", 3, 50.0),
+        "ssa": ("ssa", 3, 50.0),
+        "ped": ("ped", 3, 50.0),
+        "men": ("men", 1, 50.0),
+        "met": ("met", 1, 2.0),
+    }

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, find_objects, generate_binary_structure
 
-from tasks.answers.metrics.boundary import boundaries
+from tasks.answers.metrics.boundary import MOST_POINTS, TooManyPointsError, boundaries
 from tasks.answers.metrics.pair import MaskPair, Slab, pair_of, slabs
 from tasks.answers.metrics.score import Score, Scores, missing
 from tasks.answers.metrics.surface import element_distances, hd95_by_area
@@ -69,7 +69,9 @@ class Lesion:
     hd95_mm: float
 
 
-def lesion_scores(pair: MaskPair, label: int, rules: Rules, most_voxels: int = MOST_VOXELS) -> Scores:
+def lesion_scores(
+    pair: MaskPair, label: int, rules: Rules, most_voxels: int = MOST_VOXELS, most_points: int = MOST_POINTS
+) -> Scores:
     """Return lesion-wise Dice and HD95 of one class, and how many lesions were found, missed and invented.
 
     The rules of the challenges (rachitsaluja/BraTS-2023-Metrics): parts joined through 26 neighbours; fragments of
@@ -82,13 +84,20 @@ def lesion_scores(pair: MaskPair, label: int, rules: Rules, most_voxels: int = M
         label: The class.
         rules: Of the challenge.
         most_voxels: Of the window that holds the class in either mask; above, nothing is computed.
+        most_points: Of one lesion's boundary; above, nothing is computed.
     """
     keys = [f"lesion_{name}[brats-2023 {rules.name}]" for name in ("dice", "hd95_mm")]
     counts = [f"{name}[brats-2023 {rules.name}]" for name in _COUNTS]
     box = _extent(pair, label, rules.dilations)
     if box is not None and math.prod(box.shape) > most_voxels:
         return missing((*keys, *counts), f"the class spans more than {most_voxels:,} voxels")
-    lesions, n_invented = ([], 0) if box is None else compare_lesions(*_binary(pair, label, box), pair, rules)
+    lesions: list[Lesion] = []
+    n_invented = 0
+    if box is not None:
+        try:
+            lesions, n_invented = compare_lesions(*_binary(pair, label, box), pair, rules, most_points)
+        except TooManyPointsError as error:
+            return missing((*keys, *counts), str(error))
     scored = [lesion for lesion in lesions if lesion.volume_mm3 > rules.least_mm3]
     whole = len(scored) + n_invented
     dice = math.fsum(lesion.dice for lesion in scored) / whole if whole else 1.0
@@ -98,7 +107,9 @@ def lesion_scores(pair: MaskPair, label: int, rules: Rules, most_voxels: int = M
     return {key: Score(value) for key, value in zip((*keys, *counts), values, strict=True)}
 
 
-def compare_lesions(predicted: Bools, reference: Bools, pair: MaskPair, rules: Rules) -> tuple[list[Lesion], int]:
+def compare_lesions(
+    predicted: Bools, reference: Bools, pair: MaskPair, rules: Rules, most_points: int = MOST_POINTS
+) -> tuple[list[Lesion], int]:
     """Compare two binary volumes lesion by lesion.
 
     Args:
@@ -106,9 +117,13 @@ def compare_lesions(predicted: Bools, reference: Bools, pair: MaskPair, rules: R
         reference: The same shape; what lies beyond is background.
         pair: Gives the spacing in mm.
         rules: Of the challenge.
+        most_points: Of one lesion's boundary.
 
     Returns:
         All lesions of the reference, and how many predicted components match none.
+
+    Raises:
+        TooManyPointsError: When a boundary has more.
     """
     structure = generate_binary_structure(3, 2)
     grown = binary_dilation(reference, structure, rules.dilations)
@@ -124,18 +139,20 @@ def compare_lesions(predicted: Bools, reference: Bools, pair: MaskPair, rules: R
         matched.update(touching)
         window = _around(place, [windows[part - 1] for part in touching])
         ours = np.isin(components[window], touching)
-        found.append(_compare(ours, lesions[window] == number, touching, pair.spacings["mm"]))
+        found.append(_compare(ours, lesions[window] == number, touching, pair.spacings["mm"], most_points))
     n_components = int(components.max(initial=0))
     return found, n_components - len(matched)
 
 
-def _compare(ours: Bools, theirs: Bools, matched: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Lesion:
+def _compare(
+    ours: Bools, theirs: Bools, matched: tuple[int, ...], spacing_mm: tuple[float, ...], most_points: int
+) -> Lesion:
     n_theirs = int(np.count_nonzero(theirs))
     volume_mm3 = n_theirs * math.prod(spacing_mm)
     if not matched:
         return Lesion(volume_mm3, matched, 0.0, _WORST_HD95_MM)
     dice = 2 * int(np.count_nonzero(ours & theirs)) / (int(np.count_nonzero(ours)) + n_theirs)
-    both = boundaries(pair_of(ours.view(np.uint8), theirs.view(np.uint8)), 1)
+    both = boundaries(pair_of(ours.view(np.uint8), theirs.view(np.uint8)), 1, most_points)
     return Lesion(volume_mm3, matched, dice, hd95_by_area(element_distances(*both, spacing_mm)))
 
 
