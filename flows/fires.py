@@ -6,7 +6,9 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
-from prefect.events import emit_event
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.events import Event, Resource
 
 from flows import steps
 from models.errors import SwatheError
@@ -47,24 +49,40 @@ def follow_fires(request: Request, items: Sequence[Input], outcomes: Sequence[Sc
 
 
 def send_alerts(ledger: FireLedger) -> None:
-    """Emit what was decided and not yet sent; sent again after a crash, an alert has the same id.
+    """Bring the Prefect server what was decided and not yet sent; what it does not take stays for the next run.
 
-    Automations match ``swathe.fire.<rule>.raised`` and ``swathe.fire.<rule>.cleared``.
+    Sent again, an alert has the same id. Automations match ``swathe.fire.<rule>.raised`` and
+    ``swathe.fire.<rule>.cleared``.
     """
-    for message in ledger.unsent():
-        rule, site, *_ = message.payload["key"].split("|")
+    messages = ledger.unsent()
+    for message in messages:
         logger.warning("alert %s: %s", message.kind, message.payload["text"])
-        emit_event(
-            event=f"swathe.fire.{rule}.{message.kind}",
-            resource={
+    try:
+        # An event that is only queued dies with the process: each is sent, and marked when the server has it.
+        if messages:
+            with get_client(sync_client=True) as client:
+                for message in messages:
+                    event = _event(message).model_dump(mode="json")
+                    client.request("POST", "/events", json=[event]).raise_for_status()
+                    ledger.mark_sent(message)
+    except (httpx.HTTPError, OSError, RuntimeError, ValueError) as error:
+        logger.warning("alerts could not be sent, and wait in %s for the next run: %s", ledger.path.name, error)
+
+
+def _event(message: Message) -> Event:
+    rule, site, *_ = message.payload["key"].split("|")
+    return Event(
+        event=f"swathe.fire.{rule}.{message.kind}",
+        resource=Resource.model_validate(
+            {
                 "prefect.resource.id": f"swathe.fire.{site}.{_subject(message)}",
                 "prefect.resource.name": message.payload["text"],
                 "swathe.site": site,
-            },
-            payload=message.payload,
-            id=UUID(message.id),
-        )
-        ledger.mark_sent(message)
+            }
+        ),
+        payload=message.payload,
+        id=UUID(message.id),
+    )
 
 
 def _subject(message: Message) -> str:

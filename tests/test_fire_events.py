@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +12,7 @@ import rasterio
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from pyproj import CRS
 from rasterio.transform import Affine
 
@@ -272,21 +275,74 @@ def test_assets_near_a_fire_are_told_of_and_a_file_without_crs_is_refused(tmp_pa
         site.fold(Sighting("S1", "valley", "2024-07-01"))
 
 
-def test_alerts_become_prefect_events_with_lasting_ids(tmp_path, monkeypatch):
+@pytest.fixture
+def prefect_api():
+    """Stands for a Prefect server: keeps the events that it was sent, and answers with ``status``."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            # A token against forged requests: this server has none.
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if server.status < 400:
+                server.events += [SimpleNamespace(**event) for event in body]
+            server.asked.append(self.path)
+            self.send_response(server.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server.events, server.asked, server.status = [], [], 204
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}/api"
+    with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}):
+        yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_alerts_become_prefect_events_with_lasting_ids(tmp_path, prefect_api):
     from flows import fires
 
     site = Site(tmp_path, alerts=ALERTS)
     sighting = site.publish("S1", 1, (40, 40, 60, 60))
     _, (alert,) = site.fold(sighting)
-    sent = []
-    monkeypatch.setattr(fires, "emit_event", lambda **event: sent.append(SimpleNamespace(**event)))
     for _ in range(2):
         fires.send_alerts(FireLedger(site.out.ledger))
-    (event,) = sent
+    # When the call is back the server has the event, once.
+    (event,) = prefect_api.events
     assert event.event == "swathe.fire.new_fire_ha.raised"
-    assert event.id == alert.id
+    assert event.id == str(alert.id)
     assert event.resource["prefect.resource.id"] == f"swathe.fire.valley.{alert.payload['event']}"
     assert event.payload["value"] == pytest.approx(ground_ha((40, 40, 60, 60)), rel=1e-5)
+
+
+def test_an_alert_that_no_server_took_is_sent_by_the_next_run(tmp_path, prefect_api, caplog):
+    from flows import fires
+
+    site = Site(tmp_path, alerts=ALERTS)
+    site.fold(site.publish("S1", 1, (40, 40, 60, 60)))
+    ledger = FireLedger(site.out.ledger)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        fires.send_alerts(ledger)
+    prefect_api.status = 500
+    fires.send_alerts(ledger)
+    assert prefect_api.asked == ["/api/events"]
+    assert caplog.text.count("for the next run") == 2
+    assert len(ledger.unsent()) == 1
+    prefect_api.status = 204
+    fires.send_alerts(ledger)
+    assert ledger.unsent() == []
+    assert [event.event for event in prefect_api.events] == ["swathe.fire.new_fire_ha.raised"]
 
 
 def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from tasks.analysis.fire_events import fold_fires
 from tasks.analysis.subject import Findings
 from tasks.answers.fire.settings import FOLLOWING, FireAnalysis
 from tasks.errors import JobError
-from tasks.fire_ledger import FireLedger, Sighting
+from tasks.fire_ledger import Sighting
 from tasks.job import Job, load_job
 from tasks.job_file import build_section
 from tasks.outcome import SceneOutcome
@@ -115,12 +115,10 @@ def _follow(scenes: Sequence[str], question: Question, out: OutFolder) -> None:
         return
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with out.locked():
-        fold_fires(out, question.settings, sightings, now)
-        ledger = FireLedger(out.ledger)
-        for message in ledger.unsent():
-            # On a command line, a line that a person reads is what telling means.
-            logger.warning("alert %s: %s", message.kind, message.payload["text"])
-            ledger.mark_sent(message)
+        _, alerts = fold_fires(out, question.settings, sightings, now)
+    # A line is no message: in the ledger they stay unsent.
+    for alert in alerts:
+        logger.warning("alert %s: %s", alert.kind, alert.payload["text"])
 
 
 def _task(mask: str, name: str, question: Question) -> MaskTask:
