@@ -227,6 +227,16 @@ def test_without_measurable_lesions_only_disappearance_and_new_lesions_are_told(
     assert responses([small], [small, ((28, 10, 10), 4.0)])[0].recist.category == "PD"
 
 
+def test_a_baseline_without_lesions_can_only_be_followed_by_new_ones():
+    for step in responses([], [], []):
+        for found in (step.recist, step.rano):
+            assert (found.category, found.reason) == (None, "the baseline holds no lesion")
+    (step,) = responses([], [((28, 30, 30), 6.0)])
+    assert (step.recist.category, step.rano.category) == ("PD", "PD")
+    (step,) = responses([], [((28, 30, 30), 6.0)], new_mm=50.0)
+    assert (step.recist.category, step.recist.new) == (None, ())
+
+
 @pytest.mark.parametrize(
     ("sums", "category"),
     [

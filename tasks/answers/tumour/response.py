@@ -110,7 +110,7 @@ def propose(criterion: Criterion, dates: Sequence[Burden], has_targets: bool) ->
 
     Progression (from the nadir, or a new lesion) goes before everything else; then complete and partial response
     from the baseline; else stable disease. Without target lesions at baseline only disappearance and new lesions
-    can be told.
+    can be told; without any lesion only new ones.
 
     Args:
         criterion: Whose numbers.
@@ -122,7 +122,11 @@ def propose(criterion: Criterion, dates: Sequence[Burden], has_targets: bool) ->
     nadir, nadir_date = min(earlier) if earlier else (None, None)
     growth = None if last.sum is None or nadir is None else last.sum - nadir
     numbers = _Numbers(base, nadir, last.sum, growth)
-    category, reason = _category(criterion, last, numbers, has_targets)
+    has_lesions = has_targets or bool(dates[0].others_present)
+    if has_lesions or last.new:
+        category, reason = _category(criterion, last, numbers, has_targets)
+    else:
+        category, reason = None, "the baseline holds no lesion"
     return Response(
         criterion=criterion.name,
         category=category,
