@@ -44,7 +44,6 @@ class FireSums:
         mean_confidence: Float64 in percent, of the pixels where it is known; NaN where it is nowhere; None where it was
             not kept.
         boxes: Int64 ``(fires, 4)``: first row, first col, row and col behind the last.
-        centroids: Float64 ``(fires, 2)``: row and col of the centre, ``+ 0.5`` being a pixel's middle.
         shape: Rows and columns of the raster.
     """
 
@@ -55,7 +54,6 @@ class FireSums:
     max_dnbr: Floats | None
     mean_confidence: Floats | None
     boxes: NDArray[np.int64]
-    centroids: Floats
     shape: tuple[int, int]
 
     @property
@@ -142,7 +140,6 @@ class _Sums:
         self._dnbr, self._known = np.zeros(n + 1), np.zeros(n + 1, np.int64)
         self._highest = np.full(n + 1, -np.inf)
         self._confidence, self._rated = np.zeros(n + 1), np.zeros(n + 1, np.int64)
-        self._moments = np.zeros((2, n + 1))
         self._boxes = np.tile(np.array([np.iinfo(np.int64).max] * 2 + [0, 0]), (n + 1, 1))
         self._has_areas = True
 
@@ -154,7 +151,6 @@ class _Sums:
         for axis, places in enumerate((rows, cols)):
             np.minimum.at(self._boxes[:, axis], found, places)
             np.maximum.at(self._boxes[:, axis + 2], found, places + 1)
-            self._moments[axis] += np.bincount(found, weights=places + 0.5, minlength=self._n + 1)
 
     def add_confidence(self, labels: NDArray[np.int64], percent: NDArray[np.unsignedinteger]) -> None:
         known = percent <= 100
@@ -184,7 +180,6 @@ class _Sums:
             np.where(known > 0, self._highest[1:], np.nan) if rated else None,
             _mean(self._confidence[1:], self._rated[1:]) if confident else None,
             self._boxes[1:],
-            (self._moments[:, 1:] / np.maximum(pixels, 1)).T,
             self._shape,
         )
 
