@@ -93,6 +93,51 @@ def test_nothing_is_matched_over_a_distance_that_is_not_allowed():
     assert [c.kind for c in compare(prior, current, GRIDS["plain"][1], match_mm=1.0)] == ["gone", "new"]
 
 
+def test_a_lesion_whose_nearest_is_taken_goes_with_the_next():
+    prior, current = np.zeros((2, 3, 20, 40), np.uint8)
+    prior[1, 5, (10, 16)] = 1
+    # 1 and 3 from the first, 5 and 3 from the second.
+    current[1, 5, (11, 13)] = 1
+    old, new = (find_components(mask, np.eye(4), 1) for mask in (prior, current))
+    found = compare(old, new, prior.shape)
+    assert [(change.kind, change.prior, change.current, change.distance_mm) for change in found] == [
+        ("stable", (1,), (1,), 1.0),
+        ("stable", (2,), (2,), 3.0),
+    ]
+
+
+@LAWS
+@given(st.integers(0, 999), st.floats(0.5, 9.0))
+def test_lesions_apart_are_paired_nearest_first_among_all_pairs(seed, match_mm):
+    rng = np.random.default_rng(seed)
+    dates = np.zeros((2, 3, 24, 24), np.uint8)
+    for mask in dates:
+        mask[tuple(rng.integers(0, mask.shape, (6, 3)).T)] = 1
+    both = dates.all(axis=0)
+    dates[:, both] = 0
+    old, new = (find_components(mask, PLAIN, 1, 6) for mask in dates)
+    places = []
+    for components in (old, new):
+        voxels = [
+            np.argwhere(components.numbers == components.number_of[lesion.id - 1]) for lesion in components.lesions
+        ]
+        places.append([(item + components.window.start) * (1.5, 1.0, 1.0) for item in voxels])
+    apart = {
+        (i, j): np.linalg.norm(one[:, None] - other, axis=-1).min()
+        for i, one in enumerate(places[0], 1)
+        for j, other in enumerate(places[1], 1)
+    }
+    expected: dict[int, int] = {}
+    for i, j in sorted(apart, key=lambda pair: (apart[pair], pair)):
+        if apart[i, j] <= match_mm and i not in expected and j not in expected.values():
+            expected[i] = j
+    found = [
+        change for change in compare(old, new, dates.shape[1:], match_mm=match_mm) if change.prior and change.current
+    ]
+    assert {change.prior[0]: change.current[0] for change in found} == expected
+    assert all(change.distance_mm == pytest.approx(apart[change.prior[0], change.current[0]]) for change in found)
+
+
 def test_a_lesion_outside_the_later_scan_is_not_seen_rather_than_gone():
     prior = balls("plain", ((12, 12, 12), 4.0), ((45, 12, 12), 4.0))
     affine, shape = PLAIN, (20, 60, 60)

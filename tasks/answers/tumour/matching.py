@@ -55,8 +55,8 @@ def match(prior: Components, current: Components, current_shape: tuple[int, ...]
 
     The prior mask is laid on the current grid by nearest neighbour through both affines, and the current one on the
     prior's, so that no voxel is lost where a grid is coarse. Lesions that share a voxel belong together. A lesion
-    that shares none goes with the nearest such lesion of the other date within ``match_mm``. Nothing is deformed
-    and nothing is registered but by the coordinates that the files state.
+    that shares none goes with one such lesion of the other date within ``match_mm``, nearest pairs first. Nothing is
+    deformed and nothing is registered but by the coordinates that the files state.
 
     Args:
         prior: Lesions of the earlier date.
@@ -137,19 +137,23 @@ def _near(prior: Components, current: Components, shared: Shared, match_mm: floa
     if not all(lonely) or match_mm <= 0:
         return {}
     old = [_outer(prior, index) for index in lonely[0]]
-    owner = np.repeat(lonely[0], [len(points) for points in old])
-    tree = KDTree(np.concatenate(old))
+    trees = [KDTree(points) for points in old]
+    low, high = (np.array([bound(points, axis=0) for points in old]) for bound in (np.min, np.max))
     found = []
     for index in lonely[1]:
-        answer = tree.query(_outer(current, index), distance_upper_bound=match_mm)
-        distances, nearest = np.asarray(answer[0]), np.asarray(answer[1])
-        best = int(distances.argmin())
-        if np.isfinite(distances[best]):
-            found.append((float(distances[best]), int(owner[nearest[best]]), index))
+        points = _outer(current, index)
+        gap = np.maximum(low - points.max(axis=0), points.min(axis=0) - high).max(axis=1)
+        for place in np.flatnonzero(gap <= match_mm).tolist():
+            distance = float(np.min(trees[place].query(points, distance_upper_bound=match_mm)[0]))
+            if np.isfinite(distance):
+                found.append((distance, lonely[0][place], index))
     pairs: Shared = {}
+    taken: tuple[set[int], set[int]] = set(), set()
     for distance, one, other in sorted(found):
-        if all(one != taken for taken, _ in pairs):
+        if one not in taken[0] and other not in taken[1]:
             pairs[one, other] = distance
+            taken[0].add(one)
+            taken[1].add(other)
     return pairs
 
 
