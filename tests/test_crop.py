@@ -10,6 +10,7 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
+from pyproj import Transformer
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 from scenes import write_raster
@@ -26,7 +27,7 @@ from tasks.scenes.listing import list_inputs
 
 # The grid of tests/scenes.py: 20 m, EPSG:32632, upper left corner.
 LEFT, TOP, SIDE = 500_000, 5_000_000, 20
-UTM = rasterio.crs.CRS.from_epsg(32632).to_wkt()
+UTM, WGS84 = (rasterio.crs.CRS.from_epsg(code).to_wkt() for code in (32632, 4326))
 
 
 def analyse(*arguments: object):
@@ -295,6 +296,39 @@ def test_bad_fields_are_refused_by_name_and_nothing_is_written(tmp_path, case):
     path, options, text = bad_fields(tmp_path, case)
     done = analyse("crop", mask, "--fields", path, *options, "--out", tmp_path / "out")
     assert_refused(done, tmp_path / "out", "PolygonError", text)
+
+
+def test_a_field_that_the_crs_of_the_map_does_not_reach_leaves_the_others(tmp_path):
+    _, mask = truth_and_map(tmp_path)
+    onto = Transformer.from_crs(32632, 4326, always_xy=True)
+    here = shapely.transform(square(), lambda points: np.column_stack(onto.transform(*points.T)))
+    polygons = np.array([shapely.box(-75, -1, -74, 1), here[0]], object)
+    path = tmp_path / "fields.gpkg"
+    write_gpkg(path, VectorTable("fields", WGS84, polygons, {"n": [1, 2]}, "Polygon"))
+    done = analyse("crop", mask, "--fields", path, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    found = summary(tmp_path / "out", "crops")
+    assert found["fields"]["flags"]["not on the map"] == 1
+    assert [text for text in found["warnings"] if "1 of 2 fields hold no pixel of the map" in text]
+    rows = read_vectors(tmp_path / "out" / "crops" / "fields.gpkg").columns
+    assert rows["pixels"].tolist() == [0, 100]
+    assert rows["inner_pixels"][1] > 0
+
+
+def test_fields_in_grads_from_paris_are_written_in_degrees_from_greenwich(tmp_path):
+    mask = tmp_path / "paris.tif"
+    profile = {"driver": "GTiff", "height": 50, "width": 50, "count": 1, "dtype": "uint8", "crs": "EPSG:27572"}
+    with rasterio.open(mask, "w", **profile, transform=Affine(20, 0, 600_000, 0, -20, 2_201_000)) as dataset:
+        dataset.write(np.ones((50, 50), np.uint8), 1)
+    path, wkt = tmp_path / "fields.gpkg", rasterio.crs.CRS.from_epsg(27572).to_wkt()
+    polygon = np.array([shapely.box(600_100, 2_200_100, 600_900, 2_200_900)])
+    write_gpkg(path, VectorTable("fields", wkt, polygon, {"n": [1]}, "Polygon"))
+    done = analyse("crop", mask, "--fields", path, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    table = read_vectors(tmp_path / "out" / "paris" / "fields.parquet")
+    # The meridian of Paris, and 52 grads; the datum is off by less than 0.002 degrees.
+    assert shapely.get_coordinates(table.geometries[0].centroid)[0] == pytest.approx((2.3437, 46.8045), abs=0.003)
+    assert summary(tmp_path / "out", "paris")["fields"]["area_ha"] == pytest.approx(64.0, rel=1e-3)
 
 
 def test_fields_are_read_in_the_crs_that_is_said_instead(tmp_path):

@@ -167,3 +167,5 @@ def test_a_margin_is_metres_on_the_ground(crs, affine):
         assert geod.inv(*place(*inner), *place(*outer))[2] == pytest.approx(25.0, rel=0.01)
     assert south < 200
     assert shapely.is_empty(shrunk(square, grid, 1e4)[0])
+    beside = shrunk(np.array([shapely.Polygon(), square[0]], object), grid, 25.0)
+    assert (shapely.is_empty(beside[0]), shapely.bounds(beside[1]).tolist()) == (True, [west, north, east, south])

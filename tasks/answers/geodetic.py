@@ -75,7 +75,7 @@ class Geodetic:
     def _meridian(self) -> float:
         """Degrees of its prime meridian east of Greenwich."""
         meridian = self._own.prime_meridian
-        return 0.0 if meridian is None else float(meridian.longitude) * _degrees(meridian.unit_conversion_factor)
+        return 0.0 if meridian is None else float(meridian.longitude) * _degrees(float(meridian.unit_conversion_factor))
 
 
 def _degrees(radians: float) -> float:

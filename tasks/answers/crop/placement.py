@@ -55,10 +55,17 @@ def place_polygons(geometries: Geometries, crs_wkt: str, grid: RasterGrid) -> Pl
         on_grid = _moved(dense, Transformer.from_crs(own, target, always_xy=True).transform)
     geographic = _moved(dense, earth.degrees)
     areas, perimeters = geodesic_measures(geographic, earth.geod)
-    pixels = _in_pixels(on_grid, grid)
     # What cannot be had in the map's CRS is nowhere on the map.
-    pixels[~np.isfinite(shapely.bounds(pixels)).all(axis=1)] = shapely.Polygon()
+    pixels = _in_pixels(_reached(on_grid), grid)
     return PlacedPolygons(pixels, geographic, areas, perimeters)
+
+
+def _reached(geometries: Geometries) -> Geometries:
+    """Return the polygons, empty where a point has no finite coordinates."""
+    points, owners = shapely.get_coordinates(geometries, return_index=True)
+    reached: Geometries = np.array(geometries, object)
+    reached[np.unique(owners[~np.isfinite(points).all(axis=1)])] = shapely.Polygon()
+    return reached
 
 
 def geodesic_measures(geographic: Geometries, geod: Geod) -> tuple[Floats, Floats]:
@@ -83,15 +90,18 @@ def metres_per_pixel(grid: RasterGrid, rows: Floats, cols: Floats) -> Floats:
 def shrunk(pixels: Geometries, grid: RasterGrid, by_m: float) -> Geometries:
     """Return polygons without their outer ``by_m`` metres, in pixel coordinates like the polygons.
 
-    Distances are metres on the ground at each polygon's centre.
+    Distances are metres on the ground at each polygon's centre. What is empty, and what lies where the grid's CRS has
+    no metres, is empty.
     """
-    centres = shapely.get_coordinates(shapely.centroid(pixels))
+    result = np.full(len(pixels), shapely.Polygon(), object)
+    placed = np.flatnonzero(~shapely.is_empty(pixels))
+    centres = shapely.get_coordinates(shapely.centroid(pixels[placed]))
     matrices = metres_per_pixel(grid, centres[:, 1], centres[:, 0])
-    result = np.empty(len(pixels), object)
-    for number, (geometry, matrix, centre) in enumerate(zip(pixels, matrices, centres, strict=True)):
-        inverse = np.linalg.inv(matrix)
-        inner = shapely.buffer(_linear(geometry, matrix, -matrix @ centre), -by_m)
-        result[number] = _linear(inner, inverse, centre)
+    for number, matrix, centre in zip(placed, matrices, centres, strict=True):
+        if not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0.0:
+            continue
+        inner = shapely.buffer(_linear(pixels[number], matrix, -matrix @ centre), -by_m)
+        result[number] = _linear(inner, np.linalg.inv(matrix), centre)
     return result
 
 
