@@ -16,6 +16,9 @@ from tasks.section import Section
 # Beside this package, in a checkout as in an installed wheel.
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
+# Of a wrong value, in an error.
+_LONGEST = 80
+
 
 def list_jobs() -> list[str]:
     """Return the names of the jobs that ship."""
@@ -58,6 +61,8 @@ def build_section(raw: dict[str, Any], origin: str, section: type[_S], overrides
     Raises:
         JobError: When a key or value is wrong.
     """
+    if "training" in raw and "training" not in section.model_fields:
+        raise JobError(f"{origin}: a training job; run it by swathe train")
     for override in overrides:
         _override(raw, override)
     try:
@@ -96,21 +101,33 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 
 def _explain(error: ValidationError, origin: str, section: type[BaseModel]) -> str:
-    lines = []
+    wrong: dict[str, list[str]] = {}
     for item in error.errors():
         *parents, last = item["loc"] or ("the job",)
-        keys, parent = _locate(section, parents)
-        where = ".".join([*keys, str(last)])
+        keys, parent, ended = _locate(section, parents)
+        # Behind the key of a value pydantic names the types that it tried.
+        where = ".".join(keys if ended else [*keys, str(last)])
         if item["type"] == "extra_forbidden":
-            lines.append(f"{origin}: unknown key '{where}'; known here: {', '.join(parent.model_fields)}")
+            wrong[where] = [f"unknown key '{where}'; known here: {', '.join(parent.model_fields)}"]
         else:
-            lines.append(f"{origin}: '{where}': {item['msg']}; got {item.get('input')!r}")
-    return "\n".join(lines)
+            known = wrong.setdefault(where, [f"'{where}': got {_shortened(item.get('input'))}"])
+            known.append(item["msg"][:1].lower() + item["msg"][1:])
+    return "\n".join(f"{origin}: {first}{_or(rest)}" for first, *rest in wrong.values())
 
 
-def _locate(section: type[BaseModel], parents: Sequence[int | str]) -> tuple[list[str], type[BaseModel]]:
-    """Return the keys as the file has them, and the section they lead to."""
-    keys, current, choices = [], section, [section]
+def _or(reasons: list[str]) -> str:
+    return f"; {', or '.join(dict.fromkeys(reasons))}" if reasons else ""
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _locate(section: type[BaseModel], parents: Sequence[int | str]) -> tuple[list[str], type[BaseModel], bool]:
+    """Return the keys as the file has them, the section they lead to, and whether a value came before the end."""
+    keys: list[str] = []
+    current, choices = section, [section]
     for part in parents:
         if part in (tags := {_tag(choice): choice for choice in choices} if len(choices) > 1 else {}):
             # pydantic names the member of a union that it took; the file does not.
@@ -118,9 +135,12 @@ def _locate(section: type[BaseModel], parents: Sequence[int | str]) -> tuple[lis
             continue
         keys.append(str(part))
         if isinstance(part, str) and part in current.model_fields:
-            choices = list(_sections_in(current.model_fields[part].annotation))
+            annotation = current.model_fields[part].annotation
+            choices = list(_sections_in(annotation))
+            if not choices and get_origin(annotation) not in (dict, list, tuple):
+                return keys, current, True
             current = choices[0] if choices else current
-    return keys, current
+    return keys, current, False
 
 
 def _tag(section: type[BaseModel]) -> object:

@@ -131,3 +131,15 @@ def test_a_job_does_not_change_once_loaded(tmp_path):
 def test_every_shipped_job_loads(name):
     job: Job | TrainingJob = load_training_job(name) if name.startswith("train-") else load_job(name)
     assert job.job == name
+
+
+def test_a_value_of_no_fitting_type_is_told_once_under_its_key():
+    with pytest.raises(JobError) as caught:
+        load_job("fire", ("tiling.halo=abc",))
+    assert str(caught.value).count("tiling.halo") == 1
+    assert "'tiling.halo': got 'abc'; input should be 'auto', or" in str(caught.value)
+
+
+def test_a_training_job_is_not_taken_for_one_that_segments():
+    with pytest.raises(JobError, match=r"configs/train-fire.yaml: a training job; run it by swathe train"):
+        load_job("train-fire")

@@ -138,3 +138,9 @@ def test_a_pattern_may_repeat_the_scene_and_hold_any_text(tmp_path):
 
 def test_stems_know_double_suffixes():
     assert [stem_of(name) for name in ("x/a.nii.gz", "a.b.tif", ".tif")] == ["a", "a.b", ".tif"]
+
+
+def test_what_is_not_there_is_said_to_be_not_there(tmp_path):
+    for name in ("nothing.tif", "folder/nothing.tif", "nothing"):
+        (item,) = list_inputs([str(tmp_path / name)], job(files=TWO_FILES))
+        assert item.error == f"{tmp_path / name}: no such file or folder. Check the path"

@@ -95,6 +95,8 @@ def _list_one(text: str, job: Job) -> Iterator[Input]:
     path = Path(text)
     if text.startswith("/vsi") or "://" in text:
         yield _single(text, job)
+    elif not path.exists():
+        yield replace(_named(stem_of(path.name), {}), error=f"{text}: no such file or folder. Check the path")
     elif path.is_dir():
         yield from _list_folder(path, job)
     elif path.suffix.casefold() == ".csv":
