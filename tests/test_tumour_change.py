@@ -168,7 +168,7 @@ def test_a_lesion_that_was_not_observed_again_is_not_seen_rather_than_gone(dtype
     assert (change.kind, change.current_ml, change.seen_share) == ("gone", 0.0, 1.0)
     first = dated(prior, shape, SETTINGS)
     again = dated(hidden(prior, shape, affine, 1.0, dtype), shape, SETTINGS)
-    step, _ = follow(begin(first), again, SETTINGS)
+    step, _ = follow(begin(first, SETTINGS), again, SETTINGS)
     assert (step.recist.category, step.rano.category) == (None, None)
     assert "not observed" in step.recist.reason
 
@@ -219,7 +219,7 @@ def responses(*dates, **options):
     known = SETTINGS.model_copy(update=options)
     shape = GRIDS["plain"][1]
     studies = [dated(balls("plain", *places), shape, known) for places in dates]
-    history = begin(studies[0])
+    history = begin(studies[0], known)
     found = []
     for current in studies[1:]:
         step, history = follow(history, current, known)
@@ -325,9 +325,29 @@ def test_a_target_outside_the_scan_leaves_no_category():
 
 
 def test_lymph_nodes_below_ten_millimetres_are_normal():
-    found = burden({1}, [change("shrunk", (1,), (1,))], {1: 8.0}, {1}, normal_mm=10.0)
+    found = burden({1}, [change("shrunk", (1,), (1,))], {1: 8.0}, {1}, normal={1})
     assert found.sum == 8.0
     assert propose(RECIST, [Burden(20.0, targets_present=True), found], has_targets=True).category == "CR"
+
+
+def test_normal_lymph_nodes_are_neither_new_nor_left():
+    target, other = (28, 15, 15), (28, 45, 45)
+    (step,) = responses([(target, 10.0)], [(target, 10.0), (other, 3.5)], nodal=True)
+    assert [change.kind for change in step.since_baseline] == ["stable", "new"]
+    assert (step.recist.category, step.recist.new) == ("SD", ())
+    (step,) = responses([(target, 10.0)], [(target, 10.0), (other, 6.0)], nodal=True)
+    assert (step.recist.category, step.recist.new) == ("PD", (2,))
+    # A target and another node of the baseline, both below 10 mm by now: RECIST 1.1, section 4.3.1.
+    (step,) = responses([(target, 10.0), (other, 6.0)], [(target, 4.0), (other, 4.0)], nodal=True)
+    assert (step.recist.category, step.recist.others_present) == ("CR", ())
+    assert step.recist.current == pytest.approx(8.0, abs=1.0)
+    (step,) = responses([(target, 10.0), (other, 6.0)], [(target, 4.0), (other, 6.0)], nodal=True)
+    assert (step.recist.category, step.recist.others_present) == ("PR", (1,))
+    (step,) = responses([(other, 4.0)], [(other, 4.0)], nodal=True)
+    assert (step.recist.category, step.recist.reason) == (None, "the baseline holds no lesion")
+    # The same that are no nodes.
+    (step,) = responses([(target, 10.0), (other, 6.0)], [(target, 4.0), (other, 4.0)])
+    assert step.recist.category == "PR"
 
 
 def test_targets_are_the_largest_measurable_ones():

@@ -64,7 +64,7 @@ def advance(history: History | None, current: Study, settings: TumourAnalysis) -
     kept = Study(
         current.id, current.shape, current.components.packed(), current.measured, current.targets, current.products
     )
-    return (None, begin(kept)) if history is None else follow(history, kept, settings)
+    return (None, begin(kept, settings)) if history is None else follow(history, kept, settings)
 
 
 def present(

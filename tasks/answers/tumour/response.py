@@ -31,7 +31,8 @@ class Burden:
         sum: Of the target lesions' diameters in mm or products in mm2; None where there are no targets or it cannot
             be told.
         targets_present: Whether any target lesion is still there; of lymph nodes, at 10 mm or more.
-        others_present: Ids of lesions that were there at baseline, are no targets and are still there.
+        others_present: Ids of lesions that were there at baseline, are no targets and are still there; of lymph nodes,
+            at 10 mm or more.
         new: Ids of lesions that were not there at baseline and are large enough to count.
         reason: Why there is no sum, or why lesions cannot be called gone.
     """
@@ -202,7 +203,7 @@ def burden(
     found: Sequence[Change],
     sizes: Mapping[int, float],
     counts: Collection[int],
-    normal_mm: float = 0.0,
+    normal: Collection[int] = (),
 ) -> Burden:
     """Return what is left of the lesions of the baseline at a later date.
 
@@ -214,7 +215,7 @@ def burden(
         found: What became of every lesion since baseline.
         sizes: Of this date's lesions, by id.
         counts: Ids of this date that count when they are new.
-        normal_mm: A lymph node whose short axis is less is normal: it is no longer there.
+        normal: Ids of this date's lymph nodes that are of normal size: as lesions they are no longer there.
     """
     chosen = set(targets)
     mine = {now for change in found if chosen & set(change.prior) for now in change.current}
@@ -233,5 +234,5 @@ def burden(
         reason = f"lesion(s) {unsized} were not measured (analysis.measured)"
     can_add = bool(chosen) and not unsized and not chosen & unseen
     total = float(sum(sizes[key] for key in sorted(mine))) if can_add else None
-    is_present = any(sizes.get(key, normal_mm) >= normal_mm for key in mine)
-    return Burden(total, is_present, tuple(sorted(others)), tuple(sorted(new)), reason)
+    left = others - set(normal)
+    return Burden(total, not mine <= set(normal), tuple(sorted(left)), tuple(sorted(new)), reason)

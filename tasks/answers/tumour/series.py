@@ -99,10 +99,17 @@ def study(
     return Study(scene, shape, components, measured, targets, rano_targets(measured))
 
 
-def begin(first: Study) -> History:
-    """Begin a history with its baseline."""
-    recist = Burden(first.targets.sum_mm, bool(first.targets.lesions), _others(first, first.targets.lesions))
-    rano = Burden(first.products.sum_mm2, bool(first.products.lesions), _others(first, first.products.lesions))
+def begin(first: Study, settings: TumourAnalysis) -> History:
+    """Begin a history with its baseline.
+
+    Args:
+        first: The baseline.
+        settings: Of the job.
+    """
+    normal = _normal(first.measured, settings)
+    targets, products = first.targets.lesions, first.products.lesions
+    recist = Burden(first.targets.sum_mm, bool(targets), _others(first, {*targets, *normal}))
+    rano = Burden(first.products.sum_mm2, bool(products), _others(first, {*products, *normal}))
     return History(first, first, (first.id,), (recist,), (rano,))
 
 
@@ -123,9 +130,9 @@ def follow(history: History, current: Study, settings: TumourAnalysis) -> tuple[
         item.lesion.id: size for item in current.measured if (size := diameter_of(item, settings.nodal)) is not None
     }
     areas = {item.lesion.id: item.product_mm2 for item in current.measured if item.product_mm2 is not None}
-    normal_mm = _NORMAL_NODE_MM if settings.nodal else 0.0
-    recist = (*history.recist, burden(base.targets.lesions, since_baseline, diameters, large, normal_mm))
-    rano = (*history.rano, burden(base.products.lesions, since_baseline, areas, large))
+    normal = _normal(current.measured, settings)
+    recist = (*history.recist, burden(base.targets.lesions, since_baseline, diameters, large, normal))
+    rano = (*history.rano, burden(base.products.lesions, since_baseline, areas, large, normal))
     ids = (*history.ids, current.id)
     found = FollowUp(
         ids=ids,
@@ -144,8 +151,18 @@ def _changes(prior: Study, current: Study, settings: TumourAnalysis) -> list[Cha
 
 
 def _counts(found: Measurement, settings: TumourAnalysis) -> bool:
-    return found.long is not None and found.long.length_mm >= settings.new_mm
+    is_large = found.long is not None and found.long.length_mm >= settings.new_mm
+    return is_large and not _is_normal(found, settings)
 
 
-def _others(first: Study, chosen: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(lesion.id for lesion in first.components.lesions if lesion.id not in chosen)
+def _is_normal(found: Measurement, settings: TumourAnalysis) -> bool:
+    """Tell whether it is a lymph node of normal size, which is no lesion."""
+    return settings.nodal and found.short is not None and found.short.length_mm < _NORMAL_NODE_MM
+
+
+def _normal(measured: list[Measurement], settings: TumourAnalysis) -> set[int]:
+    return {item.lesion.id for item in measured if _is_normal(item, settings)}
+
+
+def _others(first: Study, left_out: set[int]) -> tuple[int, ...]:
+    return tuple(lesion.id for lesion in first.components.lesions if lesion.id not in left_out)

@@ -22,7 +22,8 @@ class TumourAnalysis(Section):
         uncertain_mm: How far from a lesion uncertain voxels may still belong to it.
         match_mm: How far apart lesions of two dates may be that do not overlap and are still one.
         change_percent: By how much a volume has to change to have grown or shrunk.
-        new_mm: Longest axial diameter from which a new lesion counts for a response category.
+        new_mm: Longest axial diameter from which a new lesion counts for a response category; a lymph node also needs a
+            short axis of 10 mm.
         modality: ``ct`` is drawn in a soft-tissue window, ``mr`` between percentiles; ``auto`` looks at the values.
         window: Values drawn black and white, instead of what the modality says.
     """
