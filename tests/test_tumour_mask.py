@@ -163,3 +163,15 @@ def test_uncertain_voxels_are_reached_through_uncertain_ones_and_not_far():
     (first, _) = measure(components, Sources(mask.shape, 0, None, lambda box: percent[box.slices]), SETTINGS)
     assert first.interval == interval(5.0)
     assert first.mean_probability == pytest.approx((99 + 99 + 50) / 300)
+
+
+def test_voxels_without_a_confidence_are_uncertain_inside_a_lesion_and_beside_it():
+    mask = np.zeros((1, 1, 12), np.uint8)
+    mask[0, 0, 2:6] = 1
+    percent = np.full(mask.shape, 99, np.uint8)
+    percent[0, 0, 5:9] = 255
+    components = find_components(mask, np.eye(4), 1)
+    found = volume_interval(
+        components, components.lesions[0], mask.shape, lambda box: percent[box.slices], Uncertainty(75, 2.0)
+    )
+    assert (found.low_ml * 1000, found.high_ml * 1000) == (pytest.approx(3), pytest.approx(6))

@@ -108,7 +108,7 @@ class Uncertainty:
     """Which voxels are uncertain, and which of them may belong to a lesion.
 
     Attributes:
-        percent: A voxel whose winning class is less probable is uncertain.
+        percent: A voxel whose winning class is less probable is uncertain; so is one without a confidence.
         reach_mm: How far along each axis uncertain voxels are followed from a lesion.
     """
 
@@ -122,8 +122,8 @@ def volume_interval(
     """Return the volumes of a lesion without its uncertain voxels, and with those round it.
 
     Those round it are reached through uncertain voxels that are no lesion's, by steps across faces; the steps
-    along an axis add up to ``reach_mm`` at most. With two classes these are the volumes at probabilities p and 1 - p.
-    Two bytes per voxel of the lesion's box and what is in reach.
+    along an axis add up to ``reach_mm`` at most. A voxel without a confidence is uncertain. With two classes these are
+    the volumes at probabilities p and 1 - p. Two bytes per voxel of the lesion's box and what is in reach.
 
     Args:
         components: Of the mask.
@@ -144,7 +144,8 @@ def volume_interval(
     for first in range(0, region.shape[0], _PLANES):
         planes = slice(first, min(first + _PLANES, region.shape[0]))
         slab = _slab_of(region, planes.start, planes.stop)
-        numbers, is_uncertain = _numbers(components, slab), read(slab) < rule.percent
+        numbers, percent = _numbers(components, slab), read(slab)
+        is_uncertain = (percent < rule.percent) | (percent == _NOT_OBSERVED)
         grown[planes] = numbers == number
         free[planes] = is_uncertain & (numbers == 0)
         certain += int((grown[planes] & ~is_uncertain).sum())
