@@ -12,7 +12,7 @@ from tasks.answers.tumour.measure import Sources, measure
 from tasks.answers.tumour.response import RANO, RECIST, Burden, burden, propose
 from tasks.answers.tumour.series import Study, begin, follow, study
 from tasks.answers.tumour.settings import TumourAnalysis
-from tasks.answers.tumour.targets import recist_targets
+from tasks.answers.tumour.targets import rano_targets, recist_targets
 
 LAWS = settings(deadline=None, max_examples=30)
 SETTINGS = TumourAnalysis(kind="tumour")
@@ -362,3 +362,15 @@ def test_targets_are_the_largest_measurable_ones():
     assert recist_targets(measured, 1.5, "liver").lesions == (1, 2)
     assert recist_targets(measured, 7.0).measurable == (1, 2)
     assert recist_targets(measured, 1.5, None, nodal=True).measurable == (1, 2)
+
+
+def test_a_lesion_on_one_slice_is_not_measurable_by_rano():
+    mask = np.zeros((6, 40, 40), np.uint8)
+    mask[1, 5:20, 5:20] = 1
+    mask[3:5, 25:37, 25:37] = 1
+    measured = measure(find_components(mask, PLAIN, 1), Sources(mask.shape), SETTINGS)
+    assert [item.n_slices for item in measured] == [2, 1]
+    assert measured[1].short.length_mm >= 10.0
+    assert rano_targets(measured).measurable == (1,)
+    assert rano_targets(measured).sum_mm2 == measured[0].product_mm2
+    assert recist_targets(measured, 1.5).measurable == (2, 1)

@@ -296,3 +296,14 @@ def test_lines_are_the_same_on_a_turned_grid():
     assert plain.long.ends_ras_mm == other.long.ends_ras_mm
     assert plain.slice_index == other.slice_index
     assert plain.shape.diameter_slice_mm == other.shape.diameter_column_mm
+
+
+def test_both_lines_end_a_quarter_of_a_voxel_beyond_the_centres_of_outer_voxels():
+    mask = np.zeros((1, 15, 15), np.uint8)
+    mask[0, 7] = 1
+    mask[0, 4:11, 5] = 1
+    affine = np.diag([2.0, 0.8, 0.5, 1.0])
+    (found,) = measure(find_components(mask, affine, 1), Sources(mask.shape), SETTINGS)
+    assert (found.long.length_mm, found.short.length_mm) == (pytest.approx(14.5 * 0.5), pytest.approx(6.5 * 0.8))
+    assert sorted(found.long.ends_voxel) == [pytest.approx((0, 7, -0.25)), pytest.approx((0, 7, 14.25))]
+    assert sorted(found.short.ends_voxel) == [pytest.approx((0, 3.75, 5)), pytest.approx((0, 10.25, 5))]
