@@ -163,11 +163,27 @@ def test_weed_is_weighed_by_zone_where_no_fields_are_given(tmp_path):
     done = analyse("crop", mask, *(part for text in asked for part in ("--set", text)), "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     weed = summary(tmp_path / "out", "rows")["weed"]
-    assert weed["zones"] == {"spray": 1, "leave": 23, "undecided": 0}
+    assert weed["zones"] == {"spray": 1, "leave": 23, "nothing to spray": 0, "undecided": 0}
     assert weed["saved_share"] == pytest.approx(23 / 24, rel=1e-6)
     with rasterio.open(tmp_path / "out" / "rows" / "spray.tif") as dataset:
         assert dataset.transform == Affine(200, 0, LEFT, 0, -200, TOP)
         assert dataset.read(1).tolist() == [[1, 0, 0, 0, 0, 0], *[[0] * 6] * 3]
+
+
+def test_a_field_of_neither_weed_nor_crop_saves_nothing(tmp_path):
+    labels = np.ones((40, 60), np.uint8)
+    labels[:20, :20], labels[20:, 40:] = 2, 0
+    mask = write_raster(tmp_path / "rows.tif", labels[None])
+    places = ((0, 0), (400, 0), (800, -400))
+    polygons = np.concatenate([square(LEFT + east, TOP + south - 400, 400.0) for east, south in places])
+    path = tmp_path / "fields.gpkg"
+    write_gpkg(path, VectorTable("fields", UTM, polygons, {"n": [1, 2, 3]}, "Polygon"))
+    asked = ("--fields", path, "--set", "analysis.weed=[class 2]", "--set", "analysis.crop=[class 1]")
+    assert analyse("crop", mask, *asked, "--out", tmp_path / "out").exit_code == 0
+    weed = summary(tmp_path / "out", "rows")["fields"]["weed"]
+    assert weed["fields"] == {"spray": 1, "leave": 1, "nothing to spray": 1, "undecided": 0}
+    assert weed["saved_share"] == pytest.approx(0.5, rel=1e-4)
+    assert weed["nothing_to_spray_ha"] == pytest.approx(16, rel=1e-2)
 
 
 def test_a_map_in_degrees_is_sampled_and_estimated_by_area(tmp_path):

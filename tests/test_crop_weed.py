@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from tasks.answers.area import class_areas
-from tasks.answers.crop.weed import LEAVE, SPRAY, UNDECIDED, SprayRule, SprayZones, decide, weed_pressure
+from tasks.answers.crop.weed import LEAVE, NOTHING, SPRAY, UNDECIDED, SprayRule, SprayZones, decide, weed_pressure
 from tasks.box import Box, split
 from tasks.scenes.raster_grid import RasterGrid
 
@@ -25,7 +25,7 @@ def test_weed_is_sprayed_where_it_outweighs_crop():
     pixels = np.array([9, 10, 10, 9, 10])
     assert weed_pressure(classes[:, 2], classes[:, 1])[:3] == pytest.approx([5 / 9, 0.5, 1.0])
     assert np.isnan(weed_pressure(classes[:, 2], classes[:, 1])[3])
-    assert decide(classes, pixels, RULE).tolist() == [SPRAY, LEAVE, SPRAY, LEAVE, UNDECIDED]
+    assert decide(classes, pixels, RULE).tolist() == [SPRAY, LEAVE, SPRAY, NOTHING, UNDECIDED]
 
 
 @settings(max_examples=40, deadline=None)
@@ -37,15 +37,26 @@ def test_zones_are_those_of_a_plain_loop_and_their_areas_add_up(rows, cols, side
     for box in split(mask.shape, (side, side)):
         part = mask[box.slices]
         weed, crop = (part == 2).sum(), (part == 1).sum()
-        expected = SPRAY if weed > crop else LEAVE
+        expected = SPRAY if weed > crop else LEAVE if crop else NOTHING
         expected = UNDECIDED if (part < 3).sum() < 0.5 * part.size else expected
         assert decided[box.start[0] // side, box.start[1] // side] == expected
     totals = found.totals()
-    assert sum(totals.zones) == decided.size
+    assert sum(totals.zones.values()) == decided.size
     area = class_areas(lambda box: np.zeros(box.shape, np.uint8), found.grid, 1).areas_ha[0]
-    assert totals.sprayed_ha + totals.left_ha + totals.undecided_ha == pytest.approx(area)
+    assert sum(totals.areas_ha.values()) == pytest.approx(area)
     if totals.saved_share is not None:
-        assert totals.saved_share == pytest.approx(totals.left_ha / (totals.left_ha + totals.sprayed_ha))
+        assert totals.saved_share == pytest.approx(
+            totals.areas_ha[LEAVE] / (totals.areas_ha[LEAVE] + totals.areas_ha[SPRAY])
+        )
+
+
+def test_ground_without_weed_and_crop_saves_nothing():
+    mask = np.zeros((100, 100), np.uint8)
+    mask[:2], mask[2:10] = 2, 1
+    totals = zones(mask, 2).totals()
+    assert totals.zones == {SPRAY: 50, LEAVE: 200, NOTHING: 2250, UNDECIDED: 0}
+    assert totals.saved_share == pytest.approx(0.8, rel=1e-6)
+    assert zones(np.zeros((100, 100), np.uint8), 2).totals().saved_share is None
 
 
 def test_zones_are_read_in_pieces(monkeypatch):
@@ -56,4 +67,4 @@ def test_zones_are_read_in_pieces(monkeypatch):
     cut = zones(mask, 4)
     assert np.array_equal(cut.decisions(Box((0, 0), (18, 23))), whole)
     assert cut.totals().zones == totals.zones
-    assert cut.totals().left_ha == pytest.approx(totals.left_ha)
+    assert cut.totals().areas_ha == pytest.approx(totals.areas_ha)

@@ -18,7 +18,7 @@ from tasks.analysis.crop_sections import crop_sections
 from tasks.analysis.subject import Findings, RasterMask
 from tasks.answers.area import ClassAreas, class_areas
 from tasks.answers.crop.settings import CropAnalysis
-from tasks.answers.crop.weed import SprayTotals, SprayZones
+from tasks.answers.crop.weed import DECISIONS, LEAVE, NOTHING, SPRAY, UNDECIDED, SprayTotals, SprayZones
 from tasks.answers.ground import pixel_sides_m
 from tasks.errors import EmptySceneError, SceneError
 from tasks.products.fields import write_fields
@@ -60,7 +60,11 @@ def analyse_crop(subject: RasterMask, settings: CropAnalysis, folder: Path) -> F
     _write(subject, areas, fields, zones, folder)
     answers = _answers(subject, settings, areas, estimates)
     answers |= {} if fields is None else {"fields": _field_answers(fields, subject.names)}
-    answers |= {} if totals is None or zones is None else {"weed": _zone_answers(totals, zones)}
+    answers |= (
+        {}
+        if totals is None or zones is None
+        else {"weed": {"zone_side_pixels": zones.side, **_spray_answers("zones", totals)}}
+    )
     headline = _headline(subject, areas, estimates, fields, totals)
     warnings = (*(estimates.warnings if estimates else ()), *(fields.warnings if fields else ()))
     return Findings(headline, answers, crop_sections(subject, areas, estimates, fields, totals), warnings)
@@ -142,8 +146,8 @@ def _field_answers(fields: MeasuredFields, names: list[str]) -> dict[str, Any]:
             "classes": names,
             "counts": declared_matrix(fields, len(names)).tolist(),
         }
-    if fields.weed is not None:
-        answers["weed"] = _field_weed(fields)
+    if fields.spray_totals is not None:
+        answers["weed"] = _spray_answers("fields", fields.spray_totals)
     return answers
 
 
@@ -156,29 +160,14 @@ def declared_matrix(fields: MeasuredFields, n_classes: int) -> np.ndarray[Any, n
     return matrix
 
 
-def _field_weed(fields: MeasuredFields) -> dict[str, Any]:
-    areas, weed = fields.fields.placed.areas_m2 / 1e4, fields.weed or ()
-    sprayed, left, undecided = (
-        float(sum(area for area, found in zip(areas, weed, strict=True) if found.spray is kind))
-        for kind in (True, False, None)
-    )
-    decided = sprayed + left
+def _spray_answers(what: str, totals: SprayTotals) -> dict[str, Any]:
+    areas = totals.areas_ha or {}
     return {
-        "spray_ha": sprayed,
-        "saved_ha": left,
-        "undecided_ha": undecided,
-        "saved_share": left / decided if decided > 0 else None,
-    }
-
-
-def _zone_answers(totals: SprayTotals, zones: SprayZones) -> dict[str, Any]:
-    sprayed, left, undecided = totals.zones
-    return {
-        "zone_side_pixels": zones.side,
-        "zones": {"spray": sprayed, "leave": left, "undecided": undecided},
-        "spray_ha": totals.sprayed_ha,
-        "saved_ha": totals.left_ha,
-        "undecided_ha": totals.undecided_ha,
+        what: {name: totals.zones[kind] for kind, name in DECISIONS.items()},
+        "spray_ha": areas.get(SPRAY),
+        "saved_ha": areas.get(LEAVE),
+        "nothing_to_spray_ha": areas.get(NOTHING),
+        "undecided_ha": areas.get(UNDECIDED),
         "saved_share": totals.saved_share,
     }
 
@@ -198,9 +187,8 @@ def _headline(
         headline["fields"] = len(fields.rows)
         if fields.declared is not None:
             headline["conflicts"] = sum("conflict" in fields.flags(number) for number in range(len(fields.rows)))
-    saved = totals.saved_share if totals is not None else None
-    if fields is not None and fields.weed is not None:
-        saved = _field_weed(fields)["saved_share"]
+    spraying = totals if fields is None else fields.spray_totals
+    saved = None if spraying is None else spraying.saved_share
     if saved is not None:
         headline["saved_percent"] = round(100 * saved, 2)
     return headline

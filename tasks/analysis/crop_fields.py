@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from tasks.analysis.crop_samples import class_number, class_numbers
 from tasks.analysis.subject import RasterMask
+from tasks.answers.area import M2_PER_HA
 from tasks.answers.crop.fields import FieldRow, FieldRules, FieldShapes, count_fields, field_rows, pixels_anywhere
 from tasks.answers.crop.placement import metres_per_pixel, shrunk
 from tasks.answers.crop.settings import CropAnalysis
-from tasks.answers.crop.weed import SPRAY, UNDECIDED, SprayRule, decide, weed_pressure
+from tasks.answers.crop.weed import DECISIONS, SPRAY, UNDECIDED, SprayRule, SprayTotals, decide, weed_pressure
 from tasks.errors import JobError, PolygonError
 from tasks.scenes.field_polygons import FieldPolygons, read_fields
 
@@ -25,11 +26,16 @@ class FieldWeed:
 
     Attributes:
         pressure: ``weed / (weed + crop)``; None where neither was seen.
-        spray: The decision; None where too little was observed.
+        decision: A key of ``DECISIONS``.
     """
 
     pressure: float | None
-    spray: bool | None
+    decision: int
+
+    @property
+    def spray(self) -> bool | None:
+        """Whether to spray; None where too little was observed."""
+        return None if self.decision == UNDECIDED else self.decision == SPRAY
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,18 @@ class MeasuredFields:
         declared = None if self.declared is None else self.declared[field]
         conflict = declared is not None and row.majority is not None and declared != row.majority
         return (*row.flags, "conflict") if conflict else row.flags
+
+    @property
+    def spray_totals(self) -> SprayTotals | None:
+        """What the decisions mean on the ground; None where the job does not ask."""
+        if self.weed is None:
+            return None
+        areas = self.fields.placed.areas_m2 / M2_PER_HA
+        chosen = {kind: [found.decision == kind for found in self.weed] for kind in DECISIONS}
+        return SprayTotals(
+            {kind: sum(here) for kind, here in chosen.items()},
+            {kind: float(areas[here].sum()) for kind, here in chosen.items()},
+        )
 
 
 def spray_rule(settings: CropAnalysis, names: list[str]) -> SprayRule | None:
@@ -113,7 +131,7 @@ def _weed(classes: NDArray[np.int64], pixels: NDArray[np.int64], rule: SprayRule
     pressures = weed_pressure(classes[:, list(rule.weed)].sum(axis=1), classes[:, list(rule.crop)].sum(axis=1))
     decided = decide(classes, pixels, rule)
     return tuple(
-        FieldWeed(None if np.isnan(pressure) else float(pressure), None if kind == UNDECIDED else bool(kind == SPRAY))
+        FieldWeed(None if np.isnan(pressure) else float(pressure), int(kind))
         for pressure, kind in zip(pressures, decided, strict=True)
     )
 

@@ -9,7 +9,7 @@ from tasks.analysis.crop_samples import AreaEstimates
 from tasks.analysis.subject import RasterMask
 from tasks.answers.area import M2_PER_HA, ClassAreas
 from tasks.answers.crop.estimate import Estimate
-from tasks.answers.crop.weed import SprayTotals
+from tasks.answers.crop.weed import DECISIONS, SprayTotals
 from tasks.answers.ground import pixel_sides_m
 from tasks.reports.blocks import Block, Paragraph, Picture, Section, Table
 from tasks.reports.charts import Bar, bar_chart
@@ -19,7 +19,6 @@ from tasks.reports.raster_picture import sparse_mask
 
 _MOST_FIELDS = 100
 _NONE = "-"
-_DECISIONS: dict[bool | None, str] = {True: "spray", False: "leave", None: "undecided"}
 
 
 def crop_sections(
@@ -36,7 +35,7 @@ def crop_sections(
     if fields is not None:
         sections.append(Section("Fields", _field_blocks(fields, subject.names)))
     if totals is not None:
-        sections.append(Section("Weed", (_zone_table(totals),)))
+        sections.append(Section("Weed", (_decision_table("zones", totals),)))
     return tuple(sections)
 
 
@@ -128,8 +127,8 @@ def _field_blocks(fields: MeasuredFields, names: list[str]) -> tuple[Block, ...]
     blocks: list[Block] = []
     if fields.declared is not None:
         blocks.append(_declared_table(fields, names))
-    if fields.weed is not None:
-        blocks.append(_field_weed_table(fields))
+    if fields.spray_totals is not None:
+        blocks.append(_decision_table("fields", fields.spray_totals))
     doubtful = sorted(range(len(fields.rows)), key=lambda field: (-len(fields.flags(field)), field))
     shown = doubtful[:_MOST_FIELDS]
     note = "Most doubtful first." + (
@@ -158,17 +157,8 @@ def _field_columns(fields: MeasuredFields, names: list[str]) -> dict[str, list[s
         columns["probability"] = [_percent(row.probability_mean) for row in rows]
     if fields.weed is not None:
         columns["weed pressure"] = [_percent(weed.pressure) for weed in fields.weed]
-        columns["spray"] = [_DECISIONS[weed.spray] for weed in fields.weed]
+        columns["spray"] = [DECISIONS[weed.decision] for weed in fields.weed]
     return columns | {"doubts": [", ".join(fields.flags(field)) for field in range(len(rows))]}
-
-
-def _field_weed_table(fields: MeasuredFields) -> Table:
-    areas = fields.fields.placed.areas_m2 / M2_PER_HA
-    rows = []
-    for kind, name in _DECISIONS.items():
-        chosen = [float(area) for area, weed in zip(areas, fields.weed or (), strict=True) if weed.spray is kind]
-        rows.append((name, f"{len(chosen):,}", f"{sum(chosen):,.2f}"))
-    return Table("Fields by decision", ("decision", "fields", "area (ha)"), tuple(rows))
 
 
 def _declared_table(fields: MeasuredFields, names: list[str]) -> Table:
@@ -192,16 +182,15 @@ def _agreement(line: np.ndarray[tuple[int], np.dtype[np.int64]], own: int) -> st
     return _NONE if seen == 0 else f"{int(line[own]) / seen:.1%}"
 
 
-def _zone_table(totals: SprayTotals) -> Table:
-    names = ("spray", "leave", "undecided")
-    areas = (totals.sprayed_ha, totals.left_ha, totals.undecided_ha)
+def _decision_table(what: str, totals: SprayTotals) -> Table:
+    areas = totals.areas_ha
     rows = tuple(
-        (name, f"{zones:,}", _NONE if area is None else f"{area:,.2f}")
-        for name, zones, area in zip(names, totals.zones, areas, strict=True)
+        (name, f"{totals.zones[kind]:,}", _NONE if areas is None else f"{areas[kind]:,.2f}")
+        for kind, name in DECISIONS.items()
     )
     saved = totals.saved_share
-    note = "" if saved is None else f"Saved against spraying everything: {saved:.1%} of the area."
-    return Table("Zones by decision", ("decision", "zones", "area (ha)"), rows, note)
+    note = "" if saved is None else f"Saved against spraying all that bears weed or crop: {saved:.1%} of its area."
+    return Table(f"{what.capitalize()} by decision", ("decision", what, "area (ha)"), rows, note)
 
 
 def _class(number: int | None, names: list[str]) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.card import ClassEntry
-from tasks.answers.crop.weed import SprayZones
+from tasks.answers.crop.weed import DECISIONS, LEAVE, NOTHING, SPRAY, SprayZones
 from tasks.products.cog import RasterProductSpec, write_cog
 
-_CLASSES = (ClassEntry(name="leave", colour="#e5f0d8"), ClassEntry(name="spray", colour="#c2410c"))
+_COLOURS = {LEAVE: "#e5f0d8", SPRAY: "#c2410c", NOTHING: "#d6d3d1"}
+_CLASSES = tuple(ClassEntry(name=DECISIONS[kind], colour=colour) for kind, colour in sorted(_COLOURS.items()))
 
 
 def write_spray_map(path: Path, zones: SprayZones) -> None:
-    """Write 1 (spray), 0 (leave) and 255 (undecided) for every zone.
+    """Write 1 (spray), 0 (leave), 2 (nothing to spray) and 255 (undecided) for every zone.
 
     Args:
         path: Of the GeoTIFF.

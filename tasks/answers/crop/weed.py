@@ -16,7 +16,10 @@ from tasks.scenes.raster_grid import RasterGrid
 
 Floats = NDArray[np.float64]
 ReadLayer = Callable[[Box], NDArray[np.unsignedinteger[Any]]]
-LEAVE, SPRAY, UNDECIDED = 0, 1, 255
+LEAVE, SPRAY, NOTHING, UNDECIDED = 0, 1, 2, 255
+DECISIONS = {SPRAY: "spray", LEAVE: "leave", NOTHING: "nothing to spray", UNDECIDED: "undecided"}
+# As they are counted.
+_ORDER = (LEAVE, SPRAY, NOTHING, UNDECIDED)
 _WINDOW_PIXELS = 2048
 
 
@@ -39,26 +42,22 @@ class SprayRule:
 
 @dataclass(frozen=True)
 class SprayTotals:
-    """What a decision means on the ground; areas are those of whole zones, None where the raster has none.
+    """What a decision means on the ground.
 
     Attributes:
-        zones: Zones sprayed, left and undecided.
-        sprayed_ha: Area of the zones that are sprayed.
-        left_ha: Area of the zones that are not: what is saved against spraying all that was decided.
-        undecided_ha: Area of the zones of which too little was observed.
+        zones: Numbers of zones, or of fields, by decision.
+        areas_ha: Areas of whole zones, or of fields, by decision; None where the raster has none.
     """
 
-    zones: tuple[int, int, int]
-    sprayed_ha: float | None
-    left_ha: float | None
-    undecided_ha: float | None
+    zones: dict[int, int]
+    areas_ha: dict[int, float] | None
 
     @property
     def saved_share(self) -> float | None:
-        """``left / (sprayed + left)``; None where nothing was decided."""
-        if self.sprayed_ha is None or self.left_ha is None or self.sprayed_ha + self.left_ha == 0:
+        """``left / (sprayed + left)``: saved against spraying all that bears weed or crop; None where nothing does."""
+        if self.areas_ha is None or self.areas_ha[SPRAY] + self.areas_ha[LEAVE] == 0:
             return None
-        return self.left_ha / (self.sprayed_ha + self.left_ha)
+        return self.areas_ha[LEAVE] / (self.areas_ha[SPRAY] + self.areas_ha[LEAVE])
 
 
 def weed_pressure(weed: NDArray[np.int64], crop: NDArray[np.int64]) -> Floats:
@@ -69,9 +68,7 @@ def weed_pressure(weed: NDArray[np.int64], crop: NDArray[np.int64]) -> Floats:
 
 
 def decide(classes: NDArray[np.int64], pixels: NDArray[np.int64], rule: SprayRule) -> NDArray[np.uint8]:
-    """Return 1 (spray), 0 (leave) or 255 (undecided) per zone.
-
-    A zone without weed and crop is left, as there is nothing to spray or to save.
+    """Return 1 (spray), 0 (leave), 2 (nothing to spray, as there is neither weed nor crop) or 255 (undecided) per zone.
 
     Args:
         classes: Observed pixels per zone and class, ``(..., classes)``.
@@ -79,7 +76,8 @@ def decide(classes: NDArray[np.int64], pixels: NDArray[np.int64], rule: SprayRul
         rule: When to spray.
     """
     pressure = weed_pressure(classes[..., list(rule.weed)].sum(axis=-1), classes[..., list(rule.crop)].sum(axis=-1))
-    decided = np.where(np.nan_to_num(pressure, nan=-1.0) > rule.spray_above, SPRAY, LEAVE).astype(np.uint8)
+    decided = np.where(pressure > rule.spray_above, SPRAY, LEAVE).astype(np.uint8)
+    decided[np.isnan(pressure)] = NOTHING
     too_little = classes.sum(axis=-1) < rule.min_observed * pixels
     decided[too_little | (pixels == 0)] = UNDECIDED
     return decided
@@ -129,23 +127,24 @@ class SprayZones:
         """Sum zones and the areas of their pixels."""
         areas = PixelAreas(self.grid)
         step = max(1, _WINDOW_PIXELS // self.side)
-        zones = np.zeros(3, np.int64)
+        zones = np.zeros(len(_ORDER), np.int64)
         sums: list[Floats] = []
         for box in split(self.zone_grid.shape, (step, step)):
             decided = self.decisions(box)
-            kinds = np.where(decided == UNDECIDED, 2, decided).astype(np.intp)
-            zones += np.bincount(kinds.ravel(), minlength=3)
+            kinds = np.searchsorted(_ORDER, decided)
+            zones += np.bincount(kinds.ravel(), minlength=len(_ORDER))
             if areas.reason is None:
                 pixels = self._mask_box(box)
                 per_pixel = np.repeat(np.repeat(kinds, self.side, axis=0), self.side, axis=1)
                 per_pixel = per_pixel[: pixels.shape[0], : pixels.shape[1]]
                 weights = np.broadcast_to(areas.window(pixels), pixels.shape)
-                sums.append(np.bincount(per_pixel.ravel(), weights=weights.ravel(), minlength=3).astype(np.float64))
-        left, sprayed, undecided = (int(n) for n in zones)
+                summed = np.bincount(per_pixel.ravel(), weights=weights.ravel(), minlength=len(_ORDER))
+                sums.append(summed.astype(np.float64))
+        counts = dict(zip(_ORDER, (int(n) for n in zones), strict=True))
         if areas.reason is not None:
-            return SprayTotals((sprayed, left, undecided), None, None, None)
-        hectares = [fsum(column) / M2_PER_HA for column in np.array(sums).reshape(-1, 3).T]
-        return SprayTotals((sprayed, left, undecided), hectares[SPRAY], hectares[LEAVE], hectares[2])
+            return SprayTotals(counts, None)
+        columns = np.array(sums).reshape(-1, len(_ORDER)).T
+        return SprayTotals(counts, dict(zip(_ORDER, (fsum(column) / M2_PER_HA for column in columns), strict=True)))
 
     def _mask_box(self, zones: Box) -> Box:
         start = tuple(edge * self.side for edge in zones.start)
