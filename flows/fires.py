@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from urllib.parse import unquote
 from uuid import UUID
 
 import httpx
@@ -35,17 +36,21 @@ def follow_fires(request: Request, items: Sequence[Input], outcomes: Sequence[Sc
     if not isinstance(request.job.analysis, FireAnalysis):
         return
     published = {outcome.scene for outcome in outcomes if outcome.status != "failed"}
-    patterns = request.job.source.dates
-    sightings = [
-        Sighting(item.id, item.site or site_of(item.id, patterns), item.date)
-        for item in items
-        if item.id in published and item.date is not None
-    ]
+    found = [sighting_of(request, item) for item in items if item.id in published]
     try:
-        steps.fold_fires(request, request.job.analysis, sightings)
+        followed = steps.fold_fires(request, request.job.analysis, [one for one in found if one is not None])
+        for problem in followed.problems:
+            logger.error("%s", problem)
     except SwatheError as error:
         logger.error("fires are not followed over nights: %s", error)
     send_alerts(FireLedger(request.out.ledger))
+
+
+def sighting_of(request: Request, item: Input) -> Sighting | None:
+    """Return which site a scene shows and when; None where it is not followed."""
+    if not isinstance(request.job.analysis, FireAnalysis) or item.date is None:
+        return None
+    return Sighting(item.id, item.site or site_of(item.id, request.job.source.dates), item.date)
 
 
 def send_alerts(ledger: FireLedger) -> None:
@@ -70,12 +75,12 @@ def send_alerts(ledger: FireLedger) -> None:
 
 
 def _event(message: Message) -> Event:
-    rule, site, *_ = message.payload["key"].split("|")
+    rule, site, *about = (unquote(part) for part in message.payload["key"].split("|"))
     return Event(
         event=f"swathe.fire.{rule}.{message.kind}",
         resource=Resource.model_validate(
             {
-                "prefect.resource.id": f"swathe.fire.{site}.{_subject(message)}",
+                "prefect.resource.id": f"swathe.fire.{site}.{about[0] if about else 'site'}",
                 "prefect.resource.name": message.payload["text"],
                 "swathe.site": site,
             }
@@ -83,8 +88,3 @@ def _event(message: Message) -> Event:
         payload=message.payload,
         id=UUID(message.id),
     )
-
-
-def _subject(message: Message) -> str:
-    parts = message.payload["key"].split("|")
-    return parts[2] if len(parts) > 2 else "site"

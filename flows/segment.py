@@ -18,7 +18,7 @@ from rich.console import Console
 from flows import steps
 from flows.artifacts import MOST_PICTURES, tell_batch
 from flows.cluster import ClusterSettings, open_engine
-from flows.fires import follow_fires
+from flows.fires import follow_fires, sighting_of
 from flows.progress import BatchProgress
 from models.errors import SwatheError
 from tasks.fingerprint import Fingerprint
@@ -160,7 +160,8 @@ def _segment_one(run: _Run, item: Input, fingerprint: Fingerprint) -> SceneOutco
         logger.info("%s: %s", item.id, plan_summary(prepared.work.plan))
         reports = steps.segment_scene(run.engine, prepared, run.progress)
         folder, headline = _make_product(run, prepared)
-        facts = steps.RunFacts(run.id, headline, tuple(reports), item.id in run.pictured)
+        sighting = sighting_of(run.request, item)
+        facts = steps.RunFacts(run.id, headline, tuple(reports), item.id in run.pictured, sighting)
         return steps.publish(run.request, prepared, folder, facts)
     except SwatheError as error:
         return _failed(run.request, item, _named(error), run.id)

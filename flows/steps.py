@@ -21,12 +21,12 @@ from flows.artifacts import tell_scene
 from flows.progress import BatchProgress
 from models.errors import SwatheError
 from tasks.analysis.analyse import analyse as analyse_product
+from tasks.analysis.fire_events import Followed
 from tasks.analysis.fire_events import fold_fires as fold_fire_events
-from tasks.answers.fire.alerts import Alert
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.expectation import remember
 from tasks.fingerprint import Fingerprint
-from tasks.fire_ledger import Sighting
+from tasks.fire_ledger import FireLedger, Sighting
 from tasks.intake import describe, identify
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome
@@ -124,12 +124,14 @@ class RunFacts:
         headline: Numbers for the batch table.
         reports: Of the blocks.
         pictured: Whether the UI shall show a quick-look.
+        sighting: Which site it shows and when, where fires are followed.
     """
 
     run: str
     headline: dict[str, Any]
     reports: tuple[BlockReport, ...]
     pictured: bool
+    sighting: Sighting | None = None
 
 
 @task(name="publish", task_run_name="publish · {prepared.scene.id}", cache_policy=NO_CACHE)
@@ -137,6 +139,9 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     """Put the product in place, enter it into the ledger, and clear what it was made from."""
     scene_id, out = prepared.scene.id, request.out
     write_run_record(folder / "run.json", RunRecord(facts.run, now(), prepared.work.plan, facts.reports))
+    if facts.sighting is not None:
+        # Before the product: a run that dies after it leaves no scene that the next one does not know of.
+        FireLedger(out.ledger).enter([facts.sighting])
     product = publish_product(out, scene_id, prepared.product_key, folder)
     row = ProductRow(scene_id, prepared.request_key, prepared.product_key, "done", None, facts.headline)
     Ledger(out.ledger).record(row, facts.run, now())
@@ -147,9 +152,9 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
 
 
 @task(name="fires", task_run_name="fires · {request.job.job}", cache_policy=NO_CACHE)
-def fold_fires(request: Request, settings: FireAnalysis, sightings: Sequence[Sighting]) -> list[Alert]:
-    """Follow fires over nights, from all published products of the sites of these scenes."""
-    return fold_fire_events(request.out, settings, sightings, now())[1]
+def fold_fires(request: Request, settings: FireAnalysis, sightings: Sequence[Sighting]) -> Followed:
+    """Follow fires over nights, from all published products."""
+    return fold_fire_events(request.out, settings, sightings, now())
 
 
 def skipped(request: Request, item: Input, fingerprint: Fingerprint) -> SceneOutcome | None:

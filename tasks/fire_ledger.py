@@ -67,21 +67,17 @@ class FireLedger:
             with connection:
                 yield connection
 
-    def enter(self, sightings: Sequence[Sighting]) -> list[str]:
-        """Enter scenes; what is said of one later supersedes.
-
-        Returns:
-            Sites that a scene was taken from, because it shows another than it was said to.
-        """
-        left = []
+    def enter(self, sightings: Sequence[Sighting]) -> None:
+        """Enter scenes; what is said of one later supersedes."""
         with self._connection() as connection:
-            for one in sightings:
-                row = connection.execute("SELECT site FROM observations WHERE scene = ?", (one.scene,)).fetchone()
-                left += [row[0]] if row is not None and row[0] != one.site else []
-                connection.execute(
-                    "INSERT OR REPLACE INTO observations VALUES (?, ?, ?)", (one.scene, one.site, one.date)
-                )
-        return left
+            rows = [(one.scene, one.site, one.date) for one in sightings]
+            connection.executemany("INSERT OR REPLACE INTO observations VALUES (?, ?, ?)", rows)
+
+    def sites(self) -> list[str]:
+        """Return the sites that scenes show."""
+        with self._connection() as connection:
+            rows = connection.execute("SELECT DISTINCT site FROM observations ORDER BY site").fetchall()
+        return [row[0] for row in rows]
 
     def sightings(self, site: str) -> list[Sighting]:
         """Return the scenes of a site in the order of their dates."""

@@ -16,17 +16,19 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from pyproj import CRS
 from rasterio.transform import Affine
 
+from tasks.analysis import fire_events
 from tasks.analysis.fire import analyse_fire
 from tasks.analysis.fire_events import fold_fires
 from tasks.answers.area import PixelAreas
-from tasks.answers.fire.alerts import AlertState, Reading, crossings
+from tasks.answers.fire.alerts import AlertState, Reading, crossings, fire_readings
 from tasks.answers.fire.events import Observation, Rules, Seen, carry_ids, fold
 from tasks.answers.fire.geodesy import Earth
-from tasks.answers.fire.settings import FireAnalysis, Level
+from tasks.answers.fire.settings import AlertRules, FireAnalysis, Level
 from tasks.box import Box
-from tasks.errors import PolygonError
+from tasks.errors import StoreError
 from tasks.fire_ledger import FireLedger, Sighting
 from tasks.outfolder import OutFolder
+from tasks.products import growth
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.publish import publish
 from tasks.products.vectors import VectorTable, read_vectors, write_gpkg
@@ -177,7 +179,7 @@ class Site:
         (folder / "out" / ".swathe").mkdir(parents=True)
         self.versions = itertools.count()
 
-    def publish(self, scene, day, *blocks, cloud=None):
+    def publish(self, scene, day, *blocks, cloud=None, site="valley"):
         version = next(self.versions)
         labels = np.zeros((1, 100, 100), np.uint8)
         for top, left, bottom, right in blocks:
@@ -194,7 +196,7 @@ class Site:
         analyse_fire(subject, self.settings, product)
         write_cog(subject.read, product / "mask.tif", RasterProductSpec(subject.grid, "mask", subject.classes))
         publish(self.out, scene, f"{version:016x}", product)
-        return Sighting(scene, "valley", f"2024-07-{day:02d}")
+        return Sighting(scene, site, f"2024-07-{day:02d}")
 
     def fold(self, *sightings, now="2024-07-05T06:00:00+00:00"):
         return fold_fires(self.out, self.settings, sightings, now)
@@ -242,12 +244,12 @@ def test_the_growth_layer_holds_the_date_of_each_pixel_and_what_was_not_observed
 def test_folding_again_changes_nothing_and_tells_nothing(tmp_path):
     site = Site(tmp_path, alerts=ALERTS)
     sightings = [site.publish("S1", 1, (40, 40, 60, 60)), site.publish("S2", 2, (40, 40, 60, 80))]
-    _, alerts = site.fold(*sightings)
+    alerts = site.fold(*sightings).alerts
     raised = sorted(alert.payload["rule"] for alert in alerts)
     assert raised == ["growth_ha_per_day", "new_fire_ha"]
     folder = (site.out.root / "fires" / "valley").resolve()
     content = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert site.fold(*sightings)[1] == []
+    assert site.fold(*sightings).alerts == ()
     assert (site.out.root / "fires" / "valley").resolve() == folder
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == content
     assert len(FireLedger(site.out.ledger).unsent()) == 2
@@ -255,9 +257,9 @@ def test_folding_again_changes_nothing_and_tells_nothing(tmp_path):
         FireLedger(site.out.ledger).mark_sent(message)
     assert FireLedger(site.out.ledger).unsent() == []
     # No growth the night after: that alert is over, the one on size stands.
-    _, after = site.fold(site.publish("S3", 3, (40, 40, 60, 80)))
+    after = site.fold(site.publish("S3", 3, (40, 40, 60, 80))).alerts
     assert [(alert.payload["rule"], alert.kind) for alert in after] == [("growth_ha_per_day", "cleared")]
-    _, late = site.fold(now="2024-07-20T06:00:00+00:00")
+    late = site.fold(now="2024-07-20T06:00:00+00:00").alerts
     assert [(alert.payload["rule"], alert.kind) for alert in late] == [("late_days", "raised")]
 
 
@@ -267,12 +269,14 @@ def test_assets_near_a_fire_are_told_of_and_a_file_without_crs_is_refused(tmp_pa
     names = {"name": ["house", "farm"]}
     write_gpkg(tmp_path / "assets.gpkg", VectorTable("assets", UTM, points, names, "Point"))
     site = Site(tmp_path, alerts={"asset_km": 1, "assets": str(tmp_path / "assets.gpkg")})
-    _, (alert,) = site.fold(site.publish("S1", 1, (40, 40, 60, 60)))
+    (alert,) = site.fold(site.publish("S1", 1, (40, 40, 60, 60))).alerts
     assert "from house" in alert.payload["text"]
     assert alert.payload["value"] == pytest.approx(0.4 / 0.9996, rel=1e-3)
     write_gpkg(tmp_path / "assets.gpkg", VectorTable("assets", None, points, names, "Point"))
-    with pytest.raises(PolygonError, match="no CRS"):
-        site.fold(Sighting("S1", "valley", "2024-07-01"))
+    followed = site.fold(Sighting("S1", "valley", "2024-07-01"))
+    # What stood stands: a file that cannot be read says nothing of where the fire is.
+    assert followed.alerts == ()
+    assert ["no CRS" in problem for problem in followed.problems] == [True]
 
 
 @pytest.fixture
@@ -315,7 +319,7 @@ def test_alerts_become_prefect_events_with_lasting_ids(tmp_path, prefect_api):
 
     site = Site(tmp_path, alerts=ALERTS)
     sighting = site.publish("S1", 1, (40, 40, 60, 60))
-    _, (alert,) = site.fold(sighting)
+    (alert,) = site.fold(sighting).alerts
     for _ in range(2):
         fires.send_alerts(FireLedger(site.out.ledger))
     # When the call is back the server has the event, once.
@@ -365,9 +369,145 @@ def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, mon
     ]
     outcomes = [SceneOutcome(item.id, "failed" if "broken" in item.id else "done") for item in items]
     asked = []
-    monkeypatch.setattr(fires.steps, "fold_fires", lambda request, settings, sightings: asked.extend(sightings))
+    sent = []
+    monkeypatch.setattr(fires, "send_alerts", sent.append)
+
+    def folded(request, settings, sightings):
+        asked.extend(sightings)
+        raise StoreError("a mistake here costs the events, never the batch")
+
+    monkeypatch.setattr(fires.steps, "fold_fires", folded)
     fires.follow_fires(request, items, outcomes)
     assert asked == [Sighting("CREEK_20240726", "CREEK", "2024-07-26"), Sighting("x", "valley", "2024-07-27")]
+    # What earlier runs decided is sent all the same.
+    assert [ledger.path for ledger in sent] == [request.out.ledger]
+
+
+def test_a_scene_whose_run_died_before_the_fold_is_followed_by_the_next_one(tmp_path):
+    site = Site(tmp_path, alerts=ALERTS)
+    # What the publish step does, and no fold after it.
+    FireLedger(site.out.ledger).enter([site.publish("W1", 1, (40, 40, 60, 60), site="west")])
+    FireLedger(site.out.ledger).enter([site.publish("S1", 1, (40, 40, 60, 60))])
+    followed = site.fold(site.publish("S2", 2, (40, 40, 60, 65)))
+    assert [one.site for one in followed.sites] == ["valley", "west"]
+    assert [event["first_detection"] for event in site.events] == ["2024-07-01"]
+    assert {alert.payload["site"] for alert in followed.alerts} == {"valley", "west"}
+    # Sites that are up to date are not folded again.
+    assert [one.site for one in site.fold().sites] == []
+
+
+def test_a_fold_that_died_before_it_published_is_done_again_and_tells_nothing_twice(tmp_path, monkeypatch):
+    site = Site(tmp_path, alerts=ALERTS)
+    sighting = site.publish("S1", 1, (40, 40, 60, 60))
+    with monkeypatch.context() as patch:
+        patch.setattr(fire_events, "_publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            site.fold(sighting)
+    assert len(FireLedger(site.out.ledger).unsent()) == 1
+    followed = site.fold()
+    assert [one.site for one in followed.sites] == ["valley"]
+    assert (followed.alerts, len(site.events)) == ((), 1)
+    assert len(FireLedger(site.out.ledger).unsent()) == 1
+
+
+def test_the_publish_step_enters_what_a_scene_shows_before_its_product(tmp_path, monkeypatch):
+    from flows import steps
+
+    out, sighting = OutFolder(tmp_path), Sighting("S1", "valley", "2024-07-01")
+
+    def died(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "publish_product", died)
+    monkeypatch.setattr(steps, "write_run_record", lambda *_: None)
+    prepared = SimpleNamespace(scene=SimpleNamespace(id="S1"), product_key="k", work=SimpleNamespace(plan=None))
+    with pytest.raises(KeyboardInterrupt):
+        steps.publish.fn(SimpleNamespace(out=out), prepared, tmp_path, steps.RunFacts("r", {}, (), False, sighting))
+    assert FireLedger(out.ledger).sightings("valley") == [sighting]
+
+
+def test_what_is_not_observed_neither_raises_nor_clears(tmp_path):
+    site = Site(tmp_path, alerts=ALERTS)
+    site.fold(site.publish("S1", 1, (40, 40, 60, 60)), site.publish("S2", 2, (40, 40, 60, 80)))
+    # A corner below the cloud, where it may burn on.
+    assert site.fold(site.publish("S3", 3, cloud=(30, 30, 45, 45))).alerts == ()
+    (over,) = site.fold(site.publish("S4", 4, cloud=(0, 0, 39, 39))).alerts
+    assert (over.payload["rule"], over.kind, over.payload["value"]) == ("growth_ha_per_day", "cleared", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("severity", "unobserved", "told"),
+    [({"severity_high_ha": 2.0}, (), ["cleared"]), ({}, (), []), ({"severity_high_ha": 2.0}, ("01-0",), []),
+     ({"severity_high_ha": 9.0}, (), []), ({"severity_high_ha": 5.0}, (), [])],
+)  # fmt: skip
+def test_high_severity_is_over_where_it_is_known_to_be(severity, unobserved, told):
+    rules = AlertRules.model_validate({"high_severity_ha": {"at": 10, "clear": 5}})
+    ground = pixels(10, 10, 20, 20)
+    history = fold([Observation("S", "2024-07-01", (Seen("01-0", ground, severity, 100.0),))], EARTH, RULES)
+    (read,) = fire_readings("valley", history, rules, ("severity_high_ha",), unobserved)
+    standing = {read.key: AlertState(active=True, count=1)}
+    assert [alert.kind for alert in crossings([read], standing)] == told
+
+
+def test_an_event_that_is_seen_no_more_on_observed_ground_does_not_grow():
+    rules = AlertRules.model_validate({"growth_ha_per_day": 3})
+    history = fold([night(1, (10, 10, 20, 20)), night(2, (10, 10, 40, 40)), night(3)], EARTH, RULES)
+    (event,) = history.events
+    assert event.growth.ha_per_day > 3
+    values = [fire_readings("s", history, rules, (), hidden)[0].value for hidden in ((), (event.id,))]
+    assert values == [0.0, None]
+
+
+@pytest.mark.parametrize(("geometry", "seen"), [
+    ((10, 10, 20, 20), True), ((35, 35, 45, 45), False), ((0, 0, 100, 100), False), ((95, 95, 105, 105), False),
+])  # fmt: skip
+@pytest.mark.parametrize("window", [7, 2048])
+def test_ground_is_observed_where_all_of_it_is(monkeypatch, geometry, seen, window):
+    observed = np.ones((100, 100), bool)
+    observed[40:60, 40:60] = False
+    monkeypatch.setattr(growth, "_WINDOW", window)
+    assert growth.is_observed(pixels(*geometry), lambda box: observed[box.slices], GRID) is seen
+
+
+def test_sites_of_any_name_have_folders_and_alerts_of_their_own(tmp_path):
+    names = ["a b", "a_b", "a|b", "..", "a/b", "100%"]
+    site = Site(tmp_path, alerts=ALERTS)
+    shown = [site.publish(f"S{k}", 1, (40, 40, 60, 60), site=name) for k, name in enumerate(names)]
+    followed = site.fold(*shown)
+    assert sorted(alert.payload["site"] for alert in followed.alerts) == sorted(names)
+    found = {json.loads(path.read_text())["site"]: path for path in (site.out.root / "fires").glob("*/events.json")}
+    assert sorted(found) == sorted(names)
+    assert found["a_b"].parent.name == "a_b"
+    assert site.fold(*shown).alerts == ()
+
+
+def test_an_event_of_a_site_of_any_name_says_which_site(tmp_path, prefect_api):
+    from flows import fires
+
+    site = Site(tmp_path, alerts=ALERTS)
+    (alert,) = site.fold(site.publish("S1", 1, (40, 40, 60, 60), site="a|b%")).alerts
+    fires.send_alerts(FireLedger(site.out.ledger))
+    assert prefect_api.events[0].resource["swathe.site"] == "a|b%"
+    assert prefect_api.events[0].resource["prefect.resource.id"].endswith(alert.payload["event"])
+
+
+def test_a_site_that_no_scene_shows_any_more_is_published_no_more(tmp_path):
+    site = Site(tmp_path, alerts=ALERTS)
+    site.fold(site.publish("S1", 1, (40, 40, 60, 60), site="alpha"))
+    FireLedger(site.out.ledger).enter([Sighting("S1", "beta", "2024-07-01")])
+    followed = site.fold()
+    assert [path.name for path in (site.out.root / "fires").iterdir() if path.is_symlink()] == ["beta"]
+    assert [(alert.key.split("|")[1], alert.kind) for alert in followed.alerts] == [
+        ("beta", "raised"), ("alpha", "cleared"),
+    ]  # fmt: skip
+
+
+def test_a_broken_file_of_assets_silences_no_other_rule(tmp_path):
+    site = Site(tmp_path, alerts={**ALERTS, "asset_km": 1, "assets": str(tmp_path / "none.gpkg")})
+    followed = site.fold(site.publish("S1", 1, (40, 40, 60, 60)))
+    assert [alert.payload["rule"] for alert in followed.alerts] == ["new_fire_ha"]
+    assert len(followed.problems) == 1
+    assert len(site.events) == 1
 
 
 def test_ids_carry_over_none_and_many_and_are_never_given_twice():

@@ -24,7 +24,8 @@ from tasks.outfolder import OutFolder
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.reports.drawing import Caption
 from tasks.scenes.listing import list_inputs
-from tasks.scenes.mask_raster import id_of_mask, open_raster_mask
+from tasks.scenes.mask_names import ids_of_masks, what_decides
+from tasks.scenes.mask_raster import open_raster_mask, raster_mask_files
 from tasks.scenes.naming import dates_of, site_of
 from tasks.section import Section
 
@@ -91,10 +92,7 @@ def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOu
         JobError: When two masks have one name.
         StoreError: When the folder cannot be written to.
     """
-    ids = [id_of_mask(mask) for mask in masks]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    if twice:
-        raise JobError(f"masks of one name: {', '.join(twice)}. Their products would take one place: rename them")
+    ids = ids_of_masks(masks)
     job = question.job
     title = "Fires" if job is None else job.title or job.job
     outcomes = analyse_masks(out, title, [_task(mask, name, question) for mask, name in zip(masks, ids, strict=True)])
@@ -115,23 +113,22 @@ def _follow(scenes: Sequence[str], question: Question, out: OutFolder) -> None:
         return
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with out.locked():
-        _, alerts = fold_fires(out, question.settings, sightings, now)
+        followed = fold_fires(out, question.settings, sightings, now)
+    for problem in followed.problems:
+        logger.error("%s", problem)
     # A line is no message: in the ledger they stay unsent.
-    for alert in alerts:
+    for alert in followed.alerts:
         logger.warning("alert %s: %s", alert.kind, alert.payload["text"])
 
 
 def _task(mask: str, name: str, question: Question) -> MaskTask:
-    path = Path(mask).absolute()
     files = question.images.get(name, {})
-    confidence = path.with_name("confidence.tif")
-    beside = {"confidence": str(confidence)} if confidence.is_file() and confidence != path else {}
-    source = None if question.job is None else question.job.source.model_dump(mode="json")
+    settings = question.settings.model_dump(mode="json", exclude=set(FOLLOWING))
     return MaskTask(
         scene=name,
-        inputs={"mask": str(path), **beside, **files},
-        settings={"analysis": question.settings.model_dump(mode="json", exclude=set(FOLLOWING)), "source": source},
-        analyse=partial(_analyse, path, name, question, files),
+        inputs={**raster_mask_files(mask), **files},
+        settings=what_decides(settings, question.job, "raster"),
+        analyse=partial(_analyse, Path(mask).absolute(), name, question, files),
     )
 
 

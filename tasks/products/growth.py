@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from rasterio.transform import Affine
 
 from models.card import ClassEntry
 from tasks.answers.fire.growth import Growth
-from tasks.box import Box
+from tasks.box import Box, split
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.severity import NOT_BURNED
 from tasks.scenes.raster_grid import RasterGrid
 
 # The first date is dark, the newest bright: what burns now is seen at once.
 _OLDEST, _NEWEST = (78, 12, 24), (255, 214, 64)
+
+# Rows and columns that are read at once.
+_WINDOW = 2048
 
 
 def write_growth(
@@ -52,6 +56,29 @@ def write_growth(
         return np.where((numbers == 0) & ~observed(box), spec.not_observed, numbers).astype(spec.dtype)
 
     write_cog(read, destination, spec)
+
+
+def is_observed(geometry: Any, observed: Callable[[Box], NDArray[np.bool_]], grid: RasterGrid) -> bool:  # noqa: ANN401
+    """Tell whether all of a geometry lies on the grid and was observed.
+
+    Args:
+        geometry: Polygons in the CRS of the grid.
+        observed: Reads which pixels of a window were.
+        grid: Of the pixels; they are read a window at a time.
+    """
+    if not shapely.covers(_outline(Box.of_shape(grid.shape), grid).buffer(_half_pixel(grid)), geometry):
+        return False
+    for box in split(grid.shape, (_WINDOW, _WINDOW)):
+        if not shapely.intersects(_outline(box, grid), geometry):
+            continue
+        burned = rasterize([geometry], out_shape=box.shape, transform=_transform(box, grid), dtype=np.uint8) > 0
+        if burned.any() and not observed(box)[burned].all():
+            return False
+    return True
+
+
+def _half_pixel(grid: RasterGrid) -> float:
+    return 0.5 * math.sqrt(grid.pixel_area)
 
 
 def _classes(dates: Sequence[str]) -> tuple[ClassEntry, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -28,7 +28,7 @@ class Reading:
         rule: Its name in the job.
         site: Where.
         event: Id of the fire; None where the rule is about a site.
-        value: In ``unit``.
+        value: In ``unit``; None where it was not observed, which is no crossing in either direction.
         level: When to speak.
         falling: Whether small values are the alarming ones.
         text: What a person reads.
@@ -38,20 +38,25 @@ class Reading:
     rule: str
     site: str
     event: str | None
-    value: float
+    value: float | None
     level: Level
     unit: str
     text: str
     falling: bool = False
+    whole: bool = True
 
     @property
     def is_raised(self) -> bool:
         """Whether the value has reached the level."""
+        if self.value is None:
+            return False
         return self.value <= self.level.at if self.falling else self.value >= self.level.at
 
     @property
     def is_over(self) -> bool:
         """Whether the value has gone back behind the level at which an alert ends."""
+        if self.value is None or not self.whole:
+            return False
         clear = self.level.at if self.level.clear is None else self.level.clear
         return self.value > clear if self.falling else self.value < clear
 
@@ -112,7 +117,11 @@ def crossings(readings: Iterable[Reading], states: Mapping[str, AlertState]) -> 
 
 
 def fire_readings(
-    site: str, history: History, rules: AlertRules, high_columns: tuple[str, ...], assets: Mapping[str, Any]
+    site: str,
+    history: History,
+    rules: AlertRules,
+    high_columns: tuple[str, ...],
+    unobserved: Container[str] = (),
 ) -> list[Reading]:
     """Read everything that the rules on fires look at; merged events are part of another and read with it.
 
@@ -121,40 +130,84 @@ def fire_readings(
         history: Its events.
         rules: Of the job.
         high_columns: Columns of severity that count as high.
-        assets: Distance in km by ``event id|asset name``.
+        unobserved: Ids of the events whose ground was not wholly observed at the newest date of the site.
     """
-    readings = []
+    readings: list[Reading] = []
     for event in history.events:
         if event.merged_into is None:
-            readings += _event_readings(site, event, history.latest, rules, high_columns)
-    if rules.asset_km is not None:
-        for key, distance in assets.items():
-            event_id, asset = key.split("|", 1)
-            text = f"{site}: fire {event_id} is {distance:.2f} km from {asset}"
-            readings.append(
-                Reading(
-                    f"asset_km|{site}|{key}", "asset_km", site, event_id, distance, rules.asset_km, "km", text, True
-                )
-            )
+            whole = event.id not in unobserved
+            growth = _growth(event, history.latest, whole=whole)
+            seen = whole and event.last == history.latest
+            readings += _event_readings(site, event, growth, rules, high_columns, whole=whole, seen=seen)
     return readings
 
 
-def _event_readings(
-    site: str, event: Event, latest: str | None, rules: AlertRules, high_columns: tuple[str, ...]
+def asset_readings(site: str, distances_km: Mapping[tuple[str, str], float], level: Level) -> list[Reading]:
+    """Read how far fires are from assets.
+
+    Args:
+        site: Of the fires.
+        distances_km: By event id and name of the asset.
+        level: Of the rule.
+    """
+    return [
+        Reading(
+            key=key_of("asset_km", site, event_id, asset),
+            rule="asset_km",
+            site=site,
+            event=event_id,
+            value=distance,
+            level=level,
+            unit="km",
+            text=f"{site}: fire {event_id} is {distance:.2f} km from {asset}",
+            falling=True,
+        )
+        for (event_id, asset), distance in distances_km.items()
+    ]
+
+
+def key_of(rule: str, *parts: str) -> str:
+    """Return what tells alerts apart: the rule and what it is about, ``|`` between; in a part it is ``%7C``."""
+    return "|".join([rule, *(part.replace("%", "%25").replace("|", "%7C") for part in parts)])
+
+
+def _growth(event: Event, latest: str | None, *, whole: bool) -> float | None:
+    if event.last == latest:
+        return event.growth.ha_per_day
+    # Observed and not burning, it did not grow; below a cloud nobody knows.
+    return 0.0 if whole else None
+
+
+def _event_readings(  # noqa: PLR0913 - what is read, and what was observed of it
+    site: str,
+    event: Event,
+    growth: float | None,
+    rules: AlertRules,
+    high_columns: tuple[str, ...],
+    *,
+    whole: bool,
+    seen: bool,
 ) -> list[Reading]:
-    growth = event.growth.ha_per_day if event.last == latest else 0.0
     high = sum(event.severity_ha.get(name, 0.0) for name in high_columns) if event.severity_ha else None
     values = (
-        ("new_fire_ha", rules.new_fire_ha, event.area_ha, "ha", f"fire {event.id} covers"),
-        ("growth_ha_per_day", rules.growth_ha_per_day, growth, "ha/day", f"fire {event.id} grows by"),
-        ("high_severity_ha", rules.high_severity_ha, high, "ha", f"fire {event.id} burned with high severity on"),
+        ("new_fire_ha", rules.new_fire_ha, event.area_ha, "ha", "covers", True),
+        ("growth_ha_per_day", rules.growth_ha_per_day, growth, "ha/day", "grows by", whole),
+        ("high_severity_ha", rules.high_severity_ha, high, "ha", "burned with high severity on", seen),
     )
     return [
         Reading(
-            f"{rule}|{site}|{event.id}", rule, site, event.id, value, level, unit, f"{site}: {text} {value:,.1f} {unit}"
+            key=key_of(rule, site, event.id),
+            rule=rule,
+            site=site,
+            event=event.id,
+            value=value,
+            level=level,
+            unit=unit,
+            text=f"{site}: fire {event.id} {verb} {value or 0.0:,.1f} {unit}",
+            whole=is_whole,
         )
-        for rule, level, value, unit, text in values
-        if level is not None and value is not None
+        for rule, level, value, unit, verb, is_whole in values
+        if level is not None
     ]
 
 
@@ -172,12 +225,16 @@ def late_readings(latest: Mapping[str, str], rules: AlertRules, today: str) -> l
     for site, when in latest.items():
         days = (now - date.fromisoformat(when)).days
         text = f"{site}: nothing observed for {days} days, since {when}"
-        found.append(Reading(f"late_days|{site}", "late_days", site, None, float(days), rules.late_days, "days", text))
+        found.append(
+            Reading(key_of("late_days", site), "late_days", site, None, float(days), rules.late_days, "days", text)
+        )
     return found
 
 
-def asset_distances_km(history: History, assets: Mapping[str, Any], earth: Earth, reach_km: float) -> dict[str, float]:
-    """Return the distance of events from assets by ``event id|asset name``, as far as ``reach_km``.
+def asset_distances_km(
+    history: History, assets: Mapping[str, Any], earth: Earth, reach_km: float
+) -> dict[tuple[str, str], float]:
+    """Return the distance of events from assets by event id and name of the asset, as far as ``reach_km``.
 
     Args:
         history: Merged events are left out.
@@ -194,7 +251,7 @@ def asset_distances_km(history: History, assets: Mapping[str, Any], earth: Earth
         for name, geometry in assets.items():
             distance = float(shapely.distance(fire, onto(geometry))) / _METRES_PER_KM
             if distance <= reach_km:
-                found[f"{event.id}|{name}"] = round(distance, 6)
+                found[event.id, name] = round(distance, 6)
     return found
 
 
