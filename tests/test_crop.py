@@ -155,6 +155,18 @@ def test_classes_get_the_names_of_the_job_and_no_two_the_same(tmp_path):
     assert "no reference samples" in found["classes"]["grass"]["estimate"]["value_ha_is_null_because"]
 
 
+def test_a_title_that_changed_is_worked_on_again(tmp_path):
+    _, mask = truth_and_map(tmp_path)
+    job, outputs = tmp_path / "job.yaml", []
+    for title in ("Old", "New", "New"):
+        job.write_text(
+            f"job: fields\ntitle: {title} title\nkind: raster\nmodel: {{name: identity}}\nanalysis: {{kind: crop}}\n"
+        )
+        outputs.append(analyse("crop", mask, "--job", job, "--out", tmp_path / "out").output)
+    assert ["skipped" in text for text in outputs] == [False, False, True]
+    assert "New title" in (tmp_path / "out" / "crops" / "report.html").read_text()
+
+
 def test_weed_is_weighed_by_zone_where_no_fields_are_given(tmp_path):
     labels = np.ones((40, 60), np.uint8)
     labels[:10, :10], labels[:4, 20:30] = 2, 2

@@ -36,6 +36,17 @@ def summary(out, scene):
     return json.loads((out / scene / "summary.json").read_text())
 
 
+def test_a_job_that_asks_the_same_and_names_classes_otherwise_is_worked_on_again(tmp_path):
+    mask, out, job = write_volume(tmp_path / "d0.nii.gz", ball(9)), tmp_path / "out", tmp_path / "job.yaml"
+    job.write_text("job: scans\nkind: volume\nmodel: {name: sarcoma-t1-unet}\nanalysis: {kind: tumour}\n")
+    done = [run(mask, "--out", out, *options) for options in ((), ("--job", job), ("--job", job))]
+    assert [code for code, _ in done] == [0, 0, 0]
+    assert ["skipped" in text for _, text in done] == [False, False, True]
+    found = summary(out, "d0")
+    assert "class 1" not in (out / "d0" / "report.html").read_text()
+    assert found["settings"]["job"]["model"]["classes"]["1"].startswith("sarcoma #")
+
+
 def test_dates_of_a_patient_are_followed(tmp_path):
     image = np.random.default_rng(0).normal(100, 5, SHAPE).astype(np.float32)
     masks = [write_volume(tmp_path / f"d{index}.nii.gz", ball(radius)) for index, radius in enumerate((14, 8, 11))]

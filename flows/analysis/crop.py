@@ -21,8 +21,8 @@ from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
 from tasks.products.samples import write_plan
 from tasks.reports.drawing import Caption
-from tasks.scenes.mask_raster import open_raster_mask
-from tasks.scenes.naming import scene_id, stem_of
+from tasks.scenes.mask_names import id_of_mask, ids_of_masks, what_decides
+from tasks.scenes.mask_raster import open_raster_mask, raster_mask_files
 from tasks.section import Section
 
 
@@ -86,10 +86,7 @@ def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOu
         JobError: When two masks have one name.
         StoreError: When the folder cannot be written to.
     """
-    ids = [_id_of(mask) for mask in masks]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    if twice:
-        raise JobError(f"masks of one name: {', '.join(twice)}. Their products would take one place: rename them")
+    ids = ids_of_masks(masks)
     return analyse_masks(
         out, question.title, [_task(mask, name, question) for mask, name in zip(masks, ids, strict=True)]
     )
@@ -101,7 +98,7 @@ def sample(mask: str, question: Question, wishes: SampleWishes, out: Path) -> Pl
     Raises:
         SwatheError: When the mask or a wish is wrong; nothing is written then.
     """
-    subject = named_classes(open_raster_mask(mask, question.job, _id_of(mask)), question.settings)
+    subject = named_classes(open_raster_mask(mask, question.job, id_of_mask(mask)), question.settings)
     planned = plan_sample(subject, wishes)
     folder = OutFolder(out.resolve())
     with folder.locked():
@@ -127,22 +124,12 @@ def parse_expectations(texts: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _id_of(mask: str) -> str:
-    path = Path(mask).absolute()
-    return scene_id(path.parent.name if stem_of(path.name) == "mask" else stem_of(path.name))
-
-
 def _task(mask: str, name: str, question: Question) -> MaskTask:
-    files = question.settings.files(name)
-    confidence = Path(mask).with_name("confidence.tif")
-    beside = {"confidence": str(confidence)} if confidence.is_file() and confidence != Path(mask) else {}
-    # Names of classes, and nodata that the raster itself cannot hold.
-    names = Path(f"{mask}.aux.xml")
-    beside |= {"sidecar": str(names)} if names.is_file() else {}
+    settings = question.settings.model_dump(mode="json", exclude={"fields", "samples"})
     return MaskTask(
         scene=name,
-        inputs={"mask": mask, **beside, **files},
-        settings=question.settings.model_dump(mode="json", exclude={"fields", "samples"}),
+        inputs={**raster_mask_files(mask), **question.settings.files(name)},
+        settings=what_decides(settings, question.job, "raster"),
         analyse=partial(_analyse, mask, name, question),
     )
 

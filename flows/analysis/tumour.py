@@ -20,8 +20,8 @@ from tasks.job import Job, load_job
 from tasks.job_file import build_section
 from tasks.outcome import SceneOutcome
 from tasks.reports.drawing import Caption
+from tasks.scenes.mask_names import ids_of_masks, what_decides
 from tasks.scenes.mask_volume import VolumeFiles, open_volume_mask, volume_files
-from tasks.scenes.naming import scene_id, stem_of
 from tasks.section import Section
 
 Run: TypeAlias = Callable[[Path], tuple[Findings, Mapping[str, Any], Caption]]
@@ -84,10 +84,7 @@ def analyse(
     """
     if images and len(images) != len(masks):
         raise JobError(f"{len(images)} images for {len(masks)} masks. Give --image once per mask, in their order")
-    ids = [_id_of(mask) for mask in masks]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    if twice:
-        raise JobError(f"masks of one name: {', '.join(twice)}. Their products would take one place: rename them")
+    ids = ids_of_masks(masks)
     pictures: Sequence[str | None] = images or [None] * len(masks)
     dates = [
         _Date(name, volume_files(Path(mask).absolute(), Path(image).absolute() if image else None))
@@ -155,10 +152,5 @@ def _task(dates: Sequence[_Date], question: Question, run: Run) -> MaskTask:
             path = getattr(date.files, role)
             if path is not None:
                 inputs[role + suffix] = str(path)
-    settings = question.settings.model_dump(mode="json") | {"scenes": [date.scene for date in dates]}
-    return MaskTask(dates[-1].scene, inputs, settings, run)
-
-
-def _id_of(mask: str) -> str:
-    path = Path(mask).absolute()
-    return scene_id(path.parent.name if stem_of(path.name) == "mask" else stem_of(path.name))
+    settings = what_decides(question.settings.model_dump(mode="json"), question.job, "volume")
+    return MaskTask(dates[-1].scene, inputs, settings | {"scenes": [date.scene for date in dates]}, run)

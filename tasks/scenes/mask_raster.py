@@ -14,14 +14,14 @@ from rasterio.crs import CRS
 from rasterio.windows import Window
 
 from models.card import Card, ClassEntry
-from models.registry import FAKES, resolve_model
 from tasks.analysis.subject import RasterMask
 from tasks.box import Box, split
 from tasks.errors import EmptySceneError, UnsupportedSceneError
 from tasks.job import Job, Source
 from tasks.reports.drawing import Caption
 from tasks.scenes.class_names import class_names
-from tasks.scenes.naming import dates_of, scene_id, stem_of
+from tasks.scenes.mask_names import card_of, id_of_mask, numbered_class
+from tasks.scenes.naming import dates_of
 from tasks.scenes.raster import RasterScene, describe_raster
 from tasks.scenes.raster_gdal import opened_raster, read_header
 from tasks.scenes.raster_grid import RasterGrid
@@ -29,9 +29,6 @@ from tasks.scenes.raster_grid import RasterGrid
 _WINDOW = (2048, 2048)
 _BYTE = 255
 _MOST_CLASSES = 65_535
-_OUR_MASK = "mask"
-# Told apart without a table: orange, blue, green, pink, yellow, sky, red; then again from the first.
-_COLOURS = ("#e69f00", "#0072b2", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00")
 
 
 @dataclass(frozen=True)
@@ -72,12 +69,6 @@ class MaskLayer:
         return labels
 
 
-def id_of_mask(path: str | Path) -> str:
-    """Return the id of a mask's scene: its file's name, or its folder's where the file is called ``mask``."""
-    path = Path(path).absolute()
-    return scene_id(path.parent.name if stem_of(path.name) == _OUR_MASK else stem_of(path.name))
-
-
 def open_raster_mask(
     path: str | Path, job: Job | None = None, scene: str | None = None, files: Mapping[str, str] | None = None
 ) -> RasterMask:
@@ -105,7 +96,7 @@ def open_raster_mask(
     read = MaskLayer(str(path), header.nodata[0], dtype)
     highest = _highest(read, header.grid, path)
     name = scene or id_of_mask(path)
-    card = _card(job)
+    card = card_of(job, "raster")
     return RasterMask(
         id=name,
         grid=header.grid,
@@ -118,6 +109,16 @@ def open_raster_mask(
         bands=None if job is None or files is None else partial(open_bands, name, dict(files), job.source),
         dates=dates_of(name, job.source.dates) if job else {},
     )
+
+
+def raster_mask_files(path: str | Path) -> dict[str, str]:
+    """Return every file that is read with a mask, by role: what lies beside it is taken along."""
+    path = Path(path).absolute()
+    confidence, names = path.with_name("confidence.tif"), path.with_name(f"{path.name}.aux.xml")
+    found = {"mask": str(path)}
+    found |= {"confidence": str(confidence)} if confidence.is_file() and confidence != path else {}
+    # Names of classes, and nodata that the raster itself cannot hold.
+    return found | ({"sidecar": str(names)} if names.is_file() else {})
 
 
 def open_bands(scene: str, files: Mapping[str, str], source: Source, names: tuple[str, ...]) -> RasterScene:
@@ -174,15 +175,7 @@ def _classes(path: Path, highest: int, card: Card | None) -> tuple[ClassEntry, .
         return card.classes
     named = named or {}
     count = max([highest, 1, *(value for value in named if value < _MOST_CLASSES)]) + 1
-    return tuple(
-        named.get(k, ClassEntry(name=f"class {k}", colour=_COLOURS[(k - 1) % len(_COLOURS)])) for k in range(count)
-    )
-
-
-def _card(job: Job | None) -> Card | None:
-    if job is None or job.model.name in FAKES or not (job.model.name or job.model.weights):
-        return None
-    return resolve_model(job.model.name or job.model.weights or "", job.model.sha256)[0]
+    return tuple(named.get(number, numbered_class(number)) for number in range(count))
 
 
 def _confidence(path: Path, grid: RasterGrid) -> MaskLayer | None:

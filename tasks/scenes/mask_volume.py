@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card import Card, ClassEntry
-from models.registry import FAKES, resolve_model
 from tasks.analysis.subject import VolumeMask
 from tasks.box import Box
 from tasks.errors import UnsupportedSceneError
 from tasks.job import Job
 from tasks.reports.drawing import Caption
+from tasks.scenes.mask_names import card_of, numbered_class
 from tasks.scenes.volume import VolumeScene, describe_volume
 
 # Towards superior, anterior, right: axial slices come first.
@@ -26,7 +26,6 @@ _NOT_A_BYTE = 255
 _MOST_CLASSES = 65_535
 # Corners of two grids that are further apart are two grids; float32 headers round.
 _SAME_PLACE_MM = 0.01
-_COLOURS = ("#e69f00", "#0072b2", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00")
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def open_volume_mask(files: VolumeFiles, scene: str, job: Job | None, label: int
     if files.confidence is not None:
         percent = _beside(files.confidence, mask, scene, spool, "confidence")
         confidence = partial(_read_labels, percent, "uint8")
-    card = _card(job)
+    card = card_of(job, "volume")
     return VolumeMask(
         id=scene,
         scene=mask if image is None else image,
@@ -140,15 +139,7 @@ def _read_labels(volume: VolumeScene, dtype: str, box: Box) -> NDArray[np.unsign
     return labels
 
 
-def _card(job: Job | None) -> Card | None:
-    if job is None or job.kind != "volume":
-        return None
-    name = job.model.name or job.model.weights
-    return None if name is None or name in FAKES else resolve_model(name, job.model.sha256)[0]
-
-
 def _classes(highest: int, card: Card | None) -> tuple[ClassEntry, ...]:
     if card is not None and highest < len(card.classes):
         return card.classes
-    named = (ClassEntry(name=f"class {n}", colour=_COLOURS[(n - 1) % len(_COLOURS)]) for n in range(1, highest + 1))
-    return (ClassEntry(name="background", colour="#000000"), *named)
+    return (ClassEntry(name="background", colour="#000000"), *map(numbered_class, range(1, highest + 1)))
