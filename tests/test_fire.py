@@ -291,6 +291,20 @@ def test_without_pictures_severity_is_null_with_a_reason(scene):
     assert not (scene / "out" / "severity.tif").exists()
 
 
+def test_a_summary_has_the_largest_fires_and_says_where_all_are(tmp_path):
+    burned = np.zeros((1, 110, 130), np.uint8)
+    burned[0, ::3, ::3] = 1
+    burned[0, 105, 120:124] = 1
+    write(tmp_path / "many.tif", burned)
+    (tmp_path / "out").mkdir()
+    found = analyse_fire(open_raster_mask(tmp_path / "many.tif"), FIRE, tmp_path / "out")
+    table = read_vectors(tmp_path / "out" / "objects.gpkg")
+    assert found.answers["fires_found"] == found.headline["fires"] == len(table) > 1000
+    assert found.answers["all_fires_in"] == "objects.gpkg"
+    assert [fire["id"] for fire in found.answers["fires"]] == list(table.columns["id"][:1000])
+    assert found.answers["fires"][0]["pixels"] > 1
+
+
 def test_a_mask_without_a_fire_and_one_without_a_crs_are_answered(scene):
     write(scene / "none.tif", np.zeros((1, 20, 30), np.uint8))
     write(scene / "nowhere.tif", np.ones((1, 20, 30), np.uint8), crs=None)

@@ -30,6 +30,9 @@ from tasks.products.vectors import Column, VectorTable, write_gpkg, write_parque
 from tasks.reports.pictures import raster_preview
 
 LAYER = "fires"
+OBJECTS = "objects"
+# The largest have a row in summary.json; a scene of stubble burning may hold ten thousands.
+MOST_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,9 @@ def analyse_fire(subject: RasterMask, settings: FireAnalysis, folder: Path) -> F
         (folder / "preview.png").write_bytes(raster_preview(subject, subject.picture, areas))
     answers: dict[str, Any] = {
         "classes": area_table(areas, subject.names),
-        "fires": [_row(fire) for fire in found.fires],
+        "fires": [_row(fire) for fire in found.fires[:MOST_ROWS]],
+        "fires_found": len(found.fires),
+        "all_fires_in": f"{OBJECTS}.gpkg",
         "minimum_mapping_unit": _minimum(settings, found),
         "severity": None if severity is None else _severity_facts(severity, found.fires),
         "dates": subject.dates,
@@ -143,8 +148,8 @@ def _write_objects(
         "dnbr_offset": np.full(count, np.nan if severity is None else severity.offset.value),
     }
     vectors = VectorTable(LAYER, subject.grid.crs_wkt, geometries, {**detection_columns(found.fires, table), **facts})
-    write_gpkg(folder / "objects.gpkg", vectors)
-    write_parquet(folder / "objects.parquet", vectors)
+    write_gpkg(folder / f"{OBJECTS}.gpkg", vectors)
+    write_parquet(folder / f"{OBJECTS}.parquet", vectors)
 
 
 def _row(fire: Detection) -> dict[str, Any]:
