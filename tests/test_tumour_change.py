@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.answers.tumour.changes import Change, changes
@@ -108,6 +108,7 @@ def test_a_lesion_whose_nearest_is_taken_goes_with_the_next():
 
 @LAWS
 @given(st.integers(0, 999), st.floats(0.5, 9.0))
+@example(594, 8.0)  # Two lie exactly that far apart.
 def test_lesions_apart_are_paired_nearest_first_among_all_pairs(seed, match_mm):
     rng = np.random.default_rng(seed)
     dates = np.zeros((2, 3, 24, 24), np.uint8)

@@ -139,12 +139,14 @@ def _near(prior: Components, current: Components, shared: Shared, match_mm: floa
     old = [_outer(prior, index) for index in lonely[0]]
     trees = [KDTree(points) for points in old]
     low, high = (np.array([bound(points, axis=0) for points in old]) for bound in (np.min, np.max))
+    # SciPy leaves out what lies at the bound itself.
+    bound_mm = float(np.nextafter(match_mm, np.inf))
     found = []
     for index in lonely[1]:
         points = _outer(current, index)
         gap = np.maximum(low - points.max(axis=0), points.min(axis=0) - high).max(axis=1)
         for place in np.flatnonzero(gap <= match_mm).tolist():
-            distance = float(np.min(trees[place].query(points, distance_upper_bound=match_mm)[0]))
+            distance = float(np.min(trees[place].query(points, distance_upper_bound=bound_mm)[0]))
             if np.isfinite(distance):
                 found.append((distance, lonely[0][place], index))
     pairs: Shared = {}
