@@ -140,14 +140,17 @@ def find_components(
     Returns:
         Largest first, ties in array order; empty where the class does not occur.
     """
-    window, unseen = _extent(mask, label), find_unseen(mask)
+    window = _extent(mask, label)
     if window is None:
         nothing = Box((0, 0, 0), (0, 0, 0))
-        return Components([], nothing, np.zeros((0, 0, 0), np.uint32), np.zeros(0, np.int64), affine_mm, unseen)
+        return Components(
+            [], nothing, np.zeros((0, 0, 0), np.uint32), np.zeros(0, np.int64), affine_mm, find_unseen(mask)
+        )
     numbers, counts, bounds, centroids = _number(mask, window, label, connectivity)
     order = np.lexsort((*centroids.T[::-1], *bounds[:, ::-1, 0].T, -counts))
     world = centroids @ affine_mm[:3, :3].T + affine_mm[:3, 3]
     at_border = ((bounds[..., 0] == 0) | (bounds[..., 1] == np.array(mask.shape) - 1)).any(axis=1)
+    unseen = find_unseen(mask)
     if unseen is not None:
         at_border[unseen.beside(numbers, window, connectivity) - 1] = True
     voxel_ml = abs(float(np.linalg.det(affine_mm[:3, :3]))) / _MM3_PER_ML
