@@ -20,6 +20,7 @@ from tasks.analysis import fire_events
 from tasks.analysis.fire import analyse_fire
 from tasks.analysis.fire_events import fold_fires
 from tasks.answers.area import PixelAreas
+from tasks.answers.fire import events
 from tasks.answers.fire.alerts import AlertState, Reading, crossings, fire_readings
 from tasks.answers.fire.events import Observation, Rules, Seen, carry_ids, fold
 from tasks.answers.fire.geodesy import Earth
@@ -66,7 +67,7 @@ def ground_ha(*blocks):
 def test_growth_of_a_constructed_sequence_is_exact():
     history = fold([night(1, (40, 40, 60, 60)), night(3, (40, 40, 60, 65)), night(4, (40, 40, 60, 65))], EARTH, RULES)
     (event,) = history.events
-    assert (event.id, event.first, event.last, event.detections) == ("01-0", "2024-07-01", "2024-07-04", 3)
+    assert (event.id, event.first, event.last, len(event.members)) == ("01-0", "2024-07-01", "2024-07-04", 3)
     assert event.area_ha == pytest.approx(ground_ha((40, 40, 60, 65)), rel=1e-5)
     first, grown, still = history.steps
     assert (first.days, first.ha_per_day, first.reason) == (None, None, "first detection")
@@ -79,6 +80,50 @@ def test_growth_of_a_constructed_sequence_is_exact():
     assert grown.front_m <= grown.front_max_m
     assert grown.front_m_per_h == pytest.approx(grown.front_m / 48, abs=1e-4)
     assert (still.area_ha, still.ha_per_day, still.direction_deg, still.reason) == (0.0, 0.0, None, "no new ground")
+
+
+def test_an_event_says_what_its_newest_detections_say():
+    def seen(name, block, high, percent, dnbr):
+        return Seen(name, pixels(*block), {"severity_high_ha": high}, percent, *dnbr)
+
+    first = seen("a", (10, 10, 20, 20), 7.0, 90.0, (0.9, 0.95))
+    # Two parts at the last date: of 100 pixels and of 300.
+    small, large = (10, 10, 20, 20), (10, 22, 20, 52)
+    last = (seen("b", small, 1.0, 40.0, (0.2, 0.8)), seen("c", large, 2.0, 80.0, (0.6, 0.7)))
+    nights = [Observation("S1", "2024-07-01", (first,)), Observation("S2", "2024-07-02", last)]
+    (event,) = fold(nights, EARTH, RULES).events
+    assert event.severity_ha == {"severity_high_ha": 3.0}
+    assert event.observed_percent == 40.0
+    assert event.mean_dnbr == pytest.approx((0.2 + 3 * 0.6) / 4, abs=1e-4)
+    assert event.max_dnbr == 0.8
+    assert [(one.id, one.scene, one.date) for one in event.members] == [
+        ("a", "S1", "2024-07-01"), ("b", "S2", "2024-07-02"), ("c", "S2", "2024-07-02"),
+    ]  # fmt: skip
+    unknown = Observation("S3", "2024-07-03", (seen("d", small, 1.0, 100.0, (None, None)), last[1]))
+    (event,) = fold([*nights, unknown], EARTH, RULES).events
+    assert (event.mean_dnbr, event.max_dnbr) == (None, None)
+
+
+def test_two_events_join_through_a_detection_only():
+    touching = [pixels(10, 10, 20, 20), pixels(10, 20, 20, 30)]
+    far, between = pixels(60, 60, 70, 70), pixels(20, 15, 25, 25)
+    # Which of them are events: the first two; what else is there was detected.
+    groups = [group.tolist() for group in events._groups([*touching, far], 2, EARTH, 100)]
+    assert groups == [[0], [1], [2]]
+    groups = [group.tolist() for group in events._groups([*touching, between, far], 2, EARTH, 100)]
+    assert groups == [[0, 1, 2], [3]]
+    assert [group.tolist() for group in events._groups(touching, 1, EARTH, 100)] == [[0, 1]]
+
+
+def test_the_front_is_the_95th_percentile_of_the_way_that_the_outline_went():
+    # Ground 20 pixels long beside 40 rows of old ground, all but two rows of it a single pixel wide.
+    old, strip, tongue = (10, 10, 50, 20), (10, 20, 50, 21), (48, 21, 50, 40)
+    (event,) = fold([night(1, old), night(2, old, strip, tongue)], EARTH, RULES).events
+    ground = shapely.union_all([pixels(*strip), pixels(*tongue)])
+    points = np.linspace(0, ground.exterior.length, 20_001)
+    ways = shapely.distance(shapely.line_interpolate_point(ground.exterior, points), pixels(*old))
+    assert event.growth.front_m == pytest.approx(np.percentile(ways, 95), rel=0.02)
+    assert event.growth.front_m > 3 * np.median(ways)
 
 
 @given(st.permutations(range(5)))
@@ -239,6 +284,30 @@ def test_the_growth_layer_holds_the_date_of_each_pixel_and_what_was_not_observed
     np.testing.assert_array_equal(dates, expected)
     table = read_vectors(site.out.root / "fires" / "valley" / "events.gpkg", "growth")
     assert table.columns["date"].tolist() == ["2024-07-01", "2024-07-04"]
+
+
+def test_each_fire_of_each_scene_leads_to_its_event(tmp_path):
+    site = Site(tmp_path)
+    site.fold(
+        site.publish("S1", 1, (10, 10, 20, 20), (10, 40, 20, 60)),
+        site.publish("S2", 2, (10, 10, 20, 60), (70, 70, 80, 80)),
+    )
+    found = read_vectors(site.out.root / "fires" / "valley" / "events.gpkg", "detections")
+    objects = {}
+    for scene in ("S1", "S2"):
+        table = read_vectors(site.out.link(scene) / "objects.gpkg")
+        objects |= {name: (scene, one.area) for name, one in zip(table.columns["id"], table.geometries, strict=True)}
+    names = found.columns["id"].tolist()
+    assert sorted(names) == sorted(objects)
+    assert [(scene, one.area) for scene, one in zip(found.columns["scene"], found.geometries, strict=True)] == [
+        objects[name] for name in names
+    ]
+    own = {event["id"]: event for event in site.events}
+    assert {own[name]["status"] for name in found.columns["event"]} == {"new", "growing"}
+    assert sorted(own[name]["first_detection"] for name in found.columns["event"]) == ["2024-07-01"] * 3 + [
+        "2024-07-02"
+    ]
+    assert [event["mean_dnbr"] for event in site.events] == [None] * 3
 
 
 def test_folding_again_changes_nothing_and_tells_nothing(tmp_path):

@@ -255,6 +255,8 @@ def _observation(product: _Product, crs_wkt: str) -> Observation:
             geometry=geometry,
             severity_ha={name: columns[name][number] for name in severity if columns[name][number] is not None},
             observed_percent=columns["observed_percent"][number],
+            mean_dnbr=columns["mean_dnbr"][number],
+            max_dnbr=columns["max_dnbr"][number],
         )
         for number, geometry in enumerate(geometries)
     )

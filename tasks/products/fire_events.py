@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.answers.fire.events import Event, History
+from tasks.answers.fire.events import Event, History, Member
 from tasks.answers.fire.growth import Growth
 from tasks.products.vectors import Column, VectorTable, write_gpkg, write_parquet
 
-EVENTS, GROWTH = "events", "growth"
+EVENTS, GROWTH, DETECTIONS = "events", "growth", "detections"
 _GROWTH_NUMBERS = ("area_ha", "days", "ha_per_day", "direction_deg", "front_m", "front_max_m", "front_m_per_h")
 
 
 def write_events(folder: Path, site: str, history: History, crs_wkt: str, facts: Mapping[str, Any]) -> None:
-    """Write ``events.gpkg`` (layers ``events`` and ``growth``), ``events.parquet`` and ``events.json``.
+    """Write ``events.gpkg`` (layers ``events``, ``growth``, ``detections``), ``events.parquet`` and ``events.json``.
 
     Args:
         folder: Not yet published.
@@ -34,11 +34,14 @@ def write_events(folder: Path, site: str, history: History, crs_wkt: str, facts:
     """
     events = VectorTable(EVENTS, crs_wkt, _geometries(history.events), _event_columns(site, history))
     growth = VectorTable(GROWTH, crs_wkt, _geometries(history.steps), _growth_columns(history.steps))
-    write_gpkg(folder / "events.gpkg", events, growth)
+    detections = _detections(history, crs_wkt)
+    write_gpkg(folder / "events.gpkg", events, growth, detections)
     write_parquet(folder / "events.parquet", events)
     rows = [_plain(events.columns, number) for number in range(len(history.events))]
     steps = [_plain(growth.columns, number) for number in range(len(history.steps))]
-    text = json.dumps({"site": site, **facts, "events": rows, "growth": steps}, indent=2, allow_nan=False)
+    members = [_plain(detections.columns, number) for number in range(len(detections))]
+    tables = {"events": rows, "growth": steps, "detections": members}
+    text = json.dumps({"site": site, **facts, **tables}, indent=2, allow_nan=False)
     (folder / "events.json").write_text(text + "\n")
 
 
@@ -53,7 +56,20 @@ def status_of(event: Event, latest: str | None) -> str:
     return "growing" if event.growth.area_ha > 0 else "unchanged"
 
 
-def _geometries(items: Sequence[Event | Growth]) -> NDArray[np.object_]:
+def _detections(history: History, crs_wkt: str) -> VectorTable:
+    """Return which event each fire of a scene belongs to; what was merged belongs to what it was merged into."""
+    pairs = [(event, member) for event in history.events if event.merged_into is None for member in event.members]
+    pairs.sort(key=lambda pair: (pair[1].date, pair[1].scene, pair[1].id))
+    columns: dict[str, Column] = {
+        "id": [member.id for _, member in pairs],
+        "scene": [member.scene for _, member in pairs],
+        "date": [member.date for _, member in pairs],
+        "event": [event.id for event, _ in pairs],
+    }
+    return VectorTable(DETECTIONS, crs_wkt, _geometries([member for _, member in pairs]), columns)
+
+
+def _geometries(items: Sequence[Event | Growth | Member]) -> NDArray[np.object_]:
     found = np.empty(len(items), dtype=object)
     found[:] = [item.geometry for item in items]
     return found
@@ -68,11 +84,13 @@ def _event_columns(site: str, history: History) -> dict[str, Column]:
         "merged_into": [event.merged_into for event in events],
         "first_detection": [event.first for event in events],
         "last_detection": [event.last for event in events],
-        "detections": np.array([event.detections for event in events], np.int64),
+        "detections": np.array([len(event.members) for event in events], np.int64),
         "parts": np.array([len(event.geometry.geoms) for event in events], np.int64),
         "area_ha": np.array([event.area_ha for event in events], np.float64),
         "perimeter_km": np.array([event.perimeter_km for event in events], np.float64),
         "observed_percent": np.array([event.observed_percent for event in events], np.float64),
+        "mean_dnbr": _floats([event.mean_dnbr for event in events]),
+        "max_dnbr": _floats([event.max_dnbr for event in events]),
         "scenes": [";".join(event.scenes) for event in events],
     }
     for name in dict.fromkeys(name for event in events for name in event.severity_ha):

@@ -27,12 +27,16 @@ class Seen:
         geometry: In the CRS that all observations of the site have been brought to.
         severity_ha: By column name; empty where severity is not known.
         observed_percent: Of its surroundings.
+        mean_dnbr: None where it is not known.
+        max_dnbr: None where it is not known.
     """
 
     id: str
     geometry: Any
     severity_ha: Mapping[str, float]
     observed_percent: float
+    mean_dnbr: float | None = None
+    max_dnbr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,23 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A fire of one observation that belongs to an event.
+
+    Attributes:
+        id: Of the detection.
+        scene: Id of the scene that shows it.
+        date: ISO date of that scene.
+        geometry: In the CRS of the events.
+    """
+
+    id: str
+    scene: str
+    date: str
+    geometry: Any
+
+
+@dataclass(frozen=True)
 class Event:
     """One fire over all nights.
 
@@ -61,10 +82,11 @@ class Event:
         geometry: Everything that was ever seen burned of it.
         area_ha: Of ``geometry``.
         perimeter_km: Of its outer rings.
-        detections: How many fires of single observations belong to it.
-        scenes: In which it was seen, in order.
+        members: The fires of single observations that belong to it, in the order of dates, scenes and ids.
         severity_ha: By column name, of the observations at ``last``.
         observed_percent: Lowest of the detections at ``last``.
+        mean_dnbr: Mean over the detections at ``last``, by their areas; None where one of them has none.
+        max_dnbr: Highest of the detections at ``last``; None where one of them has none.
         growth: At ``last``.
         merged_into: Event that it became a part of; None while it is one itself.
     """
@@ -75,12 +97,18 @@ class Event:
     geometry: shapely.MultiPolygon
     area_ha: float
     perimeter_km: float
-    detections: int
-    scenes: tuple[str, ...]
+    members: tuple[Member, ...]
     severity_ha: Mapping[str, float]
     observed_percent: float
+    mean_dnbr: float | None
+    max_dnbr: float | None
     growth: Growth
     merged_into: str | None = None
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """In which it was seen, in order."""
+        return tuple(dict.fromkeys(member.scene for member in self.members))
 
 
 @dataclass(frozen=True)
@@ -176,32 +204,37 @@ def _groups(geometries: list[Any], n_events: int, earth: Earth, join_m: float) -
 
 def _update(when: str, own: list[Event], fires: list[tuple[str, Seen]], earth: Earth) -> list[Event]:
     ground = shapely.union_all([fire.geometry for _, fire in fires])
-    severity = _summed([fire.severity_ha for _, fire in fires])
-    observed = min(fire.observed_percent for _, fire in fires)
-    scenes = tuple(sorted({scene for scene, _ in fires}))
+    now = _newest(when, own, fires, earth)
     if not own:
         first = max(fires, key=lambda pair: (pair[1].geometry.area, pair[1].id))[1].id
         growth = first_detection(first, when, ground, earth)
-        size = _size(growth.geometry, earth)
-        return [Event(first, when, when, growth.geometry, *size, len(fires), scenes, severity, observed, growth)]
+        return [Event(first, when, when, growth.geometry, *_size(growth.geometry, earth), **now, growth=growth)]
     kept, *merged = sorted(own, key=lambda event: (event.first, -event.geometry.area, event.id))
     known = shapely.union_all([event.geometry for event in own])
     growth = growth_since(kept.id, when, Before(known, max(event.last for event in own)), ground, earth)
     geometry = as_multipolygon(shapely.union(known, ground))
     area_ha, perimeter_km = _size(geometry, earth)
     grown = replace(
-        kept,
-        last=when,
-        geometry=geometry,
-        area_ha=area_ha,
-        perimeter_km=perimeter_km,
-        detections=sum(event.detections for event in own) + len(fires),
-        scenes=tuple(dict.fromkeys([scene for event in own for scene in event.scenes] + list(scenes))),
-        severity_ha=severity,
-        observed_percent=observed,
-        growth=growth,
+        kept, last=when, geometry=geometry, area_ha=area_ha, perimeter_km=perimeter_km, **now, growth=growth
     )
     return [grown, *(replace(event, merged_into=kept.id) for event in merged)]
+
+
+def _newest(when: str, own: list[Event], fires: list[tuple[str, Seen]], earth: Earth) -> dict[str, Any]:
+    """Return the fields of an event that its newest detections say."""
+    members = [member for event in own for member in event.members]
+    members += [Member(fire.id, scene, when, fire.geometry) for scene, fire in fires]
+    means = [fire.mean_dnbr for _, fire in fires if fire.mean_dnbr is not None]
+    highest = [fire.max_dnbr for _, fire in fires if fire.max_dnbr is not None]
+    is_known = len(means) == len(highest) == len(fires)
+    areas = [earth.area_ha(as_multipolygon(fire.geometry)) for _, fire in fires] if is_known else []
+    return {
+        "members": tuple(sorted(members, key=lambda member: (member.date, member.scene, member.id))),
+        "severity_ha": _summed([fire.severity_ha for _, fire in fires]),
+        "observed_percent": min(fire.observed_percent for _, fire in fires),
+        "mean_dnbr": round(float(np.average(means, weights=areas)), 4) if is_known else None,
+        "max_dnbr": max(highest) if is_known else None,
+    }
 
 
 def _size(geometry: shapely.MultiPolygon, earth: Earth) -> tuple[float, float]:

@@ -98,7 +98,7 @@ class AlertRules(Section):
         high_severity_ha: At least this area of the table's ``high`` class and above.
         asset_km: A fire within this distance of an asset.
         assets: Vector file of the assets: points, lines or polygons.
-        late_days: Nothing of a site was observed for more than this many days.
+        late_days: Nothing of a site was observed for at least this many days.
     """
 
     new_fire_ha: _Level = None
