@@ -376,6 +376,40 @@ def test_class_names_come_from_the_table_that_our_own_masks_have(scene):
     assert [event["status"] for event in events["events"]] == ["new", "new"]
 
 
+def test_pictures_of_other_scenes_are_refused(scene, tmp_path):
+    mask = tmp_path / "OTHER_20240101.tif"
+    mask.write_bytes((scene / "masks/ALPHA_20240101.tif").read_bytes())
+    for images, words in (
+        (scene, "no pictures of OTHER_20240101; found those of ALPHA_20240101"),
+        ("away", "--images: "),
+    ):
+        arguments = [
+            str(mask),
+            "--job",
+            str(scene / "job.yaml"),
+            "--images",
+            str(images),
+            "--out",
+            str(tmp_path / "out"),
+        ]
+        refused = CliRunner().invoke(app, ["analyse", "fire", *arguments])
+        assert isinstance(refused.exception, JobError)
+        assert words in str(refused.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_fires_are_followed_over_the_dates_in_names_without_a_job(scene, tmp_path):
+    masks = []
+    for name in ("ALPHA_20240101", "ALPHA_20240103"):
+        masks.append(tmp_path / f"{name}.tif")
+        masks[-1].write_bytes((scene / "masks/ALPHA_20240101.tif").read_bytes())
+    run = CliRunner().invoke(app, ["analyse", "fire", *map(str, masks), "--out", str(tmp_path / "out")])
+    assert run.exit_code == 0, run.output
+    events = json.loads((tmp_path / "out" / "fires" / "ALPHA" / "events.json").read_text())
+    assert {event["last_detection"] for event in events["events"]} == {"2024-01-03"}
+    assert {event["first_detection"] for event in events["events"]} == {"2024-01-01"}
+
+
 def test_a_changed_picture_is_another_input_and_a_changed_alert_the_same_request(scene, tmp_path):
     job = load_job(str(scene / "job.yaml"), ("model.arguments={threshold: 0.15}", "analysis.post=null"))
     wanted = job.analysis

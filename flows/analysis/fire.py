@@ -26,7 +26,7 @@ from tasks.reports.drawing import Caption
 from tasks.scenes.listing import list_inputs
 from tasks.scenes.mask_names import ids_of_masks, what_decides
 from tasks.scenes.mask_raster import open_raster_mask, raster_mask_files
-from tasks.scenes.naming import dates_of, site_of
+from tasks.scenes.naming import USUAL_DATES, dates_of, site_of
 from tasks.section import Section
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def ask(job: str | None, images: Sequence[str], site: str | None, overrides: Seq
         overrides: ``analysis.key=value``, as ``--set`` has them.
 
     Raises:
-        JobError: When the job is none about fires, or pictures are given without a job.
+        JobError: When the job is none about fires, or pictures are given without a job or cannot be used.
     """
     if job is None:
         if images:
@@ -76,8 +76,16 @@ def ask(job: str | None, images: Sequence[str], site: str | None, overrides: Seq
     if not isinstance(loaded.analysis, FireAnalysis):
         kind = "nothing" if loaded.analysis is None else loaded.analysis.kind
         raise JobError(f"job '{loaded.job}' asks about {kind}, not fires. Name one whose analysis is of kind fire")
-    found = {item.id: item.files for item in list_inputs(images, loaded) if item.error is None} if images else {}
-    return Question(loaded.analysis, loaded, found, site)
+    return Question(loaded.analysis, loaded, _pictures(images, loaded), site)
+
+
+def _pictures(images: Sequence[str], job: Job) -> dict[str, Mapping[str, str]]:
+    found: dict[str, Mapping[str, str]] = {}
+    for item in list_inputs(images, job) if images else []:
+        if item.error is not None:
+            raise JobError(f"--images: {item.error}")
+        found[item.id] = item.files
+    return found
 
 
 def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOutcome]:
@@ -89,10 +97,16 @@ def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOu
         out: Where products go; events go to ``fires`` in it.
 
     Raises:
-        JobError: When two masks have one name.
+        JobError: When two masks have one name, or pictures are given and a mask has none.
         StoreError: When the folder cannot be written to.
     """
     ids = ids_of_masks(masks)
+    without = [name for name in ids if question.images and name not in question.images]
+    if without:
+        raise JobError(
+            f"--images: no pictures of {', '.join(without)}; found those of {', '.join(question.images)}. Masks and "
+            "pictures are matched by the id of the scene: name them alike, or leave --images out"
+        )
     job = question.job
     title = "Fires" if job is None else job.title or job.job
     outcomes = analyse_masks(out, title, [_task(mask, name, question) for mask, name in zip(masks, ids, strict=True)])
@@ -102,7 +116,7 @@ def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOu
 
 
 def _follow(scenes: Sequence[str], question: Question, out: OutFolder) -> None:
-    patterns = question.job.source.dates if question.job else {}
+    patterns = question.job.source.dates if question.job else USUAL_DATES
     sightings = []
     for scene in scenes:
         dates = dates_of(scene, patterns)

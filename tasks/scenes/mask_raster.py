@@ -21,7 +21,7 @@ from tasks.job import Job, Source
 from tasks.reports.drawing import Caption
 from tasks.scenes.class_names import class_names
 from tasks.scenes.mask_names import card_of, id_of_mask, numbered_class
-from tasks.scenes.naming import dates_of
+from tasks.scenes.naming import USUAL_DATES, dates_of
 from tasks.scenes.raster import RasterScene, describe_raster
 from tasks.scenes.raster_gdal import opened_raster, read_header
 from tasks.scenes.raster_grid import RasterGrid
@@ -107,7 +107,7 @@ def open_raster_mask(
         image=_image(name, header.grid, job, card, files),
         channels=card.channels if card else (),
         bands=None if job is None or files is None else partial(open_bands, name, dict(files), job.source),
-        dates=dates_of(name, job.source.dates) if job else {},
+        dates=dates_of(name, job.source.dates if job else USUAL_DATES),
     )
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tasks.errors import JobError, SceneError
 
+# Where a name carries its date when nobody says otherwise.
+USUAL_DATES = {"post": "{scene:%Y%m%d}"}
 _PLACEHOLDER = "{scene}"
 _COMPOUND_SUFFIXES = (".nii.gz", ".tar.gz")
 _DATE_FIELD = re.compile(r"\{scene:([^}]+)\}")
