@@ -144,3 +144,12 @@ def test_what_is_not_there_is_said_to_be_not_there(tmp_path):
     for name in ("nothing.tif", "folder/nothing.tif", "nothing"):
         (item,) = list_inputs([str(tmp_path / name)], job(files=TWO_FILES))
         assert item.error == f"{tmp_path / name}: no such file or folder. Check the path"
+
+
+@pytest.mark.parametrize("day", ["junk", "2026-13-01", "20261119", "19.11.2026", "2026-11-19T03:00"])
+def test_a_day_that_is_none_costs_its_row_alone(tmp_path, day):
+    touch(tmp_path, "a.tif", "b.tif")
+    (tmp_path / "t.csv").write_text(f"scene,file,date\na,a.tif,{day}\nb,b.tif,2026-11-19\n")
+    wrong, right = list_inputs([str(tmp_path / "t.csv")], job())
+    assert wrong.error == f"a: date '{day}' in the table is no date; write it like 2026-11-19"
+    assert (right.error, right.date) == (None, "2026-11-19")

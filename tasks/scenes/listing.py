@@ -6,6 +6,7 @@ import csv
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,18 @@ def _from_row(row: Mapping[Any, Any], roles: list[str], folder: Path) -> Input:
     absent = [role for role in roles if role not in files]
     if absent and item.error is None:
         item = replace(item, error=f"{item.id}: no path under {', '.join(absent)} in the table")
-    return replace(item, site=cells.get("site") or None, date=cells.get("date") or None)
+    day = cells.get("date") or None
+    if day is not None and not _is_date(day):
+        wrong = f"{item.id}: date '{day}' in the table is no date; write it like 2026-11-19"
+        return replace(item, error=item.error or wrong)
+    return replace(item, site=cells.get("site") or None, date=day)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _resolved(text: str, folder: Path) -> str:
