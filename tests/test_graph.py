@@ -1,56 +1,22 @@
 """What a worker that dies costs: its own scene where a block is to blame, and nothing else."""
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Timer
 
 import numpy as np
 import pytest
-from arrays import ArrayReader, array_scene, fake_work, read_mask
+from arrays import array_scene, fake_work, read_mask
+from deadly import DeadlyScene, is_alive
 
 from flows.cluster import ClusterSettings, open_engine
-from tasks.box import Box
 from tasks.errors import SceneError
-from tasks.scenes.scene import Frame
 from tasks.segment.graph import PlainEngine
 
 TILING = {"tile": 64, "halo": 0, "overlap": 0, "block": 512}
 ROWS = 4 * 512
-
-
-@dataclass(frozen=True)
-class DeadlyScene:
-    """Kills whatever process reads row ``deadly``; at most once, where it is to be so."""
-
-    id: str
-    folder: Path
-    frame: Frame
-    n_channels: int
-    deadly: int
-    once: bool
-
-    @contextmanager
-    def open(self):
-        yield DeadlyReader(self)
-
-
-class DeadlyReader(ArrayReader):
-    def __init__(self, scene: DeadlyScene) -> None:
-        image, valid = np.load(scene.folder / "image.npy"), np.load(scene.folder / "valid.npy")
-        super().__init__(image, valid, scene.frame)
-        self.scene = scene
-
-    def read(self, box: Box):
-        died = self.scene.folder / "died"
-        if box.start[0] <= self.scene.deadly < box.stop[0] and not (self.scene.once and died.exists()):
-            died.touch()
-            os._exit(1)
-        return super().read(box)
 
 
 def deadly_work(folder: Path, once: bool):
@@ -67,10 +33,6 @@ def innocent_work(folder: Path):
 
 def run(engine, work) -> int:
     return len(list(engine.run_blocks(work, work.plan.blocks(work.scene.frame))))
-
-
-def is_alive() -> int:
-    return os.getpid()
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])

@@ -1,0 +1,46 @@
+"""A scene that kills whoever reads it; in a module of its own, which workers can import whatever starts the tests."""
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from arrays import ArrayReader
+
+from tasks.box import Box
+from tasks.scenes.scene import Frame
+
+
+@dataclass(frozen=True)
+class DeadlyScene:
+    """Kills whatever process reads row ``deadly``; at most once, where it is to be so."""
+
+    id: str
+    folder: Path
+    frame: Frame
+    n_channels: int
+    deadly: int
+    once: bool
+
+    @contextmanager
+    def open(self):
+        yield DeadlyReader(self)
+
+
+class DeadlyReader(ArrayReader):
+    def __init__(self, scene: DeadlyScene) -> None:
+        image, valid = np.load(scene.folder / "image.npy"), np.load(scene.folder / "valid.npy")
+        super().__init__(image, valid, scene.frame)
+        self.scene = scene
+
+    def read(self, box: Box):
+        died = self.scene.folder / "died"
+        if box.start[0] <= self.scene.deadly < box.stop[0] and not (self.scene.once and died.exists()):
+            died.touch()
+            os._exit(1)
+        return super().read(box)
+
+
+def is_alive() -> int:
+    return os.getpid()
