@@ -10,26 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from flows.analysis.masks import MaskTask, analyse_masks
+from flows.analysis.question import settings_asked
 from tasks.analysis.crop import analyse_crop, named_classes
 from tasks.analysis.crop_plan import PlannedSample, SampleWishes, plan_sample
 from tasks.analysis.subject import Findings
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.errors import JobError
-from tasks.job import Job, load_job
-from tasks.job_file import build_section
+from tasks.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
 from tasks.products.samples import write_plan
 from tasks.reports.drawing import Caption
 from tasks.scenes.mask_names import id_of_mask, ids_of_masks, what_decides
 from tasks.scenes.mask_raster import open_raster_mask, raster_mask_files
-from tasks.section import Section
-
-
-class _Question(Section):
-    """What is asked where no job is named."""
-
-    analysis: CropAnalysis
 
 
 @dataclass(frozen=True)
@@ -61,17 +54,7 @@ def ask(job: str | None, options: Mapping[str, Any], overrides: Sequence[str]) -
     Raises:
         JobError: When the job is none about crops, or a key is wrong.
     """
-    given = {key: value for key, value in options.items() if value is not None}
-    if job is None:
-        raw = {"analysis": {"kind": "crop", **given}}
-        return Question(None, build_section(raw, "the command", _Question, tuple(overrides)).analysis)
-    loaded = load_job(job, tuple(overrides))
-    settings = loaded.analysis
-    if not isinstance(settings, CropAnalysis):
-        kind = "nothing" if settings is None else settings.kind
-        raise JobError(f"job '{loaded.job}' asks about {kind}, not crops. Name one whose analysis is of kind crop")
-    raw = {"analysis": {**settings.model_dump(), **given}}
-    return Question(loaded, build_section(raw, f"job '{loaded.job}'", _Question, ()).analysis)
+    return Question(*settings_asked(job, ("crop", CropAnalysis), options, overrides))
 
 
 def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOutcome]:

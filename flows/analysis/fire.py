@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from flows.analysis.masks import MaskTask, analyse_masks
+from flows.analysis.question import settings_asked
 from tasks.analysis.fire import analyse_fire
 from tasks.analysis.fire_events import fold_fires
 from tasks.analysis.subject import Findings
 from tasks.answers.fire.settings import FOLLOWING, FireAnalysis
 from tasks.errors import JobError
 from tasks.fire_ledger import Sighting
-from tasks.job import Job, load_job
-from tasks.job_file import build_section
+from tasks.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
 from tasks.products.cog import RasterProductSpec, write_cog
@@ -27,15 +27,8 @@ from tasks.scenes.listing import list_inputs
 from tasks.scenes.mask_names import ids_of_masks, what_decides
 from tasks.scenes.mask_raster import open_raster_mask, raster_mask_files
 from tasks.scenes.naming import USUAL_DATES, dates_of, site_of
-from tasks.section import Section
 
 logger = logging.getLogger(__name__)
-
-
-class _Question(Section):
-    """What is asked where no job is named."""
-
-    analysis: FireAnalysis
 
 
 @dataclass(frozen=True)
@@ -67,16 +60,10 @@ def ask(job: str | None, images: Sequence[str], site: str | None, overrides: Seq
     Raises:
         JobError: When the job is none about fires, or pictures are given without a job or cannot be used.
     """
-    if job is None:
-        if images:
-            raise JobError("--images: without a job nobody knows which band is which. Name one with --job")
-        raw = {"analysis": {"kind": "fire"}}
-        return Question(build_section(raw, "the command", _Question, tuple(overrides)).analysis, None, {}, site)
-    loaded = load_job(job, tuple(overrides))
-    if not isinstance(loaded.analysis, FireAnalysis):
-        kind = "nothing" if loaded.analysis is None else loaded.analysis.kind
-        raise JobError(f"job '{loaded.job}' asks about {kind}, not fires. Name one whose analysis is of kind fire")
-    return Question(loaded.analysis, loaded, _pictures(images, loaded), site)
+    if job is None and images:
+        raise JobError("--images: without a job nobody knows which band is which. Name one with --job")
+    loaded, settings = settings_asked(job, ("fire", FireAnalysis), {}, overrides)
+    return Question(settings, loaded, {} if loaded is None else _pictures(images, loaded), site)
 
 
 def _pictures(images: Sequence[str], job: Job) -> dict[str, Mapping[str, str]]:

@@ -11,26 +11,19 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from flows.analysis.masks import MaskTask, analyse_masks
+from flows.analysis.question import settings_asked
 from tasks.analysis.subject import Findings, VolumeMask
 from tasks.analysis.tumour import advance, present, read_study
 from tasks.answers.tumour.series import FollowUp, History, Study
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.errors import JobError
-from tasks.job import Job, load_job
-from tasks.job_file import build_section
+from tasks.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.reports.drawing import Caption
 from tasks.scenes.mask_names import ids_of_masks, what_decides
 from tasks.scenes.mask_volume import VolumeFiles, open_volume_mask, volume_files
-from tasks.section import Section
 
 Run: TypeAlias = Callable[[Path], tuple[Findings, Mapping[str, Any], Caption]]
-
-
-class _Question(Section):
-    """What is asked where no job is named."""
-
-    analysis: TumourAnalysis
 
 
 @dataclass(frozen=True)
@@ -56,14 +49,7 @@ def ask(job: str | None, overrides: Sequence[str]) -> Question:
     Raises:
         JobError: When the job is none about tumours, or a key is wrong.
     """
-    if job is None:
-        raw = {"analysis": {"kind": "tumour"}}
-        return Question(None, build_section(raw, "the command", _Question, tuple(overrides)).analysis)
-    loaded = load_job(job, tuple(overrides))
-    if not isinstance(loaded.analysis, TumourAnalysis):
-        kind = "nothing" if loaded.analysis is None else loaded.analysis.kind
-        raise JobError(f"job '{loaded.job}' asks about {kind}, not tumours. Name one whose analysis is of kind tumour")
-    return Question(loaded, loaded.analysis)
+    return Question(*settings_asked(job, ("tumour", TumourAnalysis), {}, overrides))
 
 
 def analyse(

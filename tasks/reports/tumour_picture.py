@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.card import ClassEntry
 from tasks.answers.tumour.components import total_ml
 from tasks.answers.tumour.measure import Measurement, PlacedLine
 from tasks.answers.tumour.settings import TumourAnalysis
-from tasks.box import Box
 from tasks.reports.blocks import Picture
-from tasks.reports.drawing import Caption, LegendEntry
+from tasks.reports.drawing import LegendEntry
+from tasks.reports.pictures import DrawnMask
 from tasks.reports.preview_volume import (
     DrawnLine,
     Section,
@@ -37,23 +35,8 @@ _LEAST_SIDE_MM = 60.0
 _AROUND = 2.2
 
 
-class DrawnLesions(Protocol):
+class DrawnLesions(DrawnMask, Protocol):
     """What a picture shows of a volume's mask."""
-
-    @property
-    def classes(self) -> tuple[ClassEntry, ...]:
-        """By number."""
-        ...
-
-    @property
-    def read(self) -> Callable[[Box], NDArray[Any]]:
-        """Reads a window of class numbers."""
-        ...
-
-    @property
-    def caption(self) -> Caption:
-        """The words above and below."""
-        ...
 
     @property
     def scene(self) -> VolumeScene:
