@@ -80,26 +80,38 @@ def found_columns(measured: MeasuredFields, names: list[str], collection: str, d
         "inner_majority": named["inner_majority"],
         "inner_purity": _floats([row.inner_purity for row in rows]),
     }
-    for number, name in enumerate(names):
-        columns[f"mapped_{name}_ha".replace(" ", "_").casefold()] = np.array(
-            [
-                line[number] * area / M2_PER_HA
-                for line, area in zip(measured.class_pixels, measured.pixel_areas_m2, strict=True)
-            ]
-        )
-    if measured.declared is not None:
-        columns["declared_class"] = [_name(number, names) for number in measured.declared]
-        columns["agrees"] = _booleans(
-            [
-                None if declared is None or row.majority is None else declared == row.majority
-                for declared, row in zip(measured.declared, rows, strict=True)
-            ]
-        )
-    if measured.weed is not None:
-        columns["weed_pressure"] = _floats([weed.pressure for weed in measured.weed])
-        columns["spray"] = _booleans([weed.spray for weed in measured.weed])
+    columns |= _areas_by_class(measured, names) | _agreement(measured, names) | _spraying(measured)
     columns["flags"] = ["; ".join(measured.flags(field)) for field in range(len(rows))]
     return columns
+
+
+def _areas_by_class(measured: MeasuredFields, names: list[str]) -> dict[str, Column]:
+    pairs = list(zip(measured.class_pixels, measured.pixel_areas_m2, strict=True))
+    return {
+        f"mapped_{name}_ha".replace(" ", "_").casefold(): np.array(
+            [line[number] * area / M2_PER_HA for line, area in pairs]
+        )
+        for number, name in enumerate(names)
+    }
+
+
+def _agreement(measured: MeasuredFields, names: list[str]) -> dict[str, Column]:
+    if measured.declared is None:
+        return {}
+    agrees = [
+        None if declared is None or row.majority is None else declared == row.majority
+        for declared, row in zip(measured.declared, measured.rows, strict=True)
+    ]
+    return {"declared_class": [_name(number, names) for number in measured.declared], "agrees": _booleans(agrees)}
+
+
+def _spraying(measured: MeasuredFields) -> dict[str, Column]:
+    if measured.weed is None:
+        return {}
+    return {
+        "weed_pressure": _floats([weed.pressure for weed in measured.weed]),
+        "spray": _booleans([weed.spray for weed in measured.weed]),
+    }
 
 
 def _name(number: int | None, names: list[str]) -> str | None:
