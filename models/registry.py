@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from pydantic import ValidationError
 
 from models.card import Card, Network, load_card
+from models.catalogue import find, nearest
 from models.errors import CardError, UnknownModelError, WeightsError
 from models.fakes import IdentityPredictor, ThresholdPredictor
 from models.predictor import Predictor
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
     from models.networks.geometry import Geometry
 
-NETWORKS: dict[str, str] = {
-    "unet": "models.networks.unet",
-    "deeplabv3plus": "models.networks.deeplab",
-}
 FAKES: dict[str, type[IdentityPredictor] | type[ThresholdPredictor]] = {
     "identity": IdentityPredictor,
     "threshold": ThresholdPredictor,
@@ -64,10 +61,10 @@ class _NetworkModule(Protocol):
 
 
 def _network_module(network: Network) -> _NetworkModule:
-    if network.name not in NETWORKS:
-        known = ", ".join(sorted([*NETWORKS, *FAKES]))
-        raise UnknownModelError(f"network {network.name!r} is not known; known: {known}. Mend network.name in the card")
-    module: _NetworkModule = import_module(NETWORKS[network.name])
+    entry = find(network.name)
+    if entry.fitted_by != "training":
+        raise CardError(f"{network.name!r} is no network that could be built or fitted; mend network.name in the card")
+    module: _NetworkModule = import_module(entry.module)
     return module
 
 
@@ -147,7 +144,7 @@ def _card_path(name_or_path: str) -> Path:
     known = {card.stem for card in ZOO.glob("*.json")}
     if name_or_path not in known:
         raise UnknownModelError(
-            f"model {name_or_path!r} is not known; known: {', '.join(sorted(known))}; "
+            f"model {name_or_path!r} is not known{nearest(name_or_path, known)}; "
             "or give the path of a card (.json) or of weights (.safetensors)"
         )
     return shipped

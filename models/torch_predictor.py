@@ -140,7 +140,7 @@ def card_spec(card: Card) -> PredictorSpec:
         field = None if field is None else (1, *field)
     if len(stride) != {"raster": 2, "volume": 3}[card.kind]:
         raise CardError(f"{card.name}: a network of {len(stride)} axes does not run over a {card.kind}")
-    return PredictorSpec(card.n_inputs, card.n_classes, stride, margin, field)
+    return PredictorSpec(card.n_inputs, card.n_classes, stride, margin, field, geometry.output)
 
 
 def _network_ndim(network: nn.Module) -> Literal[2, 3]:

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from models.card import Card, Network, Tiling, Training, Weights
-from models.registry import NETWORKS, zoo_cards
+from models.catalogue import CATALOGUE
+from models.registry import zoo_cards
 from tasks import job as jobs
 from tasks.analysis.settings import AreaAnalysis
 from tasks.answers.crop.settings import CropAnalysis
@@ -167,7 +168,7 @@ def test_every_field_of_a_card_is_described():
     fields = [key for model in (Card, Network, Tiling, Training, Weights) for key in model.model_fields]
     missing = [key for key in fields if f"`{key}`" not in text]
     assert missing == []
-    assert [name for name in NETWORKS if f"`{name}`" not in text] == []
+    assert [name for name in CATALOGUE if f"`{name}`" not in text] == []
 
 
 def quality_row(card: Card) -> list[str]:

@@ -97,7 +97,7 @@ def test_fusing_batch_norm_changes_no_score(network):
 
 
 def test_an_unknown_network_lists_the_known_ones():
-    with pytest.raises(UnknownModelError, match=r"deeplabv3plus.*threshold.*unet"):
+    with pytest.raises(UnknownModelError, match=r"did you mean unet.*known: deeplabv3plus.*threshold.*unet"):
         build_network(Network(name="unnet"), 1, 2)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.predictor import Output
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -13,8 +15,10 @@ class Geometry:
         stride: Lengths of the input must be multiples of it.
         receptive_field: Pixels that one score depends on, as a diameter; None where it is the whole tile.
         margin: Pixels lost at each side.
+        output: ``scores`` where the network maps images to logits.
     """
 
     stride: tuple[int, ...]
     receptive_field: tuple[int, ...] | None
     margin: tuple[int, ...]
+    output: Output = "scores"

@@ -1,0 +1,105 @@
+"""Every method by name: what it is, where it comes from, and which module makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal, TypeAlias
+
+from models.errors import UnknownModelError
+
+Answer: TypeAlias = Literal["semantic", "instance", "panoptic"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method that a card can name under ``network.name``.
+
+    Numbers are those of the method with its default arguments, three channels and two classes; tests compare them
+    with the method itself.
+
+    Attributes:
+        module: Has ``build`` and ``geometry`` where ``fitted_by`` is ``training``, else ``load``.
+        answer: What it gives.
+        axes: Spatial axes that it can be built with.
+        purpose: What it is for, in one line.
+        origin: The paper, and the library where the code is not ours.
+        fitted_by: ``training`` for networks; ``scene`` for methods that look at the scene itself; ``nothing``;
+            ``others`` for models that were made elsewhere.
+        parameters: How many weights.
+        stride: Tile lengths are multiples of it.
+        receptive_field: Diameter in pixels along each axis; None where it is the whole tile.
+    """
+
+    module: str
+    answer: Answer
+    axes: tuple[int, ...]
+    purpose: str
+    origin: str
+    fitted_by: Literal["training", "scene", "nothing", "others"] = "training"
+    parameters: int | None = None
+    stride: int | None = None
+    receptive_field: int | None = None
+
+
+CATALOGUE: dict[str, Entry] = {
+    "unet": Entry(
+        module="models.networks.unet",
+        answer="semantic",
+        axes=(2, 3),
+        purpose="The first choice where little was labelled; small, and exact over tiles",
+        origin="Ronneberger et al. 2015, arXiv 1505.04597; Cicek et al. 2016, arXiv 1606.06650",
+        parameters=482_754,
+        stride=8,
+        receptive_field=103,
+    ),
+    "deeplabv3plus": Entry(
+        module="models.networks.deeplab",
+        answer="semantic",
+        axes=(2,),
+        purpose="Large context at a quarter of the memory; boundaries refined by a decoder",
+        origin="Chen et al. 2018, arXiv 1802.02611; segmentation-models-pytorch",
+        parameters=3_082_578,
+        stride=16,
+    ),
+    "identity": Entry(
+        module="models.fakes",
+        answer="semantic",
+        axes=(2, 3),
+        purpose="The class is the value of the first channel: to try a source and the engine",
+        origin="swathe",
+        fitted_by="nothing",
+        stride=1,
+        receptive_field=1,
+    ),
+    "threshold": Entry(
+        module="models.fakes",
+        answer="semantic",
+        axes=(2, 3),
+        purpose="Class 1 where a channel exceeds a value",
+        origin="swathe",
+        fitted_by="nothing",
+        stride=1,
+        receptive_field=1,
+    ),
+}
+
+
+def find(name: str) -> Entry:
+    """Return the entry of a method.
+
+    Raises:
+        UnknownModelError: When there is none; the text names the nearest ones.
+    """
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    raise UnknownModelError(f"network {name!r} is not known{nearest(name, CATALOGUE)}. Mend network.name in the card")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the names most like one that is not known, and then all of them, for an error's text."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=3, cutoff=0.6)
+    meant = f"; did you mean {' or '.join(close)}?" if close else ";"
+    return f"{meant} known: {', '.join(names)}"

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from models.card import Network
+from models.catalogue import CATALOGUE, find
+from models.errors import UnknownModelError
+from models.registry import build_network, network_geometry
+
+TRAINED = [name for name, entry in CATALOGUE.items() if entry.fitted_by == "training"]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_catalogue_says_of_a_network_what_the_network_is(name):
+    entry, network = CATALOGUE[name], Network(name=name)
+    geometry = network_geometry(network)
+    assert entry.parameters == sum(p.numel() for p in build_network(network, 3, 2).parameters())
+    assert set(geometry.stride) == {entry.stride}
+    assert geometry.receptive_field == (None if entry.receptive_field is None else (entry.receptive_field,) * 2)
+    assert (geometry.output == "scores") == (entry.answer == "semantic")
+
+
+def test_every_entry_says_what_it_is_for_and_where_it_comes_from():
+    assert all(entry.purpose and entry.origin and entry.axes for entry in CATALOGUE.values())
+
+
+def test_a_name_that_is_not_known_brings_the_nearest_ones():
+    with pytest.raises(UnknownModelError, match=r"did you mean unet"):
+        find("u-net")
+
+
+def test_the_catalogue_is_read_without_torch():
+    told = subprocess.run(
+        [sys.executable, "-c", "import models.catalogue, sys; print('torch' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == "False"
