@@ -17,7 +17,7 @@ from tasks.answers.fire.settings import FireAnalysis
 from tasks.fire_ledger import FireLedger, Message, Sighting
 from tasks.outcome import SceneOutcome
 from tasks.request import Request
-from tasks.scenes.listing import Input
+from tasks.scenes.input import Input
 from tasks.scenes.naming import site_of
 
 logger = logging.getLogger(__name__)

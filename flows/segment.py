@@ -28,7 +28,8 @@ from tasks.outcome import SceneOutcome, write_batch
 from tasks.products.finish import begin_product
 from tasks.reports.index import write_index
 from tasks.request import Request, make_request
-from tasks.scenes.listing import Input, list_inputs
+from tasks.scenes.input import Input
+from tasks.scenes.listing import list_inputs
 from tasks.segment.graph import Engine
 from tasks.segment.plan import Slot
 from tasks.segment.prepare import Prepared, plan_summary

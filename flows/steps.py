@@ -35,7 +35,7 @@ from tasks.products.publish import is_published
 from tasks.products.publish import publish as publish_product
 from tasks.products.record import RunRecord, write_run_record
 from tasks.request import Request
-from tasks.scenes.listing import Input
+from tasks.scenes.input import Input
 from tasks.segment.graph import Engine
 from tasks.segment.plan import Slot
 from tasks.segment.prepare import Prepared, prepare

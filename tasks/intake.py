@@ -14,7 +14,7 @@ from tasks.errors import JobError, SceneError
 from tasks.fingerprint import Fingerprint, combined_sha256, dataset_sha256, file_sha256
 from tasks.ledger import Ledger
 from tasks.request import Request
-from tasks.scenes.listing import Input
+from tasks.scenes.input import Input
 from tasks.scenes.raster import RasterScene, describe_raster, fingerprint
 from tasks.scenes.volume import VolumeScene, describe_volume
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from tasks.analysis.settings import Analysis
 from tasks.job_file import load_section
@@ -50,13 +50,42 @@ class Invalid(Section):
     bits: tuple[int, ...] = ()
 
 
+class Pair(Section):
+    """A role that an earlier scene of the same site fills: the picture before the fire.
+
+    Attributes:
+        role: The role that is filled; ``source.bands`` may name it like any other.
+        of: The role under ``source.files`` whose file of the earlier scene it is.
+        days: How many days earlier it may be, at least and at most.
+    """
+
+    role: str
+    of: str
+    days: tuple[Annotated[int, Field(ge=1)], int] = (1, 60)
+
+    @model_validator(mode="after")
+    def _reaches_back(self) -> Pair:
+        if self.days[1] < self.days[0]:
+            raise ValueError(f"days {list(self.days)}: the second number is the larger one")
+        return self
+
+
 class Source(Section):
     """The files and bands that make up a scene."""
 
     files: dict[str, str] = Field(default={})
+    pair: Pair | None = None
     bands: dict[str, BandSource] = Field(default={})
     invalid: Annotated[tuple[Invalid, ...], BeforeValidator(_as_tuple)] = ()
     dates: dict[str, str] = Field(default={})
+
+    @model_validator(mode="after")
+    def _pair_is_of_a_file(self) -> Source:
+        if self.pair is not None and (self.pair.of not in self.files or self.pair.role in self.files):
+            raise ValueError(
+                f"pair: 'of' is a role under files and 'role' is a new one; files are {', '.join(self.files) or 'none'}"
+            )
+        return self
 
 
 class ModelChoice(Section):

@@ -423,7 +423,7 @@ def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, mon
     from tasks.job import Job
     from tasks.outcome import SceneOutcome
     from tasks.request import make_request
-    from tasks.scenes.listing import Input
+    from tasks.scenes.input import Input
 
     job = Job.model_validate(
         {"job": "t", "kind": "raster", "model": {"name": "identity"}, "analysis": {"kind": "fire"},

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import JobError, SceneError
 from tasks.job import Job
+from tasks.scenes.input import Input
 from tasks.scenes.naming import Pattern, date_of, scene_id, stem_of
+from tasks.scenes.pairing import paired
 
 # The role of the file of a scene that is one file.
 SINGLE_ROLE = "file"
@@ -20,32 +22,6 @@ _EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": ("
 _DICOM_EXTENSIONS = (".dcm", ".ima", ".dicom")
 _DICOM_MAGIC_OFFSET = 128
 _NAMELESS = "unnamed"
-
-
-@dataclass(frozen=True)
-class Input:
-    """One scene as named by the user; nothing of it has been opened.
-
-    Attributes:
-        id: The scene's name: letters, digits, ``.``, ``_``, ``-``.
-        files: Path, URL or /vsi path by role.
-        site: What the scene shows, where a table says so.
-        date: ISO date of the observation, from a table or the name.
-        error: Why the scene cannot be used; it costs this scene only.
-    """
-
-    id: str
-    files: dict[str, str]
-    site: str | None = None
-    date: str | None = None
-    error: str | None = None
-
-    def pseudonymised(self, text: str) -> str:
-        """Put the scene's id where a text names its files: file names may identify a patient, ids may not."""
-        for path in self.files.values():
-            for name in (path, Path(path).name):
-                text = text.replace(name, self.id)
-        return text
 
 
 def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
@@ -72,7 +48,8 @@ def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
                 f"two scenes are called '{item.id}': {_first(other)} and {_first(item)}. Name them apart in a CSV "
                 "with the columns scene and one per file"
             )
-    return list(seen.values())
+    scenes = list(seen.values())
+    return scenes if job.source.pair is None else paired(scenes, job.source.pair, job.source.dates)
 
 
 def _expanded(text: str) -> list[str]:
@@ -188,13 +165,14 @@ def _list_table(path: Path, job: Job) -> Iterator[Input]:
             f"{path}: column(s) {', '.join(missing)} missing; found {', '.join(map(str, columns)) or 'no row'}. "
             f"A table of scenes has the columns scene, {', '.join(roles)}, and may have site and date"
         )
+    found = [] if job.source.pair is None or job.source.pair.role not in columns else [job.source.pair.role]
     for row in rows:
-        yield _from_row(row, roles, path.parent)
+        yield _from_row(row, roles, found, path.parent)
 
 
-def _from_row(row: Mapping[Any, Any], roles: list[str], folder: Path) -> Input:
+def _from_row(row: Mapping[Any, Any], roles: list[str], found: list[str], folder: Path) -> Input:
     cells = {name: (text or "").strip() for name, text in row.items() if isinstance(name, str)}
-    files = {role: _resolved(cells[role], folder) for role in roles if cells[role]}
+    files = {role: _resolved(cells[role], folder) for role in (*roles, *found) if cells[role]}
     item = _named(cells["scene"], files)
     absent = [role for role in roles if role not in files]
     if absent and item.error is None:

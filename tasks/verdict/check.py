@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasks.job import Job
-from tasks.scenes.listing import Input
+from tasks.scenes.input import Input
 from tasks.verdict.guard import Guard
 from tasks.verdict.verdict import Verdict
 
