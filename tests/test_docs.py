@@ -31,6 +31,7 @@ SECTIONS = {
     "": jobs.Job,
     "source": jobs.Source,
     "source.bands.NAME": jobs.BandSource,
+    "source.pair": jobs.Pair,
     "source.invalid": jobs.Invalid,
     "model": jobs.ModelChoice,
     "tiling": jobs.Tiling,
