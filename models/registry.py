@@ -14,6 +14,7 @@ from models.card import Card, Network, load_card
 from models.catalogue import find, nearest
 from models.errors import CardError, UnknownModelError, WeightsError
 from models.fakes import IdentityPredictor, ThresholdPredictor
+from models.foreign.folder import convert
 from models.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def resolve_model(name_or_path: str, sha256: str | None = None) -> tuple[Card, P
     """Find a model's card and the folder of its weights.
 
     Args:
-        name_or_path: A name in the zoo, a card ``.json``, or ``.safetensors`` with a card of the same name beside it.
+        name_or_path: A name in the zoo, a card ``.json``, ``.safetensors`` with a card of the same name beside it, or a
+            folder that another program wrote (``models.foreign``).
         sha256: What the weights' hash has to be, where a job insists.
 
     Returns:
@@ -119,7 +121,7 @@ def resolve_model(name_or_path: str, sha256: str | None = None) -> tuple[Card, P
     Raises:
         UnknownModelError: When there is no such model.
         CardError: When the card cannot be read or belongs to other weights.
-        WeightsError: When the card's hash is not ``sha256``, or the file is a pickle.
+        WeightsError: When the card's hash is not ``sha256``, or reading the weights would run code.
     """
     path = _card_path(name_or_path)
     card = load_card(path)
@@ -142,10 +144,12 @@ def _card_path(name_or_path: str) -> Path:
             raise WeightsError(f"{path.name}: pickled weights can run code and are not read; convert to .safetensors")
     shipped = ZOO / f"{name_or_path}.json"
     known = {card.stem for card in ZOO.glob("*.json")}
+    if name_or_path not in known and path.is_dir():
+        return convert(path)
     if name_or_path not in known:
         raise UnknownModelError(
             f"model {name_or_path!r} is not known{nearest(name_or_path, known)}; "
-            "or give the path of a card (.json) or of weights (.safetensors)"
+            "or give the path of a card (.json), of weights (.safetensors), or of a folder that another program wrote"
         )
     return shipped
 

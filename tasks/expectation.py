@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from models.cache import cache_folder
 from models.card import Card
 
 logger = logging.getLogger(__name__)
@@ -84,5 +83,4 @@ def _key(card: Card) -> str:
 
 
 def _path() -> Path:
-    folder = os.environ.get("SWATHE_CACHE")
-    return (Path(folder) if folder else user_cache_path("swathe")) / "seconds-per-pixel.json"
+    return cache_folder() / "seconds-per-pixel.json"
