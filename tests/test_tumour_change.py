@@ -4,15 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 
+from tasks.answers.tumour.burden import Burden, Sizes, burden
 from tasks.answers.tumour.changes import Change, changes
 from tasks.answers.tumour.components import Components, find_components
+from tasks.answers.tumour.field import Field, fields_meet
 from tasks.answers.tumour.matching import match
 from tasks.answers.tumour.measure import Sources, measure
-from tasks.answers.tumour.response import RANO, RECIST, Burden, burden, propose
+from tasks.answers.tumour.response import RANO, RECIST, propose
 from tasks.answers.tumour.series import Study, begin, follow, study
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.answers.tumour.targets import rano_targets, recist_targets
+from tasks.errors import GridError
 
 LAWS = settings(deadline=None, max_examples=30)
 SETTINGS = TumourAnalysis(kind="tumour")
@@ -316,17 +320,120 @@ def change(kind, prior=(), current=()) -> Change:
 
 
 def test_a_target_outside_the_scan_leaves_no_category():
-    found = burden({1}, [change("not seen", (1,)), change("stable", (2,), (1,))], {1: 20.0}, {1})
+    found = burden({1}, [change("not seen", (1,)), change("stable", (2,), (1,))], Sizes({1: 20.0}, {1}))
     assert (found.sum, found.others_present) == (None, (1,))
     proposed = propose(RECIST, [Burden(30.0, targets_present=True), found], has_targets=True)
     assert (proposed.category, proposed.current) == (None, None)
     assert "outside this scan" in proposed.reason
-    new = burden({1}, [change("not seen", (1,)), change("new", (), (3,))], {3: 20.0}, {3})
+    new = burden({1}, [change("not seen", (1,)), change("new", (), (3,))], Sizes({3: 20.0}, {3}))
     assert propose(RECIST, [Burden(30.0, targets_present=True), new], has_targets=True).category == "PD"
 
 
+def crop(mask: np.ndarray, planes: slice, unseen: slice | None = None) -> tuple[Components, tuple[int, ...]]:
+    """What a scan of fewer planes shows, some of which it did not observe."""
+    seen, affine = mask.copy(), PLAIN.copy()
+    if unseen is not None:
+        seen[unseen] = 255
+    affine[:3, 3] += affine[:3, 0] * (planes.start or 0)
+    seen = seen[planes]
+    return find_components(seen, affine, 1), seen.shape
+
+
+def ball_mask(radius: float, *centres_mm) -> np.ndarray:
+    mask = np.zeros(GRIDS["plain"][1], np.uint8)
+    for place in centres_mm:
+        found = balls("plain", (place, radius))
+        mask[found.lesions[0].box.slices] |= found.part(found.lesions[0]).planes(0, found.lesions[0].box.shape[0])[
+            :, 1:-1, 1:-1
+        ]
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "why"),
+    [
+        ((12.0, slice(0, 20), None), (8.0, slice(0, 40), None), "of the baseline reach the edge"),
+        ((12.0, slice(0, 40), slice(10, 14)), (8.0, slice(0, 40), None), "of the baseline reach the edge"),
+        ((12.0, slice(0, 40), None), (12.0, slice(0, 15), None), "lie partly outside this scan"),
+        ((12.0, slice(0, 40), None), (12.0, slice(0, 40), slice(18, 40)), "lie partly outside this scan"),
+        ((8.0, slice(0, 40), None), (12.0, slice(13, 40), None), "reach, at one of both dates"),
+    ],
+)
+def test_a_target_that_a_scan_shows_only_in_part_leaves_no_category(first, second, why):
+    place = (30, 30, 30)
+    studies = []
+    for radius, planes, unseen in (first, second):
+        components, shape = crop(ball_mask(radius, place), planes, unseen)
+        studies.append(dated(components, shape, SETTINGS))
+    # Cut or not, sizes alone would propose a response.
+    step, _ = follow(begin(studies[0], SETTINGS), studies[1], SETTINGS)
+    for found in (step.recist, step.rano):
+        assert found.category is None
+        assert why in found.reason
+
+
+def test_a_target_that_is_cut_at_one_date_is_no_nadir_and_is_told_again_later():
+    place = (30, 30, 30)
+    studies = [
+        dated(*crop(ball_mask(radius, place), planes), SETTINGS)
+        for radius, planes in ((12.0, slice(0, 40)), (12.0, slice(0, 15)), (12.0, slice(0, 40)))
+    ]
+    history, found = begin(studies[0], SETTINGS), []
+    for current in studies[1:]:
+        step, history = follow(history, current, SETTINGS)
+        found.append(step.recist)
+    assert [one.category for one in found] == [None, "SD"]
+    assert (found[0].current, found[1].nadir_date) == (None, 0)
+
+
+def test_what_reached_the_edge_cannot_be_called_gone():
+    left, _ = crop(ball_mask(4.0, (1, 30, 30)), slice(0, 40))
+    empty = dated(*crop(np.zeros(GRIDS["plain"][1], np.uint8), slice(0, 40)), SETTINGS)
+    step, _ = follow(begin(dated(left, GRIDS["plain"][1], SETTINGS), SETTINGS), empty, SETTINGS)
+    assert [change.kind for change in step.since_baseline] == ["gone"]
+    assert step.recist.category is None
+    assert "cannot be called gone" in step.recist.reason
+
+
+def test_a_lesion_where_the_baseline_did_not_look_is_new_with_a_caveat():
+    old, new = (12, 15, 30), (45, 45, 30)
+    base = dated(*crop(ball_mask(8.0, old), slice(0, 20)), SETTINGS)
+    both = dated(*crop(ball_mask(8.0, old, new), slice(0, 40)), SETTINGS)
+    step, _ = follow(begin(base, SETTINGS), both, SETTINGS)
+    assert step.recist.category == "PD"
+    assert "did not observe" in step.recist.reason
+    base = dated(*crop(ball_mask(8.0, old), slice(0, 40)), SETTINGS)
+    step, _ = follow(begin(base, SETTINGS), both, SETTINGS)
+    assert (step.recist.category, step.recist.reason) == ("PD", "1 new lesion(s)")
+
+
+def test_scans_that_do_not_meet_are_refused():
+    mask = ball_mask(8.0, (12, 15, 30))
+    near, far = (dated(*crop(mask, planes), SETTINGS) for planes in (slice(0, 20), slice(20, 40)))
+    with pytest.raises(GridError, match="do not meet in space"):
+        follow(begin(near, SETTINGS), far, SETTINGS)
+
+
+@LAWS
+@given(st.integers(0, 9999))
+def test_two_fields_meet_where_a_point_lies_in_both(seed):
+    rng = np.random.default_rng(seed)
+    fields = []
+    for _ in range(2):
+        affine = np.eye(4)
+        affine[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0] * rng.uniform(0.5, 3, 3)
+        affine[:3, 3] = rng.uniform(-12, 12, 3)
+        fields.append(Field(tuple(rng.integers(2, 9, 3).tolist()), affine))
+    one, other = (field.affine_mm for field in fields)
+    # A place in voxels of both: one point of the world.
+    same = np.hstack([one[:3, :3], -other[:3, :3]])
+    within = [(-0.5, n - 0.5) for field in fields for n in field.shape]
+    point = linprog(np.zeros(6), A_eq=same, b_eq=other[:3, 3] - one[:3, 3], bounds=within)
+    assert fields_meet(*fields) == fields_meet(*fields[::-1]) == (point.status == 0)
+
+
 def test_lymph_nodes_below_ten_millimetres_are_normal():
-    found = burden({1}, [change("shrunk", (1,), (1,))], {1: 8.0}, {1}, normal={1})
+    found = burden({1}, [change("shrunk", (1,), (1,))], Sizes({1: 8.0}, {1}, normal={1}))
     assert found.sum == 8.0
     assert propose(RECIST, [Burden(20.0, targets_present=True), found], has_targets=True).category == "CR"
 

@@ -11,7 +11,7 @@ from tasks.answers.tumour.matching import Group, Matching
 
 Kind: TypeAlias = Literal["new", "gone", "not seen", "grown", "shrunk", "stable", "merged", "split", "merged and split"]
 # A lesion whose place the later scan did not observe whole may be there, where it was not observed.
-_WHOLE = 0.999
+WHOLE = 0.999
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _change(
     seen = min(shares) if shares else None
     prior_ml = sum(lesion.volume_ml for lesion in before) if before else None
     current_ml: float | None = sum(lesion.volume_ml for lesion in after)
-    if not after and seen is not None and seen < _WHOLE:
+    if not after and seen is not None and seen < WHOLE:
         current_ml = None
     change = None if prior_ml is None or current_ml is None else current_ml - prior_ml
     percent = None if change is None or prior_ml is None else 100.0 * change / prior_ml

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from tasks.answers.tumour.components import Components
+from tasks.answers.tumour.field import marked_of, nearest_voxels, places_of, seen_shares
 from tasks.answers.tumour.outline import outline
 
 Floats = NDArray[np.float64]
@@ -76,55 +77,18 @@ def match(prior: Components, current: Components, current_shape: tuple[int, ...]
             shared_ml.setdefault((one, other), 0.0)
     near = _near(prior, current, shared_ml, match_mm)
     groups = _groups((len(prior.lesions), len(current.lesions)), shared_ml, near)
-    return Matching(groups, _seen(prior, current, current_shape))
-
-
-def _places(components: Components) -> NDArray[np.int64]:
-    """Return the place in ``lesions`` of every component number; -1 for 0."""
-    places = np.full(len(components.lesions) + 1, -1, np.int64)
-    places[components.number_of] = np.arange(len(components.lesions))
-    return places
-
-
-def _marked(components: Components) -> Iterator[tuple[NDArray[np.int64], Floats]]:
-    """Yield, plane by plane, the lesion of every marked voxel, and where the voxel is ``(n, 3)`` in mm."""
-    places = _places(components)
-    for plane, numbers in enumerate(components.numbers):
-        rows, cols = np.nonzero(numbers)
-        if len(rows):
-            voxels = np.stack((np.full(len(rows), plane), rows, cols), axis=1) + components.window.start
-            world = voxels @ components.affine_mm[:3, :3].T + components.affine_mm[:3, 3]
-            yield places[numbers[rows, cols]], world
-
-
-def _voxels(world: Floats, affine_mm: Floats) -> NDArray[np.int64]:
-    """Return the nearest voxels; a point between two voxels goes to the higher one."""
-    inverse = np.linalg.inv(affine_mm)
-    # What the two affines' rounding may leave of a half must not decide.
-    voxels = np.round(world @ inverse[:3, :3].T + inverse[:3, 3], 6)
-    return np.asarray(np.floor(voxels + 0.5), np.int64)
+    return Matching(groups, seen_shares(prior, current, current_shape))
 
 
 def _meetings(here: Components, there: Components) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield the lesions of both dates at voxels that are marked on both."""
-    places = _places(there)
+    places = places_of(there)
     start, stop = np.array(there.window.start), np.array(there.window.stop)
-    for lesion, world in _marked(here):
-        voxels = _voxels(world, there.affine_mm)
+    for lesion, world in marked_of(here):
+        voxels = nearest_voxels(world, there.affine_mm)
         inside = ((voxels >= start) & (voxels < stop)).all(axis=1)
         other = places[there.numbers[tuple((voxels[inside] - start).T)]]
         yield lesion[inside][other >= 0], other[other >= 0]
-
-
-def _seen(prior: Components, current: Components, shape: tuple[int, ...]) -> tuple[float, ...]:
-    seen = np.zeros(len(prior.lesions), np.int64)
-    for lesion, world in _marked(prior):
-        voxels = _voxels(world, current.affine_mm)
-        inside = np.asarray(((voxels >= 0) & (voxels < shape)).all(axis=1), np.bool_)
-        if current.unseen is not None:
-            inside[inside] = ~current.unseen.at(voxels[inside])
-        seen += np.bincount(lesion[inside], minlength=len(seen))
-    return tuple(float(count / lesion.n_voxels) for count, lesion in zip(seen.tolist(), prior.lesions, strict=True))
 
 
 def _near(prior: Components, current: Components, shared: Shared, match_mm: float) -> Shared:

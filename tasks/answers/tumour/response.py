@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tasks.answers.tumour.changes import Change
+from tasks.answers.tumour.burden import Burden
 
 Category: TypeAlias = Literal["CR", "PR", "SD", "PD", "non-CR/non-PD"]
 
@@ -21,27 +21,6 @@ _RANO_UNSEEN = (
     "whether the mask is of enhancing tumour without cysts and cavities",
     "the twelve weeks after radiotherapy, and confirmation after four weeks",
 )
-
-
-@dataclass(frozen=True)
-class Burden:
-    """One date as a criterion sees it.
-
-    Attributes:
-        sum: Of the target lesions' diameters in mm or products in mm2; None where there are no targets or it cannot
-            be told.
-        targets_present: Whether any target lesion is still there; of lymph nodes, at 10 mm or more.
-        others_present: Ids of lesions that were there at baseline, are no targets and are still there; of lymph nodes,
-            at 10 mm or more.
-        new: Ids of lesions that were not there at baseline and are large enough to count.
-        reason: Why there is no sum, or why lesions cannot be called gone.
-    """
-
-    sum: float | None
-    targets_present: bool
-    others_present: tuple[int, ...] = ()
-    new: tuple[int, ...] = ()
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +104,7 @@ def propose(criterion: Criterion, dates: Sequence[Burden], has_targets: bool) ->
     numbers = _Numbers(base, nadir, last.sum, growth)
     has_lesions = has_targets or bool(dates[0].others_present)
     if has_lesions or last.new:
-        category, reason = _category(criterion, last, numbers, has_targets)
+        category, reason = _category(criterion, dates, numbers, has_targets)
     else:
         category, reason = None, "the baseline holds no lesion"
     return Response(
@@ -164,11 +143,14 @@ class _Numbers:
         return None if self.growth is None or not self.nadir else 100.0 * self.growth / self.nadir
 
 
-def _category(criterion: Criterion, last: Burden, numbers: _Numbers, has_targets: bool) -> tuple[Category | None, str]:
+def _category(
+    criterion: Criterion, dates: Sequence[Burden], numbers: _Numbers, has_targets: bool
+) -> tuple[Category | None, str]:
+    first, last = dates[0], dates[-1]
     if last.new:
-        return "PD", f"{len(last.new)} new lesion(s)"
-    if has_targets and numbers.current is None:
-        return None, last.reason
+        return "PD", "; ".join(filter(None, (f"{len(last.new)} new lesion(s)", last.new_note, last.reason)))
+    if has_targets and (numbers.baseline is None or numbers.current is None):
+        return None, first.reason if numbers.baseline is None else last.reason
     if has_targets and _has_progressed(criterion, numbers):
         least = f" and {criterion.progress_least:g} {criterion.unit}" if criterion.progress_least else ""
         return "PD", f"at least {criterion.progress_percent:g} %{least} above the nadir"
@@ -196,43 +178,3 @@ def _has_progressed(criterion: Criterion, numbers: _Numbers) -> bool:
     percent = numbers.from_nadir_percent
     # From a nadir of nothing every increase is one of more than any percentage.
     return percent is None or percent >= criterion.progress_percent
-
-
-def burden(
-    targets: Collection[int],
-    found: Sequence[Change],
-    sizes: Mapping[int, float],
-    counts: Collection[int],
-    normal: Collection[int] = (),
-) -> Burden:
-    """Return what is left of the lesions of the baseline at a later date.
-
-    A target's size is that of all lesions that it was matched with, each counted once: of a lesion that fell apart
-    the parts are added, of lesions that grew together the whole counts once (RECIST 1.1, section 4.4.3).
-
-    Args:
-        targets: Ids at baseline.
-        found: What became of every lesion since baseline.
-        sizes: Of this date's lesions, by id.
-        counts: Ids of this date that count when they are new.
-        normal: Ids of this date's lymph nodes that are of normal size: as lesions they are no longer there.
-    """
-    chosen = set(targets)
-    mine = {now for change in found if chosen & set(change.prior) for now in change.current}
-    others = {now for change in found if change.prior and not chosen & set(change.prior) for now in change.current}
-    new = {now for change in found if not change.prior for now in change.current if now in counts}
-    unseen = {one for change in found if change.kind == "not seen" for one in change.prior}
-    reason = ""
-    if chosen & unseen:
-        reason = "a target lesion lies outside this scan or where it was not observed: not evaluable"
-    elif unseen:
-        reason = (
-            "a lesion of the baseline lies outside this scan or where it was not observed: it cannot be called gone"
-        )
-    unsized = sorted(mine - set(sizes))
-    if unsized:
-        reason = f"lesion(s) {unsized} were not measured (analysis.measured)"
-    can_add = bool(chosen) and not unsized and not chosen & unseen
-    total = float(sum(sizes[key] for key in sorted(mine))) if can_add else None
-    left = others - set(normal)
-    return Burden(total, not mine <= set(normal), tuple(sorted(left)), tuple(sorted(new)), reason)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.answers.tumour.changes import Change, changes
+from tasks.answers.tumour.burden import Burden, Sizes, burden, first_burden
+from tasks.answers.tumour.changes import WHOLE, Change, changes
 from tasks.answers.tumour.components import Components
+from tasks.answers.tumour.field import Field, fields_meet, seen_shares
 from tasks.answers.tumour.matching import match
 from tasks.answers.tumour.measure import Measurement
-from tasks.answers.tumour.response import RANO, RECIST, Burden, Response, burden, propose
+from tasks.answers.tumour.response import RANO, RECIST, Response, propose
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.answers.tumour.targets import Products, Targets, diameter_of, rano_targets, recist_targets
+from tasks.errors import GridError
 
 # RECIST 1.1, section 4.3.1: a lymph node with a shorter short axis is normal.
 _NORMAL_NODE_MM = 10.0
@@ -108,8 +111,9 @@ def begin(first: Study, settings: TumourAnalysis) -> History:
     """
     normal = _normal(first.measured, settings)
     targets, products = first.targets.lesions, first.products.lesions
-    recist = Burden(first.targets.sum_mm, bool(targets), _others(first, {*targets, *normal}))
-    rano = Burden(first.products.sum_mm2, bool(products), _others(first, {*products, *normal}))
+    lesions = first.components.lesions
+    recist = first_burden(targets, first.targets.sum_mm, lesions, _others(first, {*targets, *normal}))
+    rano = first_burden(products, first.products.sum_mm2, lesions, _others(first, {*products, *normal}))
     return History(first, first, (first.id,), (recist,), (rano,))
 
 
@@ -120,8 +124,13 @@ def follow(history: History, current: Study, settings: TumourAnalysis) -> tuple[
         history: Up to the date before.
         current: This date.
         settings: Of the job.
+
+    Raises:
+        GridError: When two of the scans do not meet in space.
     """
     base = history.baseline
+    for earlier in (base, history.previous):
+        _require_meeting(earlier, current)
     since_baseline = _changes(base, current, settings)
     is_second = len(history.ids) == 1
     since_previous = None if is_second else _changes(history.previous, current, settings)
@@ -130,9 +139,10 @@ def follow(history: History, current: Study, settings: TumourAnalysis) -> tuple[
         item.lesion.id: size for item in current.measured if (size := diameter_of(item, settings.nodal)) is not None
     }
     areas = {item.lesion.id: item.product_mm2 for item in current.measured if item.product_mm2 is not None}
-    normal = _normal(current.measured, settings)
-    recist = (*history.recist, burden(base.targets.lesions, since_baseline, diameters, large, normal))
-    rano = (*history.rano, burden(base.products.lesions, since_baseline, areas, large, normal))
+    normal, unseen = _normal(current.measured, settings), _unseen_before(base, current)
+    by_diameter, by_area = (Sizes(of, large, normal, unseen) for of in (diameters, areas))
+    recist = (*history.recist, burden(base.targets.lesions, since_baseline, by_diameter))
+    rano = (*history.rano, burden(base.products.lesions, since_baseline, by_area))
     ids = (*history.ids, current.id)
     found = FollowUp(
         ids=ids,
@@ -143,6 +153,25 @@ def follow(history: History, current: Study, settings: TumourAnalysis) -> tuple[
         rano=propose(RANO, rano, bool(base.products.lesions)),
     )
     return found, History(base, current, ids, recist, rano)
+
+
+def _require_meeting(earlier: Study, current: Study) -> None:
+    if not fields_meet(_field(earlier), _field(current)):
+        raise GridError(
+            f"{earlier.id} and {current.id} do not meet in space: by the coordinates of their files they show "
+            "different places, and nothing can be followed from one to the other. Give scans of one patient in one "
+            "frame of reference, or register them first"
+        )
+
+
+def _field(found: Study) -> Field:
+    return Field(found.shape, found.components.affine_mm)
+
+
+def _unseen_before(base: Study, current: Study) -> set[int]:
+    """Return the lesions of a date whose place the baseline did not observe whole."""
+    shares = seen_shares(current.components, base.components, base.shape)
+    return {lesion.id for lesion, share in zip(current.components.lesions, shares, strict=True) if share < WHOLE}
 
 
 def _changes(prior: Study, current: Study, settings: TumourAnalysis) -> list[Change]:
@@ -164,5 +193,5 @@ def _normal(measured: list[Measurement], settings: TumourAnalysis) -> set[int]:
     return {item.lesion.id for item in measured if _is_normal(item, settings)}
 
 
-def _others(first: Study, left_out: set[int]) -> tuple[int, ...]:
-    return tuple(lesion.id for lesion in first.components.lesions if lesion.id not in left_out)
+def _others(first: Study, left_out: set[int]) -> set[int]:
+    return {lesion.id for lesion in first.components.lesions} - left_out
