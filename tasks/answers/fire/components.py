@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -15,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from tasks.box import Box, split
 
 Inside: TypeAlias = Callable[[Box], NDArray[np.bool_]]
+Joined: TypeAlias = Callable[[Box], NDArray[np.bool_] | NDArray[np.unsignedinteger[Any]]]
 Labels: TypeAlias = NDArray[np.int64]
 WINDOW = (1024, 1024)
 _STRUCTURES = {4: ndimage.generate_binary_structure(2, 1), 8: ndimage.generate_binary_structure(2, 2)}
@@ -27,20 +29,24 @@ class Components:
     A few bytes per area and window are held; labels are found again when a window is asked for.
 
     Attributes:
-        inside: Reads a window ``(rows, cols)`` of what is to be joined.
+        inside: Reads a window ``(rows, cols)`` of what is to be joined; see ``join``.
         shape: Rows and columns of the raster.
         connectivity: 4 or 8.
         window: Rows and columns that are in memory at a time.
         numbers: Component of each label of each window in turn, 0 for none; the first entry is no label.
         n: How many there are.
+        kinds: Number that the pixels of each component hold, ``(n,)``; 1 where they hold none.
+        firsts: First pixel of each component, ``row * cols + col``, ``(n,)``; ascending.
     """
 
-    inside: Inside
+    inside: Joined
     shape: tuple[int, int]
     connectivity: Literal[4, 8]
     window: tuple[int, int]
     numbers: NDArray[np.int64]
     n: int
+    kinds: NDArray[np.int64]
+    firsts: NDArray[np.int64]
 
     def windows(self) -> Iterator[tuple[Box, Labels]]:
         """Yield windows in row-major order with the component of each pixel, 0 outside."""
@@ -53,38 +59,62 @@ class Components:
     def only(self, keep: NDArray[np.bool_]) -> Components:
         """Return the components where ``keep`` (one per component) holds, numbered anew in the same order."""
         renumbered = np.concatenate([[0], np.where(keep, np.cumsum(keep), 0)]).astype(np.int64)
-        return Components(
-            self.inside, self.shape, self.connectivity, self.window, renumbered[self.numbers], int(keep.sum())
+        return replace(
+            self,
+            numbers=renumbered[self.numbers],
+            n=int(keep.sum()),
+            kinds=self.kinds[keep],
+            firsts=self.firsts[keep],
         )
 
 
 def join(
-    inside: Inside, shape: tuple[int, int], connectivity: Literal[4, 8] = 8, window: tuple[int, int] = WINDOW
+    inside: Joined, shape: tuple[int, int], connectivity: Literal[4, 8] = 8, window: tuple[int, int] = WINDOW
 ) -> Components:
     """Find the connected areas of a raster window by window.
 
     Args:
-        inside: Reads a window ``(rows, cols)`` as bool.
+        inside: Reads a window ``(rows, cols)`` as bool; or as numbers, where 0 is outside and areas of different
+            numbers are never joined.
         shape: Rows and columns.
         connectivity: Neighbours of a pixel that belong to it: 4, or 8 with those at its corners.
         window: Rows and columns that are in memory at a time; changes nothing else.
     """
     seams = _Seams(shape[1], connectivity == 8)
     firsts: list[Labels] = [np.zeros(1, np.int64)]
+    kinds: list[Labels] = [np.zeros(1, np.int64)]
     known = 0
-    for box, labels, count in _labelled(inside, shape, connectivity, window):
+    for box, labels, count in _labelled(inside, shape, connectivity, window, kinds):
         seams.add(box, np.where(labels > 0, labels.astype(np.int64) + known, 0))
         firsts.append(_first_pixels(labels, count, box, shape[1]))
         known += count
-    numbers, n = _numbered(np.concatenate(firsts), seams.links())
-    return Components(inside, shape, connectivity, window, numbers, n)
+    kind = np.concatenate(kinds)
+    links = seams.links()
+    numbers, first = _numbered(np.concatenate(firsts), links[:, kind[links[0]] == kind[links[1]]])
+    of_component = np.zeros(len(first) + 1, np.int64)
+    of_component[numbers] = kind
+    return Components(inside, shape, connectivity, window, numbers, len(first), of_component[1:], first)
 
 
 def _labelled(
-    inside: Inside, shape: tuple[int, int], connectivity: int, window: tuple[int, int]
+    inside: Joined,
+    shape: tuple[int, int],
+    connectivity: int,
+    window: tuple[int, int],
+    kinds: list[Labels] | None = None,
 ) -> Iterator[tuple[Box, NDArray[np.int32], int]]:
+    """Yield the labels of every window, and put the number that the pixels of each label hold at the end of a list."""
     for box in split(shape, window):
-        labels, count = ndimage.label(inside(box), structure=_STRUCTURES[connectivity])
+        values = inside(box)
+        if values.dtype == np.bool_:
+            labels, count = ndimage.label(values, structure=_STRUCTURES[connectivity])
+        else:
+            labels, count = cc3d.connected_components(values, connectivity=connectivity, return_N=True)
+            labels = labels.reshape(values.shape)
+        if kinds is not None:
+            held = np.zeros(int(count) + 1, np.int64)
+            held[labels.ravel()] = values.ravel()
+            kinds.append(held[1:])
         yield box, labels.astype(np.int32, copy=False), int(count)
 
 
@@ -132,15 +162,16 @@ class _Seams:
         return np.concatenate(self._pairs, axis=1) if self._pairs else np.zeros((2, 0), np.int64)
 
 
-def _numbered(firsts: Labels, links: Labels) -> tuple[Labels, int]:
-    """Return the component of every label, components in the order of their first pixels."""
+def _numbered(firsts: Labels, links: Labels) -> tuple[Labels, Labels]:
+    """Return the component of every label, components in the order of their first pixels, and these."""
     if len(firsts) == 1:
-        return np.zeros(1, np.int64), 0
+        return np.zeros(1, np.int64), np.zeros(0, np.int64)
     ones = np.ones(links.shape[1], np.int8)
     graph = coo_array((ones, (links[0] - 1, links[1] - 1)), shape=(len(firsts) - 1,) * 2)
     n, group = connected_components(graph, directed=False)
     first = np.full(n, np.iinfo(np.int64).max)
     np.minimum.at(first, group, firsts[1:])
     rank = np.empty(n, np.int64)
-    rank[np.argsort(first)] = np.arange(1, n + 1)
-    return np.concatenate([np.zeros(1, np.int64), rank[group]]), int(n)
+    order = np.argsort(first)
+    rank[order] = np.arange(1, n + 1)
+    return np.concatenate([np.zeros(1, np.int64), rank[group]]), first[order]
