@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -45,7 +46,7 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     request = make_request(load_job(job, tuple(overrides or ())), out, model)
     list_inputs(inputs, request.job)
     prepare_prefect()
-    from flows.segment import Batch
+    from flows.batch import Batch
     from flows.segment import segment as segment_flow
 
     batch = Batch(
@@ -61,6 +62,40 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     outcomes = segment_flow(batch)
     OUT.print(tables.outcomes(outcomes, out))
     if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(FAILED_SCENES)
+
+
+@app.command()
+def nightly(  # noqa: PLR0913 - one argument per option of the command
+    job: JobName,
+    inbox: Annotated[str, typer.Option(help="Folder that scenes arrive in.")],
+    out: OutFolder,
+    night: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Which night; today in UTC.")] = None,
+    model: Annotated[str | None, typer.Option(help="A model's name or path instead of the job's.")] = None,
+    cluster: Annotated[str, typer.Option(help="local, or the address of a running Dask scheduler.")] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of the local cluster.")] = None,
+    device: Annotated[Device | None, typer.Option(help="What to compute on, instead of what the job says.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Segment what is new in the inbox, by hand what the schedule does; run again, it does nothing."""
+    prepare_prefect()
+    from flows.satellite import Nightly
+    from flows.satellite import nightly as nightly_flow
+
+    order = Nightly(
+        inbox=inbox,
+        night=None if night is None else night.date(),
+        job=job,
+        out=out,
+        model=model,
+        overrides=overrides or [],
+        cluster=cluster,
+        workers=workers,
+        device=device,
+    )
+    done = nightly_flow(order)
+    OUT.print(tables.night(done, out))
+    if done.failed:
         raise typer.Exit(FAILED_SCENES)
 
 

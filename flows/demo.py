@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from flows.segment import Batch, segment
+from flows.batch import Batch
+from flows.segment import segment
 from tasks.answers.metrics.overlap import dice
 from tasks.samples import Sample, fire_sample, large_sample, sarcoma_sample
 from tasks.scenes.labels import read_labels

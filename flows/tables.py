@@ -11,7 +11,9 @@ from rich.text import Text
 
 from models.card import Card
 from tasks.expectation import Expectation
+from tasks.nights.night import Night
 from tasks.outcome import SceneOutcome
+from tasks.reports.night import FOLDER, counts
 from tasks.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -28,6 +30,22 @@ def outcomes(rows: Sequence[SceneOutcome], out: Path) -> Table:
         result = row.error if row.error else ", ".join(f"{k} {_short(v)}" for k, v in row.headline.items())
         status = Text(row.status, style=_STYLES[row.status])
         table.add_row(row.scene, status, Text(result or ""), str(out / row.scene) if row.product else "")
+    return table
+
+
+def night(done: Night, out: Path) -> Table:
+    """Return a row per scene that something happened to, under what the night came to."""
+    told = ", ".join(f"{count} {name.lower()}" for name, count in counts(done).items() if count)
+    page = out / FOLDER / f"{done.date}.html"
+    table = Table(
+        "scene", "status", "result", title=f"Night of {done.date}: {told or 'nothing came'}", caption=str(page)
+    )
+    for scene in done.scenes:
+        result = scene.error or ", ".join(f"{k} {_short(v)}" for k, v in scene.headline.items())
+        style = "red" if scene.status == "failed" else "green"
+        table.add_row(scene.id, Text(scene.status, style=style), Text(result))
+    for name, reason in sorted(done.waiting.items()):
+        table.add_row(name, Text("waiting", style="yellow"), Text(reason))
     return table
 
 

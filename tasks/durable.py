@@ -13,3 +13,12 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put a file in place in one step: a reader sees the old bytes or the new ones, also after a power cut."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    sync(part)
+    part.replace(path)
+    sync(path.parent)

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tasks.analysis.settings import Analysis
 from tasks.job_file import load_section
+from tasks.nights.settings import Nightly
 from tasks.section import Section
 
 # Strict, or YAML's true would pass for 1.
@@ -114,6 +115,7 @@ class Tiling(Section):
         block: Side of the piece of output that one Dask task owns.
         batch: Tiles per forward pass.
         blend: ``gaussian`` and ``core`` stitch probabilities; ``logits`` stitches scores before softmax.
+        agreement: From which intersection over union on what two tiles saw their objects are one.
     """
 
     tile: Literal["auto"] | _Length | tuple[_Length, ...] = "auto"
@@ -122,6 +124,7 @@ class Tiling(Section):
     block: Literal["auto"] | _Length | tuple[_Length, ...] = "auto"
     batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     blend: Literal["gaussian", "core", "logits"] = "gaussian"
+    agreement: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
 class Run(Section):
@@ -152,6 +155,7 @@ class Job(Section):
     Attributes:
         job: Its name, in reports and run names.
         kind: What scenes are.
+        nightly: What ``swathe nightly`` does beside segmenting.
         title: One line for reports.
     """
 
@@ -163,6 +167,7 @@ class Job(Section):
     run: Run = Run()
     output: Output = Output()
     analysis: Analysis | None = None
+    nightly: Nightly = Nightly()
     title: str = ""
 
 

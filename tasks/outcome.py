@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from tasks.durable import replace_file
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,6 @@ def write_batch(root: Path, job: str, outcomes: Sequence[SceneOutcome]) -> None:
     for outcome in outcomes:
         numbers = [outcome.headline.get(name, "") for name in names]
         table.writerow([outcome.scene, outcome.status, outcome.error or "", outcome.product or "", *numbers])
-    _replace(root / "batch.csv", text.getvalue())
+    replace_file(root / "batch.csv", text.getvalue().encode())
     rows = {"job": job, "scenes": [asdict(outcome) for outcome in outcomes]}
-    _replace(root / "batch.json", json.dumps(rows, indent=2) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    replace_file(root / "batch.json", (json.dumps(rows, indent=2) + "\n").encode())

@@ -31,7 +31,8 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 def run(job: Path, out: Path, *inputs: Path, workers: int = 1, overrides: tuple[str, ...] = ()):
-    from flows.segment import Batch, segment
+    from flows.batch import Batch
+    from flows.segment import segment
 
     names = [str(path) for path in inputs]
     batch = Batch(inputs=names, job=str(job), out=out, workers=workers, device="cpu", overrides=list(overrides))

@@ -20,7 +20,8 @@ _COMPOUND_SUFFIXES = (".nii.gz", ".tar.gz")
 _DATE_FIELD = re.compile(r"\{scene:([^}]+)\}")
 _DIGITS = {"%Y": 4, "%m": 2, "%d": 2, "%j": 3, "%H": 2, "%M": 2, "%S": 2, "%y": 2}
 # What OUT holds beside the scenes.
-_RESERVED = ("batch.csv", "batch.json", "state.sqlite", "fires")
+FIRES, PATIENTS = "fires", "patients"
+_RESERVED = ("batch.csv", "batch.json", "index.html", "state.sqlite", FIRES, PATIENTS, "nights")
 
 
 @dataclass(frozen=True)

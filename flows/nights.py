@@ -1,0 +1,81 @@
+"""What the Prefect UI and its automations are told of a night."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.events import Event, Resource
+
+from flows.artifacts import artifact_key, best_effort, link, plain
+from flows.events import SENDING, send
+from tasks.nights.night import Night, NightScene
+from tasks.reports.night import FOLDER, counts
+from tasks.reports.page_figures import cell, heading
+
+logger = logging.getLogger(__name__)
+
+_MOST_SCENES = 100
+
+
+def tell_night(night: Night, out: Path) -> None:
+    """Show a night's page on the run's page: counts, what failed, what was made, alerts."""
+    with best_effort(f"night of {night.date}"):
+        key = artifact_key(night.job, "night", night.date)
+        create_markdown_artifact(night_text(night, out), key, f"{night.job}: night of {night.date}")
+
+
+def tell_missed(night: Night) -> None:
+    """Send ``swathe.night.missed`` for every night without a run."""
+    for missed in night.missed:
+        _send(night.job, missed, "missed", f"{night.job}: no run in the night of {missed}", {})
+
+
+def tell_end(night: Night) -> None:
+    """Send ``swathe.night.ended``; an automation that waits for it in vain tells of a missing night.
+
+    One more run of a night sends it again: it says that the schedule lives.
+    """
+    counted = counts(night)
+    text = ", ".join(f"{count} {name.lower()}" for name, count in counted.items() if count) or "nothing came"
+    _send(night.job, night.date, "ended", f"{night.job}, night of {night.date}: {text}", counted)
+
+
+def night_text(night: Night, out: Path) -> str:
+    """Return what the UI says of a night, in Markdown."""
+    lines = [f"# {plain(night.job)} · night of {night.date}"]
+    lines += [f"- {name}: **{count}**" for name, count in counts(night).items()]
+    lines += [link(out, f"{FOLDER}/{night.date}.html"), link(out, "index.html")]
+    lines += _section("Nights without a run", night.missed)
+    lines += _section("Alerts", night.alerts)
+    lines += _section("Failed", [f"{scene.id}: {scene.error}" for scene in night.failed])
+    lines += _section("Products", [_told(scene) for scene in night.done])
+    lines += _section("Waiting", list(night.waiting.values()))
+    return "\n".join(lines) + "\n"
+
+
+def _section(title: str, entries: Sequence[str]) -> list[str]:
+    more = [f"- {len(entries) - _MOST_SCENES} more on the page"] if len(entries) > _MOST_SCENES else []
+    shown = [f"- {plain(text)}" for text in entries[:_MOST_SCENES]]
+    return [f"\n## {title}", *shown, *more] if entries else []
+
+
+def _told(scene: NightScene) -> str:
+    numbers = ", ".join(f"{heading(name)} {cell(value)}" for name, value in scene.headline.items())
+    return f"{scene.id} ({scene.status}): {numbers}"
+
+
+def _send(job: str, night: str, kind: str, text: str, payload: dict[str, int]) -> None:
+    labels = {
+        "prefect.resource.id": f"swathe.nightly.{job}",
+        "prefect.resource.name": f"nightly {job}",
+        "swathe.night": night,
+    }
+    resource = Resource.model_validate(labels)
+    event = Event(event=f"swathe.night.{kind}", resource=resource, payload={"text": text, **payload})
+    try:
+        send(event)
+    except SENDING as error:
+        logger.warning("%s, night of %s: the server could not be told that it %s: %s", job, night, kind, error)

@@ -1,0 +1,1 @@
+"""Night after night: what came, what was done, what is missing."""
