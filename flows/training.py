@@ -181,14 +181,16 @@ def tiled_disagreement(job: TrainingJob, card: Card, scenes: list[LabelledScene]
     """
     from models.torch_predictor import card_spec
 
-    stride = card_spec(card).stride
+    spec = card_spec(card)
 
     def tile(scene: LabelledScene, part: int) -> Changes:
-        lengths = zip(scene.labels.shape, stride, card.tiling.halo, card.tiling.overlap, card.tiling.tile, strict=True)
-        sides = [
-            1 if usual == 1 else -(-max(length // part, 2 * halo + overlap + max(step, overlap)) // step) * step
-            for length, step, halo, overlap, usual in lengths
-        ]
+        sides = []
+        axes = zip(scene.labels.shape, spec.stride, spec.margin, card.tiling.halo, card.tiling.overlap, strict=True)
+        for (length, step, margin, halo, overlap), usual in zip(axes, card.tiling.tile, strict=True):
+            # What is read beyond the edges, a multiple of the stride, comes on top.
+            whole = length + 2 * (margin + -margin % step)
+            least = 2 * max(halo, margin) + overlap + max(step, overlap)
+            sides.append(1 if usual == 1 else -(-max(whole // part, least) // step) * step)
         return {"tiling": {"tile": sides, "halo": list(card.tiling.halo), "overlap": list(card.tiling.overlap)}}
 
     return _share_changed(job, card, folder, [(scene, tile(scene, 1), tile(scene, 2)) for scene in scenes])

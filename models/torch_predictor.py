@@ -16,11 +16,14 @@ from models.card import Card
 from models.device import choose_device, choose_dtype, keep_memory, probe
 from models.errors import CardError
 from models.fusion import fuse
+from models.networks.geometry import Geometry
 from models.predictor import PredictorSpec
 from models.registry import RunSettings, build_network, network_geometry
 from models.weights import read_weights
 
 _LOG = logging.getLogger(__name__)
+# Its logarithm is as far as logits in float32 reach in practice.
+_SMALLEST_PROBABILITY = 1e-30
 
 
 class TorchPredictor:
@@ -30,18 +33,28 @@ class TorchPredictor:
         network: In float32 on the CPU; a fused copy is kept.
         spec: In the axes of the scene. With three axes and a network of two, tiles are one slice thick.
         settings: How to run it.
+        output: What the network gives, as ``models.card.Network`` says.
+        ndim: Axes of the network, where its layers do not tell.
 
     Raises:
         DeviceError: When the device is not there or does not compute in the dtype.
         CardError: When the tile does not fit the network.
     """
 
-    def __init__(self, network: nn.Module, spec: PredictorSpec, settings: RunSettings) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: PredictorSpec,
+        settings: RunSettings,
+        output: Literal["logits", "logit", "probabilities"] = "logits",
+        ndim: int | None = None,
+    ) -> None:
         self._spec = spec
         self._settings = settings
+        self._output = output
         self.device = choose_device(settings.device)
         self.dtype = choose_dtype(settings.dtype, self.device)
-        self._ndim = _network_ndim(network)
+        self._ndim = ndim or _network_ndim(network)
         self._check_tile()
         _make_reproducible(settings.threads)
         example = torch.zeros((1, spec.n_channels, *self._example_shape()))
@@ -97,11 +110,17 @@ class TorchPredictor:
     def _activate(self, logits: Tensor) -> Tensor:
         # Channel by channel: over two neighbouring numbers softmax is several times slower.
         raw = logits.to(torch.float32, memory_format=torch.contiguous_format)
+        if self._output == "logit":
+            # Softmax over 0 and x is the sigmoid of x.
+            raw = torch.cat([torch.zeros_like(raw), raw], dim=1)
+        if self._output == "probabilities":
+            return raw if self._settings.activation == "softmax" else raw.clamp_min(_SMALLEST_PROBABILITY).log()
         return raw.softmax(1) if self._settings.activation == "softmax" else raw
 
     def _example_shape(self) -> tuple[int, ...]:
-        # Twice the stride: small, and deep enough for networks that pool over the image.
-        return tuple(2 * step for step in self._spec.stride[-self._ndim :])
+        # Twice the stride behind the margins: small, and deep enough for networks that pool over the image.
+        sides = zip(self._spec.stride[-self._ndim :], self._spec.margin[-self._ndim :], strict=True)
+        return tuple(2 * (step + side + -side % step) for step, side in sides)
 
     def _check_tile(self) -> None:
         tile = self._settings.tile
@@ -124,16 +143,20 @@ def load_torch_predictor(card: Card, weights: Path, settings: RunSettings) -> To
     if card.weights is None:
         raise CardError(f"{card.name}: the card names no weights; state weights.file and weights.sha256")
     keep_memory()
-    network = build_network(card.network, card.n_inputs, card.n_classes)
+    network = build_network(card.network, card.n_inputs, card.n_outputs)
     network.load_state_dict(read_weights(weights, card.weights.sha256, network))
-    predictor = TorchPredictor(network, card_spec(card), settings)
+    predictor = TorchPredictor(network, card_spec(card), settings, card.network.output)
     _LOG.info("%s on %s in %s, %d threads", card.name, predictor.device, settings.dtype, settings.threads)
     return predictor
 
 
 def card_spec(card: Card) -> PredictorSpec:
     """Return what a card's network needs and gives; a network of two axes runs over the slices of a volume."""
-    geometry = network_geometry(card.network)
+    return spec_of(card, network_geometry(card.network))
+
+
+def spec_of(card: Card, geometry: Geometry) -> PredictorSpec:
+    """Return the same for a geometry that is known."""
     stride, margin, field = geometry.stride, geometry.margin, geometry.receptive_field
     if card.kind == "volume" and len(stride) == 2:
         stride, margin = (1, *stride), (0, *margin)

@@ -9,6 +9,7 @@ from monai.metrics import compute_dice
 from scipy.ndimage import affine_transform
 
 from models.card import Card, ClassEntry, FixedNormalization, Network, SceneNormalization, Tiling
+from models.errors import CardError
 from models.position import positions
 from models.training.augmentation import _random_affine, warp
 from models.training.crops import IGNORED, cut, mirrored, prepare, random_batch
@@ -154,6 +155,29 @@ def test_what_lies_outside_or_is_not_valid_does_not_count():
     assert (labels[5] == IGNORED).all()
     assert (labels[6:, :4] != IGNORED).all()
     assert (layers[:, 5] == 0).all()
+
+
+def test_a_valid_network_is_fitted_on_what_it_answers_for():
+    valid = {"widths": [8, 16], "padding": "valid", "norm": "none"}
+    template = card().model_copy(update={"network": Network(name="unet", arguments=valid)})
+    settings = TrainSettings(steps=60, batch=4, crop=(32, 32), learning_rate=3e-3, bfloat16=False, averaging=0.8)
+    scenes = samples(6)
+    result = fit(scenes[:4], scenes[4:], template, settings)
+    assert np.mean(list(result.scores.values())) > 0.8
+    with pytest.raises(CardError, match=r"multiples of \(2, 2\) that exceed \(16, 16\)"):
+        fit(scenes, [], template, TrainSettings(**{**settings.__dict__, "crop": (16, 16)}))
+
+
+def test_labels_of_a_crop_are_those_of_its_middle():
+    sample = samples(1, (40, 40))[0]
+    scene = prepare(np.stack([sample.labels, sample.labels]).astype(np.float32), sample.labels, sample.valid)
+    still = Augmentation(zoom=0, contrast=0, brightness=0)
+    settings = TrainSettings(steps=1, batch=16, crop=(24, 24), augmentation=still, foreground=1)
+    images, labels = random_batch([scene], settings, torch.Generator().manual_seed(0), (8, 6))
+    inside = labels != IGNORED
+    assert labels.shape == (16, 8, 12)
+    assert torch.equal(images[:, 0, 8:-8, 6:-6][inside].long(), labels[inside])
+    assert all((row == 1).any() for row in labels)
 
 
 def test_ignored_pixels_do_not_change_the_loss():

@@ -61,25 +61,37 @@ def prepare(
 
 
 def random_batch(
-    scenes: list[PreparedScene], settings: TrainSettings, generator: torch.Generator
+    scenes: list[PreparedScene], settings: TrainSettings, generator: torch.Generator, margin: tuple[int, ...] = ()
 ) -> tuple[Tensor, Tensor]:
     """Draw augmented crops.
 
+    Args:
+        scenes: To draw from.
+        settings: Crop, batch and augmentation.
+        generator: Source of chance.
+        margin: Pixels at each side of a crop that the network does not answer for; none when left out.
+
     Returns:
-        Images ``(batch, inputs, *crop)`` float32 and labels ``(batch, *crop)`` int64.
+        Images ``(batch, inputs, *crop)`` float32 and labels ``(batch, *crop less margin)`` int64.
     """
-    crops = [_random_crop(scenes, settings, generator) for _ in range(settings.batch)]
+    sides = margin or (0,) * len(settings.crop)
+    crops = [_random_crop(scenes, settings, generator, sides) for _ in range(settings.batch)]
     images, labels = zip(*crops, strict=True)
-    return torch.stack(images), torch.stack(labels)
+    answered = tuple(slice(side, n - side) for side, n in zip(sides, settings.crop, strict=True))
+    return torch.stack(images), torch.stack(labels)[(slice(None), *answered)]
 
 
 def _random_crop(
-    scenes: list[PreparedScene], settings: TrainSettings, generator: torch.Generator
+    scenes: list[PreparedScene], settings: TrainSettings, generator: torch.Generator, margin: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
     scene = scenes[int(torch.randint(len(scenes), (), generator=generator))]
     zoom = random_zoom(settings.augmentation, generator)
     lengths = tuple(max(1, round(length * zoom)) for length in settings.crop)
-    origin = _random_origin(scene, lengths, settings.foreground, generator)
+    # What is answered for decides where a crop lies, so that edges and what is rare are answered for too.
+    around = tuple(round(side * zoom) for side in margin)
+    answered = tuple(max(1, n - 2 * side) for n, side in zip(lengths, around, strict=True))
+    start = _random_origin(scene, answered, settings.foreground, generator)
+    origin = [first - side for first, side in zip(start, around, strict=True)]
     layers, labels = cut(scene, origin, lengths, settings.outside)
     if lengths != settings.crop:
         layers, labels = _resize(layers, labels, settings.crop)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.card import Card, FixedNormalization
+from models.errors import CardError
 from models.normalization import normalise, resolve
 from models.position import positions
 from models.registry import build_network, network_geometry
@@ -64,7 +65,12 @@ def fit(
 
     Returns:
         The weights; the same ones for the same input on the same machine and thread count.
+
+    Raises:
+        UnknownModelError: When no network has the card's name.
+        CardError: When the network's arguments or the crop do not fit it.
     """
+    _check_crop(card, settings)
     if isinstance(card.normalization, FixedNormalization) and not card.normalization.clip:
         card = card.model_copy(update={"normalization": fixed_statistics(train)})
     torch.set_num_threads(settings.threads)
@@ -78,6 +84,20 @@ def fit(
     return FitResult(card, run.kept, dict(zip(names, run.kept_scores, strict=True)), tuple(history))
 
 
+def _check_crop(card: Card, settings: TrainSettings) -> None:
+    geometry = network_geometry(card.network)
+    fits = len(settings.crop) == len(geometry.stride) and all(
+        length % step == 0 and length > 2 * side
+        for length, step, side in zip(settings.crop, geometry.stride, geometry.margin, strict=True)
+    )
+    if not fits:
+        longer = f" that exceed {tuple(2 * side for side in geometry.margin)}" if any(geometry.margin) else ""
+        raise CardError(
+            f"a crop of {settings.crop} does not fit network {card.network.name!r}: "
+            f"give multiples of {geometry.stride}{longer} as settings.crop"
+        )
+
+
 class _Run:
     """One fit under way."""
 
@@ -85,6 +105,7 @@ class _Run:
         layout = torch.channels_last if len(settings.crop) == 2 else torch.channels_last_3d
         self.network = network.to(settings.device, memory_format=layout)  # type: ignore[call-overload]
         self.card, self.settings, self.valid, self.layout = card, settings, valid, layout
+        self.geometry = network_geometry(card.network)
         self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
         self.kept: dict[str, Tensor] = {}
         self.kept_scores: list[float] = []
@@ -126,7 +147,7 @@ class _Run:
     ) -> float:
         self.network.train()
         device = self.settings.device
-        images, labels = random_batch(scenes, self.settings, generator)
+        images, labels = random_batch(scenes, self.settings, generator, self.geometry.margin)
         images = images.to(device).contiguous(memory_format=self.layout)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.settings.bfloat16):
             logits = self.network(images)
@@ -160,6 +181,6 @@ class _Run:
         return score
 
     def _score(self, scene: PreparedScene) -> float:
-        stride = network_geometry(self.card.network).stride
-        classes = predict_classes(self.network, scene.inputs.to(self.settings.device), stride)
+        inputs = scene.inputs.to(self.settings.device)
+        classes = predict_classes(self.network, inputs, self.geometry.stride, self.geometry.margin)
         return mean_dice(classes, scene.labels.numpy(), self.card.n_classes)

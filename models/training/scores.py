@@ -10,31 +10,40 @@ from torch import Tensor, nn
 from models.training.crops import IGNORED, mirrored
 
 
-def predict_scores(network: nn.Module, image: Tensor, stride: tuple[int, ...]) -> Tensor:
+def predict_scores(network: nn.Module, image: Tensor, stride: tuple[int, ...], margin: tuple[int, ...] = ()) -> Tensor:
     """Return probabilities of a whole scene in one pass, like a tile that holds all of it.
 
     Args:
         network: Gives logits.
-        image: Normalised, ``(channels, *shape)``, of any size; mirrored behind up to a multiple of ``stride``.
+        image: Normalised, ``(channels, *shape)``, of any size; mirrored behind up to a multiple of ``stride``, and
+            before and behind by what the network loses.
         stride: Of the network.
+        margin: Pixels that the network loses at each side; none when left out.
 
     Returns:
         Float32 ``(classes, *shape)``.
     """
-    shape = image.shape[1:]
-    for axis, (size, step) in enumerate(zip(shape, stride, strict=True)):
-        places = torch.arange(size + -size % step, device=image.device)
+    shape, sides = image.shape[1:], margin or (0,) * len(stride)
+    parts = []
+    for axis, (size, step, side) in enumerate(zip(shape, stride, sides, strict=True)):
+        # As the engine does: tiles begin at multiples of the stride.
+        beyond = side + -side % step
+        stop = size + beyond
+        places = torch.arange(-beyond, stop + -stop % step, device=image.device)
         image = image.index_select(axis + 1, mirrored(places, size))
+        parts.append(slice(beyond - side, beyond - side + size))
     layout = torch.channels_last if len(stride) == 2 else torch.channels_last_3d
     network.eval()
     with torch.inference_mode():
         scores: Tensor = network(image[None].contiguous(memory_format=layout)).float().softmax(1)[0]
-    return scores[(slice(None), *(slice(n) for n in shape))]
+    return scores[(slice(None), *parts)]
 
 
-def predict_classes(network: nn.Module, image: Tensor, stride: tuple[int, ...]) -> NDArray[np.int64]:
-    """Return the likeliest class of each pixel, ``shape``."""
-    return predict_scores(network, image, stride).argmax(0).cpu().numpy()
+def predict_classes(
+    network: nn.Module, image: Tensor, stride: tuple[int, ...], margin: tuple[int, ...] = ()
+) -> NDArray[np.int64]:
+    """Return the likeliest class of each pixel, ``shape``; arguments as of ``predict_scores``."""
+    return predict_scores(network, image, stride, margin).argmax(0).cpu().numpy()
 
 
 def dice(predicted: NDArray[np.integer], labels: NDArray[np.integer], class_id: int) -> float:

@@ -71,7 +71,8 @@ class TrainSettings:
     Attributes:
         steps: Optimiser steps.
         batch: Crops per step.
-        crop: Lengths of a crop, multiples of the network's stride; the last two alike where quarters are turned.
+        crop: Lengths of what the network reads, multiples of its stride; the last two alike where quarters are
+            turned. A network of valid convolutions answers for its margin less at each side, and is fitted on that.
         learning_rate: Highest of the one-cycle schedule.
         weight_decay: Of AdamW.
         foreground: Share of crops that hold a pixel which is not background.
