@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import CardError
+
+Placement: TypeAlias = Literal["stride", "even"]
+Spacing: TypeAlias = tuple[float | None, float | None, float | None]
 
 
 class _Frozen(BaseModel):
@@ -20,10 +23,13 @@ class Network(_Frozen):
     Attributes:
         name: Its name in ``models.registry``.
         arguments: What its builder is called with.
+        output: ``logits``, one per class; ``logit``, of class 1 alone, for a network of one channel and a sigmoid; or
+            ``probabilities``, where softmax is part of the network.
     """
 
     name: str
     arguments: dict[str, Any] = {}
+    output: Literal["logits", "logit", "probabilities"] = "logits"
 
 
 class FixedNormalization(_Frozen):
@@ -71,13 +77,37 @@ class Tiling(_Frozen):
         tile: Length of a tile.
         halo: What a tile reads but does not answer for, at each side.
         overlap: By how much neighbouring cores overlap and are blended.
+        placement: ``stride`` puts tiles on multiples of the network's stride and mirrors the scene at its edges.
+            ``even`` does as nnU-Net does: tiles of exactly this length, spread evenly from edge to edge, over zeros
+            where one is longer than the scene, and weighed by a Gaussian of an eighth of a tile.
         disagreement: Share of labels that differ from one untiled pass with these numbers, as measured.
     """
 
     tile: tuple[int, ...]
     halo: tuple[int, ...]
     overlap: tuple[int, ...]
+    placement: Placement = "stride"
     disagreement: float | None = None
+
+
+class Resampling(_Frozen):
+    """How a volume comes to the model's spacing where that is not linear interpolation: as nnU-Net does it.
+
+    Lengths are rounded and the spacing is stretched until model and volume end at the same place. Scores come back
+    linearly.
+
+    Attributes:
+        clip: Lowest and highest value that is resampled; None where values are taken as they are.
+        order: Of the spline through the values: 1, linear; 3, cubic.
+        nearest_above: A volume (or a model) whose largest spacing is more than this many times its smallest, and has
+            it along one axis only, is resampled by nearest neighbour along that axis, both ways.
+        crop: ``nonzero`` looks at the smallest box that holds all voxels that are not 0; background is outside.
+    """
+
+    clip: tuple[float, float] | None = None
+    order: Literal[1, 3] = 3
+    nearest_above: Annotated[float, Field(gt=1)] = 3.0
+    crop: Literal["none", "nonzero"] = "nonzero"
 
 
 class Weights(_Frozen):
@@ -113,8 +143,9 @@ class Card(_Frozen):
     Attributes:
         channels: Names of the input channels in order: band names of a raster, modalities of a volume.
         orientation: NIfTI axis codes of the tensor's axes, such as ``SAR`` for depth up, rows anterior, cols right;
-            None for rasters.
-        spacing_mm: ``depth, rows, cols``; None where the input's own spacing is kept.
+            or the file's own axes, the fastest called ``i``, such as ``kji``; None for rasters.
+        spacing_mm: ``depth, rows, cols``; None where the input's own spacing is kept, along one axis or all.
+        resampling: How it comes to that spacing; None for linear interpolation.
         position: Whether the network also sees where in the scene a pixel lies, one more input per axis: for scenes
             that were cut round what is looked for, and for such scenes only.
         bfloat16_disagreement: Share of labels that differ from float32 on the validation data, as measured.
@@ -130,8 +161,9 @@ class Card(_Frozen):
     tiling: Tiling
     licence: str
     origin: str
-    orientation: Annotated[str, Field(pattern=r"^[RLAPSI]{3}$")] | None = None
-    spacing_mm: tuple[float, float, float] | None = None
+    orientation: Annotated[str, Field(pattern=r"^([RLAPSI]{3}|[ijk]{3})$")] | None = None
+    spacing_mm: Spacing | None = None
+    resampling: Resampling | None = None
     position: bool = False
     parameters: int = 0
     bfloat16_disagreement: float | None = None
@@ -158,6 +190,11 @@ class Card(_Frozen):
     def n_classes(self) -> int:
         """Classes, background included."""
         return len(self.classes)
+
+    @property
+    def n_outputs(self) -> int:
+        """Channels that the network gives."""
+        return 1 if self.network.output == "logit" else self.n_classes
 
 
 def load_card(path: Path) -> Card:

@@ -29,10 +29,11 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
     """
     if request.job.kind == "raster":
         return describe_raster(item.id, item.files, request.job.source, request.card.channels)
-    if request.card.orientation is None:
-        raise JobError(f"model '{request.card.name}': its card states no orientation; it cannot segment volumes")
+    card = request.card
+    if card.orientation is None:
+        raise JobError(f"model '{card.name}': its card states no orientation; it cannot segment volumes")
     spool = request.out.scene_scratch(item.id) / "spool"
-    return describe_volume(item.id, _volume_path(item), request.card.orientation, request.card.spacing_mm, spool)
+    return describe_volume(item.id, _volume_path(item), card.orientation, card.spacing_mm, spool, card.resampling)
 
 
 def identify(request: Request, item: Input) -> Fingerprint:

@@ -1,4 +1,4 @@
-"""Separable linear interpolation between the native and the model grid, window by window.
+"""Separable interpolation between the native and the model grid, window by window.
 
 Every number is a function of global coordinates alone, so a window equals the cut of the whole, bit for bit.
 Works on NumPy arrays and on whatever else ``array_api_compat`` has a namespace for.
@@ -14,35 +14,40 @@ from numpy.typing import NDArray
 
 from models.predictor import DeviceArray
 from tasks.box import Box
-from tasks.scenes.scene import Frame
+from tasks.scenes.scene import Frame, Order
+from tasks.spline import cardinal_weights
 
 
 @dataclass(frozen=True)
 class AxisMap:
-    """Where the pixels of a target range lie on the source axis, half-pixel centres, clamped at the borders.
+    """What the pixels of a target range are made of along the source axis; half-pixel centres, clamped at the borders.
 
     Attributes:
-        lower: Source index below each target pixel.
-        upper: Source index above it, inside the axis.
-        weight: Float64 in [0, 1): share of ``upper``.
+        sources: ``(taps, pixels)``: source indices, inside the axis; for linear maps the pixel below and that above.
+        weights: Float64 ``(taps, pixels)``, summing to one.
+        on_grid: Whether each target pixel is one source pixel.
     """
 
-    lower: NDArray[np.intp]
-    upper: NDArray[np.intp]
-    weight: NDArray[np.float64]
+    sources: NDArray[np.intp]
+    weights: NDArray[np.float64]
+    on_grid: bool = False
 
     @property
     def source_start(self) -> int:
         """First source pixel needed."""
-        return int(self.lower[0])
+        return int(self.sources[:, 0].min())
 
     @property
     def source_stop(self) -> int:
         """One past the last source pixel needed."""
-        return int(self.upper[-1]) + 1
+        return int(self.sources[:, -1].max()) + 1
+
+    def moved(self, offset: int) -> AxisMap:
+        """Return the map onto a source axis that begins ``offset`` pixels earlier."""
+        return AxisMap(self.sources + offset, self.weights, self.on_grid)
 
 
-def axis_map(start: int, stop: int, ratio: float, length: int) -> AxisMap:
+def axis_map(start: int, stop: int, ratio: float, length: int, order: Order = 1) -> AxisMap:
     """Map target pixels ``[start, stop)`` onto a source axis.
 
     Args:
@@ -50,98 +55,114 @@ def axis_map(start: int, stop: int, ratio: float, length: int) -> AxisMap:
         stop: One past the last; at least ``start + 1``.
         ratio: Source pixels per target pixel.
         length: Pixels of the whole source axis.
+        order: Of the spline: 0, 1 or 3. At a ratio of 1 all are the same.
 
     Returns:
         Indices and weights at source coordinates ``(target + 0.5) * ratio - 0.5``.
     """
     position = (np.arange(start, stop, dtype=np.float64) + 0.5) * ratio - 0.5
+    if order == 3 and ratio != 1.0:
+        # Not clamped: between the outermost centre and the edge the spline runs on over samples that repeat the last.
+        position = np.clip(position, -1.0, float(length))
+        offsets, weights = cardinal_weights(position - np.floor(position))
+        sources = np.floor(position).astype(np.intp) + offsets[:, np.newaxis]
+        return AxisMap(np.clip(sources, 0, length - 1), weights)
     position = np.clip(position, 0.0, float(length - 1))
+    if order == 0 or ratio == 1.0:
+        nearest = np.floor(position + 0.5).astype(np.intp)[np.newaxis]
+        return AxisMap(nearest, np.ones(nearest.shape), on_grid=True)
     lower = np.floor(position)
     weight = position - lower
     below = lower.astype(np.intp)
     # A pixel that lies on a source pixel needs no neighbour: this keeps source windows as small as can be.
     above = np.minimum(below + (weight > 0), length - 1)
-    return AxisMap(below, above, weight)
+    return AxisMap(np.stack([below, above]), np.stack([1.0 - weight, weight]))
 
 
-def source_box(target: Box, ratio: tuple[float, ...], source_shape: tuple[int, ...]) -> Box:
-    """Return the source window that ``interpolate`` needs for ``target``; arguments as there."""
-    maps = _maps(target, ratio, source_shape)
-    return Box(tuple(m.source_start for m in maps), tuple(m.source_stop for m in maps))
+def to_model_maps(model: Box, frame: Frame) -> list[AxisMap]:
+    """Return what the pixels of a window of the model grid are made of, per axis."""
+    covered = frame.covered
+    orders = [order for order, _ in frame.orders] or [1] * len(frame.scale)
+    parts = zip(model.start, model.stop, frame.scale, covered.shape, orders, strict=True)
+    return [
+        axis_map(start, stop, 1.0 / scale, length, order).moved(offset)
+        for (start, stop, scale, length, order), offset in zip(parts, covered.start, strict=True)
+    ]
 
 
-def interpolate(
-    window: DeviceArray,
-    source_start: tuple[int, ...],
-    target: Box,
-    ratio: tuple[float, ...],
-    source_shape: tuple[int, ...],
-) -> DeviceArray:
-    """Interpolate a source window at the pixels of ``target``.
-
-    Constants survive exactly, and so does everything along an axis of ratio 1.
-
-    Args:
-        window: Floating ``(..., *source window)`` with at least the pixels of ``source_box``.
-        source_start: Where the window lies in the source grid.
-        target: In the target grid.
-        ratio: Source pixels per target pixel along each axis.
-        source_shape: Of the whole source grid.
-
-    Returns:
-        ``(..., *target.shape)`` of the window's dtype, on its device; may be a view of ``window``.
-    """
-    n_leading = window.ndim - len(ratio)
-    maps = _maps(target, ratio, source_shape)
-    # The axis that shrinks most goes first: fewer numbers for the others. Every window has the same order.
-    for axis in sorted(range(len(ratio)), key=lambda a: -ratio[a]):
-        window = _along(window, axis + n_leading, maps[axis], source_start[axis], ratio[axis] == 1.0)
-    return window
+def to_native_maps(native: Box, frame: Frame) -> list[AxisMap]:
+    """Return what the pixels of a window of the native grid are made of; outside the crop, the pixels at its edge."""
+    inside = native.relative_to(frame.covered.start)
+    orders = [order for _, order in frame.orders] or [1] * len(frame.scale)
+    parts = zip(inside.start, inside.stop, frame.scale, frame.model_shape, orders, strict=True)
+    return [axis_map(*part) for part in parts]
 
 
 def native_box(model: Box, frame: Frame) -> Box:
     """Return the native window that ``to_model`` needs for ``model``."""
-    return source_box(model, _native_per_model(frame), frame.native_shape)
+    return _box(to_model_maps(model, frame))
 
 
 def model_box(native: Box, frame: Frame) -> Box:
     """Return the model window that ``to_native`` needs for ``native``."""
-    return source_box(native, frame.scale, frame.model_shape)
+    return _box(to_native_maps(native, frame))
 
 
 def to_model(window: DeviceArray, native_start: tuple[int, ...], model: Box, frame: Frame) -> DeviceArray:
-    """Interpolate a native window ``(..., *shape)``, which starts at ``native_start``, onto ``model``."""
-    return interpolate(window, native_start, model, _native_per_model(frame), frame.native_shape)
+    """Interpolate a native window ``(..., *shape)``, which starts at ``native_start``, onto ``model``.
+
+    Constants survive exactly where the map is linear, and so does everything along an axis of ratio 1.
+
+    Args:
+        window: Floating, with at least the pixels of ``native_box``.
+        native_start: Where the window lies in the native grid.
+        model: In the model grid.
+        frame: The two grids.
+
+    Returns:
+        ``(..., *model.shape)`` of the window's dtype, on its device; may be a view of ``window``.
+    """
+    return _interpolate(window, native_start, to_model_maps(model, frame), [1.0 / scale for scale in frame.scale])
 
 
 def to_native(window: DeviceArray, model_start: tuple[int, ...], native: Box, frame: Frame) -> DeviceArray:
     """Interpolate a model window ``(..., *shape)``, which starts at ``model_start``, onto ``native``."""
-    return interpolate(window, model_start, native, frame.scale, frame.model_shape)
+    return _interpolate(window, model_start, to_native_maps(native, frame), list(frame.scale))
 
 
-def _native_per_model(frame: Frame) -> tuple[float, ...]:
-    return tuple(1.0 / scale for scale in frame.scale)
+def _box(maps: list[AxisMap]) -> Box:
+    return Box(tuple(m.source_start for m in maps), tuple(m.source_stop for m in maps))
 
 
-def _maps(target: Box, ratio: tuple[float, ...], source_shape: tuple[int, ...]) -> list[AxisMap]:
-    ranges = zip(target.start, target.stop, ratio, source_shape, strict=True)
-    return [axis_map(start, stop, r, length) for start, stop, r, length in ranges]
+def _interpolate(
+    window: DeviceArray, source_start: tuple[int, ...], maps: list[AxisMap], ratio: list[float]
+) -> DeviceArray:
+    n_leading = window.ndim - len(maps)
+    # The axis that shrinks most goes first: fewer numbers for the others. Every window has the same order.
+    for axis in sorted(range(len(maps)), key=lambda a: -ratio[a]):
+        window = _along(window, axis + n_leading, maps[axis].moved(-source_start[axis]))
+    return window
 
 
-def _along(window: DeviceArray, axis: int, along: AxisMap, offset: int, on_grid: bool) -> DeviceArray:
-    lower = along.lower - offset
-    if on_grid and np.array_equal(lower, np.arange(lower[0], lower[0] + lower.size)):
-        index = (slice(None),) * axis + (slice(int(lower[0]), int(lower[0]) + lower.size),)
+def _along(window: DeviceArray, axis: int, along: AxisMap) -> DeviceArray:
+    first = along.sources[0]
+    if along.on_grid and np.array_equal(first, np.arange(first[0], first[0] + first.size)):
+        index = (slice(None),) * axis + (slice(int(first[0]), int(first[0]) + first.size),)
         return window[index]
     xp = array_api_compat.array_namespace(window)
     device = array_api_compat.device(window)
-    below = xp.take(window, xp.asarray(lower, device=device), axis=axis)
-    if on_grid:
-        return below
-    weight = along.weight.reshape((-1,) + (1,) * (window.ndim - axis - 1))
+    start = xp.take(window, xp.asarray(first, device=device), axis=axis)
+    if along.on_grid:
+        return start
+    result = None
     # x0 + w * (x1 - x0): w * x1 + (1 - w) * x0 would move a constant by a rounding error.
-    result = xp.take(window, xp.asarray(along.upper - offset, device=device), axis=axis)
-    result -= below
-    result *= xp.asarray(weight, dtype=window.dtype, device=device)
-    result += below
+    for sources, weights in zip(along.sources[1:], along.weights[1:], strict=True):
+        part = xp.take(window, xp.asarray(sources, device=device), axis=axis)
+        part -= start
+        part *= xp.asarray(weights.reshape((-1,) + (1,) * (window.ndim - axis - 1)), dtype=window.dtype, device=device)
+        if result is None:
+            result = part
+        else:
+            result += part
+    result += start
     return result

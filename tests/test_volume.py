@@ -23,7 +23,8 @@ from tasks.errors import (
     UnsupportedSceneError,
 )
 from tasks.scenes.spool import spool
-from tasks.scenes.volume import VolumeScene, describe_volume, frame_of, scene_values
+from tasks.scenes.volume import VolumeScene, describe_volume, scene_values
+from tasks.scenes.volume_frame import frame_of
 from tasks.scenes.volume_header import volume_header
 
 LAWS = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

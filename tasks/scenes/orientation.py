@@ -85,11 +85,14 @@ def turn_between(file_shape: tuple[int, int, int], file_axes: tuple[tuple[int, i
     Args:
         file_shape: Shape in file order.
         file_axes: For each file axis the world axis that is nearest to it, and 1 or -1 for its direction.
-        wanted: Axis codes of the turned axes, such as ``SAR``: towards superior, anterior, right.
+        wanted: Axis codes of the turned axes, such as ``SAR``: towards superior, anterior, right; or the file's own
+            axes, such as ``kji``.
 
     Raises:
-        CardError: When ``wanted`` does not name each world axis once.
+        CardError: When ``wanted`` does not name each axis once.
     """
+    if wanted.islower():
+        return _permutation(file_shape, wanted)
     codes = [_AXES[code] for code in wanted]
     if sorted(world for world, _ in codes) != [0, 1, 2]:
         raise CardError(f"orientation '{wanted}' names an axis twice; use one of R/L, one of A/P, one of S/I")
@@ -97,3 +100,17 @@ def turn_between(file_shape: tuple[int, int, int], file_axes: tuple[tuple[int, i
     axes = [nearest.index(world) for world, _ in codes]
     flips = [file_axes[axis][1] != sign for axis, (_, sign) in zip(axes, codes, strict=True)]
     return Turn(file_shape, (axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
+
+
+def _permutation(file_shape: tuple[int, int, int], wanted: str) -> Turn:
+    axes = ["ijk".index(letter) for letter in wanted]
+    if sorted(axes) != [0, 1, 2]:
+        raise CardError(f"orientation '{wanted}' names an axis of the file twice; use each of i, j and k once")
+    return Turn(file_shape, (axes[0], axes[1], axes[2]), (False, False, False))
+
+
+def codes_of(turn: Turn, file_axes: tuple[tuple[int, int], ...]) -> str:
+    """Return the axis codes of turned axes, such as ``SAR``; arguments as of ``turn_between``."""
+    letters = {place: letter for letter, place in _AXES.items()}
+    turned = zip(turn.axes, turn.flips, strict=True)
+    return "".join(letters[file_axes[axis][0], file_axes[axis][1] * (-1 if flip else 1)] for axis, flip in turned)

@@ -5,26 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.card import Resampling, Spacing
 from tasks import resample
 from tasks.box import Box
 from tasks.errors import EmptySceneError, OversizedSceneError
-from tasks.scenes.orientation import Turn, turn_between
+from tasks.scenes.orientation import Turn, codes_of, turn_between
 from tasks.scenes.scene import Frame
 from tasks.scenes.spool import spool
+from tasks.scenes.volume_frame import frame_of
 from tasks.scenes.volume_header import VolumeHeader, volume_header
 
-# Spacings that differ by less than this over a whole axis are one spacing: float32 headers round.
-_SAME_SPACING_PIXELS = 0.01
 _MOST_MODEL_VOXELS = 1 << 36
 _STATISTICS_VOXELS = 4_000_000
 # A resampled voxel counts as observed where at least this share of what it is made of is.
 _OBSERVED_SHARE = 0.5
+_ROUNDED = 1e-5
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class VolumeScene:
         turn: From the file's axes to the model's.
         codes: Axis codes of the turned axes, such as ``SAR``.
         frame: The grids of network and input, both in turned order.
+        clip: Lowest and highest value, applied before resampling; None where the model does not ask for it.
     """
 
     id: str
@@ -46,6 +48,7 @@ class VolumeScene:
     turn: Turn
     codes: str
     frame: Frame
+    clip: tuple[float, float] | None = None
 
     @property
     def n_channels(self) -> int:
@@ -94,10 +97,14 @@ class VolumeReader:
             return image[np.newaxis], observed
         needed = resample.native_box(box, frame)
         image, observed = self.native(needed)
+        if self._scene.clip is not None:
+            np.clip(image, *self._scene.clip, out=image, where=observed)
         values: NDArray[np.float32] = resample.to_model(image, needed.start, box, frame)
         if observed.all():
             return np.ascontiguousarray(values)[np.newaxis], np.ones(box.shape, np.bool_)
         share = resample.to_model(observed.astype(np.float32), needed.start, box, frame)
+        # A cubic share is a sum of many weights: far from a hole it is 1, whatever was rounded.
+        share = np.where(np.abs(share - 1.0) < _ROUNDED, np.float32(1.0), share)
         seen = share >= _OBSERVED_SHARE
         # The holes went in as 0: dividing by what was there keeps them from pulling their neighbours down.
         filled = np.divide(values, share, out=np.zeros_like(values), where=seen)
@@ -131,8 +138,9 @@ def describe_volume(
     scene_id: str,
     path: Path,
     card_orientation: str,
-    card_spacing_mm: tuple[float, float, float] | None,
+    card_spacing_mm: Spacing | None,
     spool_dir: Path,
+    resampling: Resampling | None = None,
 ) -> VolumeScene:
     """Describe a NIfTI file as a scene; a compressed one is decompressed into ``spool_dir`` once.
 
@@ -142,59 +150,44 @@ def describe_volume(
         card_orientation: Axis codes that the model wants, such as ``SAR``.
         card_spacing_mm: Spacing that the model wants, ``depth, rows, cols``; None keeps the volume's own.
         spool_dir: Where decompressed volumes go.
+        resampling: How the volume comes to that spacing; a crop to what is not 0 reads the whole volume once.
 
     Raises:
         SceneError: As ``volume_header`` and ``spool`` say.
         CardError: When the orientation is none.
     """
     header = volume_header(path)
-    scene = plan_volume(scene_id, header, card_orientation, card_spacing_mm)
-    if not header.is_compressed:
+    scene = plan_volume(scene_id, header, card_orientation, card_spacing_mm, resampling)
+    if header.is_compressed:
+        scene = replace(scene, data_path=spool(path, header.n_bytes, spool_dir))
+    crop = nonzero_box(scene) if resampling is not None and resampling.crop == "nonzero" else None
+    if crop is None:
         return scene
-    data_path = spool(path, header.n_bytes, spool_dir)
-    return VolumeScene(scene.id, header, data_path, scene.turn, scene.codes, scene.frame)
+    return replace(scene, frame=frame_of(scene.turn.shape, scene.spacing_mm, card_spacing_mm, resampling, crop))
 
 
 def plan_volume(
     scene_id: str,
     header: VolumeHeader,
     card_orientation: str,
-    card_spacing_mm: tuple[float, float, float] | None,
+    card_spacing_mm: Spacing | None,
+    resampling: Resampling | None = None,
 ) -> VolumeScene:
-    """Describe a volume from its header alone; one that is compressed cannot be opened yet.
+    """Describe a volume from its header alone: uncropped, and one that is compressed cannot be opened yet.
 
     Arguments and errors as for ``describe_volume``.
     """
     turn = turn_between(header.file_shape, header.nearest_axes, card_orientation)
     spacing = tuple(header.spacing_mm[axis] for axis in turn.axes)
-    frame = frame_of(turn.shape, spacing, card_spacing_mm)
+    frame = frame_of(turn.shape, spacing, card_spacing_mm, resampling)
     if math.prod(frame.model_shape) > _MOST_MODEL_VOXELS:
         raise OversizedSceneError(
             f"{scene_id}: at the model's spacing {card_spacing_mm} mm it has {frame.model_shape} voxels; its own "
             f"is {tuple(round(s, 4) for s in spacing)} mm: check the header's pixdim, sform and units"
         )
-    return VolumeScene(scene_id, header, header.path, turn, card_orientation, frame)
-
-
-def frame_of(
-    shape: tuple[int, ...], spacing_mm: tuple[float, ...], model_spacing_mm: tuple[float, ...] | None
-) -> Frame:
-    """Lay a model grid over a native one: it starts at the same outer corner and covers the rest.
-
-    Args:
-        shape: Native voxels.
-        spacing_mm: Of the native grid.
-        model_spacing_mm: Of the model grid; None for the native one.
-    """
-    if model_spacing_mm is None:
-        return Frame(shape, shape, (1.0,) * len(shape))
-    lengths, scales = [], []
-    for length, native, model in zip(shape, spacing_mm, model_spacing_mm, strict=True):
-        scale = native / model
-        drift = abs(scale - 1.0) * length
-        scales.append(1.0 if drift < _SAME_SPACING_PIXELS else scale)
-        lengths.append(max(1, math.ceil(length * scales[-1] - _SAME_SPACING_PIXELS)))
-    return Frame(shape, tuple(lengths), tuple(scales))
+    codes = codes_of(turn, header.nearest_axes)
+    clip = None if resampling is None else resampling.clip
+    return VolumeScene(scene_id, header, header.path, turn, codes, frame, clip)
 
 
 def scene_values(scene: VolumeScene) -> NDArray[np.float32]:
@@ -204,26 +197,42 @@ def scene_values(scene: VolumeScene) -> NDArray[np.float32]:
         scene: A volume.
 
     Returns:
-        ``(1, voxels)``: all finite voxels of the native grid, or those of a regular lattice of at most four
-        million where there are more. The same whatever the blocks and the plan.
+        ``(1, voxels)``: all finite voxels of the native grid under the model grid, or those of a regular lattice of
+        at most four million where there are more. The same whatever the blocks and the plan.
 
     Raises:
         EmptySceneError: When no voxel is finite.
     """
-    shape = scene.header.file_shape
+    part = scene.turn.to_file(scene.frame.covered)
     step = 1
-    while math.prod(-(-length // step) for length in shape) > _STATISTICS_VOXELS:
+    while math.prod(-(-length // step) for length in part.shape) > _STATISTICS_VOXELS:
         step += 1
     chunks = []
+    rows, cols = (slice(start, stop, step) for start, stop in zip(part.start[:2], part.stop[:2], strict=True))
     # Slice by slice: a strided look at the whole map would make all of it resident.
-    for z in range(0, shape[2], step):
-        window = (slice(None, None, step), slice(None, None, step), slice(z, z + 1))
+    for z in range(part.start[2], part.stop[2], step):
+        window = (rows, cols, slice(z, z + 1))
         values = _physical(_stored(scene, window), scene.header)
         chunks.append(values[np.isfinite(values)])
     values = np.concatenate(chunks)
     if values.size == 0:
         raise EmptySceneError(f"{scene.id}: no voxel is a finite number")
     return values[np.newaxis]
+
+
+def nonzero_box(scene: VolumeScene) -> Box | None:
+    """Return the smallest window of the turned native grid that holds all voxels that are not 0; None without any."""
+    shape = scene.header.file_shape
+    found = [np.zeros(length, np.bool_) for length in shape]
+    for z in range(shape[2]):
+        other = _physical(_stored(scene, (slice(None), slice(None), slice(z, z + 1))), scene.header)[..., 0] != 0
+        found[0] |= other.any(axis=1)
+        found[1] |= other.any(axis=0)
+        found[2][z] = other.any()
+    if not found[2].any():
+        return None
+    places = [np.flatnonzero(along) for along in found]
+    return scene.turn.from_file(Box(tuple(int(p[0]) for p in places), tuple(int(p[-1]) + 1 for p in places)))
 
 
 def _is_whole(header: VolumeHeader) -> bool:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from functools import lru_cache
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
-from models.card import Card
 from models.predictor import DeviceArray, Predictor
-from models.registry import RunSettings, load_predictor
 from tasks.box import Box
 from tasks.errors import SceneError
 from tasks.resample import model_box
+from tasks.segment.batches import in_batches
 from tasks.segment.blend import SlabBlender
+from tasks.segment.detect import detect_block
 from tasks.segment.grid import Tile
+from tasks.segment.loaded import slot_predictor
 from tasks.segment.native import native_slabs
 from tasks.segment.plan import Plan
 from tasks.segment.prefetch import prefetch
@@ -45,6 +41,8 @@ def segment_block(work: Work, block: Box) -> BlockReport:
     Returns:
         What the journal holds.
     """
+    if work.plan.slot.spec.output == "objects":
+        return detect_block(work, block)
     begin = time.perf_counter()
     layers = {name: np.full(block.shape, np.iinfo(dtype).max, dtype) for name, dtype in work.layers.items()}
     with work.scene.open() as reader:
@@ -52,6 +50,8 @@ def segment_block(work: Work, block: Box) -> BlockReport:
         with closing(_native_scores(work, block, tiles)) as slabs:
             for row, scores in slabs:
                 _classify(scores, row - block.start[0], layers, work)
+    if work.scene.frame.crop is not None:
+        _clear_outside(layers, work.scene.frame.crop, block)
     for values in layers.values():
         values[~tiles.valid] = np.iinfo(values.dtype).max
     store = BlockStore(work.store)
@@ -65,40 +65,17 @@ def _native_scores(work: Work, block: Box, tiles: BlockTiles) -> Generator[tuple
     """Yield ``(first native row, blended scores (classes, rows, ...))`` of a block, top down."""
     frame = work.scene.frame
     region = model_box(block, frame)
-    predictor = slot_predictor(work.card, work.card_folder, work.plan.slot.settings)
+    predictor = slot_predictor(work)
     # The network is busy with the next tiles while these are blended and stored.
     with closing(prefetch(_score(predictor, iter(tiles), work.plan))) as scored:
         yield from native_slabs(_blended(work, region, scored), frame, block)
 
 
 def _score(predictor: Predictor, tiles: Generator[TileInputs], plan: Plan) -> Generator[tuple[Tile, DeviceArray]]:
-    """Predict in batches of one fixed shape."""
-    settings = plan.slot.settings
-    # On a CPU a core that is done with its tile goes on with one of the next batch. A GPU is kept busy by one call.
-    n_calls = 2 if settings.device == "cpu" else 1
-    shape = (settings.batch, predictor.spec.n_channels, *plan.tile)
-    calls: deque[tuple[list[TileInputs], Future[DeviceArray]]] = deque()
-    with closing(tiles), ThreadPoolExecutor(n_calls, thread_name_prefix="predict") as pool:
-        while group := list(islice(tiles, settings.batch)):
-            calls.append((group, pool.submit(predictor.predict, _batch(group, shape))))
-            if len(calls) == n_calls:
-                yield from _scored(*calls.popleft())
-        for call in calls:
-            yield from _scored(*call)
-
-
-def _batch(group: list[TileInputs], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Put tiles together; the last batch is filled up with zeros."""
-    batch = np.zeros(shape, np.float32)
-    for place, (_, inputs) in zip(batch, group, strict=False):
-        place[...] = inputs
-    return batch
-
-
-def _scored(group: list[TileInputs], call: Future[DeviceArray]) -> Iterator[tuple[Tile, DeviceArray]]:
-    scores = call.result()
-    for k, (tile, _) in enumerate(group):
-        yield tile, scores[k]
+    with closing(in_batches(predictor.predict, tiles, plan)) as batches:
+        for group, scores in batches:
+            for k, (tile, _) in enumerate(group):
+                yield tile, scores[k]
 
 
 def _blended(work: Work, region: Box, scored: Iterator[tuple[Tile, DeviceArray]]) -> Iterator[tuple[int, DeviceArray]]:
@@ -110,6 +87,14 @@ def _blended(work: Work, region: Box, scored: Iterator[tuple[Tile, DeviceArray]]
             yield from blender.finished(max(tile.core.start[0], region.start[0]))
         blender.add(tile, scores)
     yield from blender.finished(region.stop[0])
+
+
+def _clear_outside(layers: dict[str, NDArray[Any]], crop: Box, block: Box) -> None:
+    """Call what the model does not look at background, for certain."""
+    outside = np.ones(block.shape, np.bool_)
+    outside[crop.intersection(block).relative_to(block.start).slices] = False
+    for name, values in layers.items():
+        values[outside] = 0 if name == "mask" else 100
 
 
 def _classify(scores: DeviceArray, first_row: int, layers: dict[str, NDArray[Any]], work: Work) -> None:
@@ -146,13 +131,3 @@ def _winner(scores: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
 def _to_host(array: DeviceArray) -> NDArray[Any]:
     on_host: NDArray[Any] = np.asarray(array if isinstance(array, np.ndarray) else array.cpu())
     return on_host
-
-
-def slot_predictor(card: Card, folder: Path | None, settings: RunSettings) -> Predictor:
-    """Load a model once per worker process."""
-    return _load_once(card.model_dump_json(), folder, settings)
-
-
-@lru_cache(maxsize=2)
-def _load_once(card_json: str, folder: Path | None, settings: RunSettings) -> Predictor:
-    return load_predictor(Card.model_validate_json(card_json), folder, settings)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
+from models.card import Placement
 from tasks.box import Box
 from tasks.errors import PlanError
 
@@ -16,7 +18,8 @@ class TileAxis:
     """The tiles along one axis of the model grid.
 
     Origins are multiples of ``stride``. The first tile starts at the scene's edge, the last one is moved back until
-    it ends there, so that edges are seen as an untiled pass would see them.
+    it ends there, so that edges are seen as an untiled pass would see them. Spread evenly, tiles lie between the two
+    edges wherever that puts them; the only tile of a shorter axis is centred on it.
 
     Attributes:
         length: Pixels of the scene.
@@ -24,7 +27,8 @@ class TileAxis:
         halo: Pixels at each inner side that a tile reads but does not answer for.
         overlap: Pixels that neighbouring cores share, at least.
         stride: Of the network.
-        margin: Pixels that the network loses at each side.
+        margin: Pixels that the network loses at each side; none where tiles are spread evenly.
+        placement: ``stride`` or ``even``.
     """
 
     length: int
@@ -33,6 +37,7 @@ class TileAxis:
     overlap: int
     stride: int = 1
     margin: int = 0
+    placement: Placement = "stride"
 
     @property
     def beyond(self) -> int:
@@ -61,7 +66,8 @@ class TileAxis:
                 f"tile {self.tile} is not a multiple of the network's stride {self.stride}; "
                 f"use tiling.tile={_round_up(self.tile, self.stride)}"
             )
-        step = (self.tile - 2 * self.inner - self.overlap) // self.stride * self.stride
+        lattice = 1 if self.placement == "even" else self.stride
+        step = (self.tile - 2 * self.inner - self.overlap) // lattice * lattice
         if step < 1 or self.overlap > step:
             raise PlanError(
                 f"tile {self.tile} leaves no room for halo {self.inner} at each side and overlap {self.overlap}; "
@@ -72,10 +78,23 @@ class TileAxis:
     @cached_property
     def origins(self) -> tuple[int, ...]:
         """First pixel that each tile reads; may lie outside the scene."""
+        if self.placement == "even":
+            return self._even_origins()
         first = -self.beyond
         last = max(first, _round_up(self.length + self.margin - self.tile, self.stride))
         # One tile that holds the whole axis needs no room for halo and overlap.
         return (first,) if first == last else (*range(first, last, self.step), last)
+
+    def _even_origins(self) -> tuple[int, ...]:
+        """Place tiles as ``compute_steps_for_sliding_window`` and ``pad_nd_image`` of nnU-Net v2 do."""
+        room = self.length - self.tile
+        if room <= 0:
+            return (-(-room // 2),)
+        # Half of an odd tile is no whole number.
+        halved = self.overlap > 0 and self.overlap == self.tile // 2 and self.inner == 0
+        step = self.tile / 2 if halved else self.tile - 2 * self.inner - self.overlap
+        count = math.ceil(room / step)
+        return tuple(round(room / count * i) for i in range(count + 1))
 
     @cached_property
     def cores(self) -> tuple[tuple[int, int], ...]:

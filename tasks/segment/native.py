@@ -9,7 +9,7 @@ from array_api_compat import array_namespace
 
 from models.predictor import DeviceArray
 from tasks.box import Box
-from tasks.resample import axis_map, model_box, to_native
+from tasks.resample import model_box, to_native, to_native_maps
 from tasks.scenes.scene import Frame
 
 # Scores of this many native rows, all classes, exist at a time.
@@ -33,16 +33,16 @@ def native_slabs(
         yield from slabs
         return
     region = model_box(block, frame)
-    rows = axis_map(block.start[0], block.stop[0], frame.scale[0], frame.model_shape[0])
+    rows = to_native_maps(block, frame)[0].sources
     done, pending, first = 0, None, region.start[0]
     for row, slab in slabs:
         pending = slab if pending is None else array_namespace(slab).concat([pending, slab], axis=1)
-        ready = int(np.searchsorted(rows.upper, row + slab.shape[1], side="left"))
+        ready = int(np.searchsorted(rows[-1], row + slab.shape[1], side="left"))
         while done < ready:
             stop = min(done + _ROWS, ready)
             box = Box((block.start[0] + done, *block.start[1:]), (block.start[0] + stop, *block.stop[1:]))
             yield box.start[0], to_native(pending, (first, *region.start[1:]), box, frame)
             done = stop
-        if done < len(rows.lower):
-            keep = int(rows.lower[done])
+        if done < rows.shape[1]:
+            keep = int(rows[0, done])
             pending, first = pending[:, keep - first :], keep

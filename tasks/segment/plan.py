@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal, TypeAlias
 
-from models.card import Card
+from models.card import Card, Placement
 from models.predictor import PredictorSpec
 from models.registry import RunSettings
 from tasks.box import Box, split
@@ -62,6 +62,7 @@ class Plan:
         chunk: Pixels of the native grid in one chunk of the store.
         blend: ``gaussian``, ``core`` or ``logits``.
         slot: Device, precision, threads and batch.
+        placement: How tiles are laid over the scene, and what they see beyond it; the card's.
     """
 
     tile: tuple[int, ...]
@@ -71,12 +72,15 @@ class Plan:
     chunk: tuple[int, ...]
     blend: str
     slot: Slot
+    placement: Placement = "stride"
 
     def lattice(self, frame: Frame) -> Lattice:
         """Return the tiles of a scene."""
         spec = self.slot.spec
-        parts = zip(frame.model_shape, self.tile, self.halo, self.overlap, spec.stride, spec.margin, strict=True)
-        return Lattice(tuple(TileAxis(*part) for part in parts))
+        placement = (self.placement,) * len(self.tile)
+        sizes = zip(frame.model_shape, self.tile, self.halo, self.overlap, strict=True)
+        network = zip(spec.stride, spec.margin, placement, strict=True)
+        return Lattice(tuple(TileAxis(*size, *rest) for size, rest in zip(sizes, network, strict=True)))
 
     def blocks(self, frame: Frame) -> list[Box]:
         """Return the blocks that partition the native grid, in row-major order."""
@@ -115,14 +119,15 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
     """
     tile, halo, overlap = plan_tiles(job, card)
     chunk = CHUNK_2D if len(tile) == 2 else CHUNK_3D
-    plan = Plan(tile, halo, overlap, chunk, chunk, job.tiling.blend, slot)
+    plan = Plan(tile, halo, overlap, chunk, chunk, job.tiling.blend, slot, card.tiling.placement)
     axes = plan.lattice(frame).axes
     for axis in axes:
         axis.step  # noqa: B018  # raises where the numbers do not fit
-    # Where a smaller tile holds the whole axis, no pass goes over padding alone.
-    plan = replace(plan, tile=tuple(min(axis.tile, axis.whole) for axis in axes))
-    if job.tiling.tile == "auto" and len(tile) == 3 and slot.settings.device == "cpu":
-        plan = replace(plan, tile=_economical(plan, frame))
+    if plan.placement == "stride":
+        # Where a smaller tile holds the whole axis, no pass goes over padding alone.
+        plan = replace(plan, tile=tuple(min(axis.tile, axis.whole) for axis in axes))
+        if job.tiling.tile == "auto" and len(tile) == 3 and slot.settings.device == "cpu":
+            plan = replace(plan, tile=_economical(plan, frame))
     if job.tiling.block == "auto":
         return replace(plan, block=_auto_block(frame, chunk, n_slots))
     block = _per_axis(job.tiling.block, chunk, len(tile))

@@ -63,6 +63,7 @@ class BlockTiles:
                 self._frame.model_shape,
                 self._work.normalization,
                 position=self._work.card.position,
+                placement=self._work.plan.placement,
             )
             if self._frame.is_identity:
                 self._take_validity(strip)

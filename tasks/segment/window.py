@@ -1,4 +1,4 @@
-"""What a tile sees: a window of the scene, reflected at its edges and normalised."""
+"""What a tile sees: a window of the scene, reflected at its edges or set in zeros, and normalised."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.card import Placement
 from models.normalization import ResolvedNormalization, normalise
 from models.position import positions
 from tasks.box import Box
@@ -49,8 +50,9 @@ def read_normalised(
     normalization: ResolvedNormalization | None,
     *,
     position: bool = False,
+    placement: Placement = "stride",
 ) -> Strip:
-    """Read ``window``, which may reach beyond the scene, mirrored there and normalised.
+    """Read ``window``, which may reach beyond the scene, normalised.
 
     Args:
         reader: An open scene.
@@ -58,9 +60,11 @@ def read_normalised(
         shape: Of the model grid.
         normalization: The numbers to normalise with; None leaves values as they are.
         position: Whether the network sees where a pixel lies.
+        placement: Of the tiles: beyond the scene they see it mirrored, or zeros where they are spread evenly.
     """
     indices = [reflect(a, b, n) for a, b, n in zip(window.start, window.stop, shape, strict=True)]
-    inside = Box(tuple(int(i.min()) for i in indices), tuple(int(i.max()) + 1 for i in indices))
+    mirrored = Box(tuple(int(i.min()) for i in indices), tuple(int(i.max()) + 1 for i in indices))
+    inside = mirrored if placement == "stride" else window.intersection(Box.of_shape(shape))
     image, observed = reader.read(inside)
     # In place: memory that is touched for the first time costs more than the arithmetic.
     inputs = image if normalization is None else normalise(image, normalization, out=image)
@@ -68,7 +72,15 @@ def read_normalised(
         inputs[:, ~observed] = 0
     if position:
         inputs = np.concatenate([inputs, positions(inside.start, inside.stop, shape)])
+    if inside != window and placement == "even":
+        return Strip(_in_zeros(inputs, inside, window), inside, observed)
     if inside != window:
         for axis, index in enumerate(indices):
             inputs = np.take(inputs, index - inside.start[axis], axis=axis + 1)
     return Strip(inputs, inside, observed)
+
+
+def _in_zeros(inputs: NDArray[np.float32], inside: Box, window: Box) -> NDArray[np.float32]:
+    padded = np.zeros((inputs.shape[0], *window.shape), np.float32)
+    padded[(slice(None), *inside.relative_to(window.start).slices)] = inputs
+    return padded

@@ -1,0 +1,75 @@
+"""The grid that a network sees, laid over a volume's own."""
+
+from __future__ import annotations
+
+import math
+
+from models.card import Resampling
+from tasks.box import Box
+from tasks.scenes.scene import Frame, Order
+
+# Spacings that differ by less than this over a whole axis are one spacing: float32 headers round.
+_SAME_SPACING_PIXELS = 0.01
+
+
+def frame_of(
+    shape: tuple[int, ...],
+    spacing_mm: tuple[float, ...],
+    model_spacing_mm: tuple[float | None, ...] | None,
+    resampling: Resampling | None = None,
+    crop: Box | None = None,
+) -> Frame:
+    """Lay a model grid over a native one: it starts at the same outer corner and covers the rest.
+
+    Args:
+        shape: Native voxels.
+        spacing_mm: Of the native grid.
+        model_spacing_mm: Of the model grid; None for the native one, along one axis or all.
+        resampling: How to come from one to the other; None for linear interpolation.
+        crop: The part of the native grid that the model looks at; None for all of it.
+    """
+    crop = None if crop == Box.of_shape(shape) else crop
+    wanted = [
+        own if model is None else model
+        for own, model in zip(spacing_mm, model_spacing_mm or [None] * len(shape), strict=True)
+    ]
+    if resampling is not None:
+        return _stretched(shape, crop, spacing_mm, tuple(wanted), resampling)
+    lengths, scales = [], []
+    for length, native, model in zip(shape, spacing_mm, wanted, strict=True):
+        scale = native / model
+        drift = abs(scale - 1.0) * length
+        scales.append(1.0 if drift < _SAME_SPACING_PIXELS else scale)
+        lengths.append(max(1, math.ceil(length * scales[-1] - _SAME_SPACING_PIXELS)))
+    return Frame(shape, tuple(lengths), tuple(scales))
+
+
+def _stretched(
+    shape: tuple[int, ...],
+    crop: Box | None,
+    spacing_mm: tuple[float, ...],
+    wanted_mm: tuple[float, ...],
+    resampling: Resampling,
+) -> Frame:
+    """Do as ``compute_new_shape`` and ``determine_do_sep_z_and_axis`` of nnU-Net v2 do."""
+    covered = shape if crop is None else crop.shape
+    sizes = zip(covered, spacing_mm, wanted_mm, strict=True)
+    lengths = tuple(max(1, round(own / wanted * length)) for length, own, wanted in sizes)
+    there = _thick_axis(spacing_mm, wanted_mm, resampling.nearest_above)
+    back = _thick_axis(wanted_mm, spacing_mm, resampling.nearest_above)
+    orders = tuple(_orders(axis, resampling.order, there, back) for axis in range(len(shape)))
+    scale = tuple(after / before for after, before in zip(lengths, covered, strict=True))
+    return Frame(shape, lengths, scale, crop, orders)
+
+
+def _orders(axis: int, order: Order, there: int | None, back: int | None) -> tuple[Order, Order]:
+    return (0 if axis == there else order), (0 if axis == back else 1)
+
+
+def _thick_axis(before: tuple[float, ...], after: tuple[float, ...], ratio: float) -> int | None:
+    """Return the axis of thick slices, of the first of two spacings that has any; None where there is not just one."""
+    for spacing in (before, after):
+        if max(spacing) / min(spacing) > ratio:
+            thick = [axis for axis, length in enumerate(spacing) if length == max(spacing)]
+            return thick[0] if len(thick) == 1 else None
+    return None
