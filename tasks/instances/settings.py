@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from tasks.errors import JobError
 from tasks.section import Section
 
 # What joins the pixels of an instance: 4 and 8 in rasters, 6, 18 and 26 in volumes.
-_CONNECTIVITIES = {"raster": (4, 8), "volume": (6, 18, 26)}
+Connectivity: TypeAlias = Literal[4, 8, 6, 18, 26]
+_CONNECTIVITIES: dict[str, tuple[Connectivity, ...]] = {"raster": (4, 8), "volume": (6, 18, 26)}
 _RANKS = {4: 1, 8: 2, 6: 1, 18: 2, 26: 3}
 _MOST_CLASSES = 1 << 16
 
@@ -41,7 +42,7 @@ class InstanceSettings(Section):
     min_distance_px: Annotated[float, Field(gt=0)] = 10.0
     min_distance_mm: Annotated[float, Field(gt=0)] = 5.0
     min_pixels: Annotated[int, Field(ge=1)] = 1
-    connectivity: Literal[4, 8, 6, 18, 26] | None = None
+    connectivity: Connectivity | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class InstanceRules:
     """
 
     classes: tuple[int, ...]
-    connectivity: int
+    connectivity: Connectivity
     border: int | None = None
     min_distance: float | None = None
     min_pixels: int = 1

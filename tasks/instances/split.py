@@ -39,7 +39,8 @@ def by_distance(inside: NDArray[np.bool_], spacing: tuple[float, ...], min_dista
     markers = np.zeros(inside.shape, np.int32)
     markers[tuple(seeds.T)] = np.arange(1, len(seeds) + 1)
     structure = ndimage.generate_binary_structure(inside.ndim, rank)
-    return _ordered(watershed(-distance, markers, mask=inside, connectivity=structure))
+    flooded: Parts = watershed(-distance, markers, mask=inside, connectivity=structure)  # type: ignore[no-untyped-call]
+    return _ordered(flooded)
 
 
 def peaks(
@@ -67,9 +68,10 @@ def peaks(
     return found[~dropped]
 
 
-def _ordered(parts: NDArray[np.integer]) -> Parts:
+def _ordered(parts: Parts) -> Parts:
     numbers, first = np.unique(parts, return_index=True)
     numbers, first = numbers[numbers > 0], first[numbers > 0]
     table = np.zeros(int(parts.max(initial=0)) + 1, np.int32)
     table[numbers[np.argsort(first)]] = np.arange(1, len(numbers) + 1)
-    return table[parts]
+    ordered: Parts = table[parts]
+    return ordered

@@ -42,8 +42,8 @@ def find_volume_areas(
         rules: Which classes, and how they are cut.
     """
     kinds = rules.kinds.astype(mask.dtype)
-    ids = cc3d.connected_components(kinds[mask], connectivity=rules.connectivity, out_dtype=np.uint32)
-    ids = ids.reshape(mask.shape)
+    found: NDArray[Any] = cc3d.connected_components(kinds[mask], connectivity=rules.connectivity, out_dtype=np.uint32)
+    ids = found.reshape(mask.shape)
     n_whole = 0
     if rules.min_distance is not None:
         n_whole = _cut(ids, spacing_mm, rules.min_distance, rules.rank)

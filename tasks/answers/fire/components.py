@@ -99,13 +99,14 @@ def join(
 def _labelled(
     inside: Joined,
     shape: tuple[int, int],
-    connectivity: int,
+    connectivity: Literal[4, 8],
     window: tuple[int, int],
     kinds: list[Labels] | None = None,
 ) -> Iterator[tuple[Box, NDArray[np.int32], int]]:
     """Yield the labels of every window, and put the number that the pixels of each label hold at the end of a list."""
     for box in split(shape, window):
         values = inside(box)
+        labels: NDArray[Any]
         if values.dtype == np.bool_:
             labels, count = ndimage.label(values, structure=_STRUCTURES[connectivity])
         else:
