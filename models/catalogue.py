@@ -63,6 +63,15 @@ CATALOGUE: dict[str, Entry] = {
         parameters=3_082_578,
         stride=16,
     ),
+    "components": Entry(
+        module="models.fakes",
+        answer="instance",
+        axes=(2,),
+        purpose="Every connected area of one value is an object: to try the joining of objects",
+        origin="swathe",
+        fitted_by="nothing",
+        stride=1,
+    ),
     "identity": Entry(
         module="models.fakes",
         answer="semantic",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ class PredictorSpec:
         return len(self.stride)
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """Segments batches of one fixed shape."""
 
@@ -92,6 +93,7 @@ class Detections:
     scores: DeviceArray | None = None
 
 
+@runtime_checkable
 class ObjectPredictor(Protocol):
     """Finds objects in batches of one fixed shape; its ``spec.output`` is ``objects`` or ``panoptic``."""
 

@@ -13,18 +13,19 @@ from pydantic import ValidationError
 from models.card import Card, Network, load_card
 from models.catalogue import find, nearest
 from models.errors import CardError, UnknownModelError, WeightsError
-from models.fakes import IdentityPredictor, ThresholdPredictor
+from models.fakes import ComponentsPredictor, IdentityPredictor, ThresholdPredictor
 from models.foreign.folder import convert
-from models.predictor import Predictor
+from models.predictor import ObjectPredictor, Predictor
 
 if TYPE_CHECKING:
     from torch import nn
 
     from models.networks.geometry import Geometry
 
-FAKES: dict[str, type[IdentityPredictor] | type[ThresholdPredictor]] = {
+FAKES: dict[str, type[IdentityPredictor] | type[ThresholdPredictor] | type[ComponentsPredictor]] = {
     "identity": IdentityPredictor,
     "threshold": ThresholdPredictor,
+    "components": ComponentsPredictor,
 }
 ZOO = Path(__file__).parent / "zoo"
 
@@ -154,7 +155,7 @@ def _card_path(name_or_path: str) -> Path:
     return shipped
 
 
-def load_predictor(card: Card, card_dir: Path | None, settings: RunSettings) -> Predictor:
+def load_predictor(card: Card, card_dir: Path | None, settings: RunSettings) -> Predictor | ObjectPredictor:
     """Make ready what a card describes.
 
     Args:
@@ -178,7 +179,7 @@ def load_predictor(card: Card, card_dir: Path | None, settings: RunSettings) -> 
     return load_torch_predictor(card, card_dir / card.weights.file, settings)
 
 
-def _load_fake(network: Network) -> Predictor:
+def _load_fake(network: Network) -> Predictor | ObjectPredictor:
     try:
         return FAKES[network.name](**network.arguments)
     except TypeError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal, TypeAlias
 
@@ -62,6 +62,7 @@ class Plan:
         chunk: Pixels of the native grid in one chunk of the store.
         blend: ``gaussian``, ``core`` or ``logits``.
         slot: Device, precision, threads and batch.
+        agreement: From which intersection over union on what two tiles saw their objects are one.
         placement: How tiles are laid over the scene, and what they see beyond it; the card's.
     """
 
@@ -72,6 +73,7 @@ class Plan:
     chunk: tuple[int, ...]
     blend: str
     slot: Slot
+    agreement: float = field(default=0.5, kw_only=True)
     placement: Placement = "stride"
 
     def lattice(self, frame: Frame) -> Lattice:
@@ -89,7 +91,8 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """Return what decides the bits of the mask, as plain values."""
         spec, settings = self.slot.spec, self.slot.settings
-        return {
+        joined = {} if spec.output == "scores" else {"agreement": self.agreement}
+        return joined | {
             "tile": self.tile, "halo": self.halo, "overlap": self.overlap, "blend": self.blend,
             "stride": spec.stride, "margin": spec.margin, "batch": settings.batch, "device": settings.device,
             "dtype": settings.dtype, "threads": settings.threads, "versions": dict(self.slot.versions),
@@ -120,6 +123,7 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
     tile, halo, overlap = plan_tiles(job, card)
     chunk = CHUNK_2D if len(tile) == 2 else CHUNK_3D
     plan = Plan(tile, halo, overlap, chunk, chunk, job.tiling.blend, slot, card.tiling.placement)
+    plan = replace(plan, agreement=job.tiling.agreement)
     axes = plan.lattice(frame).axes
     for axis in axes:
         axis.step  # noqa: B018  # raises where the numbers do not fit

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tasks.box import Box
 from tasks.durable import sync
 from tasks.errors import StoreError
+from tasks.segment.fragments import FRAGMENTS, fragments_checksum
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class BlockReport:
     Attributes:
         start: Of the block in the native grid.
         stop: Of the block in the native grid.
-        checksums: CRC-32 of the block's bytes, per layer.
+        checksums: CRC-32 of the block's bytes, per layer, and of its fragments where there are objects.
         n_tiles: Tiles that were predicted.
         seconds: Spent on the block.
     """
@@ -163,7 +164,7 @@ class BlockStore:
     def _is_intact(self, report: BlockReport) -> bool:
         for layer, checksum in report.checksums.items():
             try:
-                intact = _checksum(self.read(layer, report.box)) == checksum
+                intact = self._found(layer, report.box) == checksum
             except (OSError, ValueError, RuntimeError) as error:
                 logger.warning("%s: block %s cannot be read back: %s", self.folder, report.start, error)
                 intact = False
@@ -171,6 +172,11 @@ class BlockStore:
                 logger.warning("%s: block %s is not what the journal says; it is redone", self.folder, report.start)
                 return False
         return True
+
+    def _found(self, layer: str, box: Box) -> int:
+        if layer == FRAGMENTS:
+            return fragments_checksum(self.folder, box)
+        return _checksum(self.read(layer, box))
 
     def _entry(self, box: Box) -> Path:
         return self._journal / ("-".join(map(str, box.start)) + ".json")

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from tasks.box import Box
 from tasks.fingerprint import Fingerprint
+from tasks.instances.layers import assemble, layer_reader
 from tasks.request import Request
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.volume import VolumeScene
 from tasks.segment.graph import PlainEngine
 from tasks.segment.prepare import prepare
 from tasks.segment.slot import measure_slot
-from tasks.segment.store import BlockStore
 
 
 def segment_whole(
@@ -27,4 +27,6 @@ def segment_whole(
     work = prepared.work
     for _ in PlainEngine().run_blocks(work, work.plan.blocks(scene.frame)):
         pass
-    return BlockStore(work.store).read("mask", Box.of_shape(scene.frame.native_shape))
+    if work.has_instances:
+        assemble(work)
+    return layer_reader(work, "mask")(Box.of_shape(scene.frame.native_shape))

@@ -11,6 +11,9 @@ from tasks.scenes.scene import Scene
 from tasks.segment.grid import Lattice
 from tasks.segment.plan import Plan
 
+# The layer with the id of the instance at each pixel.
+INSTANCES = "instances"
+
 
 @dataclass(frozen=True)
 class Work:
@@ -45,7 +48,22 @@ class Work:
         return "uint8" if self.card.n_classes <= 255 else "uint16"
 
     @property
+    def has_instances(self) -> bool:
+        """Whether the model finds objects."""
+        return self.plan.slot.spec.output != "scores"
+
+    @property
     def layers(self) -> dict[str, str]:
-        """Name and dtype of what the store holds."""
+        """Name and dtype of what blocks write into the store; of objects alone only what was observed."""
         layers = {"mask": self.label_dtype}
-        return layers | {"confidence": "uint8"} if self.confidence else layers
+        return layers | {"confidence": "uint8"} if self.confidence and self._has_scores else layers
+
+    @property
+    def products(self) -> dict[str, str]:
+        """Name and dtype of what users get of each pixel."""
+        products = {"mask": self.label_dtype} | ({"confidence": "uint8"} if self.confidence else {})
+        return products | {INSTANCES: "uint32"} if self.has_instances else products
+
+    @property
+    def _has_scores(self) -> bool:
+        return self.plan.slot.spec.output != "objects"

@@ -1,0 +1,1 @@
+"""Instances: from what tiles show of objects to whole objects with ids."""

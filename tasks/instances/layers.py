@@ -1,0 +1,139 @@
+"""What a scene with instances shows at each pixel: ids, classes and scores, out of the block store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from tasks.box import Box, split
+from tasks.durable import sync
+from tasks.instances.join import join
+from tasks.instances.paint import WINDOWS, InstanceTable, paint
+from tasks.segment.fragments import read_fragments
+from tasks.segment.store import BlockStore
+from tasks.segment.work import INSTANCES, Work
+
+NOT_OBSERVED = np.iinfo(np.uint32).max
+# Windows in which measures are summed and outlines cut, as in ``tasks.answers.fire.components``.
+_WINDOW = (1024, 1024)
+
+
+def assemble(work: Work) -> None:
+    """Join the fragments of a scene and lay its objects onto the grid.
+
+    Memory does not grow with the scene, but for some hundred bytes per fragment.
+
+    Args:
+        work: Of a predictor of objects; every block of it is in the journal.
+    """
+    frame = work.scene.frame
+    shape = frame.native_shape
+    store = BlockStore(work.store)
+    fragments = read_fragments(work.store, work.plan.blocks(frame), len(shape))
+    objects = join(fragments, work.lattice, shape, work.plan.agreement)
+    table_file = _table_file(work.store)
+    table_file.unlink(missing_ok=True)
+    window = WINDOWS[len(shape)]
+    painted = zarr.create_array(
+        work.store / INSTANCES, shape=shape, chunks=window, dtype="uint32", fill_value=0, overwrite=True
+    )
+
+    def unseen(box: Box) -> NDArray[np.bool_]:
+        mask = store.read("mask", box)
+        hidden: NDArray[np.bool_] = mask == np.iinfo(mask.dtype).max
+        return hidden
+
+    def write(box: Box, numbers: NDArray[np.uint32]) -> None:
+        if numbers.any():
+            painted[box.slices] = numbers
+
+    _write_table(table_file, paint(fragments, objects, shape, unseen, write))
+
+
+@dataclass(frozen=True)
+class InstanceLayers:
+    """Reads a scene's layers after ``assemble``.
+
+    Attributes:
+        store: Folder of the block store.
+        shape: Of the scene.
+    """
+
+    store: Path
+    shape: tuple[int, ...]
+
+    @cached_property
+    def table(self) -> InstanceTable:
+        """The instances by id."""
+        with np.load(_table_file(self.store), allow_pickle=False) as columns:
+            return InstanceTable(**{field.name: columns[field.name] for field in fields(InstanceTable)})
+
+    @property
+    def n(self) -> int:
+        """How many instances there are."""
+        return len(self.table)
+
+    def ids(self, box: Box) -> NDArray[np.uint32]:
+        """Read the id at each pixel of a window; 0 where there is none."""
+        numbers = np.asarray(zarr.open_array(self.store / INSTANCES, mode="r")[box.slices])
+        found: NDArray[np.uint32] = self.table.ids[numbers]
+        return found
+
+    def windows(self) -> Iterator[tuple[Box, NDArray[np.int64]]]:
+        """Yield windows of a raster in row-major order with the id at each pixel, 0 where there is none."""
+        for box in split(self.shape, _WINDOW):
+            yield box, self.ids(box).astype(np.int64)
+
+    def read(self, layer: str, box: Box) -> NDArray[np.unsignedinteger[Any]]:
+        """Read a window of ``mask``, ``confidence`` or ``instances``.
+
+        Where there is an instance, its class and its score in percent stand; elsewhere what the block store holds,
+        and for a confidence that it does not hold 0. The largest value is not observed.
+        """
+        ids, below = self.ids(box), BlockStore(self.store).read("mask", box)
+        hidden = below == np.iinfo(below.dtype).max
+        if layer == INSTANCES:
+            return np.where(hidden, np.uint32(NOT_OBSERVED), ids)
+        if layer == "mask":
+            labels = np.concatenate([[0], self.table.labels]).astype(below.dtype)
+            return np.where(ids > 0, labels[ids], below)
+        percent = np.concatenate([[0], np.clip(np.round(self.table.scores * 100), 0, 100)]).astype(np.uint8)
+        return np.where(ids > 0, percent[ids], self._confidence_below(box, hidden))
+
+    def _confidence_below(self, box: Box, hidden: NDArray[np.bool_]) -> NDArray[np.unsignedinteger[Any]]:
+        if (self.store / "confidence" / "zarr.json").exists():
+            return BlockStore(self.store).read("confidence", box)
+        return np.where(hidden, np.uint8(255), np.uint8(0))
+
+
+def layer_reader(work: Work, layer: str) -> partial[NDArray[np.unsignedinteger[Any]]]:
+    """Return what reads windows of one of a scene's ``work.products``."""
+    if work.has_instances:
+        return partial(instance_layers(work).read, layer)
+    return partial(BlockStore(work.store).read, layer)
+
+
+def instance_layers(work: Work) -> InstanceLayers:
+    """Return the layers of a scene with instances."""
+    return InstanceLayers(work.store, work.scene.frame.native_shape)
+
+
+def _table_file(store: Path) -> Path:
+    return store / f"{INSTANCES}.npz"
+
+
+def _write_table(path: Path, table: InstanceTable) -> None:
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(
+            file, allow_pickle=False, **{field.name: getattr(table, field.name) for field in fields(InstanceTable)}
+        )
+    sync(part)
+    part.replace(path)

@@ -1,0 +1,50 @@
+"""Tiles through a model in batches of one fixed shape."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.segment.plan import Plan
+from tasks.segment.tiles import TileInputs
+
+R = TypeVar("R")
+
+
+def in_batches(
+    model: Callable[[NDArray[np.float32]], R], tiles: Generator[TileInputs], plan: Plan
+) -> Generator[tuple[list[TileInputs], R]]:
+    """Yield groups of tiles, in their order, with what the model makes of them.
+
+    Args:
+        model: Called with ``(tiles, channels, *tile)``, always as many tiles: the last batch is filled up with zeros.
+        tiles: With their inputs; closed in the end.
+        plan: Names batch and tile.
+    """
+    settings = plan.slot.settings
+    # On a CPU a core that is done with its tile goes on with one of the next batch. A GPU is kept busy by one call.
+    n_calls = 2 if settings.device == "cpu" else 1
+    shape = (settings.batch, plan.slot.spec.n_channels, *plan.tile)
+    calls: deque[tuple[list[TileInputs], Future[R]]] = deque()
+    with closing(tiles), ThreadPoolExecutor(n_calls, thread_name_prefix="predict") as pool:
+        while group := list(islice(tiles, settings.batch)):
+            calls.append((group, pool.submit(model, _batch(group, shape))))
+            if len(calls) == n_calls:
+                done, call = calls.popleft()
+                yield done, call.result()
+        for done, call in calls:
+            yield done, call.result()
+
+
+def _batch(group: list[TileInputs], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    batch = np.zeros(shape, np.float32)
+    for place, (_, inputs) in zip(batch, group, strict=False):
+        place[...] = inputs
+    return batch
