@@ -19,14 +19,14 @@ def segment(work) -> np.ndarray:
     return np.stack([read_mask(work), read_mask(work, "confidence")])
 
 
-def small_unet(folder: Path, ndim: int, *, position: bool = False) -> Card:
+def small_unet(folder: Path, ndim: int, *, position: bool = False, **arguments: object) -> Card:
     """A network of random weights whose scores are decided by a neighbourhood smaller than the halo."""
     axes = (1,) * ndim
     template = Card(
         name="small",
         title="small",
         kind="raster" if ndim == 2 else "volume",
-        network=Network(name="unet", arguments={"widths": [4, 8], "ndim": ndim}),
+        network=Network(name="unet", arguments={"widths": [4, 8], "ndim": ndim} | arguments),
         channels=("a",) if ndim == 3 else ("a", "b"),
         classes=tuple(ClassEntry(name=name, colour="#000000") for name in ("x", "y", "z")),
         normalization=NoNormalization(),
@@ -100,6 +100,39 @@ def test_tiled_equals_untiled_where_the_halo_covers_the_receptive_field(tmp_path
     )
     np.testing.assert_array_equal(tiled[0], untiled[0])
     np.testing.assert_allclose(tiled[1].astype(int), untiled[1].astype(int), atol=1)
+
+
+@pytest.mark.parametrize("widths", [[4, 8], [4, 4, 8], [2, 2, 2, 2, 2]])
+@pytest.mark.parametrize("shape", [(1, 97), (190, 130)])
+@pytest.mark.parametrize("blend", ["gaussian", "core"])
+def test_a_network_without_padding_is_tiled_by_its_margin_alone(tmp_path, widths, shape, blend):
+    card = small_unet(tmp_path / "model", 2, widths=widths, padding="valid", norm="none")
+    geometry = network_geometry(card.network)
+    margin, step = geometry.margin[0], geometry.stride[0]
+    scene = array_scene(tmp_path, np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32))
+    beyond = -(-margin // step) * step
+    masks = []
+    for tile, block in ((2 * beyond + 48, 512), (-(-max(shape) // step) * step + 2 * beyond, 1024)):
+        overlap = [8, 8] if tile == 2 * beyond + 48 else [0, 0]
+        tiling = {"tile": tile, "halo": [0, 0], "overlap": overlap, "blend": blend}
+        store = tmp_path / f"store-{tile}"
+        masks.append(segment(make_work(scene, store, card, tmp_path / "model", tiling=tiling | {"block": block})))
+    np.testing.assert_array_equal(masks[0][0], masks[1][0])
+    np.testing.assert_allclose(masks[0][1].astype(int), masks[1][1].astype(int), atol=1)
+    assert len(np.unique(masks[0])) > 2
+
+
+@pytest.mark.parametrize("depth", [1, 9])
+def test_a_volume_without_padding_is_tiled_by_its_margin_alone(tmp_path, depth):
+    card = small_unet(tmp_path / "model", 3, strides=[[1, 2, 2]], padding="valid", norm="none")
+    scene = array_scene(tmp_path, np.random.default_rng(1).normal(size=(1, depth, 40, 27)).astype(np.float32))
+    margin = network_geometry(card.network).margin
+    assert margin == (2, 8, 8)
+    masks = []
+    for tile in ([7, 32, 32], [depth + 4, 56, 56]):
+        tiling = {"tile": tile, "halo": [0, 0, 0], "overlap": [0, 0, 0]}
+        masks.append(segment(make_work(scene, tmp_path / str(tile), card, tmp_path / "model", tiling=tiling)))
+    np.testing.assert_array_equal(masks[0][0], masks[1][0])
 
 
 @pytest.mark.parametrize("position", [False, True])
