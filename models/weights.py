@@ -68,22 +68,22 @@ def _verify(file: str, found: dict[str, Tensor], expected: dict[str, Tensor]) ->
             raise WeightsError(f"{file}: {name} holds NaN or infinity; the fit has failed")
 
 
-def write_model(directory: Path, card: Card, state_dict: dict[str, Tensor]) -> Card:
+def write_model(directory: Path, card: Card, state_dict: dict[str, Tensor], dtype: torch.dtype = torch.float16) -> Card:
     """Write weights and then their card, each in one atomic step.
 
     Args:
         directory: Where; files are named after the card.
         card: Its ``weights`` is filled in.
-        state_dict: Floats are stored in float16.
+        state_dict: The weights.
+        dtype: Floats are stored in it: float32 for weights that others fitted, so that not a bit of them is lost.
 
     Returns:
         The card as written.
 
     Raises:
-        WeightsError: When a weight does not fit into float16.
+        WeightsError: When a weight does not fit into ``dtype``.
     """
-    half = {name: _half(name, value) for name, value in sorted(state_dict.items())}
-    content = save(half)
+    content = save({name: _stored(name, value, dtype) for name, value in sorted(state_dict.items())})
     file = f"{card.name}.safetensors"
     written = card.model_copy(update={"weights": Weights(file=file, sha256=hashlib.sha256(content).hexdigest())})
     directory.mkdir(parents=True, exist_ok=True)
@@ -95,10 +95,10 @@ def write_model(directory: Path, card: Card, state_dict: dict[str, Tensor]) -> C
     return written
 
 
-def _half(name: str, value: Tensor) -> Tensor:
+def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
     if not value.is_floating_point():
         return value.cpu().contiguous()
-    half = value.detach().cpu().to(torch.float16).contiguous()
-    if not bool(half.isfinite().all()):
-        raise WeightsError(f"{name}: holds values that float16 cannot; the fit has failed")
-    return half
+    stored = value.detach().cpu().to(dtype).contiguous()
+    if not bool(stored.isfinite().all()):
+        raise WeightsError(f"{name}: holds values that {str(dtype).removeprefix('torch.')} cannot; the fit has failed")
+    return stored
