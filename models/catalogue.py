@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from models.errors import UnknownModelError
 
@@ -30,6 +30,7 @@ class Entry:
         parameters: How many weights.
         stride: Tile lengths are multiples of it.
         receptive_field: Diameter in pixels along each axis; None where it is the whole tile.
+        given: Arguments that the name itself says, so that a card does not.
     """
 
     module: str
@@ -41,6 +42,7 @@ class Entry:
     parameters: int | None = None
     stride: int | None = None
     receptive_field: int | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 CATALOGUE: dict[str, Entry] = {
@@ -53,6 +55,39 @@ CATALOGUE: dict[str, Entry] = {
         parameters=482_754,
         stride=8,
         receptive_field=103,
+    ),
+    "fcn32s": Entry(
+        module="models.networks.fcn",
+        answer="semantic",
+        axes=(2,),
+        purpose="Long et al.'s simplest: the scores of VGG-16, coarse borders",
+        origin="Long et al. 2015, arXiv 1411.4038",
+        parameters=134_285_122,
+        stride=32,
+        receptive_field=467,
+        given={"output_stride": 32},
+    ),
+    "fcn16s": Entry(
+        module="models.networks.fcn",
+        answer="semantic",
+        axes=(2,),
+        purpose="One skip: borders between those of fcn32s and fcn8s",
+        origin="Long et al. 2015, arXiv 1411.4038",
+        parameters=134_273_924,
+        stride=32,
+        receptive_field=483,
+        given={"output_stride": 16},
+    ),
+    "fcn8s": Entry(
+        module="models.networks.fcn",
+        answer="semantic",
+        axes=(2,),
+        purpose="Two skips: the classical baseline over VGG-16",
+        origin="Long et al. 2015, arXiv 1411.4038",
+        parameters=134_271_430,
+        stride=32,
+        receptive_field=491,
+        given={"output_stride": 8},
     ),
     "deeplabv3plus": Entry(
         module="models.networks.deeplab",

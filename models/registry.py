@@ -70,6 +70,13 @@ def _network_module(network: Network) -> _NetworkModule:
     return module
 
 
+def _arguments(network: Network) -> dict[str, Any]:
+    given = find(network.name).given
+    if said := sorted(given.keys() & network.arguments.keys()):
+        raise CardError(f"the name {network.name!r} says {', '.join(said)}; leave it out of network.arguments")
+    return {**given, **network.arguments}
+
+
 def _with_card_error(network: Network, error: Exception) -> CardError:
     return CardError(f"network {network.name!r}: its arguments {network.arguments} do not fit: {error}")
 
@@ -83,7 +90,7 @@ def build_network(network: Network, n_channels: int, n_classes: int) -> nn.Modul
     """
     module = _network_module(network)
     try:
-        return module.build(n_channels, n_classes, network.arguments)
+        return module.build(n_channels, n_classes, _arguments(network))
     except ValidationError as error:
         raise _with_card_error(network, error) from error
 
@@ -97,7 +104,7 @@ def network_geometry(network: Network) -> Geometry:
     """
     module = _network_module(network)
     try:
-        return module.geometry(network.arguments)
+        return module.geometry(_arguments(network))
     except ValidationError as error:
         raise _with_card_error(network, error) from error
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from models.networks.geometry import Geometry
-from models.networks.upsampling import Interval, Upsampling, cells_read, check_upsampling, upsampler
+from models.networks.reach import Interval
+from models.networks.upsampling import Upsampling, cells_read, check_upsampling, upsampler
 
 _CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _NORM: dict[tuple[str, int], type[nn.Module]] = {

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.networks.reach import Interval
+
 Upsampling: TypeAlias = Literal[
     "bed_of_nails", "nearest", "bilinear", "bicubic", "max_unpooling", "transposed_convolution"
 ]
-Interval: TypeAlias = tuple[int, int]
 
 _CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _INTERPOLATION = {
@@ -78,6 +79,8 @@ def cells_read(kind: Upsampling, interval: Interval, stride: int, kernel: int | 
         interpolation with an odd stride reads one less at times.
     """
     low, high = interval
+    if low > high:
+        return interval
     match kind:
         case "bed_of_nails":
             return -(-low // stride), high // stride
