@@ -26,12 +26,14 @@ from tasks.outcome import SceneOutcome
 from tasks.reports.index_rank import Ranked, ranked
 from tasks.reports.page_figures import cell, figure, heading
 from tasks.reports.quicklook import quicklook
+from tasks.reports.trail import Trail
 
 logger = logging.getLogger(__name__)
 
 # The server's database keeps every one.
 MOST_PICTURES = 20
 _MOST_WARNINGS = 20
+_MOST_TRAILS = 20
 _LONGEST_REASON = 60
 # Where a web server shows the folder that holds OUT; browsers open no file: links from a page of the server.
 PRODUCTS_URL = "SWATHE_PRODUCTS_URL"
@@ -63,55 +65,82 @@ def tell_scene(job: str, outcome: SceneOutcome, out: Path, *, pictured: bool) ->
     product = out / outcome.scene
     warnings = json.loads((product / "summary.json").read_text())["warnings"]
     text = scene_text(job, outcome, out, warnings, quicklook(product / "preview.png") if pictured else None)
-    with _best_effort(outcome.scene):
+    with best_effort(outcome.scene):
         create_table_artifact(rows, artifact_key(job, outcome.scene), f"{outcome.scene}: headline numbers")
         # Without a key: it stands on the page of its run, and the list of all artifacts does not carry its picture.
         create_markdown_artifact(text, description=f"{outcome.scene}: quick-look, warnings, files")
 
 
-def tell_batch(job: str, outcomes: Sequence[SceneOutcome], out: Path) -> None:
-    """Show a batch: a table with a row per scene, those to look at first on top, and which those are."""
+def tell_batch(job: str, outcomes: Sequence[SceneOutcome], out: Path, trails: Sequence[Trail] = ()) -> None:
+    """Show a batch: a table with a row per scene, those to look at first on top, and which those are.
+
+    Args:
+        job: Name of the job.
+        outcomes: Of the batch's scenes.
+        out: OUT.
+        trails: What is followed from scene to scene; each is a table of its own.
+    """
     found = ranked(outcomes)
     names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.headline))
     rows = [_batch_row(row, names) for row in found]
-    with _best_effort(f"batch of {job}"):
+    with best_effort(f"batch of {job}"):
         create_table_artifact(
             rows, artifact_key(job, "batch", "scenes"), f"{job}: scenes, those to look at first on top"
         )
-        create_markdown_artifact(batch_text(job, found, out), artifact_key(job, "batch"), f"{job}: what needs a look")
+        for trail in trails:
+            create_table_artifact(_trail_rows(trail, out), artifact_key(job, trail.title), f"{job}: {trail.title}")
+        text = batch_text(job, found, out, trails)
+        create_markdown_artifact(text, artifact_key(job, "batch"), f"{job}: what needs a look")
 
 
 def scene_text(job: str, outcome: SceneOutcome, out: Path, warnings: Sequence[str], picture: bytes | None) -> str:
     """Return what the UI says of a scene, in Markdown."""
-    lines = [f"# {_plain(outcome.scene)}", f"Job {_plain(job)}, {outcome.status}."]
-    lines += [f"- {_plain(heading(name))}: **{_plain(cell(value))}**" for name, value in outcome.headline.items()]
+    lines = [f"# {plain(outcome.scene)}", f"Job {plain(job)}, {outcome.status}."]
+    lines += [f"- {plain(heading(name))}: **{plain(cell(value))}**" for name, value in outcome.headline.items()]
     if picture is not None:
         uri = base64.b64encode(picture).decode()
-        lines.append(f"\n![Preview of {_plain(outcome.scene)}](data:image/jpeg;base64,{uri})\n")
+        lines.append(f"\n![Preview of {plain(outcome.scene)}](data:image/jpeg;base64,{uri})\n")
     if warnings:
-        shown = [f"- {_plain(warning)}" for warning in warnings[:_MOST_WARNINGS]]
+        shown = [f"- {plain(warning)}" for warning in warnings[:_MOST_WARNINGS]]
         more = len(warnings) - len(shown)
         lines += ["\n## Before believing the numbers", *shown, *([f"- {more} more in the report"] if more else [])]
     files = ["report.html", "summary.json", "mask.tif", "mask.nii.gz"]
-    lines += ["\n## Files", *(_link(out, f"{outcome.scene}/{name}") for name in files if _is_there(out, outcome, name))]
+    lines += ["\n## Files", *(link(out, f"{outcome.scene}/{name}") for name in files if _is_there(out, outcome, name))]
     return "\n".join(lines) + "\n"
 
 
-def batch_text(job: str, found: Sequence[Ranked], out: Path) -> str:
-    """Return what the UI says of a batch, in Markdown: counts, failures, outliers, where to look."""
+def batch_text(job: str, found: Sequence[Ranked], out: Path, trails: Sequence[Trail] = ()) -> str:
+    """Return what the UI says of a batch, in Markdown: counts, failures, outliers, what is followed, where to look."""
     failed = [row.outcome for row in found if row.outcome.status == "failed"]
     outlying = [row for row in found if row.outlying]
     lines = [
-        f"# Batch of {_plain(job)}",
+        f"# Batch of {plain(job)}",
         f"{len(found)} scenes: {len(failed)} failed, {len(outlying)} with outlying numbers.",
-        _link(out, "index.html"),
-        _link(out, "batch.csv"),
+        link(out, "index.html"),
+        link(out, "batch.csv"),
     ]
     if failed:
-        lines += ["\n## Failed", *(f"- **{_plain(row.scene)}**: {_plain(row.error or '')}" for row in failed)]
+        lines += ["\n## Failed", *(f"- **{plain(row.scene)}**: {plain(row.error or '')}" for row in failed)]
     if outlying:
         lines += ["\n## Far from the other scenes", *(_outlier_line(row) for row in outlying)]
+    for trail in trails:
+        shown = [f"- {plain(', '.join(_named_cells(trail, row)))}" for row in trail.rows[:_MOST_TRAILS]]
+        more = len(trail.rows) - len(shown)
+        lines += [f"\n## {plain(trail.title)}", *shown, *([f"- {more} more in index.html"] if more else [])]
     return "\n".join(lines) + "\n"
+
+
+def _named_cells(trail: Trail, row: Sequence[str]) -> Iterator[str]:
+    yield row[0]
+    yield from (f"{name} {cell}" for name, cell in zip(trail.header[1:], row[1:], strict=True))
+
+
+def _trail_rows(trail: Trail, out: Path) -> list[dict[str, str]]:
+    rows = []
+    for row, path in zip(trail.rows, trail.links, strict=True):
+        opened = {"open": link(out, path).removeprefix("- ")} if path else {}
+        rows.append({**dict(zip(trail.header, row, strict=True)), **opened})
+    return rows
 
 
 def _outlier_line(row: Ranked) -> str:
@@ -119,18 +148,19 @@ def _outlier_line(row: Ranked) -> str:
         f"{heading(name)} {cell(row.outcome.headline[name])} (robust z {score:+.1f})"
         for name, score in row.outlying.items()
     )
-    return f"- **{_plain(row.outcome.scene)}**: {_plain('; '.join(told))}"
+    return f"- **{plain(row.outcome.scene)}**: {plain('; '.join(told))}"
 
 
 def _is_there(out: Path, outcome: SceneOutcome, name: str) -> bool:
     return (out / outcome.scene / name).is_file()
 
 
-def _link(out: Path, relative: str) -> str:
+def link(out: Path, relative: str) -> str:
+    """Return a list entry that names a file of OUT, as a link where a web server shows it."""
     base = os.environ.get(PRODUCTS_URL, "").rstrip("/")
     if not base:
         return f"- `{(out / relative).as_posix()}`"
-    return f"- [{_plain(relative)}]({base}/{quote(out.name)}/{quote(relative)})"
+    return f"- [{plain(relative)}]({base}/{quote(out.name)}/{quote(relative)})"
 
 
 def _batch_row(row: Ranked, names: Sequence[str]) -> dict[str, Any]:
@@ -147,13 +177,13 @@ def _figure_row(name: str, value: Any) -> dict[str, Any]:  # noqa: ANN401 - anyt
     return {"what": shown.label, "value": shown.value, "unit": shown.unit}
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Spell text so that Markdown shows it as it is."""
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
 
 
 @contextmanager
-def _best_effort(what: str) -> Iterator[None]:
+def best_effort(what: str) -> Iterator[None]:
     """A server that is away must not cost a product that is already published."""
     try:
         yield

@@ -14,11 +14,11 @@ from prefect.events import Event, Resource
 from flows import steps
 from models.errors import SwatheError
 from tasks.answers.fire.settings import FireAnalysis
-from tasks.fire_ledger import FireLedger, Message, Sighting
+from tasks.fire_ledger import FireLedger, Message
 from tasks.outcome import SceneOutcome
 from tasks.request import Request
 from tasks.scenes.input import Input
-from tasks.scenes.naming import site_of
+from tasks.sightings import sighting_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def follow_fires(request: Request, items: Sequence[Input], outcomes: Sequence[Sc
     if not isinstance(request.job.analysis, FireAnalysis):
         return
     published = {outcome.scene for outcome in outcomes if outcome.status != "failed"}
-    found = [sighting_of(request, item) for item in items if item.id in published]
+    found = [sighting_of(request.job, item) for item in items if item.id in published]
     try:
         followed = steps.fold_fires(request, request.job.analysis, [one for one in found if one is not None])
         for problem in followed.problems:
@@ -44,13 +44,6 @@ def follow_fires(request: Request, items: Sequence[Input], outcomes: Sequence[Sc
     except SwatheError as error:
         logger.error("fires are not followed over nights: %s", error)
     send_alerts(FireLedger(request.out.ledger))
-
-
-def sighting_of(request: Request, item: Input) -> Sighting | None:
-    """Return which site a scene shows and when; None where it is not followed."""
-    if not isinstance(request.job.analysis, FireAnalysis) or item.date is None:
-        return None
-    return Sighting(item.id, item.site or site_of(item.id, request.job.source.dates), item.date)
 
 
 def send_alerts(ledger: FireLedger) -> None:

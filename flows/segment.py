@@ -8,17 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
-from pydantic import BaseModel, Field
 from rich.console import Console
 
 from flows import steps
 from flows.artifacts import MOST_PICTURES, tell_batch
+from flows.batch import Batch, Setup
 from flows.cluster import ClusterSettings, open_engine
-from flows.fires import follow_fires, sighting_of
+from flows.following import follow
 from flows.progress import BatchProgress
 from models.errors import SwatheError
 from tasks.fingerprint import Fingerprint
@@ -33,36 +33,13 @@ from tasks.scenes.listing import list_inputs
 from tasks.segment.graph import Engine
 from tasks.segment.plan import Slot
 from tasks.segment.prepare import Prepared, plan_summary
+from tasks.sightings import sighting_of
 from tasks.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
 # One scene is finished and published while the next one is already segmented.
 _SCENES_AT_ONCE = 2
-
-
-class Batch(BaseModel):
-    """What to segment, as a user or the Prefect UI says it.
-
-    Attributes:
-        inputs: Files, folders or CSV tables.
-        job: A name in ``configs/`` or the path of a job file.
-        out: Folder for the products.
-        model: Overrides the job's model.
-        overrides: ``key=value`` settings that override the job's.
-        cluster: ``local``, or the address of a running Dask scheduler.
-        workers: Worker processes of a local cluster.
-        device: ``auto``, ``cpu`` or ``cuda``; None for what the job says.
-    """
-
-    inputs: list[str] = Field(min_length=1)
-    job: str
-    out: Path
-    model: str | None = None
-    overrides: list[str] = []
-    cluster: str = "local"
-    workers: int | None = Field(default=None, ge=1)
-    device: Literal["auto", "cpu", "cuda"] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,25 +67,38 @@ def segment(batch: Batch) -> list[SceneOutcome]:
     Raises:
         SwatheError: When the job, the model or the cluster cannot be used at all.
     """
-    device = () if batch.device is None else (f"run.device={batch.device}",)
-    job = load_job(batch.job, (*batch.overrides, *device))
+    job = load_job(batch.job, batch.all_overrides)
     request = make_request(job, batch.out, batch.model)
     items = list_inputs(batch.inputs, job)
+    return run_batch(batch, request, items)
+
+
+def run_batch(setup: Setup, request: Request, items: list[Input]) -> list[SceneOutcome]:
+    """Segment what was found, and tell how it went.
+
+    Args:
+        setup: On which cluster.
+        request: The job, its model and OUT.
+        items: Scenes; those that cannot be used fail by name.
+
+    Raises:
+        SwatheError: When OUT or the cluster cannot be used at all.
+    """
     run_id = uuid.uuid4().hex
     with request.out.locked():
         ledger = Ledger(request.out.ledger)
-        ledger.begin_run(run_id, job.job, steps.now())
-        outcomes = _segment_all(batch, request, items, run_id)
+        ledger.begin_run(run_id, request.job.job, steps.now())
+        outcomes = _segment_all(setup, request, items, run_id)
         failed = sum(outcome.status == "failed" for outcome in outcomes)
         ledger.end_run(run_id, "failed scenes" if failed else "done", steps.now())
-        follow_fires(request, items, outcomes)
-        write_batch(batch.out, job.job, outcomes)
-        write_index(batch.out, job.title or job.job, outcomes)
-        tell_batch(job.job, outcomes, request.out.root)
+        trails = follow(request, items, outcomes)
+        write_batch(request.out.root, request.job.job, outcomes)
+        write_index(request.out.root, request.job.title or request.job.job, outcomes, trails)
+        tell_batch(request.job.job, outcomes, request.out.root, trails)
     return outcomes
 
 
-def _segment_all(batch: Batch, request: Request, items: list[Input], run_id: str) -> list[SceneOutcome]:
+def _segment_all(setup: Setup, request: Request, items: list[Input], run_id: str) -> list[SceneOutcome]:
     verdicts = steps.check(request.job.job, request, items)
     outcomes: dict[str, SceneOutcome] = {}
     fresh: list[tuple[Input, Fingerprint]] = []
@@ -119,7 +109,7 @@ def _segment_all(batch: Batch, request: Request, items: list[Input], run_id: str
         else:
             fresh.append((item, triaged))
     if fresh:
-        outcomes |= {outcome.scene: outcome for outcome in _segment_fresh(batch, request, fresh, run_id)}
+        outcomes |= {outcome.scene: outcome for outcome in _segment_fresh(setup, request, fresh, run_id)}
     return [outcomes[item.id] for item in items]
 
 
@@ -137,9 +127,9 @@ def _triage(request: Request, item: Input, verdict: Verdict, run_id: str) -> Sce
 
 
 def _segment_fresh(
-    batch: Batch, request: Request, fresh: list[tuple[Input, Fingerprint]], run_id: str
+    setup: Setup, request: Request, fresh: list[tuple[Input, Fingerprint]], run_id: str
 ) -> list[SceneOutcome]:
-    settings = _cluster_settings(batch, request)
+    settings = _cluster_settings(setup, request)
     with open_engine(settings) as engine, BatchProgress(Console(stderr=True)).shown() as progress:
         pictured = frozenset(item.id for item, _ in fresh[:MOST_PICTURES])
         slot = steps.measure(engine, request, settings.n_threads)
@@ -161,7 +151,7 @@ def _segment_one(run: _Run, item: Input, fingerprint: Fingerprint) -> SceneOutco
         logger.info("%s: %s", item.id, plan_summary(prepared.work.plan))
         reports = steps.segment_scene(run.engine, prepared, run.progress)
         folder, headline = _make_product(run, prepared)
-        sighting = sighting_of(run.request, item)
+        sighting = sighting_of(run.request.job, item)
         facts = steps.RunFacts(run.id, headline, tuple(reports), item.id in run.pictured, sighting)
         return steps.publish(run.request, prepared, folder, facts)
     except SwatheError as error:
@@ -196,11 +186,11 @@ def _failed(request: Request, item: Input, error: str, run_id: str) -> SceneOutc
     return SceneOutcome(item.id, "failed", error)
 
 
-def _cluster_settings(batch: Batch, request: Request) -> ClusterSettings:
+def _cluster_settings(setup: Setup, request: Request) -> ClusterSettings:
     threads = request.job.run.threads
     return ClusterSettings(
-        address=batch.cluster,
-        workers=batch.workers,
+        address=setup.cluster,
+        workers=setup.workers,
         device=request.job.run.device,
         threads=None if threads == "auto" else threads,
         scratch=request.out.scratch / "dask",

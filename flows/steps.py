@@ -23,10 +23,13 @@ from models.errors import SwatheError
 from tasks.analysis.analyse import analyse as analyse_product
 from tasks.analysis.fire_events import Followed
 from tasks.analysis.fire_events import fold_fires as fold_fire_events
+from tasks.analysis.patients import FollowedPatients
+from tasks.analysis.patients import follow_patients as follow_published_patients
 from tasks.answers.fire.settings import FireAnalysis
+from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.expectation import remember
 from tasks.fingerprint import Fingerprint
-from tasks.fire_ledger import FireLedger, Sighting
+from tasks.instances.layers import assemble
 from tasks.intake import describe, identify
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome
@@ -41,6 +44,7 @@ from tasks.segment.plan import Slot
 from tasks.segment.prepare import Prepared, prepare
 from tasks.segment.slot import measure_slot
 from tasks.segment.store import BlockReport, BlockStore
+from tasks.sightings import Sighting, SightingLedger
 from tasks.verdict import Verdict, check_inputs
 
 
@@ -98,6 +102,8 @@ def segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -
         reports.append(report)
         shown.advance()
     store.require_complete(blocks)
+    if work.has_instances:
+        engine.call(assemble, work)
     if not done:
         remember(work.card, math.prod(work.scene.frame.native_shape), sum(report.seconds for report in reports))
     return reports
@@ -141,7 +147,7 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     write_run_record(folder / "run.json", RunRecord(facts.run, now(), prepared.work.plan, facts.reports))
     if facts.sighting is not None:
         # Before the product: a run that dies after it leaves no scene that the next one does not know of.
-        FireLedger(out.ledger).enter([facts.sighting])
+        SightingLedger(out.ledger).enter([facts.sighting])
     product = publish_product(out, scene_id, prepared.product_key, folder)
     row = ProductRow(scene_id, prepared.request_key, prepared.product_key, "done", None, facts.headline)
     Ledger(out.ledger).record(row, facts.run, now())
@@ -155,6 +161,13 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
 def fold_fires(request: Request, settings: FireAnalysis, sightings: Sequence[Sighting]) -> Followed:
     """Follow fires over nights, from all published products."""
     return fold_fire_events(request.out, settings, sightings, now())
+
+
+@task(name="patients", task_run_name="patients · {request.job.job}", cache_policy=NO_CACHE)
+def follow_patients(request: Request, settings: TumourAnalysis, sightings: Sequence[Sighting]) -> FollowedPatients:
+    """Follow lesions over dates, from all published products."""
+    title = request.job.title or request.job.job
+    return follow_published_patients(request.out, title, settings, sightings)
 
 
 def skipped(request: Request, item: Input, fingerprint: Fingerprint) -> SceneOutcome | None:

@@ -1,21 +1,16 @@
-"""Which scenes show which site at which date, and which alerts stand: tables of their own in the ledger's file."""
+"""Which alerts on fires stand and which were sent: tables of their own in the ledger's file."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tasks.answers.fire.alerts import Alert, AlertState
+from tasks.sightings import SightingLedger
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS observations (
-    scene TEXT PRIMARY KEY, site TEXT NOT NULL, date TEXT NOT NULL
-);
 CREATE TABLE IF NOT EXISTS alerts (
     key TEXT PRIMARY KEY, active INTEGER NOT NULL, count INTEGER NOT NULL
 );
@@ -23,15 +18,6 @@ CREATE TABLE IF NOT EXISTS alert_messages (
     id TEXT PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, decided TEXT NOT NULL, sent INTEGER NOT NULL
 );
 """
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """A scene, the site that it shows, and when."""
-
-    scene: str
-    site: str
-    date: str
 
 
 @dataclass(frozen=True)
@@ -50,42 +36,10 @@ class Message:
 
 
 @dataclass(frozen=True)
-class FireLedger:
-    """Opens the file for each statement, so that it can be used from any thread.
+class FireLedger(SightingLedger):
+    """The scenes of sites, and what was told of them."""
 
-    Attributes:
-        path: Of the SQLite file of OUT.
-    """
-
-    path: Path
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path, timeout=60)) as connection:
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.executescript(_SCHEMA)
-            with connection:
-                yield connection
-
-    def enter(self, sightings: Sequence[Sighting]) -> None:
-        """Enter scenes; what is said of one later supersedes."""
-        with self._connection() as connection:
-            rows = [(one.scene, one.site, one.date) for one in sightings]
-            connection.executemany("INSERT OR REPLACE INTO observations VALUES (?, ?, ?)", rows)
-
-    def sites(self) -> list[str]:
-        """Return the sites that scenes show."""
-        with self._connection() as connection:
-            rows = connection.execute("SELECT DISTINCT site FROM observations ORDER BY site").fetchall()
-        return [row[0] for row in rows]
-
-    def sightings(self, site: str) -> list[Sighting]:
-        """Return the scenes of a site in the order of their dates."""
-        with self._connection() as connection:
-            rows = connection.execute(
-                "SELECT scene, site, date FROM observations WHERE site = ? ORDER BY date, scene", (site,)
-            ).fetchall()
-        return [Sighting(*row) for row in rows]
+    schema: ClassVar[str] = SightingLedger.schema + _SCHEMA
 
     def latest(self) -> dict[str, str]:
         """Return the date of the newest observation by site."""
@@ -115,6 +69,27 @@ class FireLedger:
                 "SELECT id, kind, payload FROM alert_messages WHERE sent = 0 ORDER BY decided, rowid"
             ).fetchall()
         return [Message(name, kind, json.loads(payload)) for name, kind, payload in rows]
+
+    def told_since(self, time: str) -> list[str]:
+        """Return the texts of what was decided at or after a time."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT payload FROM alert_messages WHERE decided >= ? ORDER BY decided, rowid", (time,)
+            ).fetchall()
+        return [json.loads(row[0])["text"] for row in rows]
+
+    def standing(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return when it was decided and what was told of every alert that stands, the newest first."""
+        with self._connection() as connection:
+            active = {row[0] for row in connection.execute("SELECT key FROM alerts WHERE active = 1")}
+            rows = connection.execute(
+                "SELECT decided, payload FROM alert_messages WHERE kind = 'raised' ORDER BY decided DESC, rowid DESC"
+            ).fetchall()
+        told: dict[str, tuple[str, dict[str, Any]]] = {}
+        for decided, payload in rows:
+            known = json.loads(payload)
+            told.setdefault(known["key"], (decided, known))
+        return [one for key, one in told.items() if key in active]
 
     def mark_sent(self, message: Message) -> None:
         """Remember that a message went out."""

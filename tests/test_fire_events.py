@@ -27,7 +27,7 @@ from tasks.answers.fire.geodesy import Earth
 from tasks.answers.fire.settings import AlertRules, FireAnalysis, Level
 from tasks.box import Box
 from tasks.errors import StoreError
-from tasks.fire_ledger import FireLedger, Sighting
+from tasks.fire_ledger import FireLedger
 from tasks.outfolder import OutFolder
 from tasks.products import growth
 from tasks.products.cog import RasterProductSpec, write_cog
@@ -35,6 +35,7 @@ from tasks.products.publish import publish
 from tasks.products.vectors import VectorTable, read_vectors, write_gpkg
 from tasks.scenes.mask_raster import open_raster_mask
 from tasks.scenes.raster_grid import RasterGrid
+from tasks.sightings import Sighting
 
 UTM = CRS.from_epsg(32633).to_wkt()
 SIDE = 20.0

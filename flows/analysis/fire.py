@@ -17,7 +17,6 @@ from tasks.analysis.fire_events import fold_fires
 from tasks.analysis.subject import Findings
 from tasks.answers.fire.settings import FOLLOWING, FireAnalysis
 from tasks.errors import JobError
-from tasks.fire_ledger import Sighting
 from tasks.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
@@ -27,6 +26,7 @@ from tasks.scenes.listing import list_inputs
 from tasks.scenes.mask_names import ids_of_masks, what_decides
 from tasks.scenes.mask_raster import open_raster_mask, raster_mask_files
 from tasks.scenes.naming import USUAL_DATES, dates_of, site_of
+from tasks.sightings import Sighting
 
 logger = logging.getLogger(__name__)
 

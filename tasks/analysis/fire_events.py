@@ -30,7 +30,7 @@ from tasks.answers.fire.settings import AlertRules, FireAnalysis
 from tasks.answers.fire.severity import table_of
 from tasks.box import Box
 from tasks.errors import PolygonError
-from tasks.fire_ledger import FireLedger, Sighting
+from tasks.fire_ledger import FireLedger
 from tasks.outfolder import OutFolder
 from tasks.products.fire_events import EVENTS, write_events
 from tasks.products.growth import is_observed, write_growth
@@ -38,11 +38,11 @@ from tasks.products.publish import is_published, publish
 from tasks.products.vectors import VectorTable, read_vectors
 from tasks.request import digest
 from tasks.scenes.mask_raster import MaskLayer
-from tasks.scenes.naming import site_folder
+from tasks.scenes.naming import FIRES, site_folder
 from tasks.scenes.raster_gdal import read_header
 from tasks.scenes.raster_grid import RasterGrid
+from tasks.sightings import Sighting
 
-FOLDER = "fires"
 _ASSETS = "asset_km"
 _RULES = ("new_fire_ha", "growth_ha_per_day", "high_severity_ha", _ASSETS)
 
@@ -140,7 +140,7 @@ def _fold_site(out: OutFolder, settings: FireAnalysis, site: str) -> _Folded:
     earth = Earth(crs_wkt)
     rules = Rules(settings.same_event_days, settings.join_m)
     folded = fold([_observation(product, crs_wkt) for product in products], earth, rules)
-    folder = OutFolder(out.root / FOLDER).link(site_folder(site))
+    folder = OutFolder(out.root / FIRES).link(site_folder(site))
     history = carry_ids(folded, _earlier(folder, crs_wkt))
     facts = {"latest": history.latest, **facts}
     return _Folded(SiteEvents(site, history, crs_wkt, folder), tuple(products), facts)
@@ -162,20 +162,20 @@ def _has(out: OutFolder, sighting: Sighting) -> bool:
 
 
 def _is_behind(out: OutFolder, settings: FireAnalysis, ledger: FireLedger, site: str) -> bool:
-    path = out.root / FOLDER / site_folder(site) / "events.json"
+    path = out.root / FIRES / site_folder(site) / "events.json"
     known = json.loads(path.read_text()) if path.is_file() else {}
     return any(known.get(name) != fact for name, fact in _facts(out, settings, ledger.sightings(site)).items())
 
 
 def _published(out: OutFolder) -> dict[str, str]:
     """Return the site by the name of its folder."""
-    found = sorted((out.root / FOLDER).glob("*/events.json"))
+    found = sorted((out.root / FIRES).glob("*/events.json"))
     return {path.parent.name: json.loads(path.read_text())["site"] for path in found}
 
 
 def _publish(out: OutFolder, folded: _Folded) -> None:
     site, history = folded.events.site, folded.events.history
-    sites, name = OutFolder(out.root / FOLDER), site_folder(site)
+    sites, name = OutFolder(out.root / FIRES), site_folder(site)
     if history is None:
         _unpublish(out, [name])
         return
@@ -188,7 +188,7 @@ def _publish(out: OutFolder, folded: _Folded) -> None:
 def _unpublish(out: OutFolder, names: Sequence[str]) -> None:
     """Take away the links of sites that no scene shows any more; what they pointed at stays in ``.products``."""
     for name in names:
-        OutFolder(out.root / FOLDER).link(name).unlink(missing_ok=True)
+        OutFolder(out.root / FIRES).link(name).unlink(missing_ok=True)
 
 
 def _written(folder: Path, site: str, history: History, newest: _Product, facts: Mapping[str, Any]) -> Path:

@@ -87,10 +87,7 @@ def present(
     sections += lesion_sections(found, names, settings.connectivity, is_baseline=follow_up is None)
     answers = lesion_answers(found, names, settings.connectivity)
     if follow_up is not None:
-        pairs = [(follow_up.ids[0], follow_up.since_baseline)]
-        if follow_up.since_previous is not None:
-            pairs.append((follow_up.ids[-2], follow_up.since_previous))
-        write_followup_csv(pairs, folder / "followup.csv")
+        write_followup_csv([follow_up], folder / "followup.csv")
         sections += follow_up_sections(follow_up)
         answers |= follow_up_answers(follow_up)
     return Findings(

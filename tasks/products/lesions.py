@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.answers.tumour.changes import Change
 from tasks.answers.tumour.measure import Measurement, PlacedLine, to_lps
+from tasks.answers.tumour.series import FollowUp
 
 _SHAPE = (
     "mesh_volume_ml",
@@ -34,7 +35,7 @@ _HEADER = [
     "mean_probability", "volume_low_ml", "volume_high_ml", "empty_because",
 ]  # fmt: skip
 _CHANGES = [
-    "since", "change", "prior_ids", "current_ids", "prior_ml", "current_ml", "change_ml", "change_percent",
+    "scene", "since", "change", "prior_ids", "current_ids", "prior_ml", "current_ml", "change_ml", "change_percent",
     "overlap_ml", "distance_mm", "seen_share", "touches_border",
 ]  # fmt: skip
 
@@ -56,14 +57,22 @@ def write_lesions_csv(
     _write(destination, _HEADER, (_lesion_row(item, names, targets) for item in found))
 
 
-def write_followup_csv(changes: Sequence[tuple[str, Sequence[Change]]], destination: Path) -> None:
-    """Write what became of lesions.
+def write_followup_csv(found: Sequence[FollowUp], destination: Path) -> None:
+    """Write what became of lesions, since the baseline and since the date before.
 
     Args:
-        changes: Since which scene, and what.
+        found: A date each.
         destination: The CSV file; several ids in a cell are joined by spaces.
     """
-    _write(destination, _CHANGES, (_change_row(since, change) for since, found in changes for change in found))
+    _write(destination, _CHANGES, (row for step in found for row in _change_rows(step)))
+
+
+def _change_rows(step: FollowUp) -> Iterator[list[Any]]:
+    pairs = [(step.ids[0], step.since_baseline)]
+    if step.since_previous is not None:
+        pairs.append((step.ids[-2], step.since_previous))
+    for since, changes in pairs:
+        yield from ([step.ids[-1], *_change_row(since, change)] for change in changes)
 
 
 def _write(destination: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

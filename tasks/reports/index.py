@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.durable import sync
+from tasks.durable import replace_file
 from tasks.outcome import SceneOutcome
+from tasks.reports.blocks import Table
 from tasks.reports.index_rank import CUTOFF, FEWEST, Ranked, ranked
 from tasks.reports.page_figures import Figure, figure, heading
+from tasks.reports.page_layout import table_view
 from tasks.reports.page_template import render
+from tasks.reports.trail import Trail
 
 _REPORT, _PREVIEW = "report.html", "preview.png"
 
@@ -33,21 +36,28 @@ class _Row:
     outlying: tuple[str, ...]
 
 
-def write_index(root: Path, title: str, outcomes: Sequence[SceneOutcome]) -> None:
+class _TrailView:
+    """A trail, which of its columns are numbers, and its rows with their links."""
+
+    def __init__(self, trail: Trail) -> None:
+        self.trail = trail
+        self.numeric = table_view(Table(trail.title, trail.header, trail.rows)).numeric
+        self.rows = tuple(zip(trail.rows, trail.links, strict=True))
+
+
+def write_index(root: Path, title: str, outcomes: Sequence[SceneOutcome], trails: Sequence[Trail] = ()) -> None:
     """Write ``OUT/index.html`` in one step; all its links are relative.
 
     Args:
         root: OUT, which holds the products.
         title: Of the job.
         outcomes: Of the batch's scenes.
+        trails: What is followed from scene to scene.
     """
-    part, path = root / ".index.html.part", root / "index.html"
-    part.write_bytes(render_index(root, title, outcomes))
-    sync(part)
-    part.replace(path)
+    replace_file(root / "index.html", render_index(root, title, outcomes, trails))
 
 
-def render_index(root: Path, title: str, outcomes: Sequence[SceneOutcome]) -> bytes:
+def render_index(root: Path, title: str, outcomes: Sequence[SceneOutcome], trails: Sequence[Trail] = ()) -> bytes:
     """Lay the page out: failed scenes with their errors, then outliers, then the rest.
 
     A number is an outlier where its robust z-score is 3.5 or more, see ``tasks.reports.index_rank``.
@@ -60,6 +70,7 @@ def render_index(root: Path, title: str, outcomes: Sequence[SceneOutcome]) -> by
         "columns": [heading(name) for name in names],
         "failed": [row for row in rows if row.status == "failed"],
         "rows": [row for row in rows if row.status != "failed"],
+        "trails": [_TrailView(trail) for trail in trails],
         "cutoff": CUTOFF,
         "fewest": FEWEST,
     }

@@ -58,6 +58,9 @@ def robust_z(values: Sequence[float]) -> list[float]:
     middle = median(values)
     deviations = [abs(value - middle) for value in values]
     spread = median(deviations) / _NORMAL_MAD or _NORMAL_MEAN * math.fsum(deviations) / len(deviations)
+    if spread == 0.0:
+        # All are equal, or differ by less than a float can divide by.
+        return [0.0] * len(values)
     noise = _NOISE * abs(middle)
     return [(value - middle) / spread if abs(value - middle) > noise else 0.0 for value in values]
 

@@ -1,0 +1,48 @@
+"""What goes on from scene to scene, at the end of a batch: fires over nights, patients over dates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from flows import steps
+from flows.fires import follow_fires
+from models.errors import SwatheError
+from tasks.analysis.trails import trails_of
+from tasks.answers.tumour.settings import TumourAnalysis
+from tasks.outcome import SceneOutcome
+from tasks.reports.trail import Trail
+from tasks.request import Request
+from tasks.scenes.input import Input
+from tasks.sightings import sighting_of
+
+logger = logging.getLogger(__name__)
+
+
+def follow(request: Request, items: Sequence[Input], outcomes: Sequence[SceneOutcome]) -> tuple[Trail, ...]:
+    """Follow what the job's kind of analysis follows, and return what there is to show of it.
+
+    A mistake here costs what is followed, never the products of the batch.
+
+    Args:
+        request: Names the job.
+        items: Of the batch; those without a date cannot be followed.
+        outcomes: Of the same scenes.
+    """
+    follow_fires(request, items, outcomes)
+    follow_patients(request, items, outcomes)
+    return trails_of(request.out, request.job.analysis)
+
+
+def follow_patients(request: Request, items: Sequence[Input], outcomes: Sequence[SceneOutcome]) -> None:
+    """Compare the scans of every patient; nothing happens where the job's analysis is not about tumours."""
+    if not isinstance(request.job.analysis, TumourAnalysis):
+        return
+    published = {outcome.scene for outcome in outcomes if outcome.status != "failed"}
+    found = [sighting_of(request.job, item) for item in items if item.id in published]
+    try:
+        sightings = [one for one in found if one is not None]
+        for problem in steps.follow_patients(request, request.job.analysis, sightings).problems:
+            logger.error("%s", problem)
+    except SwatheError as error:
+        logger.error("patients are not followed over dates: %s", error)
