@@ -143,13 +143,17 @@ def evaluate(  # noqa: PLR0913 - one argument per option of the command
     ] = None,
     predicted_files: Annotated[str | None, typer.Option(help="Names in a folder, as {scene}/seg.nii.gz.")] = None,
     reference_files: Annotated[str | None, typer.Option(help="The same for the references.")] = None,
+    predicted_ids: Annotated[
+        str | None, typer.Option(help="Ids of objects: a file, or names in a folder, as {scene}/ids.tif.")
+    ] = None,
+    reference_ids: Annotated[str | None, typer.Option(help="The same for the references.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a row per pair, class and metric.")] = None,
 ) -> None:
     """Compare masks with references, in the field's metrics, each with its convention in its name."""
     from flows import evaluate as flow
     from flows.evaluate_tables import evaluation_tables
-    from tasks.scenes.pairs import Reading, list_pairs
+    from tasks.scenes.pairs import Reading, list_pairs, with_ids
 
     choices = flow.Choices(
         tolerance=flow.parse_tolerance(tolerance) if tolerance else None,
@@ -166,6 +170,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option of the command
     flow.require_folder(json_file, "--json")
     flow.require_folder(csv_file, "--csv")
     pairs = list_pairs(predicted, reference, predicted_files, reference_files)
+    pairs = with_ids(pairs, predicted, reference, predicted_ids, reference_ids)
     report = flow.evaluate_pairs(pairs, reading, choices)
     for table in evaluation_tables(report):
         OUT.print(table)

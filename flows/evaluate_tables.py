@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.evaluate import Report
-from tasks.answers.metrics.evaluate import ClassScores, Evaluation, Statistics, summarise
+from tasks.answers.metrics.evaluate import PANOPTIC_PARTS, ClassScores, Evaluation, Statistics, summarise
+from tasks.answers.metrics.panoptic import PANOPTIC_KEYS, panoptic_means
 from tasks.answers.metrics.score import Score
 
 _MOST_COLUMNS = 6
@@ -34,9 +35,23 @@ def _pair(one: Evaluation) -> Iterator[RenderableType]:
     yield Text(f"{one.id}: {shape}, {one.confusion.n_observed:,} pixels observed in both masks, {left_out}")
     yield from (Text(note, style="yellow") for note in one.notes)
     yield _by_metric(one) if len(one.classes) <= _MOST_COLUMNS else _by_class(one)
+    if one.panoptic is not None:
+        yield _panoptic(one)
     yield Text(f"accuracy {_number(one.accuracy.value)}")
     reasons = {score.reason for entry in one.foreground for score in entry.scores.values() if score.reason}
     yield from (Text(f"{_NOTHING} {reason}", style="dim") for reason in sorted(reasons))
+
+
+def _panoptic(one: Evaluation) -> Table:
+    """Return means over all classes, over things and over stuff."""
+    table = Table("segments", *PANOPTIC_KEYS, "matched", "invented", "missed")
+    found = (one.panoptic or {}).values()
+    for name, things in PANOPTIC_PARTS.items():
+        counted = [counts for counts in found if things is None or counts.is_thing == things]
+        means = panoptic_means(counted)
+        sums = (sum(getattr(counts, key) for counts in counted) for key in ("n_matched", "n_invented", "n_missed"))
+        table.add_row(name, *(_number(means[key].value) for key in PANOPTIC_KEYS), *map(str, sums))
+    return table
 
 
 def _by_metric(one: Evaluation) -> Table:

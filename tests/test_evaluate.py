@@ -370,7 +370,8 @@ def test_every_metric_is_described_on_the_page_and_no_other(rasters, tmp_path):
     described = set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE))
     volume = write_volume(tmp_path / "v.nii.gz", blobs((6, 6, 6), 1))
     found = set()
-    for paths in (rasters, (volume, volume)):
+    ids = save(tmp_path / "ids.tif", np.ones((60, 50), np.uint32))
+    for paths in ((*rasters, "--predicted-ids", ids, "--reference-ids", ids), (volume, volume)):
         run(*paths, "--json", tmp_path / "all.json")
         found |= set(json.loads((tmp_path / "all.json").read_text())["pairs"][0]["means"])
     general = {

@@ -54,7 +54,7 @@ def opened_raster_pair(
             mine, observed = rules[0].read(values[0], seen[0])
             values, seen = theirs.read([1], box, nearest=True)
             other, also = rules[1].read(values[0], seen[0])
-            return Window(mine, other, observed & also)
+            return Window(mine, other, observed & also, observed, also)
 
         names = _names(paths[1]) | _names(paths[0])
         yield MaskPair(pair_id, reference.grid.shape, read, spacings_of(reference.grid), names, notes)

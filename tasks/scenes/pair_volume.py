@@ -50,7 +50,7 @@ def opened_volume_pair(
         def read(box: Box) -> Window:
             mine, observed = rules[0].read(*predicted.native(box))
             other, also = rules[1].read(*reference.native(box))
-            return Window(mine, other, observed & also)
+            return Window(mine, other, observed & also, observed, also)
 
         yield MaskPair(pair_id, theirs.frame.native_shape, read, {"mm": theirs.spacing_mm}, notes=notes)
 

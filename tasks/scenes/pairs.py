@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tasks.answers.metrics.pair import MaskPair
 from tasks.errors import JobError, SceneError, UnsupportedSceneError
 from tasks.scenes.naming import Pattern, stem_of
+from tasks.scenes.pair_ids import opened_ids
 from tasks.scenes.pair_labels import LabelRules
 
 _VOLUMES = (".nii", ".nii.gz")
@@ -17,6 +18,8 @@ _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
 _PRODUCTS = ("mask.tif", "mask.nii.gz")
 # What a product says of a voxel that was not finite; NIfTI has no way to declare it.
 _VOLUME_NOT_OBSERVED = 255
+# Where the ids of a product's objects are.
+_IDS = {"mask.tif": "instances.tif", "mask.nii.gz": "instances.nii.gz"}
 _SHOWN = 3
 
 
@@ -28,11 +31,15 @@ class PairFiles:
         id: The name that both have in common.
         predicted: None where it is missing.
         reference: None where it is missing.
+        predicted_ids: Of the raster or volume with ids of objects; None where there is none.
+        reference_ids: The same of the reference.
     """
 
     id: str
     predicted: Path | None
     reference: Path | None
+    predicted_ids: Path | None = None
+    reference_ids: Path | None = None
 
     @property
     def is_volume(self) -> bool:
@@ -92,7 +99,7 @@ def list_pairs(
     )
     if _is_one(predicted) and _is_one(reference):
         ((name, mask),), (truth,) = ours.items(), theirs.values()
-        return [PairFiles(name, mask, truth)]
+        return [_pair(name, mask, truth)]
     if not set(ours) & set(theirs):
         raise SceneError(
             f"no prediction has a reference of its name. Predictions: {_few(ours)}; references: {_few(theirs)}. Say "
@@ -100,7 +107,35 @@ def list_pairs(
             "'{scene}_mask.tif' or '{scene}/mask.nii.gz'"
         )
     names = set(ours) if _is_one(predicted) else set(theirs) if _is_one(reference) else set(ours) | set(theirs)
-    return [PairFiles(name, ours.get(name), theirs.get(name)) for name in sorted(names)]
+    return [_pair(name, ours.get(name), theirs.get(name)) for name in sorted(names)]
+
+
+def with_ids(
+    pairs: list[PairFiles], predicted: Path, reference: Path, predicted_ids: str | None, reference_ids: str | None
+) -> list[PairFiles]:
+    """Return pairs with files of ids that are named, instead of those that lie beside products.
+
+    Args:
+        pairs: Of masks.
+        predicted: As of ``list_pairs``.
+        reference: As of ``list_pairs``.
+        predicted_ids: Path of the file, or its pattern in the folder of predictions, such as ``{scene}/ids.tif``.
+        reference_ids: The same for the references.
+
+    Raises:
+        SceneError: When a file is not there.
+        JobError: When one file is named for many pairs.
+    """
+    ours = _ids(pairs, predicted, predicted_ids, "--predicted-ids")
+    theirs = _ids(pairs, reference, reference_ids, "--reference-ids")
+    return [
+        replace(
+            files,
+            predicted_ids=files.predicted_ids if ours is None else ours.get(files.id),
+            reference_ids=files.reference_ids if theirs is None else theirs.get(files.id),
+        )
+        for files in pairs
+    ]
 
 
 @contextmanager
@@ -124,7 +159,36 @@ def opened_pair(files: PairFiles, reading: Reading) -> Iterator[MaskPair]:
     else:
         from tasks.scenes.pair_raster import opened_raster_pair as opened
     with opened(files.id, paths, rules, resample=reading.resample) as pair:
-        yield pair
+        if files.predicted_ids is None or files.reference_ids is None:
+            yield pair
+            return
+        ids = (files.predicted_ids, files.reference_ids)
+        with opened_ids(opened, files.id, ids, paths[1], resample=reading.resample) as read_ids:
+            yield replace(pair, ids=read_ids)
+
+
+def _pair(name: str, predicted: Path | None, reference: Path | None) -> PairFiles:
+    return PairFiles(name, predicted, reference, _beside(predicted), _beside(reference))
+
+
+def _beside(mask: Path | None) -> Path | None:
+    ids = None if mask is None or mask.name not in _IDS else mask.with_name(_IDS[mask.name])
+    return ids if ids is not None and ids.is_file() else None
+
+
+def _ids(pairs: list[PairFiles], folder: Path, named: str | None, option: str) -> dict[str, Path] | None:
+    """Return files of ids by pair; None where nothing is named."""
+    if named is None:
+        return None
+    if "{scene}" in named:
+        return _by_pattern(folder, named, option)
+    if len(pairs) != 1:
+        raise JobError(
+            f"{option}: '{named}' is one file, and there are {len(pairs)} pairs; give a pattern with {{scene}}"
+        )
+    if not Path(named).is_file():
+        raise SceneError(f"{option}: there is no file {named}. Check the path")
+    return {pairs[0].id: Path(named)}
 
 
 def _rules(path: Path, not_observed: tuple[int, ...], classes: Mapping[int, int]) -> LabelRules:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tasks.answers.metrics.lesionwise import RULES, Challenge, lesion_scores
-from tasks.answers.metrics.objects import Connectivity, object_scores
+from tasks.answers.metrics.objects import Connectivity, TooManyObjectsError, object_scores
 from tasks.answers.metrics.overlap import Confusion, accuracy, count_confusion, overlap_scores
 from tasks.answers.metrics.pair import MaskPair
-from tasks.answers.metrics.score import Score, Scores, as_json
+from tasks.answers.metrics.panoptic import PANOPTIC_KEYS, PanopticCounts, count_panoptic, panoptic_means
+from tasks.answers.metrics.score import BOTH_EMPTY, Score, Scores, as_json, missing
 from tasks.answers.metrics.surface import Tolerance, surface_scores
+
+# Over which classes panoptic quality is averaged.
+PANOPTIC_PARTS = {"all": None, "things": True, "stuff": False}
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Evaluation:
         classes: In the order of their numbers.
         background: As in the settings.
         notes: What a reader has to know.
+        panoptic: Matched segments by class; None where a mask has no ids of objects.
     """
 
     id: str
@@ -72,6 +77,7 @@ class Evaluation:
     classes: tuple[ClassScores, ...]
     background: int | None
     notes: tuple[str, ...] = ()
+    panoptic: dict[int, PanopticCounts] | None = None
 
     @property
     def accuracy(self) -> Score:
@@ -117,8 +123,26 @@ def evaluate(pair: MaskPair, settings: MetricSettings) -> Evaluation:
     """
     confusion = count_confusion(pair)
     labels = sorted(set(confusion.classes) | set(pair.names))
-    classes = tuple(_class_scores(pair, label, confusion, settings) for label in labels)
-    return Evaluation(pair.id, pair.shape, confusion, classes, settings.background, pair.notes)
+    segments, reason = _panoptic(pair, settings)
+    classes = []
+    for label in labels:
+        found = _class_scores(pair, label, confusion, settings)
+        if pair.ids is not None and label != settings.background:
+            counts = None if segments is None else segments.get(label)
+            more = missing(PANOPTIC_KEYS, reason) if counts is None else counts.scores
+            found = replace(found, scores=found.scores | more)
+        classes.append(found)
+    return Evaluation(pair.id, pair.shape, confusion, tuple(classes), settings.background, pair.notes, segments)
+
+
+def _panoptic(pair: MaskPair, settings: MetricSettings) -> tuple[dict[int, PanopticCounts] | None, str]:
+    """Match segments where both masks have ids; else, or where there are too many, say why not."""
+    if pair.ids is None:
+        return None, ""
+    try:
+        return count_panoptic(pair, pair.ids, settings.background), BOTH_EMPTY
+    except TooManyObjectsError as error:
+        return None, str(error)
 
 
 def statistics(scores: Iterable[Score]) -> Statistics:
@@ -160,6 +184,7 @@ def evaluation_json(one: Evaluation) -> dict[str, Any]:
             "reference_down_prediction_across": one.confusion.counts.tolist(),
         },
         "means": {key: statistics_json(value) for key, value in one.means.items()},
+        "panoptic": None if one.panoptic is None else _panoptic_json(one.panoptic),
         "classes": [
             {
                 "label": entry.label,
@@ -171,6 +196,23 @@ def evaluation_json(one: Evaluation) -> dict[str, Any]:
             }
             for entry in one.classes
         ],
+    }
+
+
+def _panoptic_json(found: dict[int, PanopticCounts]) -> dict[str, Any]:
+    return {
+        "means": {
+            name: as_json(panoptic_means(found.values(), things=things)) for name, things in PANOPTIC_PARTS.items()
+        },
+        "classes": {
+            str(label): {
+                "is_thing": one.is_thing,
+                "n_matched": one.n_matched,
+                "n_invented": one.n_invented,
+                "n_missed": one.n_missed,
+            }
+            for label, one in found.items()
+        },
     }
 
 

@@ -25,11 +25,15 @@ class Window:
         predicted: Class numbers, not negative; anything where not observed.
         reference: Class numbers of the same shape.
         observed: Bool: where both masks answer.
+        predicted_seen: Where the prediction answers; None for the same as ``observed``.
+        reference_seen: Where the reference does.
     """
 
     predicted: Labels
     reference: Labels
     observed: NDArray[np.bool_]
+    predicted_seen: NDArray[np.bool_] | None = None
+    reference_seen: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class MaskPair:
         spacings: Size of a pixel along each axis by unit: ``px``, ``m``, ``mm``.
         names: Of classes, by number, where a mask names them.
         notes: What was done to bring the masks together, and what a reader has to know.
+        ids: Reads the ids of objects in a window of prediction and reference, 0 for none; None where a mask has none.
     """
 
     id: str
@@ -51,6 +56,7 @@ class MaskPair:
     spacings: dict[str, tuple[float, ...]]
     names: dict[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    ids: Callable[[Box], tuple[Labels, Labels]] | None = None
 
 
 @dataclass(frozen=True)
