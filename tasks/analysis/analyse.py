@@ -13,6 +13,7 @@ from tasks.analysis.summary import write_findings
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
+from tasks.instances.layers import instance_layers, layer_reader
 from tasks.reports.drawing import Caption
 from tasks.request import Request
 from tasks.scenes.mask_raster import open_bands
@@ -20,7 +21,6 @@ from tasks.scenes.naming import dates_of
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.volume import VolumeScene
 from tasks.segment.prepare import Prepared
-from tasks.segment.store import BlockStore
 
 
 def analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any
     findings = _findings(request, prepared, folder)
     facts = _facts(request, prepared, findings)
     ending = "tif" if isinstance(prepared.scene, RasterScene) else "nii.gz"
-    beside = [*(f"{name}.{ending}" for name in prepared.work.layers), "run.json"]
+    beside = [*(f"{name}.{ending}" for name in prepared.work.products), "run.json"]
     write_findings(folder, findings, facts, _caption(request, prepared.scene.id), request.card, beside)
     return findings.headline
 
@@ -50,7 +50,20 @@ def _findings(request: Request, prepared: Prepared, folder: Path) -> Findings:
         tumour = settings if isinstance(settings, TumourAnalysis) else TumourAnalysis(kind="tumour")
         return _volume_findings(_volume_mask(request, prepared, prepared.scene), tumour, folder)
     area = settings if isinstance(settings, CropAnalysis | FireAnalysis) else AreaAnalysis(kind="area")
-    return _raster_findings(_raster_mask(request, prepared, prepared.scene), area, folder)
+    findings = _raster_findings(_raster_mask(request, prepared, prepared.scene), area, folder)
+    return _with_instances(findings, request, prepared, prepared.scene, folder)
+
+
+def _with_instances(
+    findings: Findings, request: Request, prepared: Prepared, scene: RasterScene, folder: Path
+) -> Findings:
+    if not prepared.work.has_instances:
+        return findings
+    from tasks.analysis.instances import Found, describe_instances
+
+    layers = instance_layers(prepared.work)
+    found = Found.of_table(layers, layers.table)
+    return findings.and_also(describe_instances(found, scene.grid, request.card.classes, folder))
 
 
 # Each kind is imported when it is asked for: tables of polygons bring pandas, which takes a second.
@@ -101,7 +114,7 @@ def _volume_mask(request: Request, prepared: Prepared, scene: VolumeScene) -> Vo
 
 
 def _layer(prepared: Prepared, name: str) -> ReadLayer:
-    return partial(BlockStore(prepared.work.store).read, name)
+    return layer_reader(prepared.work, name)
 
 
 def _caption(request: Request, scene_id: str) -> Caption:

@@ -106,3 +106,12 @@ class Findings:
     answers: dict[str, Any]
     sections: tuple[Section, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def and_also(self, others: Findings) -> Findings:
+        """Return these findings and then others."""
+        return Findings(
+            self.headline | others.headline,
+            self.answers | others.answers,
+            self.sections + others.sections,
+            self.warnings + others.warnings,
+        )

@@ -41,31 +41,33 @@ class RasterProductSpec:
 
     Attributes:
         grid: The input's.
-        kind: ``mask`` holds class numbers, ``confidence`` 0-100.
+        kind: ``mask`` holds class numbers, ``confidence`` 0-100, ``instances`` ids from 1 and 0 where there is none.
         classes: Names and colours of the classes, in order; empty for confidence.
         tags: Provenance, by name.
     """
 
     grid: RasterGrid
-    kind: Literal["mask", "confidence"] = "mask"
+    kind: Literal["mask", "confidence", "instances"] = "mask"
     classes: tuple[ClassEntry, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dtype(self) -> str:
-        """``uint8``, or ``uint16`` above 255 classes."""
+        """``uint8``, or ``uint16`` above 255 classes; ids are ``uint32``."""
+        if self.kind == "instances":
+            return "uint32"
         return "uint16" if len(self.classes) > _MAX_BYTE_CLASSES else "uint8"
 
     @property
     def not_observed(self) -> int:
-        """The value of pixels that were not observed: 255, or 65535 above 255 classes."""
+        """The value of pixels that were not observed, the largest: 255, 65535 above 255 classes, 4294967295 of ids."""
         return int(np.iinfo(self.dtype).max)
 
 
 def write_cog(read_block: ReadBlock, destination: Path, spec: RasterProductSpec) -> None:
     """Write a product window by window; memory does not grow with the raster.
 
-    Tiles of 512, DEFLATE; overviews by mode for classes and by average for confidence, both blind to 255. Class
+    Tiles of 512, DEFLATE; overviews by mode, for confidence by average, blind to what was not observed. Class
     names go to a raster attribute table in ``<destination>.aux.xml``. The same values give the same bytes.
 
     Args:
@@ -130,7 +132,7 @@ def _write_final(plain: Path, destination: Path, spec: RasterProductSpec) -> Non
         PREDICTOR="NO",
         BIGTIFF="IF_SAFER",
         NUM_THREADS=_COMPRESSING,
-        OVERVIEW_RESAMPLING="MODE" if spec.kind == "mask" else "AVERAGE",
+        OVERVIEW_RESAMPLING="AVERAGE" if spec.kind == "confidence" else "MODE",
     )
 
 

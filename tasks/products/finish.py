@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
+from typing import Literal
 
+from tasks.instances.layers import layer_reader
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.nifti import write_nifti
 from tasks.request import Request
@@ -35,7 +36,7 @@ def begin_product(prepared: Prepared) -> Path:
 
 
 def finish(request: Request, prepared: Prepared, folder: Path) -> None:
-    """Write mask and confidence of a segmented scene.
+    """Write mask, confidence and instances of a segmented scene.
 
     Args:
         request: Names the model and its classes.
@@ -46,9 +47,8 @@ def finish(request: Request, prepared: Prepared, folder: Path) -> None:
         ProductError: When a file does not verify after writing.
     """
     work = prepared.work
-    store = BlockStore(work.store)
-    for layer, dtype in work.layers.items():
-        read = partial(store.read, layer)
+    for layer, dtype in work.products.items():
+        read = layer_reader(work, layer)
         if isinstance(work.scene, RasterScene):
             write_cog(read, folder / f"{layer}.tif", _raster_spec(request, prepared, work.scene, layer))
         else:
@@ -59,7 +59,8 @@ def _raster_spec(request: Request, prepared: Prepared, scene: RasterScene, layer
     tags = provenance(request, prepared)
     if layer == "mask":
         return RasterProductSpec(scene.grid, "mask", request.card.classes, tags)
-    return RasterProductSpec(scene.grid, "confidence", (), tags)
+    kind: Literal["confidence", "instances"] = "confidence" if layer == "confidence" else "instances"
+    return RasterProductSpec(scene.grid, kind, (), tags)
 
 
 def provenance(request: Request, prepared: Prepared) -> dict[str, str]:

@@ -7,11 +7,11 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.features import shapes
 
-from tasks.answers.fire.components import Components
+from tasks.answers.numbered import Numbered
 from tasks.scenes.raster_grid import RasterGrid
 
 
-def outlines(components: Components, grid: RasterGrid) -> NDArray[np.object_]:
+def outlines(components: Numbered, grid: RasterGrid) -> NDArray[np.object_]:
     """Return a valid multipolygon per component, in their order, in the coordinates of the grid.
 
     Pieces are cut out window by window in whole pixels, where their union is exact, and vertices on straight lines

@@ -127,6 +127,11 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
     axes = plan.lattice(frame).axes
     for axis in axes:
         axis.step  # noqa: B018  # raises where the numbers do not fit
+        if slot.spec.output != "scores" and len(axis.origins) > 1 and axis.step >= axis.tile:
+            raise PlanError(
+                f"tiles of {axis.tile} pixels share none, and objects are joined on what two tiles both see; "
+                "enlarge tiling.halo or tiling.overlap"
+            )
     if plan.placement == "stride":
         # Where a smaller tile holds the whole axis, no pass goes over padding alone.
         plan = replace(plan, tile=tuple(min(axis.tile, axis.whole) for axis in axes))

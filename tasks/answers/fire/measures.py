@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tasks.answers.area import M2_PER_HA, PixelAreas
 from tasks.answers.fire.components import WINDOW, Components
+from tasks.answers.numbered import Numbered
 from tasks.box import Box, split
 from tasks.scenes.raster_grid import RasterGrid
 
@@ -64,7 +65,7 @@ class FireSums:
         return reaches
 
 
-def component_areas_ha(components: Components, grid: RasterGrid) -> Floats | None:
+def component_areas_ha(components: Numbered, grid: RasterGrid) -> Floats | None:
     """Return the area of each component in hectares on the ellipsoid; None where the raster has no areas."""
     areas = PixelAreas(grid)
     if areas.reason is not None:
