@@ -3,6 +3,7 @@
 # No postponed annotations here: Prefect builds the form and the validation of a flow from the real ones.
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from tasks.job import load_job
 from tasks.ledger import Ledger
 from tasks.nights.night import Night, after_run, missed_nights
 from tasks.nights.night_ledger import NightLedger
+from tasks.nights.retention import is_kept, prune
 from tasks.reports.night import write_night
-from tasks.request import make_request
+from tasks.request import Request, make_request
+from tasks.scenes.input import Input
 from tasks.scenes.listing import list_inputs
+from tasks.scenes.naming import USUAL_DATES, dates_of
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +56,9 @@ def nightly(order: Nightly) -> Night:
     """
     job = load_job(order.job, order.all_overrides)
     request = make_request(job, order.out, order.model)
-    items = list_inputs([order.inbox], job)
-    ledger, nights, started = Ledger(request.out.ledger), NightLedger(request.out.ledger), steps.now()
-    tonight = _tonight(order)
+    tonight, started = _tonight(order), steps.now()
+    items = [item for item in list_inputs([order.inbox], job) if is_kept(item.date, job.nightly.retention, tonight)]
+    ledger, nights = Ledger(request.out.ledger), NightLedger(request.out.ledger)
     earlier = nights.night(tonight)
     night = earlier or Night(tonight, job.job, missed=missed_nights(nights.last(tonight), tonight))
     if earlier is None and night.missed:
@@ -63,6 +67,7 @@ def nightly(order: Nightly) -> Night:
     outcomes = run_batch(order, request, [item for item in items if not item.waits])
     night = after_run(night, items, outcomes, had_product)
     night = night.with_alerts(FireLedger(request.out.ledger).told_since(started))
+    _prune(request, items, tonight)
     if night != earlier:
         nights.enter(night, steps.now())
         write_night(request.out.root, job.title or job.job, night)
@@ -73,3 +78,16 @@ def nightly(order: Nightly) -> Night:
 
 def _tonight(order: Nightly) -> str:
     return (order.night or datetime.now(UTC).date()).isoformat()
+
+
+def _prune(request: Request, items: Sequence[Input], tonight: str) -> None:
+    dates = {item.id: item.date for item in items if item.date is not None}
+    with request.out.locked():
+        prune(request.out, request.job.nightly.retention, _dates_in_names(request) | dates, tonight, steps.now()[:10])
+
+
+def _dates_in_names(request: Request) -> dict[str, str]:
+    """Return the dates of products whose scenes have left the inbox, as far as their ids tell."""
+    patterns = request.job.source.dates or USUAL_DATES
+    names = [folder.name for folder in (request.out.root / ".products").glob("*")]
+    return {name: max(dates) for name in names if (dates := dates_of(name, patterns).values())}

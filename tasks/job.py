@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -15,6 +15,7 @@ from tasks.section import Section
 # Strict, or YAML's true would pass for 1.
 _Length = Annotated[int, Field(ge=1, strict=True)]
 _Margin = Annotated[int, Field(ge=0, strict=True)]
+_Argument: TypeAlias = float | int | str
 
 
 def _as_tuple(value: object) -> object:
@@ -52,16 +53,15 @@ class Invalid(Section):
 
 
 class Pair(Section):
-    """A role that an earlier scene of the same site fills: the picture before the fire.
+    """Roles that an earlier scene of the same site fills: the picture before the fire.
 
     Attributes:
-        role: The role that is filled; ``source.bands`` may name it like any other.
-        of: The role under ``source.files`` whose file of the earlier scene it is.
+        files: By the role that is filled, which ``source.bands`` may name like any other, the role under
+            ``source.files`` whose file of the earlier scene it is.
         days: How many days earlier it may be, at least and at most.
     """
 
-    role: str
-    of: str
+    files: dict[str, str] = Field(min_length=1)
     days: tuple[Annotated[int, Field(ge=1)], int] = (1, 60)
 
     @model_validator(mode="after")
@@ -81,10 +81,13 @@ class Source(Section):
     dates: dict[str, str] = Field(default={})
 
     @model_validator(mode="after")
-    def _pair_is_of_a_file(self) -> Source:
-        if self.pair is not None and (self.pair.of not in self.files or self.pair.role in self.files):
+    def _pair_is_of_files(self) -> Source:
+        pair = {} if self.pair is None else self.pair.files
+        wrong = [f"{role}: {of}" for role, of in pair.items() if of not in self.files or role in self.files]
+        if wrong:
             raise ValueError(
-                f"pair: 'of' is a role under files and 'role' is a new one; files are {', '.join(self.files) or 'none'}"
+                f"pair.files {', '.join(wrong)}: fills a new role from one under source.files, which are "
+                f"{', '.join(self.files) or 'none'}"
             )
         return self
 
@@ -96,13 +99,13 @@ class ModelChoice(Section):
         name: A name that ``swathe models`` lists.
         weights: Path of a card (.json) or of weights (.safetensors) with their card beside them.
         sha256: Refuse weights that hash to anything else.
-        arguments: For models without weights (``identity``, ``threshold``): what they are made with.
+        arguments: For models without weights, from ``threshold`` to ``mean-shift``: what they are made with.
     """
 
     name: str | None = None
     weights: str | None = None
     sha256: str | None = None
-    arguments: dict[str, float | int | str] = Field(default={})
+    arguments: dict[str, _Argument | tuple[_Argument, ...]] = Field(default={})
 
 
 class Tiling(Section):

@@ -22,6 +22,7 @@ from tasks.analysis.settings import AreaAnalysis
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import AlertRules, FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
+from tasks.nights.settings import Nightly, Retention
 from tasks.scenes.listing import list_inputs
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
 
@@ -37,6 +38,8 @@ SECTIONS = {
     "tiling": jobs.Tiling,
     "run": jobs.Run,
     "output": jobs.Output,
+    "nightly": Nightly,
+    "nightly.retention": Retention,
     "analysis[area]": AreaAnalysis,
     "analysis[crop]": CropAnalysis,
     "analysis[fire]": FireAnalysis,
@@ -136,10 +139,10 @@ def test_the_commands_that_only_look_run_on_generated_files(tmp_path, monkeypatc
 
 def expected_defaults(name: str, section: type[BaseModel]) -> dict[str, str]:
     prefix = f"{name}." if name else ""
-    nested = {"source", "model", "tiling", "run", "output"} if not name else set()
     found = {}
     for key, field in section.model_fields.items():
-        if key in nested:
+        # Its keys are described one by one.
+        if isinstance(field.default, BaseModel) or field.annotation is jobs.ModelChoice:
             continue
         value = "required" if field.is_required() else yaml_word(field.get_default(call_default_factory=True))
         found[f"`{prefix}{key}`"] = value if value == "required" else f"`{value}`"

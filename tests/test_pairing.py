@@ -19,7 +19,7 @@ kind: raster
 model: {name: threshold, arguments: {threshold: 0.1}}
 source:
   files: {post: "{scene}.tif"}
-  pair: {role: pre, of: post, days: [5, 60]}
+  pair: {files: {pre: post}, days: [5, 60]}
   bands: {NIR: {file: post, band: 1}, NIR_pre: {file: pre, band: 1}}
   dates: {post: "{scene:%Y%m%d}"}
 """
@@ -38,7 +38,7 @@ def scene(site: str, day: int) -> Input:
     st.randoms(use_true_random=False),
 )
 def test_every_scene_gets_the_newest_scene_that_is_old_enough_whatever_the_order(keys, nearest, width, random):
-    rule = Pair(role="pre", of="post", days=(nearest, nearest + width))
+    rule = Pair(files={"pre": "post"}, days=(nearest, nearest + width))
     items = [scene(*key) for key in sorted(keys)]
     random.shuffle(items)
     found = {item.id: item for item in paired(items, rule, DATES)}
@@ -87,7 +87,15 @@ def test_a_scene_without_a_date_says_where_to_give_one(tmp_path, job):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["pair.of=pre", "pair.role=post", "pair.days=[9,3]", "pair.days=[0,3]", "files={other: '{scene}.tif'}"]
+    "wrong",
+    [
+        "pair.files={pre: pre}",
+        "pair.files={post: post}",
+        "pair.files={}",
+        "pair.days=[9,3]",
+        "pair.days=[0,3]",
+        "files={other: '{scene}.tif'}",
+    ],
 )
 def test_a_pair_that_cannot_be_is_an_error_of_the_job(tmp_path, wrong):
     path = tmp_path / "job.yaml"

@@ -165,7 +165,8 @@ def _list_table(path: Path, job: Job) -> Iterator[Input]:
             f"{path}: column(s) {', '.join(missing)} missing; found {', '.join(map(str, columns)) or 'no row'}. "
             f"A table of scenes has the columns scene, {', '.join(roles)}, and may have site and date"
         )
-    found = [] if job.source.pair is None or job.source.pair.role not in columns else [job.source.pair.role]
+    pair = {} if job.source.pair is None else job.source.pair.files
+    found = [role for role in pair if role in columns]
     for row in rows:
         yield _from_row(row, roles, found, path.parent)
 

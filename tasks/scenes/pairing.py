@@ -12,14 +12,14 @@ from tasks.scenes.naming import site_of
 
 
 def paired(items: Sequence[Input], rule: Pair, dates: Mapping[str, str]) -> list[Input]:
-    """Fill the role of the earlier scene from among the scenes themselves.
+    """Fill the roles of the earlier scene from among the scenes themselves.
 
     Taken is the newest scene of the same site that is old enough; of one date the first by id. What a table named
-    for the role stays.
+    for a role stays.
 
     Args:
         items: The scenes, each with its date and the files that it brings itself.
-        rule: Which role, from which file, and how much earlier.
+        rule: Which roles, from which files, and how much earlier.
         dates: ``source.dates``: where ids carry dates, which a site's name does not have.
 
     Returns:
@@ -33,13 +33,13 @@ def paired(items: Sequence[Input], rule: Pair, dates: Mapping[str, str]) -> list
 
 
 def _with_earlier(item: Input, by_site: Mapping[str, list[Input]], rule: Pair, dates: Mapping[str, str]) -> Input:
-    if item.error is not None or rule.role in item.files:
+    if item.error is not None or rule.files.keys() <= item.files.keys():
         return item
     if item.date is None:
         return replace(
             item,
-            error=f"{item.id}: no date, so no earlier scene can be found for '{rule.role}'. Say under source.dates "
-            "where the id carries it, or give a table with the column date",
+            error=f"{item.id}: no date, so no earlier scene can be found for {', '.join(rule.files)}. Say under "
+            "source.dates where the id carries it, or give a table with the column date",
         )
     site = item.site or site_of(item.id, dates)
     earlier = [(_days_between(other, item), other) for other in by_site[site]]
@@ -54,7 +54,7 @@ def _with_earlier(item: Input, by_site: Mapping[str, list[Input]], rule: Pair, d
             waits=True,
         )
     chosen = next(other for _, other in earlier if other.id == usable[0][1])
-    return replace(item, files=item.files | {rule.role: chosen.files[rule.of]})
+    return replace(item, files={role: chosen.files[of] for role, of in rule.files.items()} | item.files)
 
 
 def _days_between(earlier: Input, later: Input) -> int:

@@ -1,0 +1,146 @@
+"""Nights: what is new is done once, what came late is caught up with, what was replaced is superseded."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scenes import write_raster
+
+from tasks.nights.night import Night, NightScene, after_run, missed_nights
+from tasks.nights.night_ledger import NightLedger
+from tasks.nights.retention import is_kept, prune
+from tasks.nights.settings import Retention
+from tasks.outcome import SceneOutcome
+from tasks.outfolder import OutFolder
+from tasks.scenes.input import Input
+
+JOB = """
+job: greens
+kind: raster
+title: Green cover
+model: {name: threshold, arguments: {threshold: 100}}
+source:
+  files: {post: "{scene}.tif"}
+  bands: {"1": {file: post, band: 1}}
+  dates: {post: "{scene:%Y%m%d}"}
+analysis: {kind: area}
+nightly: {retention: {scenes_days: 30, superseded_days: 0}}
+"""
+
+
+def arrive(inbox: Path, name: str, seed: int = 0) -> None:
+    values = np.random.default_rng(seed).integers(0, 200, (1, 40, 30)).astype(np.uint8)
+    write_raster(inbox / f"{name}.tif", values)
+
+
+@pytest.fixture
+def run(tmp_path):
+    job = tmp_path / "greens.yaml"
+    job.write_text(JOB)
+
+    def nightly(night: str) -> Night:
+        from flows.satellite import Nightly
+        from flows.satellite import nightly as flow
+
+        order = Nightly(
+            inbox=str(tmp_path / "in"), night=date.fromisoformat(night), job=str(job), out=tmp_path / "out", workers=1
+        )
+        return flow(order)
+
+    return nightly
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    files = (path for path in out.rglob("*") if path.is_file() and ".swathe" not in path.parts)
+    return {str(path.relative_to(out)): path.read_bytes() for path in files if path.name != "state.sqlite"}
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_nights_do_what_is_new_once_catch_up_and_supersede(tmp_path, run):
+    inbox, out = tmp_path / "in", tmp_path / "out"
+    arrive(inbox, "A_20260720")
+    arrive(inbox, "old_20260101")
+    (inbox / "bad_20260720.tif").write_bytes(b"no picture")
+
+    first = run("2026-07-21")
+    assert [(scene.id, scene.status) for scene in first.scenes] == [("A_20260720", "new"), ("bad_20260720", "failed")]
+    assert "UnreadableSceneError" in first.failed[0].error
+    page = (out / "nights" / "2026-07-21.html").read_text()
+    assert "A_20260720/report.html" in page
+    assert "bad_20260720" in page
+    assert not (out / "old_20260101").exists()
+
+    kept = contents(out / ".products") | contents(out / "nights")
+    finished = NightLedger(out / "state.sqlite").finished()
+    again = run("2026-07-21")
+    assert again == first
+    assert contents(out / ".products") | contents(out / "nights") == kept
+    assert NightLedger(out / "state.sqlite").finished() == finished
+
+    (inbox / "bad_20260720.tif").unlink()
+    arrive(inbox, "bad_20260720", 1)
+    arrive(inbox, "A_20260720", 2)
+    arrive(inbox, "late_20260719", 3)
+    replaced = (out / "A_20260720").readlink()
+    third = run("2026-07-24")
+    assert third.missed == ("2026-07-22", "2026-07-23")
+    assert {scene.id: scene.status for scene in third.scenes} == {
+        "A_20260720": "superseded",
+        "bad_20260720": "new",
+        "late_20260719": "new",
+    }
+    assert (out / "A_20260720").readlink() != replaced
+    # By the rules of retention at the end of the night.
+    assert not (out / replaced).exists()
+    assert json.loads((out / "nights" / "2026-07-24.json").read_text())["missed"] == ["2026-07-22", "2026-07-23"]
+
+    last = run("2026-08-30")
+    assert not last.scenes
+    assert list((out / ".products").glob("*/*")) == []
+    assert not os.path.lexists(out / "A_20260720")
+
+
+def test_a_second_run_of_a_night_adds_to_the_first():
+    items = [Input("a", {}, None, "2026-07-20"), Input("b", {}), Input("w", {}, error="waits for c", waits=True)]
+    night = after_run(
+        Night("2026-07-21", "j"), items, [SceneOutcome("a", "done"), SceneOutcome("b", "failed", "x")], {"b"}
+    )
+    assert night.scenes == (NightScene("a", "new", "2026-07-20"), NightScene("b", "failed", None, "x"))
+    assert night.waiting == {"w": "waits for c"}
+    after = after_run(night, items, [SceneOutcome("a", "skipped"), SceneOutcome("b", "done")], {"a", "b"})
+    assert {scene.id: scene.status for scene in after.scenes} == {"a": "new", "b": "superseded"}
+    assert after_run(after, items, [SceneOutcome("a", "skipped"), SceneOutcome("b", "skipped")], {"a", "b"}) == after
+    assert after_run(after, items, [SceneOutcome("a", "done")], {"a", "b"}).scenes[0].status == "new"
+    assert Night.from_facts(json.loads(json.dumps(after.facts()))) == after
+
+
+@pytest.mark.parametrize(
+    ("last", "missed"),
+    [
+        (None, ()),
+        ("2026-07-20", ()),
+        ("2026-07-21", ()),
+        ("2026-07-18", ("2026-07-19", "2026-07-20")),
+        ("2026-08-01", ()),
+    ],
+)
+def test_nights_between_two_runs_are_missed(last, missed):
+    assert missed_nights(last, "2026-07-21") == missed
+
+
+def test_without_rules_nothing_is_deleted(tmp_path):
+    folder = tmp_path / ".products" / "a" / "key"
+    folder.mkdir(parents=True)
+    (tmp_path / "a").symlink_to(".products/a/key")
+    assert prune(OutFolder(tmp_path), Retention(), {"a": "1999-01-01"}, "2026-07-21", "2026-07-21") == 0
+    assert folder.is_dir()
+    assert is_kept("1999-01-01", Retention(), "2026-07-21")
+    rules = Retention(scenes_days=30)
+    assert is_kept("2026-06-21", rules, "2026-07-21")
+    assert not is_kept("2026-06-20", rules, "2026-07-21")
+    assert is_kept(None, rules, "2026-07-21")
