@@ -107,6 +107,22 @@ CATALOGUE: dict[str, Entry] = {
         fitted_by="nothing",
         stride=1,
     ),
+    "torchscript": Entry(
+        module="models.torchscript",
+        answer="semantic",
+        axes=(2, 3),
+        purpose="Any network that was exported with torch.jit; the card says what it takes and gives",
+        origin="PyTorch, TorchScript",
+        fitted_by="others",
+    ),
+    "onnx": Entry(
+        module="models.onnx_runtime",
+        answer="semantic",
+        axes=(2, 3),
+        purpose="Any network that was exported to ONNX, from whatever framework; runs in onnxruntime",
+        origin="ONNX, onnxruntime",
+        fitted_by="others",
+    ),
     "identity": Entry(
         module="models.fakes",
         answer="semantic",

@@ -9,9 +9,9 @@ from typing import Literal
 from models.card import Card
 from models.device import choose_device, describe, supported_dtypes
 from models.errors import DeviceError
+from models.loading import load_weighted
 from models.predictor import PredictorSpec
-from models.registry import Dtype, RunSettings
-from models.torch_predictor import load_torch_predictor
+from models.registry import Device, Dtype, RunSettings
 
 # A GPU wants many tiles at a time; on a CPU each tile of a batch has threads of its own.
 _GPU_BATCHES = (16, 8, 4, 2, 1)
@@ -57,12 +57,12 @@ def choose_run(
     Raises:
         DeviceError: When the device is not there, or not even one tile fits.
     """
-    device = choose_device(settings.device)
+    device = choose_device(_device(card, settings.device))
     name: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
     chosen = replace(settings, device=name, dtype=_choose_dtype(card, supported_dtypes(device), dtype, tolerance))
     batches = (batch,) if batch is not None else _GPU_BATCHES if name == "cuda" else _CPU_BATCHES
     for tiles in batches:
-        predictor = load_torch_predictor(card, weights, replace(chosen, batch=tiles))
+        predictor = load_weighted(card, weights, replace(chosen, batch=tiles))
         try:
             peak = predictor.probe()
         except DeviceError:
@@ -71,6 +71,14 @@ def choose_run(
             continue
         return Choice(replace(chosen, batch=tiles), str(describe(device)["name"]), peak, predictor.spec)
     raise DeviceError(f"{card.name}: no batch was tried")
+
+
+def _device(card: Card, asked: Device) -> Device:
+    if card.network.name != "onnx":
+        return asked
+    from models.onnx_runtime import reachable
+
+    return reachable(asked)
 
 
 def _choose_dtype(card: Card, supported: tuple[str, ...], wanted: Dtype | Literal["auto"], tolerance: float) -> Dtype:

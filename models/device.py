@@ -116,7 +116,9 @@ def lower_bound(
         pixels = output.numel() + sum(value.numel() for value in inputs if isinstance(value, Tensor))
         largest[0] = max(largest[0], pixels)
 
-    leaves = [module for module in network.modules() if not list(module.children())]
+    # A TorchScript program lets nobody look into it.
+    modules = (module for module in network.modules() if not isinstance(module, torch.jit.ScriptModule))
+    leaves = [module for module in modules if not list(module.children())]
     handles = [module.register_forward_hook(measure) for module in leaves]
     device = next((parameter.device for parameter in network.parameters()), None)
     with torch.inference_mode():

@@ -28,6 +28,7 @@ FAKES: dict[str, type[IdentityPredictor] | type[ThresholdPredictor] | type[Compo
     "components": ComponentsPredictor,
 }
 ZOO = Path(__file__).parent / "zoo"
+_WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx")
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
@@ -119,8 +120,8 @@ def resolve_model(name_or_path: str, sha256: str | None = None) -> tuple[Card, P
     """Find a model's card and the folder of its weights.
 
     Args:
-        name_or_path: A name in the zoo, a card ``.json``, ``.safetensors`` with a card of the same name beside it, or a
-            folder that another program wrote (``models.foreign``).
+        name_or_path: A name in the zoo, a card ``.json``, a file of weights, TorchScript or ONNX with a card of the
+            same name beside it, or a folder that another program wrote (``models.foreign``).
         sha256: What the weights' hash has to be, where a job insists.
 
     Returns:
@@ -133,7 +134,7 @@ def resolve_model(name_or_path: str, sha256: str | None = None) -> tuple[Card, P
     """
     path = _card_path(name_or_path)
     card = load_card(path)
-    if name_or_path.endswith(".safetensors") and (card.weights is None or card.weights.file != Path(name_or_path).name):
+    if name_or_path.endswith(_WEIGHTS) and (card.weights is None or card.weights.file != Path(name_or_path).name):
         raise CardError(f"{path}: the card does not belong to {Path(name_or_path).name}; name it under weights.file")
     stated = None if card.weights is None else card.weights.sha256
     if sha256 is not None and sha256.lower() != stated:
@@ -146,10 +147,15 @@ def _card_path(name_or_path: str) -> Path:
     match path.suffix:
         case ".json":
             return path
-        case ".safetensors":
+        case ".pkl" | ".pickle":
+            raise WeightsError(f"{path.name}: pickles can run code and are not read; convert to .safetensors")
+        case suffix if suffix in _WEIGHTS:
+            if not path.with_suffix(".json").is_file():
+                raise CardError(
+                    f"{path}: there is no card {path.with_suffix('.json').name} beside it; write one "
+                    "(docs/models.md): weights do not say what they take and give"
+                )
             return path.with_suffix(".json")
-        case ".pt" | ".pth" | ".bin" | ".ckpt" | ".pkl" | ".pickle":
-            raise WeightsError(f"{path.name}: pickled weights can run code and are not read; convert to .safetensors")
     shipped = ZOO / f"{name_or_path}.json"
     known = {card.stem for card in ZOO.glob("*.json")}
     if name_or_path not in known and path.is_dir():
@@ -179,11 +185,11 @@ def load_predictor(card: Card, card_dir: Path | None, settings: RunSettings) -> 
     if card.network.name in FAKES:
         return _load_fake(card.network)
     # Here, so that whoever only reads cards does not wait for torch.
-    from models.torch_predictor import load_torch_predictor
+    from models.loading import load_weighted
 
     if card.weights is None or card_dir is None:
         raise CardError(f"{card.name}: the card names no weights; state weights.file and weights.sha256")
-    return load_torch_predictor(card, card_dir / card.weights.file, settings)
+    return load_weighted(card, card_dir / card.weights.file, settings)
 
 
 def _load_fake(network: Network) -> Predictor | ObjectPredictor:

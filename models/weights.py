@@ -1,4 +1,4 @@
-"""Reading and writing weights: safetensors only, verified before a single number is used."""
+"""Reading and writing weights, verified before a single number is used and without running what they may hold."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from torch import Tensor, nn
 
 from models.card import Card, Weights, write_card
 from models.errors import WeightsError
+from models.state_dict import unpickle_state_dict
 
 _PICKLES = (b"PK\x03\x04", b"\x80")
+# What ``torch.save`` is told to write; read without running code.
+PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 
 
 def read_weights(path: Path, sha256: str, network: nn.Module) -> dict[str, Tensor]:
     """Read weights for a network.
 
     Args:
-        path: A ``.safetensors`` file.
+        path: A ``.safetensors`` file, or a state dict that ``torch.save`` wrote.
         sha256: Of the file, as the card states it.
         network: Whose names and shapes they must have.
 
@@ -28,25 +31,38 @@ def read_weights(path: Path, sha256: str, network: nn.Module) -> dict[str, Tenso
         A state dict; floats are float32 whatever they were stored in.
 
     Raises:
-        WeightsError: When the file is not there, is a pickle, is damaged, or is not what the card or the network say.
+        WeightsError: When the file is not there, could run code, is damaged, or is not what the card or the network
+            say.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path.name}: the weights cannot be read: {error.strerror}") from error
-    if path.suffix != ".safetensors" or content.startswith(_PICKLES):
-        raise WeightsError(f"{path.name}: not safetensors; a pickle can run code and is not read. Convert it")
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise WeightsError(
             f"{path.name}: SHA-256 is {found}, the card states {sha256}; fetch the weights again or mend the card"
         )
+    tensors = parse_weights(path, content)
+    _verify(path.name, tensors, network.state_dict())
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def parse_weights(path: Path, content: bytes) -> dict[str, Tensor]:
+    """Return the tensors of a file by name.
+
+    Raises:
+        WeightsError: When the file is damaged, of another format than its name says, or reading it would run code.
+    """
+    if path.suffix in PICKLE_SUFFIXES:
+        return unpickle_state_dict(path.name, content)
+    if path.suffix != ".safetensors" or content.startswith(_PICKLES):
+        raise WeightsError(f"{path.name}: not safetensors; a pickle can run code and is not read. Convert it")
     try:
         tensors: dict[str, Tensor] = load(content)
     except (SafetensorError, ValueError, KeyError) as error:
         raise WeightsError(f"{path.name}: damaged, or not safetensors: {error}") from error
-    _verify(path.name, tensors, network.state_dict())
-    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    return tensors
 
 
 def _verify(file: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -126,12 +126,6 @@ def test_tensors_of_another_name_shape_or_kind_are_refused(written, change, text
         loaded(rehashed(card, folder), folder)
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".pkl", ".bin"])
-def test_pickled_weights_are_refused_by_name(tmp_path, suffix):
-    with pytest.raises(WeightsError, match=f"weights{suffix}: pickled"):
-        resolve_model(str(tmp_path / f"weights{suffix}"))
-
-
 def test_a_pickle_under_another_name_is_refused_and_not_run(written):
     card, folder = written
     path = folder / card.weights.file

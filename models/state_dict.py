@@ -1,0 +1,94 @@
+"""State dicts out of PyTorch's own files, without running what a pickle may hold."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.errors import WeightsError
+
+# Under these, training programs keep the weights beside their own state.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
+# Of DistributedDataParallel, of torch.compile.
+_PREFIXES = ("module.", "_orig_mod.")
+
+_CONVERSION = """Where you trust the file, convert it with
+
+    import torch
+    from safetensors.torch import save_file
+
+    found = torch.load({name!r}, map_location="cpu", weights_only=False)
+    found = found if isinstance(found, dict) else found.state_dict()
+    found = found.get("state_dict", found.get("model", found))
+    save_file({{key: value.contiguous() for key, value in found.items()}}, {stem!r} + ".safetensors")"""
+
+
+def unpickle_state_dict(name: str, content: bytes) -> dict[str, Tensor]:
+    """Read a state dict that ``torch.save`` wrote.
+
+    Args:
+        name: Of the file, for errors.
+        content: Its bytes.
+
+    Returns:
+        Tensors by name, on the CPU; taken out of the dictionary that a training program put round them.
+
+    Raises:
+        WeightsError: When reading would run code (the text has the conversion to make), when the file is damaged, or
+            when it holds something else than a state dict.
+    """
+    if _is_torchscript(content):
+        raise WeightsError(f"{name}: a TorchScript program, no state dict; its card says network.name: torchscript")
+    try:
+        with warnings.catch_warnings():
+            # Of a protocol that it may not know: then it says so in an error.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(_refusal(name, str(error))) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{name}: damaged, or no file of torch.save: {str(error).splitlines()[:1]}") from error
+    return _without_prefix(_tensors(name, found))
+
+
+def _is_torchscript(content: bytes) -> bool:
+    buffer = io.BytesIO(content)
+    if not zipfile.is_zipfile(buffer):
+        return False
+    with zipfile.ZipFile(buffer) as archive:
+        return any("/code/" in member or member.endswith("/constants.pkl") for member in archive.namelist())
+
+
+def _refusal(name: str, told: str) -> str:
+    wanted = re.search(r"GLOBAL ([\w.]+)|class ([\w.]+)", told)
+    what = f"it asks for {wanted[1] or wanted[2]}" if wanted else "it holds more than tensors"
+    conversion = _CONVERSION.format(name=name, stem=name.rpartition(".")[0] or name)
+    return f"{name}: reading this pickle would run code ({what}), and it is not read. {conversion}"
+
+
+def _tensors(name: str, found: object) -> dict[str, Tensor]:
+    for wrapper in _WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
+            found = found[wrapper]
+    if not isinstance(found, Mapping) or not found:
+        raise WeightsError(f"{name}: holds a {type(found).__name__}, no state dict; save model.state_dict()")
+    others = {str(key): type(value).__name__ for key, value in found.items() if not isinstance(value, Tensor)}
+    if others:
+        told: dict[str, Any] = dict(list(others.items())[:3])
+        raise WeightsError(f"{name}: no state dict: {told} are no tensors; save model.state_dict() alone")
+    return {str(key): value for key, value in found.items()}
+
+
+def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors

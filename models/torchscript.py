@@ -1,0 +1,83 @@
+"""TorchScript programs as predictors."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models.card import Card
+from models.device import keep_memory
+from models.errors import CardError, WeightsError
+from models.networks.geometry import Geometry
+from models.program import program_geometry, read_program, require_output
+from models.registry import RunSettings
+from models.torch_predictor import TorchPredictor, spec_of
+
+
+class _Program(nn.Module):
+    """A module round a program, which takes no hooks itself."""
+
+    def __init__(self, program: torch.jit.ScriptModule) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.program(images)
+        return scores
+
+
+def load(card: Card, path: Path, settings: RunSettings) -> TorchPredictor:
+    """Make a TorchScript program ready.
+
+    Args:
+        card: ``network.arguments`` are ``ProgramArguments``.
+        path: The file that ``torch.jit.save`` wrote, of the card's hash.
+        settings: How to run it; in float32, as constants of a program do not change their type with its weights.
+
+    Raises:
+        CardError: When the card says something else than the program does, or another dtype is asked for.
+        WeightsError: When the file is not there, not the card's, or no TorchScript.
+        DeviceError: When the device is not there.
+    """
+    if settings.dtype != "float32":
+        raise CardError(f"{card.name}: a TorchScript program runs in float32; set run.dtype to auto or float32")
+    geometry = program_geometry(card)
+    keep_memory()
+    torch.set_num_threads(settings.threads)
+    network = _Program(_parse(path.name, read_program(card, path)))
+    _try_out(card, network, geometry)
+    return TorchPredictor(network, spec_of(card, geometry), settings, card.network.output, len(geometry.stride))
+
+
+def _parse(name: str, content: bytes) -> torch.jit.ScriptModule:
+    with warnings.catch_warnings():
+        # Torch wants people to export anew; these files are there already.
+        warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)
+        try:
+            loaded = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
+        except (RuntimeError, ValueError) as error:
+            raise WeightsError(f"{name}: not a TorchScript program: {str(error).splitlines()[0]}") from error
+    program: torch.jit.ScriptModule = loaded.eval()
+    # Or its copies would be no leaves, which torch warns of.
+    for parameter in program.parameters():
+        parameter.requires_grad_(False)
+    return program
+
+
+def _try_out(card: Card, network: nn.Module, geometry: Geometry) -> None:
+    example = tuple(2 * (s + m + -m % s) for s, m in zip(geometry.stride, geometry.margin, strict=True))
+    try:
+        with torch.inference_mode():
+            scores = network(torch.zeros((1, card.n_inputs, *example)))
+    except RuntimeError as error:
+        raise CardError(
+            f"{card.name}: the program does not take {card.n_inputs} channels of {example}: "
+            f"{str(error).strip().splitlines()[-1]}. Mend channels or network.arguments in the card"
+        ) from error
+    if not isinstance(scores, Tensor):
+        raise CardError(f"{card.name}: the program gives a {type(scores).__name__}; export one that gives a tensor")
+    require_output(card, example, tuple(scores.shape), geometry.margin)

@@ -1,0 +1,138 @@
+"""Weights that torch.save wrote: read as the network's own, and never by running what a pickle holds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.card import Card, ClassEntry, Network, NoNormalization, Tiling, Weights, write_card
+from models.errors import CardError, WeightsError
+from models.registry import RunSettings, build_network, load_predictor, resolve_model
+from models.state_dict import unpickle_state_dict
+
+torch.set_num_threads(1)
+NETWORK = Network(name="unet", arguments={"widths": [2, 3]})
+
+
+class Trap:
+    """Leaves a folder behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def state_dict():
+    torch.manual_seed(0)
+    return build_network(NETWORK, 1, 2).state_dict()
+
+
+def card_beside(path):
+    card = Card(
+        name="theirs",
+        title="Theirs",
+        kind="raster",
+        network=NETWORK,
+        channels=("a",),
+        classes=tuple(ClassEntry(name=name, colour="#000000") for name in ("x", "y")),
+        normalization=NoNormalization(),
+        tiling=Tiling(tile=(32, 32), halo=(0, 0), overlap=(0, 0)),
+        licence="CC0-1.0",
+        origin="test",
+        weights=Weights(file=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest()),
+    )
+    write_card(card, path.with_suffix(".json"))
+
+
+@pytest.mark.parametrize("suffix", ["pt", "pth", "bin", "ckpt"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": state, "epoch": 7},
+        lambda state: {"model": {f"module.{key}": value for key, value in state.items()}},
+        lambda state: {f"_orig_mod.{key}": value for key, value in state.items()},
+    ],
+)
+def test_a_state_dict_is_read_whatever_a_training_program_put_round_it(tmp_path, suffix, wrap):
+    path = tmp_path / f"theirs.{suffix}"
+    torch.save(wrap(state_dict()), path)
+    card_beside(path)
+    card, folder = resolve_model(str(path))
+    predictor = load_predictor(card, folder, RunSettings((32, 32), device="cpu"))
+    own = build_network(NETWORK, 1, 2).eval()
+    own.load_state_dict(state_dict())
+    image = torch.rand((1, 1, 32, 32))
+    with torch.inference_mode():
+        torch.testing.assert_close(predictor.predict(image.numpy()), own(image).softmax(1))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_would_run_code_is_refused_with_the_conversion_and_not_run(tmp_path, zipped):
+    path, left = tmp_path / "theirs.pth", tmp_path / "left-behind"
+    content = {"state_dict": state_dict(), "extra": Trap(left)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    card_beside(path)
+    card, folder = resolve_model(str(path))
+    with pytest.raises(
+        WeightsError, match=r"(?s)theirs.pth: .*would run code \(it asks for posix.mkdir.*save_file\("
+    ) as told:
+        load_predictor(card, folder, RunSettings((32, 32), device="cpu"))
+    assert not left.exists()
+    # The trap is one, and the script in the message is the conversion that it says.
+    script = str(told.value).partition("convert it with\n")[2].replace("'theirs", f"'{tmp_path}/theirs")
+    exec(compile("\n".join(line.removeprefix("    ") for line in script.splitlines()), "script", "exec"), {})
+    assert left.exists()
+    (tmp_path / "theirs.json").unlink()
+    card_beside(tmp_path / "theirs.safetensors")
+    load_predictor(*resolve_model(str(tmp_path / "theirs.safetensors")), RunSettings((32, 32), device="cpu"))
+
+
+def test_a_pickle_that_is_no_file_of_torch_is_not_run(tmp_path):
+    left = tmp_path / "left-behind"
+    with pytest.raises(WeightsError):
+        unpickle_state_dict("theirs.bin", pickle.dumps(Trap(left)))
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([torch.zeros(1)], "holds a list, no state dict"),
+        ({"a": torch.zeros(1), "lr": 0.1}, "'lr': 'float'"),
+        ({}, "no state dict"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(tmp_path, content, text):
+    torch.save(content, tmp_path / "theirs.pt")
+    with pytest.raises(WeightsError, match=text):
+        unpickle_state_dict("theirs.pt", (tmp_path / "theirs.pt").read_bytes())
+
+
+def test_damaged_files_and_programs_are_named(tmp_path):
+    path = tmp_path / "theirs.pt"
+    torch.save(state_dict(), path)
+    for content in (b"", b"nothing", path.read_bytes()[:200]):
+        with pytest.raises(WeightsError, match=r"theirs\.pt: "):
+            unpickle_state_dict("theirs.pt", content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(torch.nn.ReLU()).save(str(path))
+    with pytest.raises(WeightsError, match=r"TorchScript program.*network\.name: torchscript"):
+        unpickle_state_dict("theirs.pt", path.read_bytes())
+
+
+def test_weights_without_a_card_are_told_to_get_one(tmp_path):
+    torch.save(state_dict(), tmp_path / "theirs.pth")
+    with pytest.raises(CardError, match=r"no card theirs\.json beside it"):
+        resolve_model(str(tmp_path / "theirs.pth"))
+    with pytest.raises(WeightsError, match=r"theirs\.pkl: pickles can run code"):
+        resolve_model(str(tmp_path / "theirs.pkl"))
