@@ -81,12 +81,26 @@ def test_dates_of_a_patient_are_followed(tmp_path):
     assert summary(out, "d1")["headline"]["recist_proposed"] == "SD"
 
 
+def test_a_class_that_the_mask_does_not_hold_is_a_warning_wherever_one_looks(tmp_path, caplog):
+    path = write_volume(tmp_path / "two.nii.gz", ball(8, label=2))
+    code, _ = run(path, "--out", tmp_path / "out", "--set", "analysis.label=3")
+    assert code == 0
+    (warning,) = summary(tmp_path / "out", "two")["warnings"]
+    assert warning == (
+        "the mask has no voxel of class 3 (class 3), which was asked about, and holds 2 (class 2): check analysis.label"
+    )
+    assert warning in (tmp_path / "out" / "two" / "report.html").read_text()
+    assert warning in caplog.text
+    code, _ = run(path, "--out", tmp_path / "out", "--set", "analysis.label=2")
+    assert summary(tmp_path / "out", "two")["warnings"] == []
+
+
 def test_an_empty_mask_is_a_result(tmp_path):
     path = write_volume(tmp_path / "none.nii.gz", ball(0.1, (-9, -9, -9)))
     code, text = run(path, "--out", tmp_path / "out")
     assert code == 0, text
     found = summary(tmp_path / "out", "none")
-    assert (found["lesions"], found["headline"]["lesions"]) == ([], 0)
+    assert (found["lesions"], found["headline"]["lesions"], found["warnings"]) == ([], 0, [])
     assert "largest_ml" not in found["headline"]
     assert (found["recist_targets"]["sum_mm"], found["rano_targets"]["sum_mm2"]) == (None, None)
     assert "no lesion is measurable" in found["recist_targets"]["sum_is_null_because"]

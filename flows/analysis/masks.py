@@ -81,6 +81,8 @@ def _publish(out: OutFolder, task: MaskTask, key: str, hashes: Mapping[str, str]
         findings, facts, caption = task.analyse(scratch)
         known = {"scene": task.scene, "inputs_sha256": dict(hashes), "settings": dict(task.settings)}
         warnings = {"warnings": [*facts.get("warnings", ()), *findings.warnings]}
+        for warning in warnings["warnings"]:
+            logger.warning("%s: %s", task.scene, warning)
         write_findings(scratch, findings, {**known, **facts, **warnings}, caption)
         publish(out, task.scene, key, scratch)
     finally:

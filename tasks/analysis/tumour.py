@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from tasks.analysis.subject import Findings, VolumeMask
 from tasks.analysis.tumour_answers import follow_up_answers, lesion_answers
 from tasks.analysis.tumour_sections import follow_up_sections, lesion_sections
-from tasks.answers.tumour.components import find_components, total_ml
+from tasks.answers.tumour.components import Components, find_components, total_ml
 from tasks.answers.tumour.measure import Sources, measure
 from tasks.answers.tumour.series import FollowUp, History, Study, begin, follow, study
 from tasks.answers.tumour.settings import TumourAnalysis
@@ -49,14 +50,23 @@ def read_study(subject: VolumeMask, settings: TumourAnalysis) -> Study:
             f"{', '.join(f'{number} {name}' for number, name in enumerate(subject.names))}; name one of those"
         )
     scene, shape = subject.scene, subject.scene.frame.native_shape
-    # One byte per voxel, gone before lesions are measured; a slab at a time would split them.
-    components = find_components(
-        subject.read(Box.of_shape(shape)), scene.affine_mm, settings.label, settings.connectivity
-    )
+    components, others = _components(subject, settings)
     axial = next(axis for axis, code in enumerate(scene.codes) if code in "SI")
     image = _image_reader(subject) if subject.has_image else None
     measured = measure(components, Sources(shape, axial, image, subject.confidence), settings)
-    return study(subject.id, shape, components, measured, scene.spacing_mm[axial], settings)
+    found = study(subject.id, shape, components, measured, scene.spacing_mm[axial], settings)
+    return replace(found, other_classes=others)
+
+
+def _components(subject: VolumeMask, settings: TumourAnalysis) -> tuple[Components, tuple[int, ...]]:
+    """Return the lesions, and where there is none the other classes that the mask holds."""
+    # One byte per voxel, gone before lesions are measured; a slab at a time would split them.
+    mask = subject.read(Box.of_shape(subject.scene.frame.native_shape))
+    components = find_components(mask, subject.scene.affine_mm, settings.label, settings.connectivity)
+    if components.lesions:
+        return components, ()
+    held = {int(value) for plane in mask for value in np.unique(plane)} - {0, int(np.iinfo(mask.dtype).max)}
+    return components, tuple(sorted(held))
 
 
 def advance(history: History | None, current: Study, settings: TumourAnalysis) -> tuple[FollowUp | None, History]:
@@ -91,7 +101,10 @@ def present(
         sections += follow_up_sections(follow_up)
         answers |= follow_up_answers(follow_up)
     return Findings(
-        _headline(found, follow_up, names[settings.label]), answers, tuple(sections), _warnings(found, follow_up)
+        _headline(found, follow_up, names[settings.label]),
+        answers,
+        tuple(sections),
+        (*_absent(found, names, settings.label), *_warnings(found, follow_up)),
     )
 
 
@@ -114,6 +127,16 @@ def _headline(found: Study, follow_up: FollowUp | None, name: str) -> dict[str, 
         headline["recist_proposed"] = follow_up.recist.category or "none"
         headline["rano_proposed"] = follow_up.rano.category or "none"
     return headline
+
+
+def _absent(found: Study, names: list[str], label: int) -> tuple[str, ...]:
+    if not found.other_classes:
+        return ()
+    held = ", ".join(
+        f"{number} ({names[number]})" if number < len(names) else str(number) for number in found.other_classes
+    )
+    asked = f"class {label} ({names[label]}), which was asked about"
+    return (f"the mask has no voxel of {asked}, and holds {held}: check analysis.label",)
 
 
 def _warnings(found: Study, follow_up: FollowUp | None) -> tuple[str, ...]:

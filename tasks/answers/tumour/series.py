@@ -30,6 +30,7 @@ class Study:
         measured: What they measure.
         targets: By RECIST.
         products: By RANO.
+        other_classes: What the mask holds beside the background where it has no voxel of the class that was asked for.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Study:
     measured: list[Measurement]
     targets: Targets
     products: Products
+    other_classes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
