@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from models.errors import CardError
 
-Placement: TypeAlias = Literal["stride", "even"]
+Placement: TypeAlias = Literal["stride", "even", "shifted"]
+Blend: TypeAlias = Literal["gaussian", "core", "logits"]
 Spacing: TypeAlias = tuple[float | None, float | None, float | None]
 
 
@@ -79,7 +80,11 @@ class Tiling(_Frozen):
         overlap: By how much neighbouring cores overlap and are blended.
         placement: ``stride`` puts tiles on multiples of the network's stride and mirrors the scene at its edges.
             ``even`` does as nnU-Net does: tiles of exactly this length, spread evenly from edge to edge, over zeros
-            where one is longer than the scene, and weighed by a Gaussian of an eighth of a tile.
+            where one is longer than the scene, and weighed by a Gaussian of an eighth of a tile. ``shifted`` does as
+            MONAI does: tiles one step apart, the last moved back to end with the scene, over zeros likewise, and
+            weighed by ``sigma``.
+        sigma: Of the Gaussian that weighs ``shifted`` tiles, in tiles; None where all their pixels weigh the same.
+        blend: ``gaussian`` and ``core`` stitch probabilities; ``logits`` stitches scores before softmax.
         disagreement: Share of labels that differ from one untiled pass with these numbers, as measured.
     """
 
@@ -87,6 +92,8 @@ class Tiling(_Frozen):
     halo: tuple[int, ...]
     overlap: tuple[int, ...]
     placement: Placement = "stride"
+    sigma: Annotated[float, Field(gt=0)] | None = None
+    blend: Blend = "gaussian"
     disagreement: float | None = None
 
 
@@ -108,6 +115,20 @@ class Resampling(_Frozen):
     order: Literal[1, 3] = 3
     nearest_above: Annotated[float, Field(gt=1)] = 3.0
     crop: Literal["none", "nonzero"] = "nonzero"
+
+
+class CentredResampling(_Frozen):
+    """How a volume comes to the model's spacing as ``Spacingd`` of MONAI does it, linearly.
+
+    The centres of the first voxels are one point, the last ones lie as near as they may.
+
+    Attributes:
+        back: What ``Invertd`` brings back: ``scores`` as they were blended, or the ``probabilities`` of blended logits,
+            both linearly; or ``labels``, each the nearest.
+    """
+
+    kind: Literal["centred"]
+    back: Literal["scores", "probabilities", "labels"] = "scores"
 
 
 class Weights(_Frozen):
@@ -145,7 +166,7 @@ class Card(_Frozen):
         orientation: NIfTI axis codes of the tensor's axes, such as ``SAR`` for depth up, rows anterior, cols right;
             or the file's own axes, the fastest called ``i``, such as ``kji``; None for rasters.
         spacing_mm: ``depth, rows, cols``; None where the input's own spacing is kept, along one axis or all.
-        resampling: How it comes to that spacing; None for linear interpolation.
+        resampling: How it comes to that spacing; None for linear interpolation between the same outer edges.
         position: Whether the network also sees where in the scene a pixel lies, one more input per axis: for scenes
             that were cut round what is looked for, and for such scenes only.
         bfloat16_disagreement: Share of labels that differ from float32 on the validation data, as measured.
@@ -163,7 +184,7 @@ class Card(_Frozen):
     origin: str
     orientation: Annotated[str, Field(pattern=r"^([RLAPSI]{3}|[ijk]{3})$")] | None = None
     spacing_mm: Spacing | None = None
-    resampling: Resampling | None = None
+    resampling: Resampling | CentredResampling | None = None
     position: bool = False
     parameters: int = 0
     bfloat16_disagreement: float | None = None

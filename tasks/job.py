@@ -117,7 +117,8 @@ class Tiling(Section):
         overlap: By how many pixels neighbouring cores overlap and are blended.
         block: Side of the piece of output that one Dask task owns.
         batch: Tiles per forward pass.
-        blend: ``gaussian`` and ``core`` stitch probabilities; ``logits`` stitches scores before softmax.
+        blend: ``gaussian`` and ``core`` stitch probabilities; ``logits`` stitches scores before softmax; ``auto``
+            does as the model card says, ``gaussian`` unless another program's labels are wanted.
         agreement: From which intersection over union on what two tiles saw their objects are one.
     """
 
@@ -126,7 +127,7 @@ class Tiling(Section):
     overlap: Literal["auto"] | _Margin | tuple[_Margin, ...] = "auto"
     block: Literal["auto"] | _Length | tuple[_Length, ...] = "auto"
     batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    blend: Literal["gaussian", "core", "logits"] = "gaussian"
+    blend: Literal["auto", "gaussian", "core", "logits"] = "auto"
     agreement: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 

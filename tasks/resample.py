@@ -47,7 +47,7 @@ class AxisMap:
         return AxisMap(self.sources + offset, self.weights, self.on_grid)
 
 
-def axis_map(start: int, stop: int, ratio: float, length: int, order: Order = 1) -> AxisMap:
+def axis_map(start: int, stop: int, ratio: float, length: int, order: Order = 1, anchor: float = 0.5) -> AxisMap:
     """Map target pixels ``[start, stop)`` onto a source axis.
 
     Args:
@@ -56,11 +56,12 @@ def axis_map(start: int, stop: int, ratio: float, length: int, order: Order = 1)
         ratio: Source pixels per target pixel.
         length: Pixels of the whole source axis.
         order: Of the spline: 0, 1 or 3. At a ratio of 1 all are the same.
+        anchor: Where in their first pixels the axes meet: 0.5 is the outer edge, 0 the centre.
 
     Returns:
-        Indices and weights at source coordinates ``(target + 0.5) * ratio - 0.5``.
+        Indices and weights at source coordinates ``(target + anchor) * ratio - anchor``.
     """
-    position = (np.arange(start, stop, dtype=np.float64) + 0.5) * ratio - 0.5
+    position = (np.arange(start, stop, dtype=np.float64) + anchor) * ratio - anchor
     if order == 3 and ratio != 1.0:
         # Not clamped: between the outermost centre and the edge the spline runs on over samples that repeat the last.
         position = np.clip(position, -1.0, float(length))
@@ -85,7 +86,7 @@ def to_model_maps(model: Box, frame: Frame) -> list[AxisMap]:
     orders = [order for order, _ in frame.orders] or [1] * len(frame.scale)
     parts = zip(model.start, model.stop, frame.scale, covered.shape, orders, strict=True)
     return [
-        axis_map(start, stop, 1.0 / scale, length, order).moved(offset)
+        axis_map(start, stop, 1.0 / scale, length, order, frame.anchor).moved(offset)
         for (start, stop, scale, length, order), offset in zip(parts, covered.start, strict=True)
     ]
 
@@ -95,7 +96,7 @@ def to_native_maps(native: Box, frame: Frame) -> list[AxisMap]:
     inside = native.relative_to(frame.covered.start)
     orders = [order for _, order in frame.orders] or [1] * len(frame.scale)
     parts = zip(inside.start, inside.stop, frame.scale, frame.model_shape, orders, strict=True)
-    return [axis_map(*part) for part in parts]
+    return [axis_map(*part, frame.anchor) for part in parts]
 
 
 def native_box(model: Box, frame: Frame) -> Box:

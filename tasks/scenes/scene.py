@@ -19,7 +19,7 @@ class Frame:
     """How the grid that the network sees relates to the grid of the input.
 
     Both are in array order, with the axes turned the way the model wants them. They differ in spacing only:
-    along each axis ``(native + 0.5) * scale - 0.5`` is the model coordinate of a native pixel centre.
+    along each axis ``(native + anchor) * scale - anchor`` is the model coordinate of a native pixel centre.
 
     Attributes:
         native_shape: Pixels of the input, ``rows, cols`` or ``depth, rows, cols``.
@@ -29,6 +29,7 @@ class Frame:
             from; what lies outside it is background. None where the model grid lies over all of the input.
         orders: Along each axis the order of the spline that values are resampled with and that of the scores on their
             way back: 0, nearest neighbour; 1, linear; 3, cubic. Empty where everything is linear.
+        anchor: 0.5 where both grids start at one outer edge, 0 where their first pixels have one centre.
     """
 
     native_shape: tuple[int, ...]
@@ -36,6 +37,7 @@ class Frame:
     scale: tuple[float, ...]
     crop: Box | None = None
     orders: tuple[tuple[Order, Order], ...] = ()
+    anchor: float = 0.5
 
     @property
     def is_identity(self) -> bool:

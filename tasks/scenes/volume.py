@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.card import Resampling, Spacing
+from models.card import CentredResampling, Resampling, Spacing
 from tasks import resample
 from tasks.box import Box
 from tasks.errors import EmptySceneError, OversizedSceneError
@@ -140,7 +140,7 @@ def describe_volume(
     card_orientation: str,
     card_spacing_mm: Spacing | None,
     spool_dir: Path,
-    resampling: Resampling | None = None,
+    resampling: Resampling | CentredResampling | None = None,
 ) -> VolumeScene:
     """Describe a NIfTI file as a scene; a compressed one is decompressed into ``spool_dir`` once.
 
@@ -160,7 +160,7 @@ def describe_volume(
     scene = plan_volume(scene_id, header, card_orientation, card_spacing_mm, resampling)
     if header.is_compressed:
         scene = replace(scene, data_path=spool(path, header.n_bytes, spool_dir))
-    crop = nonzero_box(scene) if resampling is not None and resampling.crop == "nonzero" else None
+    crop = nonzero_box(scene) if isinstance(resampling, Resampling) and resampling.crop == "nonzero" else None
     if crop is None:
         return scene
     return replace(scene, frame=frame_of(scene.turn.shape, scene.spacing_mm, card_spacing_mm, resampling, crop))
@@ -171,7 +171,7 @@ def plan_volume(
     header: VolumeHeader,
     card_orientation: str,
     card_spacing_mm: Spacing | None,
-    resampling: Resampling | None = None,
+    resampling: Resampling | CentredResampling | None = None,
 ) -> VolumeScene:
     """Describe a volume from its header alone: uncropped, and one that is compressed cannot be opened yet.
 
@@ -186,7 +186,7 @@ def plan_volume(
             f"is {tuple(round(s, 4) for s in spacing)} mm: check the header's pixdim, sform and units"
         )
     codes = codes_of(turn, header.nearest_axes)
-    clip = None if resampling is None else resampling.clip
+    clip = resampling.clip if isinstance(resampling, Resampling) else None
     return VolumeScene(scene_id, header, header.path, turn, codes, frame, clip)
 
 

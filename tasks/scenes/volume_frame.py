@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from models.card import Resampling
+from models.card import CentredResampling, Resampling
 from tasks.box import Box
 from tasks.scenes.scene import Frame, Order
 
@@ -16,10 +16,10 @@ def frame_of(
     shape: tuple[int, ...],
     spacing_mm: tuple[float, ...],
     model_spacing_mm: tuple[float | None, ...] | None,
-    resampling: Resampling | None = None,
+    resampling: Resampling | CentredResampling | None = None,
     crop: Box | None = None,
 ) -> Frame:
-    """Lay a model grid over a native one: it starts at the same outer corner and covers the rest.
+    """Lay a model grid over a native one: it starts at the same outer corner, or first centre, and covers the rest.
 
     Args:
         shape: Native voxels.
@@ -33,7 +33,7 @@ def frame_of(
         own if model is None else model
         for own, model in zip(spacing_mm, model_spacing_mm or [None] * len(shape), strict=True)
     ]
-    if resampling is not None:
+    if isinstance(resampling, Resampling):
         return _stretched(shape, crop, spacing_mm, tuple(wanted), resampling)
     lengths, scales = [], []
     for length, native, model in zip(shape, spacing_mm, wanted, strict=True):
@@ -41,7 +41,16 @@ def frame_of(
         drift = abs(scale - 1.0) * length
         scales.append(1.0 if drift < _SAME_SPACING_PIXELS else scale)
         lengths.append(max(1, math.ceil(length * scales[-1] - _SAME_SPACING_PIXELS)))
+    if resampling is not None:
+        return _centred(shape, tuple(scales), resampling)
     return Frame(shape, tuple(lengths), tuple(scales))
+
+
+def _centred(shape: tuple[int, ...], scale: tuple[float, ...], resampling: CentredResampling) -> Frame:
+    """Do as ``compute_shape_offset`` of MONAI does."""
+    lengths = tuple(round((length - 1) * along + 1) for length, along in zip(shape, scale, strict=True))
+    orders: tuple[tuple[Order, Order], ...] = ((1, 0),) * len(shape) if resampling.back == "labels" else ()
+    return Frame(shape, lengths, scale, orders=orders, anchor=0.0)
 
 
 def _stretched(

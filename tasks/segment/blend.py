@@ -22,7 +22,7 @@ def axis_weights(axis: TileAxis, blend: str) -> tuple[NDArray[np.float32], ...]:
 
     The Gaussian's sigma is ``sqrt(step * overlap / 12)``: a tile's weight has fallen to 1/400 where its core ends,
     whatever the overlap, so that no step is left there; at half overlap this is the sigma of an eighth of a tile
-    that nnU-Net and MONAI use. Tiles spread evenly have exactly theirs.
+    that nnU-Net and MONAI use. Tiles that are laid as these lay them have exactly theirs.
 
     Args:
         axis: The tiles.
@@ -56,6 +56,10 @@ def _gaussians(axis: TileAxis) -> list[NDArray[np.float64]]:
     if axis.placement == "even":
         # compute_gaussian of nnU-Net v2: an even tile has its centre half a pixel late.
         variance, half = (axis.tile / 8) ** 2, float(axis.tile // 2)
+    elif axis.placement == "shifted":
+        if axis.sigma is None:
+            return [np.ones(stop - start) for start, stop in axis.cores]
+        variance, half = (axis.tile * axis.sigma) ** 2, axis.tile / 2 - 0.5
     else:
         variance, half = max(axis.step * axis.overlap / 12, 1.0), axis.tile / 2 - 0.5
     weights = []

@@ -11,6 +11,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
+from models.card import CentredResampling
 from models.predictor import DeviceArray, Predictor
 from tasks.box import Box
 from tasks.errors import SceneError
@@ -68,7 +69,23 @@ def _native_scores(work: Work, block: Box, tiles: BlockTiles) -> Generator[tuple
     predictor = slot_predictor(work)
     # The network is busy with the next tiles while these are blended and stored.
     with closing(prefetch(_score(predictor, iter(tiles), work.plan))) as scored:
-        yield from native_slabs(_blended(work, region, scored), frame, block)
+        slabs = _blended(work, region, scored)
+        if work.plan.blend == "logits" and not _brings_back_logits(work):
+            slabs = ((row, _softmax(logits)) for row, logits in slabs)
+        yield from native_slabs(slabs, frame, block)
+
+
+def _brings_back_logits(work: Work) -> bool:
+    """Tell whether what was blended as logits is still that when it reaches the input's grid."""
+    resampling = work.card.resampling
+    as_probabilities = isinstance(resampling, CentredResampling) and resampling.back == "probabilities"
+    return work.plan.blend == "logits" and not as_probabilities
+
+
+def _softmax(logits: DeviceArray) -> DeviceArray:
+    xp = array_namespace(logits)
+    powers = xp.exp(logits - xp.max(logits, axis=0))
+    return powers / xp.sum(powers, axis=0)
 
 
 def _score(predictor: Predictor, tiles: Generator[TileInputs], plan: Plan) -> Generator[tuple[Tile, DeviceArray]]:
@@ -110,7 +127,7 @@ def _classify(scores: DeviceArray, first_row: int, layers: dict[str, NDArray[Any
         )
     layers["mask"][rows] = _to_host(classes)
     if "confidence" in layers:
-        if work.plan.blend == "logits":
+        if _brings_back_logits(work):
             winning = 1 / xp.sum(xp.exp(scores - winning), axis=0)
         layers["confidence"][rows] = _to_host(xp.astype(xp.clip(xp.round(winning * 100), 0, 100), xp.uint8))
 

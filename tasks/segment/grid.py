@@ -19,7 +19,8 @@ class TileAxis:
 
     Origins are multiples of ``stride``. The first tile starts at the scene's edge, the last one is moved back until
     it ends there, so that edges are seen as an untiled pass would see them. Spread evenly, tiles lie between the two
-    edges wherever that puts them; the only tile of a shorter axis is centred on it.
+    edges wherever that puts them; the only tile of a shorter axis is centred on it. Shifted, they lie a step apart, the
+    last one excepted.
 
     Attributes:
         length: Pixels of the scene.
@@ -27,8 +28,9 @@ class TileAxis:
         halo: Pixels at each inner side that a tile reads but does not answer for.
         overlap: Pixels that neighbouring cores share, at least.
         stride: Of the network.
-        margin: Pixels that the network loses at each side; none where tiles are spread evenly.
-        placement: ``stride`` or ``even``.
+        margin: Pixels that the network loses at each side; none where tiles do not lie on its stride.
+        placement: As in ``models.card.Tiling``.
+        sigma: As there.
     """
 
     length: int
@@ -38,6 +40,7 @@ class TileAxis:
     stride: int = 1
     margin: int = 0
     placement: Placement = "stride"
+    sigma: float | None = None
 
     @property
     def beyond(self) -> int:
@@ -66,9 +69,9 @@ class TileAxis:
                 f"tile {self.tile} is not a multiple of the network's stride {self.stride}; "
                 f"use tiling.tile={_round_up(self.tile, self.stride)}"
             )
-        lattice = 1 if self.placement == "even" else self.stride
+        lattice = self.stride if self.placement == "stride" else 1
         step = (self.tile - 2 * self.inner - self.overlap) // lattice * lattice
-        if step < 1 or self.overlap > step:
+        if step < 1 or (self.overlap > step and self.placement == "stride"):
             raise PlanError(
                 f"tile {self.tile} leaves no room for halo {self.inner} at each side and overlap {self.overlap}; "
                 "enlarge tiling.tile, or reduce tiling.halo or tiling.overlap"
@@ -80,6 +83,8 @@ class TileAxis:
         """First pixel that each tile reads; may lie outside the scene."""
         if self.placement == "even":
             return self._even_origins()
+        if self.placement == "shifted":
+            return self._shifted_origins()
         first = -self.beyond
         last = max(first, _round_up(self.length + self.margin - self.tile, self.stride))
         # One tile that holds the whole axis needs no room for halo and overlap.
@@ -95,6 +100,11 @@ class TileAxis:
         step = self.tile / 2 if halved else self.tile - 2 * self.inner - self.overlap
         count = math.ceil(room / step)
         return tuple(round(room / count * i) for i in range(count + 1))
+
+    def _shifted_origins(self) -> tuple[int, ...]:
+        """Place tiles as ``sliding_window_inference`` of MONAI does."""
+        room = self.length - self.tile
+        return (-(-room // 2),) if room <= 0 else (*range(0, room, self.step), room)
 
     @cached_property
     def cores(self) -> tuple[tuple[int, int], ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal, TypeAlias
 
-from models.card import Card, Placement
+from models.card import Blend, Card, Placement
 from models.predictor import PredictorSpec
 from models.registry import RunSettings
 from tasks.box import Box, split
@@ -64,6 +64,7 @@ class Plan:
         slot: Device, precision, threads and batch.
         agreement: From which intersection over union on what two tiles saw their objects are one.
         placement: How tiles are laid over the scene, and what they see beyond it; the card's.
+        sigma: How tiles are weighed that are laid ``shifted``; the card's.
     """
 
     tile: tuple[int, ...]
@@ -75,14 +76,16 @@ class Plan:
     slot: Slot
     agreement: float = field(default=0.5, kw_only=True)
     placement: Placement = "stride"
+    sigma: float | None = None
 
     def lattice(self, frame: Frame) -> Lattice:
         """Return the tiles of a scene."""
         spec = self.slot.spec
-        placement = (self.placement,) * len(self.tile)
         sizes = zip(frame.model_shape, self.tile, self.halo, self.overlap, strict=True)
-        network = zip(spec.stride, spec.margin, placement, strict=True)
-        return Lattice(tuple(TileAxis(*size, *rest) for size, rest in zip(sizes, network, strict=True)))
+        network = zip(spec.stride, spec.margin, strict=True)
+        return Lattice(
+            tuple(TileAxis(*size, *rest, self.placement, self.sigma) for size, rest in zip(sizes, network, strict=True))
+        )
 
     def blocks(self, frame: Frame) -> list[Box]:
         """Return the blocks that partition the native grid, in row-major order."""
@@ -99,6 +102,11 @@ class Plan:
         }  # fmt: skip
 
 
+def choose_blend(job: Job, card: Card) -> Blend:
+    """Return how tiles are stitched: as the job says, else as the card does."""
+    return card.tiling.blend if job.tiling.blend == "auto" else job.tiling.blend
+
+
 def plan_tiles(job: Job, card: Card) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Return tile, halo and overlap per axis: the job's where it names them, else the card's."""
     tiling, recommended = job.tiling, card.tiling
@@ -109,7 +117,7 @@ def plan_tiles(job: Job, card: Card) -> tuple[tuple[int, ...], tuple[int, ...], 
         0 if t == 1 else h for t, h in zip(tile, _per_axis(tiling.halo, recommended.halo, n_axes), strict=True)
     )
     overlap = _per_axis(tiling.overlap, recommended.overlap, n_axes)
-    if tiling.blend == "core":
+    if choose_blend(job, card) == "core":
         overlap = (0,) * n_axes
     return tile, halo, tuple(0 if t == 1 else o for t, o in zip(tile, overlap, strict=True))
 
@@ -122,7 +130,8 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
     """
     tile, halo, overlap = plan_tiles(job, card)
     chunk = CHUNK_2D if len(tile) == 2 else CHUNK_3D
-    plan = Plan(tile, halo, overlap, chunk, chunk, job.tiling.blend, slot, card.tiling.placement)
+    blend, laid = choose_blend(job, card), card.tiling
+    plan = Plan(tile, halo, overlap, chunk, chunk, blend, slot, laid.placement, laid.sigma)
     plan = replace(plan, agreement=job.tiling.agreement)
     axes = plan.lattice(frame).axes
     for axis in axes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from models.card import Card
 from models.registry import FAKES, RunSettings, load_predictor
 from tasks.job import Job
-from tasks.segment.plan import Slot, plan_tiles
+from tasks.segment.plan import Slot, choose_blend, plan_tiles
 
 # Libraries whose version decides the last bits of a mask.
 _DECISIVE = ("numpy", "rasterio", "nibabel", "scipy", "torch", "swathe")
@@ -37,7 +37,7 @@ def measure_slot(card: Card, folder: Path | None, job: Job, n_threads: int) -> S
         tile=tile,
         device=job.run.device,
         threads=threads,
-        activation="logits" if job.tiling.blend == "logits" else "softmax",
+        activation="logits" if choose_blend(job, card) == "logits" else "softmax",
     )
     if card.network.name in FAKES or card.weights is None or folder is None:
         predictor = load_predictor(card, folder, settings)

@@ -60,7 +60,7 @@ def read_normalised(
         shape: Of the model grid.
         normalization: The numbers to normalise with; None leaves values as they are.
         position: Whether the network sees where a pixel lies.
-        placement: Of the tiles: beyond the scene they see it mirrored, or zeros where they are spread evenly.
+        placement: Of the tiles: beyond the scene they see it mirrored, or zeros where not laid by the stride.
     """
     indices = [reflect(a, b, n) for a, b, n in zip(window.start, window.stop, shape, strict=True)]
     mirrored = Box(tuple(int(i.min()) for i in indices), tuple(int(i.max()) + 1 for i in indices))
@@ -72,7 +72,7 @@ def read_normalised(
         inputs[:, ~observed] = 0
     if position:
         inputs = np.concatenate([inputs, positions(inside.start, inside.stop, shape)])
-    if inside != window and placement == "even":
+    if inside != window and placement != "stride":
         return Strip(_in_zeros(inputs, inside, window), inside, observed)
     if inside != window:
         for axis, index in enumerate(indices):
