@@ -5,6 +5,8 @@ SwatheError
     ├── UnknownModelError      a name that is in no registry
     ├── CardError              a model card that cannot be read or contradicts its weights
     ├── WeightsError           weights whose hash, names or shapes are not those of the card
+    ├── ExpressionError        an index expression that cannot be parsed
+    ├── FitError               a scene to which a method cannot be fitted
     └── DeviceError            a device that is not there or has too little memory
 """
 
@@ -27,6 +29,14 @@ class CardError(ModelError):
 
 class WeightsError(ModelError):
     """Weights do not belong to their card."""
+
+
+class ExpressionError(ModelError):
+    """An index expression cannot be parsed, or names what is not there."""
+
+
+class FitError(ModelError):
+    """The values of a scene cannot carry what shall be fitted to them."""
 
 
 class DeviceError(ModelError):

@@ -40,34 +40,6 @@ class IdentityPredictor:
 
 
 @dataclass(frozen=True)
-class ThresholdPredictor:
-    """Class 1 where a channel exceeds a value, class 0 elsewhere.
-
-    Attributes:
-        threshold: Physical value; the card of this predictor does not normalise.
-        channel: Which channel to compare.
-        n_channels: Channels of a tile.
-        ndim: Spatial axes of a tile.
-    """
-
-    threshold: float
-    channel: int = 0
-    n_channels: int = 1
-    ndim: int = 2
-
-    @property
-    def spec(self) -> PredictorSpec:
-        """Two classes, stride 1, each score of its own pixel."""
-        ones = (1,) * self.ndim
-        return PredictorSpec(self.n_channels, 2, ones, (0,) * self.ndim, ones)
-
-    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return scores 0 or 1 ``(tiles, 2, *tile)``."""
-        above = (batch[:, self.channel] > self.threshold).astype(np.float32)
-        return np.stack([1 - above, above], axis=1)
-
-
-@dataclass(frozen=True)
 class ComponentsPredictor:
     """Finds the connected areas of equal values above 0; values 1, 2 ... are of the classes but background in turn.
 
@@ -108,28 +80,21 @@ _GREYS = 255
 _JOINING = 16
 
 
-def fake_card(name: str, arguments: Mapping[str, float | int | str], channels: tuple[str, ...], kind: str) -> Card:
+def fake_card(name: str, arguments: Mapping[str, Any], channels: tuple[str, ...], kind: str) -> Card:
     """Describe a fake as a model, for a scene with these channels.
 
     Args:
-        name: ``identity``, ``threshold`` or ``components``.
-        arguments: Of the predictor: ``n_classes``; ``threshold`` and ``channel``.
+        name: ``identity`` or ``components``.
+        arguments: Of the predictor: ``n_classes``.
         channels: Names of what the scene delivers.
         kind: ``raster`` or ``volume``.
     """
     ndim = 2 if kind == "raster" else 3
     known: dict[str, Any] = {**({} if name == "components" else {"ndim": ndim}), **arguments}
-    if name == "threshold":
-        known["n_channels"] = len(channels)
-        classes: tuple[ClassEntry, ...] = (
-            ClassEntry(name="below", colour="#d9d9d9"),
-            ClassEntry(name="above", colour="#d7301f"),
-        )
-    else:
-        usual = ComponentsPredictor if name == "components" else IdentityPredictor
-        n_classes = int(known.get("n_classes", usual.n_classes))
-        greys = (round(k * (_GREYS - 1) / max(1, n_classes - 1)) for k in range(n_classes))
-        classes = tuple(ClassEntry(name=f"value {k}", colour=f"#{g:02x}{g:02x}{g:02x}") for k, g in enumerate(greys))
+    usual = ComponentsPredictor if name == "components" else IdentityPredictor
+    n_classes = int(known.get("n_classes", usual.n_classes))
+    greys = (round(k * (_GREYS - 1) / max(1, n_classes - 1)) for k in range(n_classes))
+    classes = tuple(ClassEntry(name=f"value {k}", colour=f"#{g:02x}{g:02x}{g:02x}") for k, g in enumerate(greys))
     zeros = (0,) * ndim
     # What two tiles see is what their objects are joined by.
     halo = (_JOINING,) * ndim if name == "components" else zeros

@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from models.card import Card, Network, load_card
 from models.catalogue import find, nearest
+from models.classical.card import classical_card, load
+from models.classical.settings import ARGUMENTS
 from models.errors import CardError, UnknownModelError, WeightsError
-from models.fakes import ComponentsPredictor, IdentityPredictor, ThresholdPredictor
+from models.fakes import ComponentsPredictor, IdentityPredictor, fake_card
 from models.foreign.folder import convert
 from models.predictor import ObjectPredictor, Predictor
 
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
 
     from models.networks.geometry import Geometry
 
-FAKES: dict[str, type[IdentityPredictor] | type[ThresholdPredictor] | type[ComponentsPredictor]] = {
+FAKES: dict[str, type[IdentityPredictor] | type[ComponentsPredictor]] = {
     "identity": IdentityPredictor,
-    "threshold": ThresholdPredictor,
     "components": ComponentsPredictor,
 }
+# Names whose cards are made from what a job says.
+WITHOUT_WEIGHTS = frozenset((*FAKES, *ARGUMENTS))
 ZOO = Path(__file__).parent / "zoo"
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx")
 
@@ -116,6 +119,23 @@ def zoo_cards() -> dict[str, Card]:
     return {card.name: card for card in cards}
 
 
+def card_without_weights(name: str, arguments: Mapping[str, Any], bands: tuple[str, ...], kind: str) -> Card:
+    """Describe one of ``WITHOUT_WEIGHTS`` as a model.
+
+    Args:
+        name: Of the method.
+        arguments: As the job gives them.
+        bands: Names of what the job says that a scene holds.
+        kind: ``raster`` or ``volume``.
+
+    Raises:
+        CardError: When the arguments do not fit.
+        ExpressionError: When a feature cannot be parsed.
+    """
+    make = fake_card if name in FAKES else classical_card
+    return make(name, arguments, bands, kind)
+
+
 def resolve_model(name_or_path: str, sha256: str | None = None) -> tuple[Card, Path | None]:
     """Find a model's card and the folder of its weights.
 
@@ -172,8 +192,8 @@ def load_predictor(card: Card, card_dir: Path | None, settings: RunSettings) -> 
     """Make ready what a card describes.
 
     Args:
-        card: Of a network with weights, or of one of ``FAKES``.
-        card_dir: Where the weights lie; None for fakes.
+        card: Of a network with weights, or of one of ``WITHOUT_WEIGHTS``.
+        card_dir: Where the weights lie; None where there are none.
         settings: How to run it.
 
     Raises:
@@ -184,6 +204,8 @@ def load_predictor(card: Card, card_dir: Path | None, settings: RunSettings) -> 
     """
     if card.network.name in FAKES:
         return _load_fake(card.network)
+    if card.network.name in ARGUMENTS:
+        return load(card)
     # Here, so that whoever only reads cards does not wait for torch.
     from models.loading import load_weighted
 

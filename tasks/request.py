@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from models.card import Card
-from models.fakes import fake_card
-from models.registry import FAKES, resolve_model
+from models.registry import WITHOUT_WEIGHTS, card_without_weights, resolve_model
 from tasks.answers.fire.settings import FOLLOWING, FireAnalysis
 from tasks.errors import JobError
 from tasks.job import Job
@@ -38,7 +38,9 @@ class Request:
         """Return the hash of an input, the model and the job: an answered request is not worked on again."""
         # Neither the block nor the number of threads changes what is asked for, nor does what comes after the scene.
         later = {"analysis": set(FOLLOWING)} if isinstance(self.job.analysis, FireAnalysis) else {}
-        job = self.job.model_dump(mode="json", exclude={"tiling": {"block"}, "run": {"threads"}, **later})
+        job = self.job.model_dump(
+            mode="json", exclude={"tiling": {"block"}, "run": {"threads"}, "nightly": True, **later}
+        )
         return digest(
             {
                 "input": input_sha256,
@@ -77,11 +79,17 @@ def _find_model(job: Job, override: str | None) -> tuple[Card, Path | None]:
     name = override or choice.name or choice.weights
     if name is None:
         raise JobError(f"job '{job.job}': model names nothing; give model.name or model.weights")
-    if name in FAKES:
+    if name in WITHOUT_WEIGHTS:
         channels = tuple(job.source.bands) or ("1",)
         usable = tuple(c for c in channels if c not in {rule.band for rule in job.source.invalid})
-        return fake_card(name, choice.arguments, usable, job.kind), None
-    return resolve_model(name, None if override else choice.sha256)
+        return card_without_weights(name, choice.arguments, usable, job.kind), None
+    card, folder = resolve_model(name, None if override else choice.sha256)
+    return (card if override else _with_arguments(card, choice.arguments)), folder
+
+
+def _with_arguments(card: Card, arguments: Mapping[str, Any]) -> Card:
+    network = card.network.model_copy(update={"arguments": {**card.network.arguments, **arguments}})
+    return card.model_copy(update={"network": network})
 
 
 def digest(facts: Any) -> str:  # noqa: ANN401 - anything that JSON can say

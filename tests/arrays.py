@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from models.card import Card
-from models.fakes import fake_card
 from models.normalization import resolve
-from models.registry import Dtype, RunSettings, load_predictor
+from models.registry import Dtype, RunSettings, card_without_weights, load_predictor
 from tasks import resample
 from tasks.box import Box
 from tasks.job import Job
@@ -63,7 +62,7 @@ def array_scene(folder: Path, image: np.ndarray, valid: np.ndarray | None = None
 
 def fake_work(scene: ArrayScene, store: Path, name: str = "identity", *, tiling: dict | None = None, **arguments):
     kind = "raster" if len(scene.frame.native_shape) == 2 else "volume"
-    card = fake_card(name, arguments, tuple(f"B{k}" for k in range(scene.n_channels)), kind)
+    card = card_without_weights(name, arguments, tuple(f"B{k}" for k in range(scene.n_channels)), kind)
     return make_work(scene, store, card, None, tiling=tiling)
 
 

@@ -6,7 +6,7 @@ from arrays import array_scene, fake_work, read_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.fakes import ThresholdPredictor
+from models.classical.predictor import ThresholdPredictor
 from tasks.errors import PlanError, SceneError, StoreError
 from tasks.scenes.scene import Frame
 from tasks.segment.graph import PlainEngine

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from models.classical.card import is_fitted
 from tasks.analysis.settings import AreaAnalysis
 from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
 from tasks.analysis.summary import write_findings
@@ -20,6 +22,7 @@ from tasks.scenes.mask_raster import open_bands
 from tasks.scenes.naming import dates_of
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.volume import VolumeScene
+from tasks.segment.fitting import FITTED_CARD
 from tasks.segment.prepare import Prepared
 
 
@@ -36,10 +39,13 @@ def analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any
     Returns:
         Headline numbers for the batch table, units in their names.
     """
+    # A model that is fitted to the scene has its classes from there.
+    request = replace(request, card=prepared.work.card)
     findings = _findings(request, prepared, folder)
     facts = _facts(request, prepared, findings)
     ending = "tif" if isinstance(prepared.scene, RasterScene) else "nii.gz"
     beside = [*(f"{name}.{ending}" for name in prepared.work.products), "run.json"]
+    beside += [FITTED_CARD] if is_fitted(prepared.work.card) else []
     write_findings(folder, findings, facts, _caption(request, prepared.scene.id), request.card, beside)
     return findings.headline
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from models.card import write_card
+from models.classical.card import is_fitted
 from tasks.instances.layers import layer_reader
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.nifti import write_nifti
 from tasks.request import Request
 from tasks.scenes.raster import RasterScene
+from tasks.segment.fitting import FITTED_CARD
 from tasks.segment.prepare import Prepared
 from tasks.segment.store import BlockStore
 
@@ -36,7 +40,7 @@ def begin_product(prepared: Prepared) -> Path:
 
 
 def finish(request: Request, prepared: Prepared, folder: Path) -> None:
-    """Write mask, confidence and instances of a segmented scene.
+    """Write mask, confidence and instances of a segmented scene, and the card of a model that was fitted to it.
 
     Args:
         request: Names the model and its classes.
@@ -47,6 +51,9 @@ def finish(request: Request, prepared: Prepared, folder: Path) -> None:
         ProductError: When a file does not verify after writing.
     """
     work = prepared.work
+    request = replace(request, card=work.card)
+    if is_fitted(work.card):
+        write_card(work.card, folder / FITTED_CARD)
     for layer, dtype in work.products.items():
         read = layer_reader(work, layer)
         if isinstance(work.scene, RasterScene):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.card import SceneNormalization
+from models.card import Card, SceneNormalization
 from models.normalization import ResolvedNormalization, resolve
 from tasks.box import Box, split
 from tasks.errors import EmptySceneError
@@ -16,6 +16,7 @@ from tasks.fingerprint import Fingerprint
 from tasks.request import Request, digest
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.volume import VolumeScene, scene_values
+from tasks.segment.fitting import fitted_card
 from tasks.segment.plan import Plan, Slot, make_plan
 from tasks.segment.store import BlockStore
 from tasks.segment.work import Work
@@ -62,20 +63,23 @@ class Prepared:
 def prepare(
     request: Request, scene: RasterScene | VolumeScene, fingerprint: Fingerprint, slot: Slot, n_slots: int
 ) -> Prepared:
-    """Fit the plan to a scene, take its statistics and make its block store.
+    """Fit the plan, and a model that asks for it, to a scene, take its statistics and make its block store.
 
     Raises:
         PlanError: When tiling, model and scene do not go together.
         EmptySceneError: When statistics are wanted and nothing was observed.
+        FitError: When the scene's values cannot carry what shall be fitted to them.
     """
+    card = fitted_card(request.card, scene, fingerprint)
+    slot = replace(slot, spec=replace(slot.spec, n_classes=card.n_classes))
     plan = make_plan(request.job, request.card, scene.frame, slot, n_slots)
     request_key = request.key(fingerprint.sha256)
-    product_key = digest({"request": request_key, "plan": plan.identity()})
+    product_key = _product_key(request_key, plan, None if card is request.card else card)
     if request.job.tiling.block == "auto":
         plan = replace(plan, block=_begun_block(request, scene.id, product_key) or plan.block)
     work = Work(
         scene=scene,
-        card=request.card,
+        card=card,
         card_folder=request.card_folder,
         plan=plan,
         normalization=_resolve(request, scene),
@@ -84,6 +88,12 @@ def prepare(
     )
     BlockStore(work.store).create(scene.frame.native_shape, plan.block, plan.chunk, work.layers)
     return Prepared(work, fingerprint, request_key, product_key)
+
+
+def _product_key(request_key: str, plan: Plan, fitted: Card | None) -> str:
+    facts = {"request": request_key, "plan": plan.identity()}
+    # Another version of the library that fits may find other numbers.
+    return digest(facts if fitted is None else {**facts, "fitted": fitted.model_dump(mode="json")})
 
 
 def _work_key(product_key: str, block: tuple[int, ...]) -> str:

@@ -7,7 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from models.card import Card
-from models.registry import FAKES, RunSettings, load_predictor
+from models.classical.card import card_spec, fit_arguments
+from models.registry import RunSettings, load_predictor
 from tasks.job import Job
 from tasks.segment.plan import Slot, choose_blend, plan_tiles
 
@@ -39,9 +40,10 @@ def measure_slot(card: Card, folder: Path | None, job: Job, n_threads: int) -> S
         threads=threads,
         activation="logits" if choose_blend(job, card) == "logits" else "softmax",
     )
-    if card.network.name in FAKES or card.weights is None or folder is None:
-        predictor = load_predictor(card, folder, settings)
-        return Slot(replace(settings, device="cpu"), "no network", 0, predictor.spec, versions)
+    if card.weights is None or folder is None:
+        # What is fitted to the scene cannot be loaded before it.
+        spec = load_predictor(card, folder, settings).spec if fit_arguments(card) is None else card_spec(card)
+        return Slot(replace(settings, device="cpu"), "no network", 0, spec, versions)
     # Here, because it brings torch, which only workers need.
     from models.choice import choose_run
 

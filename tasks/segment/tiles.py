@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tasks.box import Box
 from tasks.resample import model_box
 from tasks.scenes.scene import SceneReader
+from tasks.segment.features import featured
 from tasks.segment.grid import Tile
 from tasks.segment.prefetch import prefetch
 from tasks.segment.window import Strip, read_normalised
@@ -36,7 +37,7 @@ class BlockTiles:
 
     def __init__(self, work: Work, reader: SceneReader, block: Box) -> None:
         self._work = work
-        self._reader = reader
+        self._reader = featured(reader, work.card)
         self._block = block
         self._frame = work.scene.frame
         self.valid = np.zeros(block.shape, np.bool_)
