@@ -107,9 +107,9 @@ def test_objects_of_a_raster_are_those_of_the_whole_array_whatever_the_windows(
 )
 def test_objects_of_a_volume_are_those_of_the_whole_array(seed, shape, distance, connectivity):
     values, spacing = class_map(shape, seed), (2.5, 1.0, 0.8)
-    rules = InstanceRules((1, 2), connectivity, min_distance=distance, min_pixels=3)
+    rules = InstanceRules((1, 2), connectivity, min_distance=distance, min_pixels=3, spacing=spacing)
     before = values.copy()
-    found = find_volume_areas(values, spacing, rules)
+    found = find_volume_areas(values, rules)
     np.testing.assert_array_equal(found.ids, cut_whole(values, rules, spacing))
     np.testing.assert_array_equal(values, before)
     labels = np.concatenate([[0], found.classes])
@@ -138,7 +138,8 @@ def test_a_component_that_is_too_large_stays_whole_and_is_counted(monkeypatch):
     with Spool() as spool:
         whole = find_areas(lambda box: values[box.slices], (20, 60), rules, spool)
     assert (whole.n, whole.n_whole) == (1, 1)
-    volume = find_volume_areas(values[None], (1.0, 1.0, 1.0), InstanceRules((1,), 6, min_distance=8))
+    cubes = InstanceRules((1,), 6, min_distance=8, spacing=(1.0, 1.0, 1.0))
+    volume = find_volume_areas(values[None], cubes)
     assert (len(volume.classes), volume.n_whole) == (1, 1)
 
 
@@ -177,23 +178,23 @@ NAMES = ["background", "field", "border"]
 
 
 def test_rules_name_classes_or_number_them():
-    rules = instance_rules(InstanceSettings(split="border", border="border"), NAMES, "raster")
+    rules = instance_rules(InstanceSettings(split="border", border="border"), NAMES)
     assert (rules.classes, rules.border, rules.connectivity, rules.min_distance) == ((1,), 2, 8, None)
-    rules = instance_rules(InstanceSettings(classes=("field", 2), split="distance"), NAMES, "volume")
+    rules = instance_rules(InstanceSettings(classes=("field", 2), split="distance"), NAMES, (3.0, 1.0, 1.0))
     assert (rules.classes, rules.border, rules.connectivity, rules.min_distance) == ((1, 2), None, 26, 5.0)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "kind", "told"),
+    ("wrong", "spacing", "told"),
     [
-        ({"classes": ["forest"]}, "raster", "no class 'forest'"),
-        ({"classes": [3]}, "raster", "no class 3"),
-        ({"split": "border"}, "raster", "names a class where"),
-        ({"border": "border"}, "raster", "names a class where"),
-        ({"split": "border", "border": "field", "classes": [1]}, "raster", "objects lie between borders"),
-        ({"connectivity": 8}, "volume", "one of 6, 18, 26"),
+        ({"classes": ["forest"]}, None, "no class 'forest'"),
+        ({"classes": [3]}, None, "no class 3"),
+        ({"split": "border"}, None, "names a class where"),
+        ({"border": "border"}, None, "names a class where"),
+        ({"split": "border", "border": "field", "classes": [1]}, None, "objects lie between borders"),
+        ({"connectivity": 8}, (1.0, 1.0, 1.0), "one of 6, 18, 26"),
     ],
 )
-def test_settings_that_do_not_go_with_the_model_are_refused(wrong, kind, told):
+def test_settings_that_do_not_go_with_the_model_are_refused(wrong, spacing, told):
     with pytest.raises(JobError, match=told):
-        instance_rules(InstanceSettings.model_validate(wrong), NAMES, kind)
+        instance_rules(InstanceSettings.model_validate(wrong), NAMES, spacing)

@@ -83,7 +83,7 @@ def find_areas(
             if inside is None:
                 n_whole += 1
                 continue
-            parts = by_distance(inside, (1.0, 1.0), rules.min_distance, rules.rank)
+            parts = by_distance(inside, rules.spacing, rules.min_distance, rules.rank)
             if parts.max() > 1:
                 spool.write(number, place, parts)
                 cuts[number] = _measured(parts, place, shape)

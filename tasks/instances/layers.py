@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tasks.box import Box, split
 from tasks.durable import sync
+from tasks.instances.area_layers import Painted, lay_areas
 from tasks.instances.join import join
 from tasks.instances.paint import WINDOWS, InstanceTable, paint
 from tasks.segment.fragments import read_fragments
@@ -26,24 +27,35 @@ _WINDOW = (1024, 1024)
 
 
 def assemble(work: Work) -> None:
-    """Join the fragments of a scene and lay its objects onto the grid.
+    """Lay the objects of a scene onto the grid: those that the model found, or else the areas of the class map.
 
-    Memory does not grow with the scene, but for some hundred bytes per fragment.
+    Memory does not grow with a raster, but for some hundred bytes per fragment or area.
 
     Args:
-        work: Of a predictor of objects; every block of it is in the journal.
+        work: With instances; every block of it is in the journal.
     """
-    frame = work.scene.frame
-    shape = frame.native_shape
-    store = BlockStore(work.store)
-    fragments = read_fragments(work.store, work.plan.blocks(frame), len(shape))
-    objects = join(fragments, work.lattice, shape, work.plan.agreement)
+    shape = work.scene.frame.native_shape
     table_file = _table_file(work.store)
     table_file.unlink(missing_ok=True)
     window = WINDOWS[len(shape)]
     painted = zarr.create_array(
         work.store / INSTANCES, shape=shape, chunks=window, dtype="uint32", fill_value=0, overwrite=True
     )
+    if work.finds_objects or work.areas is None:
+        _write_table(table_file, _lay_objects(work, painted))
+    else:
+        has_confidence = "confidence" in work.layers
+        found = lay_areas(BlockStore(work.store), shape, work.areas, painted, has_confidence=has_confidence)
+        _write_table(table_file, found.table, found.n_whole)
+
+
+def _lay_objects(work: Work, painted: Painted) -> InstanceTable:
+    """Join the fragments of a scene and lay its objects onto the grid."""
+    frame = work.scene.frame
+    shape = frame.native_shape
+    store = BlockStore(work.store)
+    fragments = read_fragments(work.store, work.plan.blocks(frame), len(shape))
+    objects = join(fragments, work.lattice, shape, work.plan.agreement)
 
     def unseen(box: Box) -> NDArray[np.bool_]:
         mask = store.read("mask", box)
@@ -54,7 +66,7 @@ def assemble(work: Work) -> None:
         if numbers.any():
             painted[box.slices] = numbers
 
-    _write_table(table_file, paint(fragments, objects, shape, unseen, write))
+    return paint(fragments, objects, shape, unseen, write)
 
 
 @dataclass(frozen=True)
@@ -64,16 +76,24 @@ class InstanceLayers:
     Attributes:
         store: Folder of the block store.
         shape: Of the scene.
+        lies_over: Whether classes and scores of instances lie over those of the block store.
     """
 
     store: Path
     shape: tuple[int, ...]
+    lies_over: bool = True
 
     @cached_property
     def table(self) -> InstanceTable:
         """The instances by id."""
         with np.load(_table_file(self.store), allow_pickle=False) as columns:
             return InstanceTable(**{field.name: columns[field.name] for field in fields(InstanceTable)})
+
+    @property
+    def n_whole(self) -> int:
+        """How many areas were too large to be cut into objects."""
+        with np.load(_table_file(self.store), allow_pickle=False) as columns:
+            return int(columns["n_whole"])
 
     @property
     def n(self) -> int:
@@ -94,9 +114,11 @@ class InstanceLayers:
     def read(self, layer: str, box: Box) -> NDArray[np.unsignedinteger[Any]]:
         """Read a window of ``mask``, ``confidence`` or ``instances``.
 
-        Where there is an instance, its class and its score in percent stand; elsewhere what the block store holds,
-        and for a confidence that it does not hold 0. The largest value is not observed.
+        Where an instance lies over it, its class and its score in percent stand; elsewhere what the block store
+        holds, and for a confidence that it does not hold 0. The largest value is not observed.
         """
+        if layer != INSTANCES and not self.lies_over:
+            return BlockStore(self.store).read(layer, box)
         ids, below = self.ids(box), BlockStore(self.store).read("mask", box)
         hidden = below == np.iinfo(below.dtype).max
         if layer == INSTANCES:
@@ -122,18 +144,17 @@ def layer_reader(work: Work, layer: str) -> partial[NDArray[np.unsignedinteger[A
 
 def instance_layers(work: Work) -> InstanceLayers:
     """Return the layers of a scene with instances."""
-    return InstanceLayers(work.store, work.scene.frame.native_shape)
+    return InstanceLayers(work.store, work.scene.frame.native_shape, work.finds_objects)
 
 
 def _table_file(store: Path) -> Path:
     return store / f"{INSTANCES}.npz"
 
 
-def _write_table(path: Path, table: InstanceTable) -> None:
+def _write_table(path: Path, table: InstanceTable, n_whole: int = 0) -> None:
     part = path.with_suffix(".part")
+    columns = {field.name: getattr(table, field.name) for field in fields(InstanceTable)}
     with part.open("wb") as file:
-        np.savez(
-            file, allow_pickle=False, **{field.name: getattr(table, field.name) for field in fields(InstanceTable)}
-        )
+        np.savez(file, allow_pickle=False, n_whole=np.array(n_whole), **columns)
     sync(part)
     part.replace(path)

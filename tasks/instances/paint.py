@@ -68,8 +68,8 @@ def paint(
         if len(found) == 0:
             continue
         pixels[found] += np.bincount(local.ravel(), minlength=len(found) + 1)[1:]
-        firsts[found] = np.minimum(firsts[found], _firsts(local, len(found), box, shape))
-        at_border = local[_beside_unseen(box, shape, unseen)]
+        firsts[found] = np.minimum(firsts[found], first_pixels(local, len(found), box, shape))
+        at_border = local[beside_unseen(box, shape, unseen)]
         touches[found] |= np.bincount(at_border, minlength=len(found) + 1)[1:] > 0
     order = np.argsort(firsts, kind="stable")
     order = order[pixels[order] > 0]
@@ -105,8 +105,15 @@ def _windows(
         yield box, found.astype(np.int64), local
 
 
-def _firsts(local: NDArray[np.int64], n: int, box: Box, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Return the first pixel of each object of a window, row-major in the scene."""
+def first_pixels(local: NDArray[np.int64], n: int, box: Box, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return the first pixel of each object of a window, row-major in the scene; the highest number for none.
+
+    Args:
+        local: Of a window: 1 to ``n`` where an object is visible.
+        n: How many objects the window may show.
+        box: The window.
+        shape: Of the scene.
+    """
     firsts = np.full(n + 1, np.iinfo(np.int64).max)
     places = np.flatnonzero(local)[::-1]
     # Of several pixels the one that is assigned last stays: the first.
@@ -118,8 +125,14 @@ def _firsts(local: NDArray[np.int64], n: int, box: Box, shape: tuple[int, ...]) 
     return found
 
 
-def _beside_unseen(box: Box, shape: tuple[int, ...], unseen: Unseen) -> NDArray[np.bool_]:
-    """Return which pixels of a window have a neighbour along an axis that was not observed or is not in the scene."""
+def beside_unseen(box: Box, shape: tuple[int, ...], unseen: Unseen) -> NDArray[np.bool_]:
+    """Return which pixels of a window have a neighbour along an axis that was not observed or is not in the scene.
+
+    Args:
+        box: The window.
+        shape: Of the scene.
+        unseen: Reads which pixels of a window were not observed.
+    """
     wide = Box(tuple(a - 1 for a in box.start), tuple(b + 1 for b in box.stop))
     inside = wide.intersection(Box.of_shape(shape))
     hidden = np.ones(wide.shape, np.bool_)

@@ -55,6 +55,7 @@ class InstanceRules:
         border: Number of the class between objects; None where nothing is split by it.
         min_distance: In pixels or mm; None where nothing is split by distance.
         min_pixels: Smaller objects are left out.
+        spacing: Size of a pixel along each axis, in the unit of ``min_distance``.
     """
 
     classes: tuple[int, ...]
@@ -62,6 +63,7 @@ class InstanceRules:
     border: int | None = None
     min_distance: float | None = None
     min_pixels: int = 1
+    spacing: tuple[float, ...] = (1.0, 1.0)
 
     @property
     def rank(self) -> int:
@@ -77,8 +79,15 @@ class InstanceRules:
         return table
 
 
-def instance_rules(settings: InstanceSettings, names: list[str], kind: Literal["raster", "volume"]) -> InstanceRules:
+def instance_rules(
+    settings: InstanceSettings, names: list[str], spacing_mm: tuple[float, ...] | None = None
+) -> InstanceRules:
     """Return the settings for a model's classes.
+
+    Args:
+        settings: Of the job.
+        names: Of the classes, by number.
+        spacing_mm: Of a volume; None for rasters.
 
     Raises:
         JobError: When a class is not there, the border is missing or in the way, or the connectivity is of another
@@ -90,6 +99,7 @@ def instance_rules(settings: InstanceSettings, names: list[str], kind: Literal["
     chosen = [_number(entry, names) for entry in settings.classes]
     if border is not None and border in chosen:
         raise JobError("output.instances.border is among output.instances.classes; objects lie between borders")
+    kind = "raster" if spacing_mm is None else "volume"
     possible = _CONNECTIVITIES[kind]
     connectivity = possible[-1] if settings.connectivity is None else settings.connectivity
     if connectivity not in possible:
@@ -97,13 +107,14 @@ def instance_rules(settings: InstanceSettings, names: list[str], kind: Literal["
             f"output.instances.connectivity: the job's scenes are of kind '{kind}'; it is one of "
             f"{', '.join(map(str, possible))} there"
         )
-    distance = settings.min_distance_px if kind == "raster" else settings.min_distance_mm
+    distance = settings.min_distance_px if spacing_mm is None else settings.min_distance_mm
     return InstanceRules(
         classes=tuple(sorted(set(chosen or [number for number in range(1, len(names)) if number != border]))),
         connectivity=connectivity,
         border=border,
         min_distance=distance if settings.split == "distance" else None,
         min_pixels=settings.min_pixels,
+        spacing=spacing_mm or (1.0, 1.0),
     )
 
 

@@ -31,14 +31,11 @@ class VolumeAreas:
     n_whole: int
 
 
-def find_volume_areas(
-    mask: NDArray[np.unsignedinteger[Any]], spacing_mm: tuple[float, float, float], rules: InstanceRules
-) -> VolumeAreas:
+def find_volume_areas(mask: NDArray[np.unsignedinteger[Any]], rules: InstanceRules) -> VolumeAreas:
     """Find the objects of a class map; at most 6 bytes per voxel, the mask included, where it has one byte.
 
     Args:
         mask: ``depth, rows, cols``, uint8 or uint16; what is not observed is no class of the rules. Left alone.
-        spacing_mm: Along its axes.
         rules: Which classes, and how they are cut.
     """
     kinds = rules.kinds.astype(mask.dtype)
@@ -46,7 +43,7 @@ def find_volume_areas(
     ids = found.reshape(mask.shape)
     n_whole = 0
     if rules.min_distance is not None:
-        n_whole = _cut(ids, spacing_mm, rules.min_distance, rules.rank)
+        n_whole = _cut(ids, rules.spacing, rules.min_distance, rules.rank)
     classes = _number(ids, mask, rules.min_pixels)
     if rules.border is not None:
         grow(ids, mask == rules.border, rules.rank)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from models.card import Card
 from models.normalization import ResolvedNormalization
+from tasks.instances.settings import InstanceRules
 from tasks.scenes.scene import Scene
 from tasks.segment.grid import Lattice
 from tasks.segment.plan import Plan
@@ -27,6 +28,7 @@ class Work:
         normalization: Numbers taken once for the whole scene.
         store: Folder of the block store.
         confidence: Whether the probability of the winning class is kept.
+        areas: How the objects of the class map are told apart; None where they are not.
     """
 
     scene: Scene
@@ -36,6 +38,7 @@ class Work:
     normalization: ResolvedNormalization | None
     store: Path
     confidence: bool = False
+    areas: InstanceRules | None = None
 
     @property
     def lattice(self) -> Lattice:
@@ -49,7 +52,12 @@ class Work:
 
     @property
     def has_instances(self) -> bool:
-        """Whether the model finds objects."""
+        """Whether there is an id for the object at each pixel."""
+        return self.finds_objects or self.areas is not None
+
+    @property
+    def finds_objects(self) -> bool:
+        """Whether the model itself finds objects, which lie over the class map; else they are areas of it."""
         return self.plan.slot.spec.output != "scores"
 
     @property
