@@ -74,7 +74,8 @@ class NearestPredictor:
         scaled = _standardised(values, self.fitted)
         distances = np.stack([_squared_sum(scaled, centre) for centre in self.fitted.centres])
         classes = np.arange(len(distances))[:, np.newaxis]
-        return (distances.argmin(axis=0) == classes).astype(np.float64)
+        one_hot: NDArray[np.float64] = (distances.argmin(axis=0) == classes).astype(np.float64)
+        return one_hot
 
 
 @dataclass(frozen=True)
