@@ -76,7 +76,7 @@ def test_a_scene_without_a_valid_pixel_predicts_nothing(tmp_path):
     assert (read_mask(work) == 255).all()
 
 
-@pytest.mark.parametrize("scale", [(0.5, 0.6, 0.6), (1.7, 1.0, 0.31)])
+@pytest.mark.parametrize("scale", [(0.5, 0.6, 0.6), (1.7, 1.0, 0.31), (3.7, 0.5, 0.4)])
 def test_a_resampled_volume_has_the_same_bits_for_every_block(tmp_path, scale):
     rng = np.random.default_rng(3)
     shape = (70, 90, 75)

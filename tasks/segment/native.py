@@ -44,5 +44,6 @@ def native_slabs(
             yield box.start[0], to_native(pending, (first, *region.start[1:]), box, frame)
             done = stop
         if done < rows.shape[1]:
-            keep = int(rows[0, done])
+            # The next one may need none of the rows that are there.
+            keep = min(int(rows[0, done]), row + slab.shape[1])
             pending, first = pending[:, keep - first :], keep
