@@ -98,6 +98,15 @@ CATALOGUE: dict[str, Entry] = {
         parameters=3_082_578,
         stride=16,
     ),
+    "maskrcnn": Entry(
+        module="models.networks.maskrcnn",
+        answer="instance",
+        axes=(2,),
+        purpose="Objects one by one, with masks and scores: houses, trees, ships, fields, cells",
+        origin="He et al. 2017, arXiv 1703.06870; torchvision",
+        parameters=43_975_515,
+        stride=32,
+    ),
     "components": Entry(
         module="models.fakes",
         answer="instance",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from models.card import Card
 from models.catalogue import find
 from models.predictor import Predictor
 from models.registry import RunSettings
 from models.torch_predictor import load_torch_predictor
+
+if TYPE_CHECKING:
+    from models.object_predictor import TorchDetector
 
 
 class ProbedPredictor(Predictor, Protocol):
@@ -29,7 +32,7 @@ class _Program(Protocol):
     def load(self, card: Card, path: Path, settings: RunSettings) -> ProbedPredictor: ...
 
 
-def load_weighted(card: Card, weights: Path, settings: RunSettings) -> ProbedPredictor:
+def load_weighted(card: Card, weights: Path, settings: RunSettings) -> ProbedPredictor | TorchDetector:
     """Make ready a network that swathe builds, or a program that was made elsewhere.
 
     Raises:
@@ -39,6 +42,11 @@ def load_weighted(card: Card, weights: Path, settings: RunSettings) -> ProbedPre
         DeviceError: When the device is not there or does not compute in the dtype.
     """
     entry = find(card.network.name)
+    if entry.answer == "instance":
+        # Here, because it brings torchvision, which takes as long as torch.
+        from models.object_predictor import load_torch_detector
+
+        return load_torch_detector(card, weights, settings)
     if entry.fitted_by != "others":
         return load_torch_predictor(card, weights, settings)
     program: _Program = import_module(entry.module)

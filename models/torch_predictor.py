@@ -56,7 +56,7 @@ class TorchPredictor:
         self.dtype = choose_dtype(settings.dtype, self.device)
         self._ndim = ndim or _network_ndim(network)
         self._check_tile()
-        _make_reproducible(settings.threads)
+        make_reproducible(settings.threads)
         example = torch.zeros((1, spec.n_channels, *self._example_shape()))
         self._layout = torch.channels_last if self._ndim == 2 else torch.channels_last_3d
         fused = fuse(network, example)
@@ -170,7 +170,8 @@ def _network_ndim(network: nn.Module) -> Literal[2, 3]:
     return 3 if any(isinstance(module, nn.Conv3d) for module in network.modules()) else 2
 
 
-def _make_reproducible(threads: int) -> None:
+def make_reproducible(threads: int) -> None:
+    """Let torch compute the same bits again, with that many threads."""
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
