@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from tasks.analysis.settings import Analysis
+from tasks.instances.settings import InstanceSettings
 from tasks.job_file import load_section
 from tasks.nights.settings import Nightly
 from tasks.section import Section
@@ -148,9 +149,15 @@ class Run(Section):
 
 
 class Output(Section):
-    """What else a product holds beside the mask."""
+    """What else a product holds beside the mask.
+
+    Attributes:
+        confidence: The probability of the winning class, in percent.
+        instances: The objects of the class map, each with an id; for models that find no objects themselves.
+    """
 
     confidence: bool = False
+    instances: InstanceSettings | None = None
 
 
 class Job(Section):

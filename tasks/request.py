@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from models.card import Card
+from models.catalogue import CATALOGUE
+from models.classical.card import fit_arguments
 from models.registry import WITHOUT_WEIGHTS, card_without_weights, resolve_model
 from tasks.answers.fire.settings import FOLLOWING, FireAnalysis
 from tasks.errors import JobError
+from tasks.instances.settings import InstanceRules, instance_rules
 from tasks.job import Job
 from tasks.outfolder import OutFolder
 
@@ -70,8 +73,33 @@ def make_request(job: Job, out: Path, model: str | None = None) -> Request:
         raise JobError(
             f"job '{job.job}' is of kind '{job.kind}', model '{card.name}' segments a {card.kind}; change one of them"
         )
+    if job.output.instances is not None and fit_arguments(card) is None:
+        check_instances(job, card)
     # Workers have working directories of their own.
     return Request(job, card, None if folder is None else folder.resolve(), OutFolder(out.resolve()))
+
+
+def check_instances(job: Job, card: Card, spacing_mm: tuple[float, ...] | None = None) -> InstanceRules | None:
+    """Return how the objects of the class map are told apart; None where the job does not ask.
+
+    Args:
+        job: What to do.
+        card: Of the model, with the classes that it has.
+        spacing_mm: Of a volume; a millimetre along each axis where it is not known yet.
+
+    Raises:
+        JobError: When the job asks for what the model does not have.
+    """
+    settings = job.output.instances
+    if settings is None:
+        return None
+    if card.network.name in CATALOGUE and CATALOGUE[card.network.name].answer != "semantic":
+        raise JobError(
+            f"job '{job.job}': output.instances tells objects of a class map apart, and model '{card.name}' finds "
+            "objects itself. Leave output.instances out"
+        )
+    cubes = (1.0, 1.0, 1.0) if card.kind == "volume" else None
+    return instance_rules(settings, [entry.name for entry in card.classes], spacing_mm or cubes)
 
 
 def _find_model(job: Job, override: str | None) -> tuple[Card, Path | None]:

@@ -59,9 +59,7 @@ def cut_whole(values: np.ndarray, rules: InstanceRules, spacing: tuple[float, ..
         parts = inside.astype(np.int64)
         if rules.min_distance is not None and not inside.all():
             distance = ndimage.distance_transform_edt(inside, sampling=spacing)
-            markers = np.zeros(values.shape, np.int64)
-            markers[tuple(peaks(distance, inside, spacing, rules.min_distance).T)] = 1
-            markers = np.cumsum(markers).reshape(markers.shape) * markers
+            markers = peaks(distance, inside, spacing, rules.min_distance)
             parts = watershed(-distance, markers, mask=inside, connectivity=structure)
         labels[inside] = parts[inside] + labels.max()
     return by_first_pixel(labels, rules.min_pixels)
@@ -70,12 +68,12 @@ def cut_whole(values: np.ndarray, rules: InstanceRules, spacing: tuple[float, ..
 @settings(max_examples=60, deadline=None)
 @given(seed=seeds, distance=st.integers(1, 9))
 def test_peaks_are_those_of_scikit_image(seed, distance):
-    inside = blobs((40, 37), seed, 0.5, 2.0) > 0
-    inside[0, 0] = False
-    depth = ndimage.distance_transform_edt(inside)
-    found = peaks(depth, inside, (1.0, 1.0), distance)
-    expected = peak_local_max(depth, min_distance=distance, exclude_border=False, p_norm=np.inf)
-    assert found.tolist() == expected.tolist()
+    height = ndimage.gaussian_filter(np.random.default_rng(seed).random((40, 37)), 1.5)
+    found = peaks(height, np.ones(height.shape, bool), (1.0, 1.0), distance)
+    expected = peak_local_max(height, min_distance=distance, exclude_border=False, p_norm=np.inf)
+    assert [np.argwhere(found == number).tolist() for number in range(1, found.max() + 1)] == [
+        [place] for place in expected.tolist()
+    ]
 
 
 @settings(max_examples=25, deadline=None)
@@ -128,9 +126,15 @@ def test_two_discs_that_touch_are_two_objects_and_one_disc_is_one():
     assert painted(discs[0].astype(np.uint8), InstanceRules((1,), 8, min_distance=10), (16, 16))[1].tolist() == [1]
 
 
+def test_a_long_field_is_one_object():
+    values = np.zeros((40, 200), np.uint8)
+    values[5:25, 4:190] = 1
+    assert painted(values, InstanceRules((1,), 8, min_distance=10), (64, 64))[1].tolist() == [1]
+
+
 def test_a_component_that_is_too_large_stays_whole_and_is_counted(monkeypatch):
     values = np.zeros((20, 60), np.uint8)
-    values[2:18, 2:20] = values[2:18, 22:58] = values[9:11, :60] = 1
+    values[2:18, 2:20] = values[2:18, 30:58] = values[9:11, :60] = 1
     rules = InstanceRules((1,), 4, min_distance=8)
     assert len(painted(values, rules, (64, 64))[1]) > 1
     monkeypatch.setattr(areas_module, "MOST_PIXELS", 1000)

@@ -15,7 +15,8 @@ from tasks.analysis.summary import write_findings
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
-from tasks.instances.layers import instance_layers, layer_reader
+from tasks.instances.layers import InstanceLayers, instance_layers, layer_reader
+from tasks.instances.split import MOST_PIXELS
 from tasks.reports.drawing import Caption
 from tasks.request import Request
 from tasks.scenes.mask_raster import open_bands
@@ -54,22 +55,34 @@ def _findings(request: Request, prepared: Prepared, folder: Path) -> Findings:
     settings = request.job.analysis
     if isinstance(prepared.scene, VolumeScene):
         tumour = settings if isinstance(settings, TumourAnalysis) else TumourAnalysis(kind="tumour")
-        return _volume_findings(_volume_mask(request, prepared, prepared.scene), tumour, folder)
+        findings = _volume_findings(_volume_mask(request, prepared, prepared.scene), tumour, folder)
+        return _with_instances(findings, request, prepared, folder)
     area = settings if isinstance(settings, CropAnalysis | FireAnalysis) else AreaAnalysis(kind="area")
     findings = _raster_findings(_raster_mask(request, prepared, prepared.scene), area, folder)
-    return _with_instances(findings, request, prepared, prepared.scene, folder)
+    return _with_instances(findings, request, prepared, folder)
 
 
-def _with_instances(
-    findings: Findings, request: Request, prepared: Prepared, scene: RasterScene, folder: Path
-) -> Findings:
+def _with_instances(findings: Findings, request: Request, prepared: Prepared, folder: Path) -> Findings:
     if not prepared.work.has_instances:
         return findings
-    from tasks.analysis.instances import Found, describe_instances
+    layers, scene, classes = instance_layers(prepared.work), prepared.scene, request.card.classes
+    if isinstance(scene, VolumeScene):
+        from tasks.analysis.volume_instances import describe_volume_instances
 
-    layers = instance_layers(prepared.work)
-    found = Found.of_table(layers, layers.table)
-    return findings.and_also(describe_instances(found, scene.grid, request.card.classes, folder))
+        described = describe_volume_instances(layers, scene, classes, folder)
+    else:
+        from tasks.analysis.instances import Found, describe_instances
+
+        described = describe_instances(Found.of_table(layers, layers.table), scene.grid, classes, folder)
+    return findings.and_also(described).and_also(Findings({}, {}, warnings=_uncut(layers)))
+
+
+def _uncut(layers: InstanceLayers) -> tuple[str, ...]:
+    """Warn of areas that the job wants cut into objects and that are too large for it."""
+    if not layers.n_whole:
+        return ()
+    most = f"{MOST_PIXELS:,}"
+    return (f"{layers.n_whole} area(s) with more than {most} pixels in their box were not cut into objects",)
 
 
 # Each kind is imported when it is asked for: tables of polygons bring pandas, which takes a second.

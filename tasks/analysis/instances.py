@@ -48,7 +48,8 @@ class Found:
     @classmethod
     def of_table(cls, areas: Numbered, table: InstanceTable) -> Found:
         """Take the columns of a table."""
-        return cls(areas, table.labels, table.pixels, table.scores, table.touches_border)
+        scores = None if np.isnan(table.scores).any() else table.scores
+        return cls(areas, table.labels, table.pixels, scores, table.touches_border)
 
 
 def describe_instances(found: Found, grid: RasterGrid, classes: tuple[ClassEntry, ...], folder: Path) -> Findings:

@@ -33,39 +33,62 @@ def by_distance(inside: NDArray[np.bool_], spacing: tuple[float, ...], min_dista
     if inside.all():
         return inside.astype(np.int32)
     distance = ndimage.distance_transform_edt(inside, sampling=spacing)
-    seeds = peaks(distance, inside, spacing, min_distance)
-    if len(seeds) < 2:
+    markers = peaks(distance, inside, spacing, min_distance)
+    if markers.max() < 2:
         return inside.astype(np.int32)
-    markers = np.zeros(inside.shape, np.int32)
-    markers[tuple(seeds.T)] = np.arange(1, len(seeds) + 1)
     structure = ndimage.generate_binary_structure(inside.ndim, rank)
     flooded: Parts = watershed(-distance, markers, mask=inside, connectivity=structure)  # type: ignore[no-untyped-call]
     return _ordered(flooded)
 
 
 def peaks(
-    distance: NDArray[np.float64], inside: NDArray[np.bool_], spacing: tuple[float, ...], min_distance: float
-) -> NDArray[np.intp]:
-    """Find pixels that nothing within ``min_distance`` along every axis exceeds, and thin out those that are as near.
+    height: NDArray[np.float64], inside: NDArray[np.bool_], spacing: tuple[float, ...], min_distance: float
+) -> Parts:
+    """Find what nothing within ``min_distance`` along every axis exceeds; a plateau is one peak.
 
-    With a spacing of 1 these are the peaks of ``skimage.feature.peak_local_max``.
+    Of peaks that are as near as that the highest is kept, of equals the first. With a spacing of 1 and without plateaus
+    these are the peaks of ``skimage.feature.peak_local_max``.
+
+    Args:
+        height: To look at.
+        inside: Where peaks may lie.
+        spacing: Size of a pixel along each axis.
+        min_distance: Of two peaks along at least one axis, in the unit of ``spacing``.
 
     Returns:
-        ``(peaks, axes)``, the highest first; of equals the first in array order.
+        Int32, of the shape of ``height``: numbers from 1 where there are peaks, the highest first.
     """
     sides = [2 * int(min_distance / step) + 1 for step in spacing]
-    found = np.argwhere(inside & (distance == ndimage.maximum_filter(distance, size=sides, mode="nearest")))
-    found = found[np.argsort(-distance[tuple(found.T)], kind="stable")]
-    places = found * np.array(spacing)
+    is_peak = inside & (height == ndimage.maximum_filter(height, size=sides, mode="nearest"))
+    plateaus, n = ndimage.label(is_peak, ndimage.generate_binary_structure(height.ndim, height.ndim))
+    places = np.argwhere(plateaus)
+    owner: Parts = plateaus[tuple(places.T)].astype(np.int32, copy=False)
+    first = np.unique(owner, return_index=True)[1]
+    heights = height[tuple(places[first].T)]
+    kept = _apart(places * np.array(spacing), owner, np.lexsort((first, -heights)) + 1, min_distance)
+    numbers = np.zeros(n + 1, np.int32)
+    numbers[kept] = np.arange(1, len(kept) + 1)
+    markers: Parts = numbers[plateaus]
+    return markers
+
+
+def _apart(
+    places: NDArray[np.float64], owner: NDArray[np.int32], order: NDArray[np.intp], min_distance: float
+) -> list[int]:
+    """Return, in order, the owners none of whose places is nearer than ``min_distance`` to an owner before."""
     tree = KDTree(places)
-    dropped = np.zeros(len(found), np.bool_)
-    for number in range(len(found)):
+    by_owner = np.argsort(owner, kind="stable")
+    ends = np.searchsorted(owner[by_owner], np.arange(len(order) + 2))
+    dropped = np.zeros(len(order) + 1, np.bool_)
+    kept: list[int] = []
+    for number in order.tolist():
         if dropped[number]:
             continue
-        near = np.array(tree.query_ball_point(places[number], min_distance, p=np.inf))
-        apart = np.abs(places[near] - places[number]).max(axis=1)
-        dropped[near[(apart < min_distance) & (near != number)]] = True
-    return found[~dropped]
+        kept.append(number)
+        for place in places[by_owner[ends[number] : ends[number + 1]]]:
+            near = np.array(tree.query_ball_point(place, min_distance, p=np.inf))
+            dropped[owner[near[np.abs(places[near] - place).max(axis=1) < min_distance]]] = True
+    return kept
 
 
 def _ordered(parts: Parts) -> Parts:

@@ -18,10 +18,10 @@ from tasks.errors import ProductError
 from tasks.scenes.volume import VolumeScene
 from tasks.scenes.volume_header import VolumeHeader, volume_header
 
-Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]
 ReadLabels: TypeAlias = Callable[[Box], Labels]
 
-_DATATYPES = {"uint8": 2, "uint16": 512}
+_DATATYPES = {"uint8": 2, "uint16": 512, "uint32": 768}
 # What places a file in the patient; copied bit for bit and compared after writing.
 GEOMETRY_FIELDS = (
     "dim", "pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d",
@@ -40,14 +40,14 @@ _CHUNK_BYTES = 1 << 20
 
 
 def write_nifti(labels: Labels | ReadLabels, dtype: str, scene: VolumeScene, destination: Path) -> None:
-    """Write labels or percentages of a volume as ``.nii.gz`` in the file's own axis order.
+    """Write labels, percentages or ids of a volume as ``.nii.gz`` in the file's own axis order.
 
     The same labels give the same bytes. The header is the input's but for datatype, scaling, intent and free
     text; extensions are left out, since they may carry what identifies a patient.
 
     Args:
         labels: The native turned grid ``scene.frame.native_shape``, or what reads a window of it.
-        dtype: ``uint8`` or ``uint16``.
+        dtype: ``uint8`` or ``uint16``; ``uint32`` for ids.
         scene: The volume that was segmented.
         destination: Is replaced in one step when the file is complete, verified and on disk.
 
