@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_CLASSES = 64
 # Restarts of k-means from other centres; the tightest one counts.
-_RESTARTS = 10
+_RESTARTS = 4
 _MOST_STEPS = 500
 
 _one_at_a_time = Lock()

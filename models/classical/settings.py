@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -80,6 +80,15 @@ class Arguments(_Frozen):
         return 0
 
 
+_A = TypeVar("_A", bound=Arguments)
+
+
+def _looking_at_one(arguments: _A) -> _A:
+    if len(arguments.features) > 1:
+        raise ValueError(f"a threshold looks at one feature; name one under features: {', '.join(arguments.features)}")
+    return arguments
+
+
 class ThresholdArguments(Arguments):
     """Of ``threshold``: fixed values; nothing is fitted.
 
@@ -97,11 +106,9 @@ class ThresholdArguments(Arguments):
     def _in_order(self) -> ThresholdArguments:
         if any(low >= high for low, high in pairwise(self.thresholds)):
             raise ValueError(f"thresholds have to ascend: {self.thresholds}")
-        if len(self.features) > 1:
-            raise ValueError(f"a threshold looks at one feature, not {len(self.features)}")
         if self.channel >= self.n_channels:
             raise ValueError(f"channel {self.channel} of {self.n_channels}, counted from 0; name one that there is")
-        return self
+        return _looking_at_one(self)
 
     @property
     def thresholds(self) -> _Thresholds:
@@ -132,10 +139,13 @@ class FittedArguments(Arguments):
 class OtsuArguments(FittedArguments):
     """Of ``otsu``; more than five classes would take minutes to search."""
 
-    features: Annotated[_Texts, Field(min_length=1, max_length=1)]
     sample: Annotated[int, Field(ge=100, le=4_000_000)] = 1_000_000
     classes: Annotated[int, Field(ge=2, le=5)] = 2
     fitted: Thresholds | None = None
+
+    @model_validator(mode="after")
+    def _of_one(self) -> OtsuArguments:
+        return _looking_at_one(self)
 
     @property
     def n_classes(self) -> int:
