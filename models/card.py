@@ -48,11 +48,13 @@ class SceneNormalization(_Frozen):
     Attributes:
         percentiles: Of the values above ``floor``; values are clipped to them before mean and std are taken.
         floor: Values at or below it (air) do not enter the statistics.
+        scale: ``std`` for mean 0 and standard deviation 1; ``range`` maps the two percentiles to 0 and 1.
     """
 
     kind: Literal["scene"] = "scene"
     percentiles: tuple[float, float] = (0.5, 99.5)
     floor: float = 0.0
+    scale: Literal["std", "range"] = "std"
 
 
 class NoNormalization(_Frozen):
@@ -107,13 +109,13 @@ class Resampling(_Frozen):
         clip: Lowest and highest value that is resampled; None where values are taken as they are.
         order: Of the spline through the values: 1, linear; 3, cubic.
         nearest_above: A volume (or a model) whose largest spacing is more than this many times its smallest, and has
-            it along one axis only, is resampled by nearest neighbour along that axis, both ways.
+            it along one axis only, is resampled by nearest neighbour along that axis, both ways; None for never.
         crop: ``nonzero`` looks at the smallest box that holds all voxels that are not 0; background is outside.
     """
 
     clip: tuple[float, float] | None = None
     order: Literal[1, 3] = 3
-    nearest_above: Annotated[float, Field(gt=1)] = 3.0
+    nearest_above: Annotated[float, Field(gt=1)] | None = 3.0
     crop: Literal["none", "nonzero"] = "nonzero"
 
 

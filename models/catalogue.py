@@ -98,6 +98,15 @@ CATALOGUE: dict[str, Entry] = {
         parameters=3_082_578,
         stride=16,
     ),
+    "nnunet": Entry(
+        module="models.networks.nnunet",
+        answer="semantic",
+        axes=(2, 3),
+        purpose="The U-Nets of nnU-Net v2, plain and residual, several folds as one: what its result folders become",
+        origin="Isensee et al. 2021, doi 10.1038/s41592-020-01008-z; dynamic-network-architectures",
+        parameters=1_928_838,
+        stride=8,
+    ),
     "maskrcnn": Entry(
         module="models.networks.maskrcnn",
         answer="instance",

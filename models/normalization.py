@@ -49,6 +49,8 @@ def _channel_statistics(
     if above.size == 0:
         return (0.0, 0.0), 0.0, 1.0
     low, high = (float(value) for value in np.percentile(above, settings.percentiles))
+    if settings.scale == "range":
+        return (low, high), low, high - low if high - low > _SMALLEST_STD else 1.0
     clipped = np.clip(above, low, high)
     std = float(clipped.std())
     return (low, high), float(clipped.mean()), std if std > _SMALLEST_STD else 1.0

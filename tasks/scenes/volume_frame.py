@@ -75,10 +75,10 @@ def _orders(axis: int, order: Order, there: int | None, back: int | None) -> tup
     return (0 if axis == there else order), (0 if axis == back else 1)
 
 
-def _thick_axis(before: tuple[float, ...], after: tuple[float, ...], ratio: float) -> int | None:
+def _thick_axis(before: tuple[float, ...], after: tuple[float, ...], ratio: float | None) -> int | None:
     """Return the axis of thick slices, of the first of two spacings that has any; None where there is not just one."""
     for spacing in (before, after):
-        if max(spacing) / min(spacing) > ratio:
+        if ratio is not None and max(spacing) / min(spacing) > ratio:
             thick = [axis for axis, length in enumerate(spacing) if length == max(spacing)]
             return thick[0] if len(thick) == 1 else None
     return None
