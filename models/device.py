@@ -112,8 +112,10 @@ def lower_bound(
     example = example or shape
     largest = [0]
 
-    def measure(_: nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
-        pixels = output.numel() + sum(value.numel() for value in inputs if isinstance(value, Tensor))
+    def measure(_: nn.Module, inputs: tuple[object, ...], output: Tensor | tuple[object, ...]) -> None:
+        # A pooling that stores its indices gives two.
+        outputs = output if isinstance(output, tuple) else (output,)
+        pixels = sum(value.numel() for value in (*inputs, *outputs) if isinstance(value, Tensor))
         largest[0] = max(largest[0], pixels)
 
     # A TorchScript program lets nobody look into it.

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import SMALL
 
 from models.card import Network
 from models.errors import CardError, UnknownModelError
@@ -29,7 +30,8 @@ SMALL_UNETS = [
 ]
 PUBLISHED = {"widths": [64, 128, 256, 512, 1024], "padding": "valid", "norm": "none"}
 NETWORKS = [Network(name="unet", arguments=a) for a in SMALL_UNETS] + [
-    Network(name="deeplabv3plus", arguments={"decoder": 8})
+    Network(name="deeplabv3plus", arguments={"decoder": 8}),
+    *SMALL,
 ]
 
 
@@ -149,7 +151,7 @@ def test_fusing_batch_norm_changes_no_score(network):
 
 
 def test_an_unknown_network_lists_the_known_ones():
-    with pytest.raises(UnknownModelError, match=r"did you mean unet.*known: deeplabv3plus.*threshold.*unet"):
+    with pytest.raises(UnknownModelError, match=r"did you mean unet.*known: .*deeplabv3plus.*threshold.*unet"):
         build_network(Network(name="unnet"), 1, 2)
 
 

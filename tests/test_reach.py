@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from networks import SMALL, furthest_touched, opened
+from networks import SMALL, furthest_touched
 
 from models.networks.reach import convolved, diameter, pooled, union
-from models.registry import build_network, network_geometry
+from models.registry import network_geometry
 
 torch.set_num_threads(1)
 
@@ -15,9 +15,7 @@ torch.set_num_threads(1)
 def test_a_score_reads_as_far_as_its_receptive_field_and_no_further(network, axis):
     geometry = network_geometry(network)
     torch.manual_seed(0)
-    module = opened(build_network(network, 1, 2))
-    reach = furthest_touched(module, geometry.stride[axis], geometry.receptive_field[axis], axis)
-    assert 2 * reach + 1 == geometry.receptive_field[axis]
+    assert 2 * furthest_touched(network, geometry, axis) + 1 == geometry.receptive_field[axis]
 
 
 def test_layers_widen_an_interval_by_their_windows():
