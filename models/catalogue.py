@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
@@ -128,6 +128,50 @@ CATALOGUE: dict[str, Entry] = {
         parameters=3_082_578,
         stride=16,
     ),
+    "deeplabv3": Entry(
+        module="models.networks.deeplabv3",
+        answer="semantic",
+        axes=(2,),
+        purpose="Context at several scales over fine features; slower than deeplabv3plus, and smoother",
+        origin="Chen et al. 2017, arXiv 1706.05587; segmentation-models-pytorch",
+        parameters=39_633_986,
+        stride=8,
+    ),
+    "pspnet": Entry(
+        module="models.networks.pspnet",
+        answer="semantic",
+        axes=(2,),
+        purpose="What a place is, from averages over the whole tile; large areas rather than borders",
+        origin="Zhao et al. 2017, arXiv 1612.01105; segmentation-models-pytorch",
+        parameters=29_813_314,
+        stride=8,
+    ),
+    "fcn-resnet50": Entry(
+        module="models.networks.fcn_resnet",
+        answer="semantic",
+        axes=(2,),
+        purpose="A dilated ResNet and no more: a strong plain baseline, and exact over tiles",
+        origin="Long et al. 2015, arXiv 1411.4038; torchvision",
+        parameters=32_947_266,
+        stride=8,
+        receptive_field=465,
+    ),
+    "torchscript": Entry(
+        module="models.torchscript",
+        answer="semantic",
+        axes=(2, 3),
+        purpose="Any network that was exported with torch.jit; the card says what it takes and gives",
+        origin="PyTorch, TorchScript",
+        fitted_by="others",
+    ),
+    "onnx": Entry(
+        module="models.onnx_runtime",
+        answer="semantic",
+        axes=(2, 3),
+        purpose="Any network that was exported to ONNX, from whatever framework; runs in onnxruntime",
+        origin="ONNX, onnxruntime",
+        fitted_by="others",
+    ),
     "nnunet": Entry(
         module="models.networks.nnunet",
         answer="semantic",
@@ -154,22 +198,6 @@ CATALOGUE: dict[str, Entry] = {
         origin="swathe",
         fitted_by="nothing",
         stride=1,
-    ),
-    "torchscript": Entry(
-        module="models.torchscript",
-        answer="semantic",
-        axes=(2, 3),
-        purpose="Any network that was exported with torch.jit; the card says what it takes and gives",
-        origin="PyTorch, TorchScript",
-        fitted_by="others",
-    ),
-    "onnx": Entry(
-        module="models.onnx_runtime",
-        answer="semantic",
-        axes=(2, 3),
-        purpose="Any network that was exported to ONNX, from whatever framework; runs in onnxruntime",
-        origin="ONNX, onnxruntime",
-        fitted_by="others",
     ),
     "identity": Entry(
         module="models.fakes",
@@ -233,16 +261,41 @@ CATALOGUE: dict[str, Entry] = {
     ),
 }
 
+# Behind the colon stands a name of the library; numbers depend on it.
+FAMILIES: dict[str, Entry] = {
+    "smp": Entry(
+        module="models.networks.library",
+        answer="semantic",
+        axes=(2,),
+        purpose="Any network of the library over any of its encoders, such as smp:Segformer",
+        origin="segmentation-models-pytorch",
+        given={"library": "smp"},
+    ),
+    "monai": Entry(
+        module="models.networks.library",
+        answer="semantic",
+        axes=(2, 3),
+        purpose="Any network of the library, such as monai:SegResNet or monai:SwinUNETR",
+        origin="MONAI",
+        given={"library": "monai"},
+    ),
+}
+
 
 def find(name: str) -> Entry:
-    """Return the entry of a method.
+    """Return the entry of a method; of a network of a library (``smp:Unet``) that of its library with its name given.
 
     Raises:
         UnknownModelError: When there is none; the text names the nearest ones.
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
-    raise UnknownModelError(f"network {name!r} is not known{nearest(name, CATALOGUE)}. Mend network.name in the card")
+    family, _, network = name.partition(":")
+    if family in FAMILIES and network:
+        entry = FAMILIES[family]
+        return replace(entry, given={**entry.given, "network": network})
+    known = [*CATALOGUE, *(f"{family}:NAME" for family in FAMILIES)]
+    raise UnknownModelError(f"network {name!r} is not known{nearest(name, known)}. Mend network.name in the card")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ import segmentation_models_pytorch as smp
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from models.networks.encoders import Encoder, building, drop_uncalled
 from models.networks.geometry import Geometry
 
 
@@ -24,7 +25,7 @@ class DeeplabArguments(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    encoder: Literal["resnet18", "resnet34", "mobilenet_v2"] = "resnet18"
+    encoder: Encoder = "resnet18"
     depth: Literal[4, 5] = 4
     decoder: int = 128
     rates: tuple[int, int, int] = (6, 12, 18)
@@ -33,18 +34,17 @@ class DeeplabArguments(BaseModel):
 def build(n_channels: int, n_classes: int, arguments: Mapping[str, Any]) -> nn.Module:
     """Build a DeepLabV3+ with random weights that maps images to logits of the same size."""
     settings = DeeplabArguments.model_validate(arguments)
-    network: nn.Module = smp.DeepLabV3Plus(
-        encoder_name=settings.encoder,
-        encoder_depth=settings.depth,
-        encoder_weights=None,
-        decoder_channels=settings.decoder,
-        decoder_atrous_rates=settings.rates,
-        in_channels=n_channels,
-        classes=n_classes,
-    )
-    if settings.depth < 5 and settings.encoder.startswith("resnet"):
-        # Built all the same, never called: it would only weigh down the file.
-        network.set_submodule("encoder.layer4", nn.Identity())
+    with building(settings.encoder):
+        network: nn.Module = smp.DeepLabV3Plus(
+            encoder_name=settings.encoder,
+            encoder_depth=settings.depth,
+            encoder_weights=None,
+            decoder_channels=settings.decoder,
+            decoder_atrous_rates=settings.rates,
+            in_channels=n_channels,
+            classes=n_classes,
+        )
+    drop_uncalled(network, settings.encoder, settings.depth)
     return network
 
 
