@@ -25,7 +25,7 @@ from tasks.answers.metrics.objects import Connectivity
 from tasks.answers.metrics.overlap import overlap_scores, pooled
 from tasks.answers.metrics.score import as_json
 from tasks.answers.metrics.surface import Tolerance
-from tasks.errors import JobError
+from tasks.errors import GridError, JobError
 from tasks.scenes.pairs import PairFiles, Reading, opened_pair
 
 _TOLERANCE = re.compile(r"(\d+(?:\.\d+)?)\s*(px|m|mm)")
@@ -95,12 +95,27 @@ def evaluate_pairs(pairs: Sequence[PairFiles], reading: Reading, choices: Choice
         settings = choices.settings(files)
         try:
             with opened_pair(files, reading) as pair:
-                found.append(evaluate(pair, settings))
+                found.append(_compared(evaluate(pair, settings)))
         except JobError:
             raise
         except SwatheError as error:
             failures.append(Failure(files.id, f"{type(error).__name__}: {error}"))
     return Report(tuple(found), tuple(failures), reading, choices)
+
+
+def _compared(found: Evaluation) -> Evaluation:
+    """Return an evaluation that compared something.
+
+    Raises:
+        GridError: When no pixel is observed in both masks.
+    """
+    if found.confusion.n_observed:
+        return found
+    told = "".join(f"{note}. " for note in found.notes)
+    raise GridError(
+        f"{found.id}: no pixel is observed in both masks, so that nothing can be compared. {told}"
+        "Check that both show one place, and what they declare as not observed"
+    )
 
 
 def parse_tolerance(text: str) -> Tolerance:

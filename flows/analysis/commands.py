@@ -12,7 +12,9 @@ from flows.options import FAILED_SCENES, OUT, Overrides
 
 analyse_app = typer.Typer(help="Answers from masks made elsewhere.", no_args_is_help=True)
 
-Masks = Annotated[list[str], typer.Argument(help="Class maps: rasters.", metavar="MASK...")]
+Masks = Annotated[
+    list[str], typer.Argument(help="Class maps: rasters, products, or folders of them.", metavar="MASK...")
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the products.")]
 OptionalJob = Annotated[str | None, typer.Option("--job", help="A name in configs/ or a path: names and settings.")]
 
@@ -73,7 +75,9 @@ def fire(
 
 @analyse_app.command()
 def tumour(
-    masks: Annotated[list[str], typer.Argument(help="Class maps: NIfTI volumes.", metavar="MASK...")],
+    masks: Annotated[
+        list[str], typer.Argument(help="Class maps: NIfTI volumes, products, or folders of them.", metavar="MASK...")
+    ],
     out: Out,
     job: OptionalJob = None,
     image: Annotated[list[str] | None, typer.Option(help="What was segmented: once per mask, in order.")] = None,
@@ -112,6 +116,8 @@ def sample(  # noqa: PLR0913 - one argument per option of the command
     """Draw reference samples for interpreters: how many, where, with which probability."""
     from flows.analysis import crop as flow
     from tasks.analysis.crop_plan import SampleWishes
+    from tasks.products.samples import planned_files
+    from tasks.scenes.mask_names import id_of_mask
 
     wishes = SampleWishes(
         target_se=target_se,
@@ -124,3 +130,5 @@ def sample(  # noqa: PLR0913 - one argument per option of the command
     )
     planned = flow.sample(mask, flow.ask(job, {}, overrides or ()), wishes, out)
     OUT.print(tables.sample_plan(planned.summary))
+    for path in planned_files(out, id_of_mask(mask)):
+        OUT.print(str(path), soft_wrap=True)

@@ -21,8 +21,11 @@ from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
 from tasks.products.samples import write_plan
 from tasks.reports.drawing import Caption
-from tasks.scenes.mask_names import id_of_mask, ids_of_masks, what_decides
+from tasks.scenes.mask_names import id_of_mask, ids_of_masks, masks_in, what_decides
 from tasks.scenes.mask_raster import open_raster_mask, raster_mask_files
+
+# Options that say nothing without another one.
+_DEPENDENT = {"fields": ("fields_crs", "fields_id", "declared"), "samples": ("samples_crs", "design")}
 
 
 @dataclass(frozen=True)
@@ -54,21 +57,28 @@ def ask(job: str | None, options: Mapping[str, Any], overrides: Sequence[str]) -
     Raises:
         JobError: When the job is none about crops, or a key is wrong.
     """
-    return Question(*settings_asked(job, ("crop", CropAnalysis), options, overrides))
+    question = Question(*settings_asked(job, ("crop", CropAnalysis), options, overrides))
+    for needed, dependent in _DEPENDENT.items():
+        idle = [key for key in dependent if options.get(key) is not None]
+        if idle and getattr(question.settings, needed) is None:
+            named = ", ".join("--" + key.replace("_", "-") for key in idle)
+            raise JobError(f"{named}: of --{needed}, which is not given. Add --{needed}, or leave it out")
+    return question
 
 
 def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOutcome]:
     """Analyse masks made elsewhere.
 
     Args:
-        masks: Paths of class maps.
+        masks: Class maps, products, or folders of them.
         question: What is asked.
         out: Where products go.
 
     Raises:
-        JobError: When two masks have one name.
+        JobError: When a folder holds no mask, two masks have one name.
         StoreError: When the folder cannot be written to.
     """
+    masks = masks_in(masks, "raster")
     ids = ids_of_masks(masks)
     return analyse_masks(
         out, question.title, [_task(mask, name, question) for mask, name in zip(masks, ids, strict=True)]

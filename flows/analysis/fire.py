@@ -23,7 +23,7 @@ from tasks.outfolder import OutFolder
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.reports.drawing import Caption
 from tasks.scenes.listing import list_inputs
-from tasks.scenes.mask_names import ids_of_masks, what_decides
+from tasks.scenes.mask_names import ids_of_masks, masks_in, what_decides
 from tasks.scenes.mask_raster import open_raster_mask, raster_mask_files
 from tasks.scenes.naming import USUAL_DATES, dates_of, site_of
 from tasks.sightings import Sighting
@@ -79,14 +79,15 @@ def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOu
     """Analyse masks made elsewhere, and follow their fires where names carry dates.
 
     Args:
-        masks: Paths of class maps.
+        masks: Class maps, products, or folders of them.
         question: What is asked.
         out: Where products go; events go to ``fires`` in it.
 
     Raises:
-        JobError: When two masks have one name, or pictures are given and a mask has none.
+        JobError: When a folder holds no mask, two masks have one name, or pictures are given and a mask has none.
         StoreError: When the folder cannot be written to.
     """
+    masks = masks_in(masks, "raster")
     ids = ids_of_masks(masks)
     without = [name for name in ids if question.images and name not in question.images]
     if without:

@@ -20,7 +20,7 @@ from tasks.errors import JobError
 from tasks.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.reports.drawing import Caption
-from tasks.scenes.mask_names import ids_of_masks, what_decides
+from tasks.scenes.mask_names import ids_of_masks, masks_in, what_decides
 from tasks.scenes.mask_volume import VolumeFiles, open_volume_mask, volume_files
 
 Run: TypeAlias = Callable[[Path], tuple[Findings, Mapping[str, Any], Caption]]
@@ -58,16 +58,17 @@ def analyse(
     """Analyse masks made elsewhere.
 
     Args:
-        masks: Paths of class maps.
+        masks: Class maps, products, or folders of them.
         images: What was segmented, one per mask in their order, or none at all.
         question: What is asked.
         out: Where products go.
         is_series: Whether the masks are one patient's, oldest first: each is compared with those before it.
 
     Raises:
-        JobError: When two masks have one name, or there are not as many images as masks.
+        JobError: When a folder holds no mask, two masks have one name, or there are not as many images as masks.
         StoreError: When the folder cannot be written to.
     """
+    masks = masks_in(masks, "volume")
     if images and len(images) != len(masks):
         raise JobError(f"{len(images)} images for {len(masks)} masks. Give --image once per mask, in their order")
     ids = ids_of_masks(masks)

@@ -21,7 +21,7 @@ from tasks.reports.maps import map_picture
 from tasks.reports.page_figures import number
 from tasks.reports.preview import stretch
 from tasks.reports.raster_picture import RasterPicture, read_picture, sparse_mask
-from tasks.reports.raster_section import extent_section, raster_maps
+from tasks.reports.raster_section import extent_section, plain_map, raster_maps
 from tasks.scenes.mask_raster import on_grid
 
 _PALE = 110
@@ -60,7 +60,7 @@ def _pictures(subject: RasterMask, settings: FireAnalysis, severity: SeverityRea
         picture = read_picture(before, settings.pre_picture, subject.read)
         pictures.append(raster_maps(subject, picture, "Before the fire")[0])
     if subject.picture is None:
-        return pictures
+        return [*pictures, plain_map(subject, subject.grid)]
     pictures += raster_maps(subject, subject.picture, "After the fire")
     if severity is not None:
         pictures.append(_severity_picture(subject, subject.picture, severity))

@@ -48,7 +48,12 @@ def write_plan(folder: Path, name: str, planned: PlannedSample) -> tuple[Path, P
     pixels = VectorTable(
         "pixels", grid.crs_wkt, np.asarray(shapely.polygons(rings), object), {"sample": ids}, "Polygon"
     )
-    package, facts = folder / f"{name}-samples.gpkg", folder / f"{name}-samples.json"
+    package, facts = planned_files(folder, name)
     write_gpkg(package, samples, pixels)
     facts.write_text(json.dumps(planned.summary, indent=2) + "\n")
     return package, facts
+
+
+def planned_files(folder: Path, name: str) -> tuple[Path, Path]:
+    """Return where the GeoPackage and the facts of a planned sample are written."""
+    return folder / f"{name}-samples.gpkg", folder / f"{name}-samples.json"

@@ -32,6 +32,7 @@ _MARGIN = 28
 _GAP = 12
 _HIGHEST_PANEL = 520
 _SLAB = 16
+_BLANK = (140, 140, 140)
 _ABOUT_THE_SAME = 0.9
 _FILL_SHARE = 0.22
 _PERCENTILES = (1.0, 99.0)
@@ -69,6 +70,7 @@ class Section:
         cross: Row and column of the point that the planes share; None where the plane does not hold it.
         is_marked: Whether the mask is drawn.
         lines: Measured on this plane.
+        is_blank: Whether there is no picture, and the ground says nothing.
     """
 
     title: str
@@ -79,6 +81,7 @@ class Section:
     cross: tuple[float, float] | None
     is_marked: bool = True
     lines: tuple[DrawnLine, ...] = ()
+    is_blank: bool = False
 
 
 def volume_preview_slices(
@@ -255,7 +258,7 @@ def _panel(
     picture = np.repeat(resized(grey, inner, smooth=True)[..., None], 3, axis=2)
     drawn = legend if section.is_marked else {}
     coloured = overlay(picture, resized(section.mask, inner, smooth=False), drawn, _FILL_SHARE)
-    panel = Image.new("RGB", (shape[1], shape[0]), (0, 0, 0))
+    panel = Image.new("RGB", (shape[1], shape[0]), _BLANK if section.is_blank else (0, 0, 0))
     corner = ((shape[1] - inner[1]) // 2, (shape[0] - inner[0]) // 2)
     panel.paste(Image.fromarray(coloured), corner)
     if section.cross is not None:

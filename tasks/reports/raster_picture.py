@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tasks.answers.area import PixelAreas
 from tasks.box import Box, split
 from tasks.scenes.raster import RasterScene
+from tasks.scenes.raster_grid import RasterGrid
 
 # A preview is about this many pixels wide.
 _WIDEST = 560
@@ -63,7 +64,7 @@ def read_picture(
             images.append(values[bands, 0, step // 2 :: step].T)
             observed.append(seen[0, step // 2 :: step])
     mask = _every(step, (rows, cols), read_mask)
-    return RasterPicture(np.stack(images), np.stack(observed), mask, step, _pixel_side_m(scene) * step)
+    return RasterPicture(np.stack(images), np.stack(observed), mask, step, pixel_side_m(scene.grid) * step)
 
 
 def sparse_mask(shape: tuple[int, int], read_mask: Callable[[Box], NDArray[Any]]) -> tuple[NDArray[Any], int]:
@@ -100,10 +101,10 @@ def _colours(channels: tuple[str, ...]) -> list[int]:
     return [min(k, len(channels) - 1) for k in range(3)]
 
 
-def _pixel_side_m(scene: RasterScene) -> float:
+def pixel_side_m(grid: RasterGrid) -> float:
     """Return the side of the middle pixel on the ground; 1 where the raster is not tied to the Earth."""
-    areas = PixelAreas(scene.grid)
+    areas = PixelAreas(grid)
     if areas.reason is not None:
         return 1.0
-    row, col = (n // 2 for n in scene.frame.native_shape)
+    row, col = (n // 2 for n in grid.shape)
     return float(np.sqrt(areas.window(Box((row, col), (row + 1, col + 1))).item())) or 1.0

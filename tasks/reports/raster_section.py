@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.answers.area import ClassAreas
+from tasks.answers.area import ClassAreas, PixelAreas
 from tasks.reports.blocks import Block, Paragraph, Picture, Section, Table
 from tasks.reports.charts import Bar, bar_chart
 from tasks.reports.drawing import NOT_OBSERVED, LegendEntry
@@ -10,7 +10,8 @@ from tasks.reports.maps import map_picture
 from tasks.reports.page_figures import number
 from tasks.reports.pictures import DrawnMask
 from tasks.reports.preview import stretch
-from tasks.reports.raster_picture import RasterPicture
+from tasks.reports.raster_picture import RasterPicture, pixel_side_m, sparse_mask
+from tasks.scenes.raster_grid import RasterGrid
 
 
 def map_section(mask: DrawnMask, picture: RasterPicture) -> Section:
@@ -38,6 +39,15 @@ def raster_maps(mask: DrawnMask, picture: RasterPicture, title: str = "The pictu
             "The mask, outlined. The bar is true at the middle of the scene.",
         ),
     )  # fmt: skip
+
+
+def plain_map(mask: DrawnMask, grid: RasterGrid) -> Picture:
+    """Draw the classes on plain paper, where there is no picture to lay them over."""
+    labels, step = sparse_mask(grid.shape, mask.read)
+    side = 0.0 if PixelAreas(grid).reason is not None else step * pixel_side_m(grid)
+    legend = {k: LegendEntry(entry.name, entry.colour) for k, entry in enumerate(mask.classes) if k}
+    names = ", ".join(entry.name for entry in legend.values()) or "no class"
+    return map_picture(None, labels, legend, (side, side), f"Map of {names}; no picture was given", "The mask alone.")
 
 
 def extent_section(areas: ClassAreas, mask: DrawnMask) -> Section:

@@ -29,6 +29,8 @@ Window = tuple[float, float]
 
 # Soft tissue: level 40, width 400 HU. Air is -1000 HU, and no MR scanner stores values that low.
 _SOFT_TISSUE: Window = (-160.0, 240.0)
+# Neither black, which is air, nor white, which is bone: there is no picture.
+_GROUND = 0.55
 _AIR_HU = -500.0
 _MOST_LESIONS = 6
 _LEAST_SIDE_MM = 60.0
@@ -58,7 +60,9 @@ def tumour_preview(mask: DrawnLesions, found: Sequence[Measurement], settings: T
         settings: Of the job: modality and window.
     """
     sections = _planes(mask, found[0]) if found and found[0].long else volume_preview_slices(mask.scene, mask.read)
-    sections = [_without_image(section) for section in sections] if not mask.has_image else sections
+    if not mask.has_image:
+        # A panel of the image alone would be empty.
+        sections = [_without_image(section) for section in sections if section.is_marked]
     return render_volume_preview(sections, _legend(mask, found), mask.caption, _window(mask, sections, settings))
 
 
@@ -170,7 +174,7 @@ def _window(mask: DrawnLesions, sections: Sequence[Section], settings: TumourAna
 
 
 def _without_image(section: Section) -> Section:
-    return replace(section, image=np.zeros_like(section.image))
+    return replace(section, image=np.full_like(section.image, _GROUND), is_blank=True)
 
 
 def _sizes(found: Measurement) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from colorsys import hls_to_rgb
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +14,10 @@ from tasks.job import Job
 from tasks.scenes.naming import scene_id, stem_of
 
 _OUR_MASK = "mask"
-# Told apart without a table: orange, blue, green, pink, yellow, sky, red; then again from the first.
+# Told apart without a table: orange, blue, green, pink, yellow, sky, red; then hues by steps of the golden angle.
 _COLOURS = ("#e69f00", "#0072b2", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00")
+_GOLDEN_ANGLE = 0.381966011
+_ENDINGS: dict[str, tuple[str, ...]] = {"raster": (".tif", ".tiff", ".vrt"), "volume": (".nii.gz", ".nii")}
 
 
 def id_of_mask(path: str | Path) -> str:
@@ -37,8 +40,44 @@ def ids_of_masks(paths: Sequence[str]) -> list[str]:
 
 
 def numbered_class(number: int) -> ClassEntry:
-    """Return a class that nobody named; 0 has the last colour."""
-    return ClassEntry(name=f"class {number}", colour=_COLOURS[(number - 1) % len(_COLOURS)])
+    """Return a class that nobody named; 0 is grey. No two of 0 to 254 share a colour."""
+    return ClassEntry(name=f"class {number}", colour=_colour(number))
+
+
+def _colour(number: int) -> str:
+    if number <= len(_COLOURS):
+        return _COLOURS[number - 1] if number else "#7f7f7f"
+    # Hues far from those just before; light, middle and dark in turn, paler every eighteen numbers.
+    step = number - len(_COLOURS) - 1
+    hue = (step * _GOLDEN_ANGLE) % 1.0
+    lightness, saturation = (0.62, 0.42, 0.8, 0.3)[step % 4], (0.75, 0.45, 0.95)[step // 18 % 3]
+    return "#" + "".join(f"{round(255 * part):02x}" for part in hls_to_rgb(hue, lightness, saturation))
+
+
+def masks_in(paths: Sequence[str], kind: Literal["raster", "volume"]) -> list[str]:
+    """Return the masks that paths name: files, products, folders of products, folders of masks.
+
+    A product is taken by its mask. In a folder products and the masks of patients (``SCENE/mask.tif``,
+    ``PATIENT/mask.nii.gz``) go before loose files.
+
+    Raises:
+        JobError: When a folder holds no mask.
+    """
+    return [mask for path in paths for mask in (_in_folder(Path(path), kind) if Path(path).is_dir() else [path])]
+
+
+def _in_folder(folder: Path, kind: Literal["raster", "volume"]) -> list[str]:
+    endings = _ENDINGS[kind]
+    names = [f"{_OUR_MASK}{ending}" for ending in endings]
+    found = [folder / name for name in names if (folder / name).is_file()]
+    found = found or sorted(
+        path for name in names for path in folder.glob(f"*/{name}") if not path.parent.name.startswith(".")
+    )
+    found = found or sorted(path for path in folder.iterdir() if path.is_file() and path.name.endswith(endings))
+    if not found:
+        looked = f"{names[0]}, */{names[0]}, *{endings[0]}"
+        raise JobError(f"{folder}: holds no mask; looked for {looked}. Name a mask, a product, or a folder of them")
+    return [str(path) for path in found]
 
 
 def card_of(job: Job | None, kind: Literal["raster", "volume"]) -> Card | None:

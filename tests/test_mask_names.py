@@ -1,0 +1,105 @@
+"""What masks made elsewhere are called, coloured and found by."""
+
+import numpy as np
+import pytest
+import rasterio
+from scenes import write_raster, write_volume
+from typer.testing import CliRunner
+
+from flows.cli import app
+from tasks.errors import JobError
+from tasks.scenes.mask_names import id_of_mask, masks_in, numbered_class
+
+LABELS = np.ones((1, 60, 60), np.uint8)
+
+
+def analyse(*arguments):
+    return CliRunner().invoke(app, ["analyse", *map(str, arguments)])
+
+
+def test_no_two_of_254_classes_share_a_colour_and_the_first_are_far_apart():
+    colours = [numbered_class(number).colour for number in range(255)]
+    assert len(set(colours)) == 255
+    assert all(len(colour) == 7 and int(colour[1:], 16) >= 0 for colour in colours)
+    parts = np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in colours[1:31]], float)
+    apart = np.abs(parts[:, None] - parts).sum(axis=-1) + 1e9 * np.eye(30)
+    assert apart.min() >= 24
+
+
+@pytest.mark.parametrize("kind", ["raster", "volume"])
+def test_folders_stand_for_the_masks_in_them(tmp_path, kind):
+    ending = {"raster": ".tif", "volume": ".nii.gz"}[kind]
+    loose, products = tmp_path / "loose", tmp_path / "products"
+    for path in (loose / f"b{ending}", loose / f"a{ending}", loose / "notes.txt"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    for name in ("anna", "berta", ".products"):
+        (products / name).mkdir(parents=True)
+        (products / name / f"mask{ending}").touch()
+        (products / name / f"confidence{ending}").touch()
+    assert masks_in([str(loose)], kind) == [str(loose / f"a{ending}"), str(loose / f"b{ending}")]
+    found = masks_in([str(products), str(products / "anna"), "elsewhere.tif"], kind)
+    assert [id_of_mask(path) for path in found] == ["anna", "berta", "anna", "elsewhere"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(JobError, match="holds no mask"):
+        masks_in([str(tmp_path / "empty")], kind)
+
+
+def test_commands_take_folders_and_name_masks_by_theirs(tmp_path):
+    for name in ("east", "west"):
+        write_raster(tmp_path / "rasters" / name / "mask.tif", LABELS)
+        write_volume(tmp_path / "volumes" / name / "mask.nii.gz", np.ones((9, 9, 9), np.uint8))
+    for command, folder in (("fire", "rasters"), ("crop", "rasters"), ("tumour", "volumes")):
+        ended = analyse(command, tmp_path / folder, "--out", tmp_path / command)
+        assert ended.exit_code == 0, ended.output
+        assert sorted(path.name for path in (tmp_path / command).iterdir() if path.is_symlink()) == ["east", "west"]
+
+
+def test_fires_without_pictures_have_a_map(tmp_path):
+    mask = write_raster(tmp_path / "creek.tif", LABELS)
+    assert analyse("fire", mask, "--out", tmp_path / "out").exit_code == 0
+    page = (tmp_path / "out" / "creek" / "report.html").read_text()
+    assert "no picture was given" in page
+    assert "data:image/png" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--fields-id", "x"], "--fields-id: of --fields"),
+        (["--declared", "x", "--fields-crs", "mask"], "--fields-crs, --declared: of --fields"),
+        (["--samples-crs", "mask"], "--samples-crs: of --samples"),
+        (["--design", "simple"], "--design: of --samples"),
+    ],
+)
+def test_an_option_that_says_nothing_alone_is_refused_by_name(tmp_path, options, named):
+    mask = write_raster(tmp_path / "map.tif", LABELS)
+    ended = analyse("crop", mask, "--out", tmp_path / "out", *options)
+    assert isinstance(ended.exception, JobError)
+    assert named in str(ended.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_planned_sample_says_where_it_was_written(tmp_path):
+    mask = write_raster(tmp_path / "map.tif", np.arange(3600, dtype=np.uint8).reshape(1, 60, 60) % 2)
+    ended = analyse("sample", mask, "--out", tmp_path / "plan")
+    assert ended.exit_code == 0, ended.output
+    for name in ("map-samples.gpkg", "map-samples.json"):
+        assert str(tmp_path / "plan" / name) in ended.output
+        assert (tmp_path / "plan" / name).is_file()
+
+
+@pytest.mark.parametrize("kind", ["raster", "volume"])
+def test_masks_that_do_not_meet_after_resampling_fail_by_name(tmp_path, kind):
+    if kind == "raster":
+        paths = [write_raster(tmp_path / f"{name}.tif", LABELS) for name in ("a", "b")]
+        with rasterio.open(paths[0], "r+") as dataset:
+            dataset.transform = rasterio.Affine(20, 0, 900000, 0, -20, 5000000)
+    else:
+        far = np.diag([1.0, 1.0, 1.0, 1.0])
+        far[:3, 3] = 500.0
+        cube = np.ones((5, 5, 5), np.uint8)
+        paths = [write_volume(tmp_path / "a.nii.gz", cube, far), write_volume(tmp_path / "b.nii.gz", cube, np.eye(4))]
+    ended = CliRunner().invoke(app, ["evaluate", *map(str, paths), "--resample", "nearest"])
+    assert ended.exit_code == 1, ended.output
+    assert "GridError: a: no pixel is observed in both masks" in " ".join(ended.output.split())
