@@ -63,19 +63,21 @@ def _lowest(
 ) -> NDArray[np.float32]:
     """Go through windows and keep the pixels of the lowest ranks."""
     ranks, values = np.empty(0, np.uint64), None
+    highest = np.iinfo(np.uint64).max
     for window in windows:
         image, observed = reader.read(window)
         invalid = reader.invalid(window)
-        valid = observed if invalid is None else observed & ~invalid
-        places = np.ravel_multi_index(np.ogrid[window.slices], shape)[valid]
-        found, pixels = _ranks(places, seed), image[:, valid].T
-        ranks, values = (
-            np.concatenate([ranks, found]),
-            pixels if values is None else np.concatenate([values, pixels]),
-        )
+        places, valid = np.ravel_multi_index(np.ogrid[window.slices], shape), observed
+        if invalid is not None:
+            valid = valid & ~invalid
+        found = _ranks(places[valid], seed)
+        low = found < highest
+        pixels = image[:, valid].T[low]
+        ranks = np.concatenate([ranks, found[low]])
+        values = pixels if values is None else np.concatenate([values, pixels])
         if len(ranks) > 2 * size:
             kept = np.argpartition(ranks, size)[:size]
-            ranks, values = ranks[kept], values[kept]
+            ranks, values, highest = ranks[kept], values[kept], int(ranks[kept].max())
     if values is None:
         raise ValueError("a sample without a window")
     order = np.argsort(ranks)[:size]
