@@ -12,6 +12,9 @@ from models.object_predictor import TorchDetector
 from models.predictor import ObjectPredictor
 from models.registry import RunSettings, build_network, load_predictor
 from models.torch_predictor import card_spec
+from models.training.objects import targets_of
+from models.training.settings import Sample, TrainSettings
+from models.training.slices import fit_card
 from models.weights import write_model
 from tasks.box import Box
 from tasks.instances.layers import assemble, instance_layers
@@ -138,3 +141,40 @@ def test_what_does_not_fit_is_refused_by_name(written, network):
         build_network(Network(name="maskrcnn", arguments={"anchors": [8, 16]}), 3, 2)
     small = load_predictor(*written, RunSettings((96, 96), 1, "cpu"))
     assert small.probe() >= 0
+
+
+def test_the_objects_of_a_class_map_are_its_connected_areas():
+    labels = torch.zeros(6, 8, dtype=torch.int64)
+    labels[0, 0], labels[1, 1] = 1, 1
+    labels[3:5, 2:6], labels[4, 5] = 2, 1
+    labels[5, 7] = 255
+    targets = targets_of(labels)
+    assert targets["boxes"].tolist() == [[0, 0, 2, 2], [2, 3, 6, 5], [5, 4, 6, 5]]
+    assert targets["labels"].tolist() == [1, 2, 1]
+    assert targets["masks"].sum((1, 2)).tolist() == [2, 7, 1]
+    assert targets_of(torch.zeros(4, 4, dtype=torch.int64))["boxes"].shape == (0, 4)
+
+
+def squares(seed, size=160):
+    """Bright and dark squares on noise, and their classes."""
+    rng = np.random.default_rng(seed)
+    image, labels = rng.normal(0, 0.3, (2, size, size)).astype(np.float32), np.zeros((size, size), np.uint8)
+    for row in range(8, size - 24, 32):
+        for col in range(8, size - 24, 32):
+            kind, side = int(rng.integers(1, 3)), int(rng.integers(12, 21))
+            labels[row : row + side, col : col + side] = kind
+            image[:, row : row + side, col : col + side] += 3 * (3 - 2 * kind)
+    return Sample(image, labels, np.ones(labels.shape, bool), f"squares {seed}")
+
+
+def test_a_few_steps_lower_the_loss_and_the_same_fit_gives_the_same_weights():
+    quick = card({**SMALL, "boxes_per_crop": 16})
+    fitted = fit_card([squares(0)], quick, TrainSettings(10, 1, (64, 64), learning_rate=1e-3, averaging=0.5))
+    losses = [loss for _, loss, _ in fitted.history]
+    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+    assert fitted.card.parameters == sum(p.numel() for p in build_network(quick.network, 2, 3).parameters())
+    once, again = (fit_card([squares(0)], quick, TrainSettings(2, 1, (64, 64))) for _ in range(2))
+    assert once.history == again.history
+    assert all(torch.equal(value, again.state_dict[name]) for name, value in once.state_dict.items())
+    with pytest.raises(CardError, match=r"crop of \(60, 64\).*multiples of \(32, 32\)"):
+        fit_card([squares(0)], quick, TrainSettings(1, 1, (60, 64)))

@@ -39,6 +39,7 @@ class MaskrcnnArguments(BaseModel):
         score_threshold: What is less certain is no object.
         nms: Of two boxes of one class that overlap by more (intersection over union) the less certain is dropped.
         detections_per_tile: Only the most certain ones are kept.
+        boxes_per_crop: In a fit, how many proposals of a crop are judged; fewer are quicker.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,9 +47,10 @@ class MaskrcnnArguments(BaseModel):
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
     norm: Literal["batch", "frozen"] = "batch"
     anchors: tuple[_Side, _Side, _Side, _Side, _Side] = (32, 64, 128, 256, 512)
-    score_threshold: _Share = 0.05
+    score_threshold: _Share = 0.5
     nms: _Share = 0.5
     detections_per_tile: Annotated[int, Field(ge=1)] = 100
+    boxes_per_crop: Annotated[int, Field(ge=1)] = 512
 
 
 class AsItIs(GeneralizedRCNNTransform):  # type: ignore[misc]
@@ -110,6 +112,7 @@ def build(n_channels: int, n_classes: int, arguments: Mapping[str, Any]) -> nn.M
         box_score_thresh=settings.score_threshold,
         box_nms_thresh=settings.nms,
         box_detections_per_img=settings.detections_per_tile,
+        box_batch_size_per_image=settings.boxes_per_crop,
     )
     network.transform = AsItIs()
     found: nn.Module = network

@@ -14,6 +14,7 @@ from models.errors import CardError
 from models.normalization import normalise, resolve
 from models.position import positions
 from models.registry import build_network, network_geometry
+from models.training.averaging import RunningMean
 from models.training.crops import PreparedScene, prepare, random_batch
 from models.training.losses import MaskedDiceCrossEntropy
 from models.training.scores import mean_dice, predict_classes
@@ -106,7 +107,7 @@ class _Run:
         self.network = network.to(settings.device, memory_format=layout)  # type: ignore[call-overload]
         self.card, self.settings, self.valid, self.layout = card, settings, valid, layout
         self.geometry = network_geometry(card.network)
-        self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        self.average = RunningMean(network, settings.averaging)
         self.kept: dict[str, Tensor] = {}
         self.kept_scores: list[float] = []
 
@@ -125,7 +126,7 @@ class _Run:
         for step in range(1, settings.steps + 1):
             losses.append(self._step(scenes, generator, optimizer, criterion))
             schedule.step()
-            self._follow(step)
+            self.average.follow(self.network, step)
             validated = self._is_validation(step)
             if validated:
                 history.append((step, float(np.mean(losses)), self._validate()))
@@ -158,23 +159,14 @@ class _Run:
         optimizer.step()
         return float(loss.detach())
 
-    def _follow(self, step: int) -> None:
-        # Shorter memory at the start, so that the random weights are soon forgotten.
-        decay = min(self.settings.averaging, step / (step + 10))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)
-
     def _validate(self) -> float | None:
         raw = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average)
+        self.network.load_state_dict(self.average.state)
         scores = [self._score(scene) for scene in self.valid]
         score = float(np.mean(scores)) if scores else None
         best = float(np.mean(self.kept_scores)) if self.kept_scores else -1.0
         if self.settings.keep == "last" or score is None or score > best:
-            self.kept = {name: value.detach().cpu().clone() for name, value in self.average.items()}
+            self.kept = self.average.on_cpu()
             self.kept_scores = scores
         self.network.load_state_dict(raw)
         _LOG.debug("validation of %s: %s", self.card.name, score)

@@ -24,7 +24,13 @@ def fit_card(
         settings: As for ``fit``.
         progress: As for ``fit``.
     """
-    n_axes = len(network_geometry(card.network).stride)
+    geometry = network_geometry(card.network)
+    if geometry.output == "objects":
+        # Here, because few fits need it.
+        from models.training.objects import fit_objects
+
+        return fit_objects(samples, card, settings, progress)
+    n_axes = len(geometry.stride)
     if card.kind == "raster" or n_axes == 3:
         return fit(samples, [], card, settings, progress)
     plain = card.model_copy(update={"normalization": NoNormalization()})
