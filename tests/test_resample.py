@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
+from skimage.transform import resize
 
 from tasks import resample
 from tasks.box import Box
@@ -108,3 +109,43 @@ def test_a_linear_ramp_stays_a_ramp_inside():
     ramp = np.arange(40, dtype=np.float32)
     result = resample.to_model(ramp, (0,), Box((0,), (20,)), frame)
     np.testing.assert_array_equal(result, np.arange(20) * 2 + 0.5)
+
+
+@st.composite
+def cropped_frames(draw):
+    shape = tuple(draw(st.lists(st.integers(2, 14), min_size=1, max_size=3)))
+    start = tuple(draw(st.integers(0, n - 1)) for n in shape)
+    crop = Box(start, tuple(draw(st.integers(s + 1, n)) for s, n in zip(start, shape, strict=True)))
+    model = tuple(draw(st.integers(1, 20)) for _ in shape)
+    scale = tuple(after / before for after, before in zip(model, crop.shape, strict=True))
+    orders = tuple(draw(st.sampled_from([(0, 0), (1, 1), (3, 1)])) for _ in shape)
+    return Frame(shape, model, scale, crop, orders)
+
+
+@LAWS
+@given(st.data(), cropped_frames(), st.integers(0, 9))
+def test_a_window_of_a_spline_over_a_crop_is_the_cut_of_the_whole(data, frame, seed):
+    for source_shape, target_shape, needed, convert in (
+        (frame.native_shape, frame.model_shape, resample.native_box, resample.to_model),
+        (frame.model_shape, frame.native_shape, resample.model_box, resample.to_native),
+    ):
+        source = field(source_shape, seed, leading=(2,))
+        whole = convert(source, (0,) * len(source_shape), Box.of_shape(target_shape), frame)
+        target = data.draw(windows(target_shape))
+        box = needed(target, frame)
+        assert box.intersection(Box.of_shape(source_shape)) == box
+        part = convert(source[(slice(None), *box.slices)], box.start, target, frame)
+        np.testing.assert_array_equal(part, whole[(slice(None), *target.slices)])
+
+
+@LAWS
+@given(st.data(), st.integers(0, 9))
+def test_the_cubic_spline_is_that_of_scikit_image(data, seed):
+    shape = tuple(data.draw(st.lists(st.integers(2, 14), min_size=2, max_size=3)))
+    model = tuple(data.draw(st.integers(1, 20)) for _ in shape)
+    scale = tuple(after / before for after, before in zip(model, shape, strict=True))
+    frame = Frame(shape, model, scale, orders=((3, 1),) * len(shape))
+    source = field(shape, seed)
+    result = resample.to_model(source, (0,) * len(shape), Box.of_shape(model), frame)
+    expected = resize(source.astype(np.float64), model, 3, mode="edge", anti_aliasing=False, clip=False)
+    np.testing.assert_allclose(result, expected, atol=1e-5)

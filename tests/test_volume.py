@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.card import Resampling
 from models.errors import CardError, SwatheError
 from tasks.box import Box, split
 from tasks.errors import (
@@ -56,8 +57,8 @@ def affine_of(codes, spacing=(0.9, 1.1, 3.0), tilt=0.0):
     return result
 
 
-def open_scene(path, tmp_path, codes="SAR", spacing=None) -> VolumeScene:
-    return describe_volume("scene", path, codes, spacing, tmp_path / "spool")
+def open_scene(path, tmp_path, codes="SAR", spacing=None, resampling=None) -> VolumeScene:
+    return describe_volume("scene", path, codes, spacing, tmp_path / "spool", resampling)
 
 
 def read_all(scene):
@@ -111,9 +112,12 @@ def test_a_window_of_the_model_grid_is_the_cut_of_the_whole(tmp_path, data, seed
     array = noise(shape, np.float32, seed)
     if holes:
         array[rng.random(shape) < 0.2] = np.nan
+    if shape[0] > 2:
+        array[0] = 0
     path = write(tmp_path / "v.nii", array, affine_of("LPS"))
-    spacing = data.draw(st.sampled_from([None, (1.5, 0.5, 1.1), (3.0, 1.1, 2.0)]))
-    scene = open_scene(path, tmp_path, "SAR", spacing)
+    spacing = data.draw(st.sampled_from([None, (1.5, 0.5, 1.1), (3.0, 1.1, 2.0), (None, 0.6, 0.8)]))
+    ways = [None, Resampling(clip=(-500.0, 900.0)), Resampling(order=1, crop="none"), Resampling(nearest_above=None)]
+    scene = open_scene(path, tmp_path, "SAR", spacing, data.draw(st.sampled_from(ways)))
     image, observed = read_all(scene)
     assert np.isfinite(image).all()
     assert (image[0][~observed] == 0).all()
@@ -122,6 +126,33 @@ def test_a_window_of_the_model_grid_is_the_cut_of_the_whole(tmp_path, data, seed
             part, seen = reader.read(box)
             assert part.tobytes() == image[(slice(None), *box.slices)].tobytes()
             np.testing.assert_array_equal(seen, observed[box.slices])
+
+
+def test_a_spline_past_a_hole_is_pulled_down_by_nothing(tmp_path):
+    array = np.full((12, 13, 14), 300.0, np.float32)
+    array[4:6, 5, 6:8] = np.nan
+    path = write(tmp_path / "v.nii", array, affine_of("LPS"))
+    scene = open_scene(path, tmp_path, "kji", (1.7, 0.8, 0.6), Resampling())
+    image, observed = read_all(scene)
+    assert 0 < (~observed).sum() < observed.size / 10
+    np.testing.assert_allclose(image[0][observed], 300, rtol=1e-3)
+
+
+def test_the_axes_of_the_file_are_taken_as_they_are(tmp_path):
+    array = noise((3, 4, 5), np.int16)
+    scene = open_scene(write(tmp_path / "v.nii", array, affine_of("LIP", tilt=0.3)), tmp_path, "kij")
+    np.testing.assert_array_equal(read_all(scene)[0][0], array.transpose(2, 0, 1))
+    assert scene.codes == "PLI"
+    with pytest.raises(CardError, match="'kik' names an axis of the file twice"):
+        open_scene(tmp_path / "v.nii", tmp_path, "kik")
+
+
+def test_statistics_are_those_of_the_crop(tmp_path):
+    array = np.zeros((6, 7, 8), np.float32)
+    array[2:5, 1:6, 3:7] = noise((3, 5, 4))
+    scene = open_scene(write(tmp_path / "v.nii", array, affine_of("RPS")), tmp_path, "SAR", None, Resampling())
+    assert scene.frame.crop == Box((3, 1, 2), (7, 6, 5))
+    assert sorted(scene_values(scene)[0]) == sorted(array[2:5, 1:6, 3:7].ravel())
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
