@@ -86,7 +86,7 @@ def plan(request: Request, item: Input, fingerprint: Fingerprint, slot: Slot, n_
     """Describe the scene and fit the plan to it."""
     with _pseudonymised(item):
         prepared = prepare(request, describe(request, item), fingerprint, slot, n_slots)
-        return replace(prepared, files=item.files)
+        return replace(prepared, files=item.files, date=item.date)
 
 
 @task(name="segment", task_run_name="segment · {prepared.scene.id}", cache_policy=NO_CACHE)

@@ -15,6 +15,7 @@ from tasks.fingerprint import Fingerprint, combined_sha256, dataset_sha256, file
 from tasks.ledger import Ledger
 from tasks.request import Request
 from tasks.scenes.input import Input
+from tasks.scenes.naming import dates_of
 from tasks.scenes.raster import RasterScene, describe_raster, fingerprint
 from tasks.scenes.volume import VolumeScene, describe_volume
 
@@ -47,9 +48,15 @@ def identify(request: Request, item: Input) -> Fingerprint:
     found = _identify_scene(request, item)
     analysis = request.job.analysis
     beside = analysis.files(item.id) if isinstance(analysis, CropAnalysis) else {}
-    if not beside:
-        return found
     parts = [(role, dataset_sha256(path)) for role, path in sorted(beside.items())]
+    if isinstance(analysis, FireAnalysis) and item.date not in (
+        None,
+        *dates_of(item.id, request.job.source.dates).values(),
+    ):
+        # Of a table: fires are called after it.
+        parts.append(("date", hashlib.sha256(str(item.date).encode()).hexdigest()))
+    if not parts:
+        return found
     return Fingerprint(combined_sha256([("scene", found.sha256), *parts]), found.content_hashed)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from models.card import Card
 from models.classical.card import is_fitted
 from tasks.analysis.settings import AreaAnalysis
 from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
@@ -117,8 +118,16 @@ def _raster_mask(request: Request, prepared: Prepared, scene: RasterScene) -> Ra
         image=scene,
         channels=request.card.channels,
         bands=partial(open_bands, scene.id, prepared.files, request.job.source) if prepared.files else None,
-        dates=dates_of(scene.id, request.job.source.dates),
+        dates=_dates(request, prepared),
     )
+
+
+def _dates(request: Request, prepared: Prepared) -> dict[str, str]:
+    """Return the dates in the scene's id; one that a table gives is that of the picture after."""
+    found = dates_of(prepared.scene.id, request.job.source.dates)
+    if prepared.date is None or prepared.date in found.values():
+        return found
+    return found | {"post": prepared.date}
 
 
 def _volume_mask(request: Request, prepared: Prepared, scene: VolumeScene) -> VolumeMask:
@@ -140,9 +149,22 @@ def _caption(request: Request, scene_id: str) -> Caption:
     card = request.card
     return Caption(
         title=f"{request.job.title or request.job.job} · {scene_id}",
-        lines=(f"{card.name}: {card.title}",),
-        attribution=card.training.attribution if card.training else "",
+        lines=(f"{card.name}: {card.title}", *quality_of(card)),
+        attribution=f"Data that the model was fitted on: {card.training.attribution}" if card.training else "",
     )
+
+
+def quality_of(card: Card) -> tuple[str, ...]:
+    """Return a line with the quality that was measured of a model; none where its card states no Dice."""
+    scores = card.training.scores if card.training else {}
+    if "dice_mean" not in scores:
+        return ()
+    more = [
+        f"{word} {scores[key]:.2f}" for word, key in (("median", "dice_median"), ("worst", "dice_min")) if key in scores
+    ]
+    scenes = f" of {scores['dice_n']:.0f} scenes" if "dice_n" in scores else ""
+    rest = f" ({', '.join(more)})" if more else ""
+    return (f"Quality that its card states: mean Dice {scores['dice_mean']:.2f}{scenes}{rest}",)
 
 
 def _facts(request: Request, prepared: Prepared, findings: Findings) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Prepared:
         request_key: Of input, model and job.
         product_key: Of these and the plan but for the block: names the product's folder.
         files: Of the input by role, those that the model does not read included.
+        date: ISO 8601, of the observation, where a table or the id tells it.
     """
 
     work: Work
@@ -43,6 +44,7 @@ class Prepared:
     request_key: str
     product_key: str
     files: Mapping[str, str] = field(default_factory=dict)
+    date: str | None = None
 
     @property
     def scene(self) -> RasterScene | VolumeScene:
