@@ -67,10 +67,15 @@ Normalization = Annotated[FixedNormalization | SceneNormalization | NoNormalizat
 
 
 class ClassEntry(_Frozen):
-    """One class of the mask: its name and its colour ``#rrggbb``."""
+    """One class of the mask: its name and its colour ``#rrggbb``.
+
+    Attributes:
+        thing: Whether a panoptic model tells its objects apart; else it is stuff.
+    """
 
     name: str
     colour: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
+    thing: bool = False
 
 
 class Tiling(_Frozen):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from tasks.analysis.settings import Analysis
-from tasks.instances.settings import InstanceSettings
+from tasks.instances.settings import InstanceSettings, PanopticSettings
 from tasks.job_file import load_section
 from tasks.nights.settings import Nightly
 from tasks.section import Section
@@ -154,10 +154,12 @@ class Output(Section):
     Attributes:
         confidence: The probability of the winning class, in percent.
         instances: The objects of the class map, each with an id; for models that find no objects themselves.
+        panoptic: For panoptic models: how objects and classes become one.
     """
 
     confidence: bool = False
     instances: InstanceSettings | None = None
+    panoptic: PanopticSettings | None = None
 
 
 class Job(Section):

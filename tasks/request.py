@@ -16,7 +16,7 @@ from models.classical.card import fit_arguments
 from models.registry import WITHOUT_WEIGHTS, card_without_weights, resolve_model
 from tasks.answers.fire.settings import FOLLOWING, FireAnalysis
 from tasks.errors import JobError
-from tasks.instances.settings import InstanceRules, instance_rules
+from tasks.instances.settings import InstanceRules, PanopticRules, PanopticSettings, instance_rules, panoptic_rules
 from tasks.job import Job
 from tasks.outfolder import OutFolder
 
@@ -75,6 +75,7 @@ def make_request(job: Job, out: Path, model: str | None = None) -> Request:
         )
     if job.output.instances is not None and fit_arguments(card) is None:
         check_instances(job, card)
+    check_panoptic(job, card)
     # Workers have working directories of their own.
     return Request(job, card, None if folder is None else folder.resolve(), OutFolder(out.resolve()))
 
@@ -100,6 +101,21 @@ def check_instances(job: Job, card: Card, spacing_mm: tuple[float, ...] | None =
         )
     cubes = (1.0, 1.0, 1.0) if card.kind == "volume" else None
     return instance_rules(settings, [entry.name for entry in card.classes], spacing_mm or cubes)
+
+
+def check_panoptic(job: Job, card: Card) -> PanopticRules | None:
+    """Return how the objects and classes of a panoptic model become one; None for other models.
+
+    Raises:
+        JobError: When the job asks for it and the model is another.
+        CardError: When the card names no things.
+    """
+    name = card.network.name
+    if name in CATALOGUE and CATALOGUE[name].answer == "panoptic":
+        return panoptic_rules(job.output.panoptic or PanopticSettings(), card.classes)
+    if job.output.panoptic is not None:
+        raise JobError(f"job '{job.job}': output.panoptic is for panoptic models, and '{card.name}' is none")
+    return None
 
 
 def _find_model(job: Job, override: str | None) -> tuple[Card, Path | None]:

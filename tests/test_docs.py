@@ -22,7 +22,7 @@ from tasks.analysis.settings import AreaAnalysis
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import AlertRules, FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
-from tasks.instances.settings import InstanceSettings
+from tasks.instances.settings import InstanceSettings, PanopticSettings
 from tasks.nights.settings import Nightly, Retention
 from tasks.scenes.listing import list_inputs
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
@@ -40,6 +40,7 @@ SECTIONS = {
     "run": jobs.Run,
     "output": jobs.Output,
     "output.instances": InstanceSettings,
+    "output.panoptic": PanopticSettings,
     "nightly": Nightly,
     "nightly.retention": Retention,
     "analysis[area]": AreaAnalysis,

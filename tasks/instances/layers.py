@@ -17,11 +17,15 @@ from tasks.durable import sync
 from tasks.instances.area_layers import Painted, lay_areas
 from tasks.instances.join import join
 from tasks.instances.paint import WINDOWS, InstanceTable, paint
+from tasks.instances.panoptic import seen_objects, stuff_windows
+from tasks.instances.settings import PanopticRules
 from tasks.segment.fragments import read_fragments
 from tasks.segment.store import BlockStore
 from tasks.segment.work import INSTANCES, Work
 
 NOT_OBSERVED = np.iinfo(np.uint32).max
+# The layer with what lies below the things of a panoptic scene.
+_STUFF = "stuff"
 # Windows in which measures are summed and outlines cut, as in ``tasks.answers.fire.components``.
 _WINDOW = (1024, 1024)
 
@@ -42,7 +46,10 @@ def assemble(work: Work) -> None:
         work.store / INSTANCES, shape=shape, chunks=window, dtype="uint32", fill_value=0, overwrite=True
     )
     if work.finds_objects or work.areas is None:
-        _write_table(table_file, _lay_objects(work, painted))
+        table = _lay_objects(work, painted)
+        if work.panoptic is not None:
+            _lay_stuff(work, work.panoptic, painted, table)
+        _write_table(table_file, table)
     else:
         has_confidence = "confidence" in work.layers
         found = lay_areas(BlockStore(work.store), shape, work.areas, painted, has_confidence=has_confidence)
@@ -56,6 +63,8 @@ def _lay_objects(work: Work, painted: Painted) -> InstanceTable:
     store = BlockStore(work.store)
     fragments = read_fragments(work.store, work.plan.blocks(frame), len(shape))
     objects = join(fragments, work.lattice, shape, work.plan.agreement)
+    if work.panoptic is not None:
+        objects = seen_objects(fragments, objects, work.panoptic)
 
     def unseen(box: Box) -> NDArray[np.bool_]:
         mask = store.read("mask", box)
@@ -67,6 +76,22 @@ def _lay_objects(work: Work, painted: Painted) -> InstanceTable:
             painted[box.slices] = numbers
 
     return paint(fragments, objects, shape, unseen, write)
+
+
+def _lay_stuff(work: Work, rules: PanopticRules, painted: Painted, table: InstanceTable) -> None:
+    """Keep what lies below the things of a panoptic scene."""
+    rows, cols = work.scene.frame.native_shape
+    stuff = zarr.create_array(
+        work.store / _STUFF, shape=(rows, cols), chunks=WINDOWS[2], dtype=work.label_dtype, fill_value=0, overwrite=True
+    )
+
+    def read_ids(box: Box) -> NDArray[np.uint32]:
+        found: NDArray[np.uint32] = table.ids[np.asarray(painted[box.slices])]
+        return found
+
+    for box, classes in stuff_windows(partial(BlockStore(work.store).read, "mask"), read_ids, (rows, cols), rules):
+        if classes.any():
+            stuff[box.slices] = classes
 
 
 @dataclass(frozen=True)
@@ -119,7 +144,7 @@ class InstanceLayers:
         """
         if layer != INSTANCES and not self.lies_over:
             return BlockStore(self.store).read(layer, box)
-        ids, below = self.ids(box), BlockStore(self.store).read("mask", box)
+        ids, below = self.ids(box), self._below(box)
         hidden = below == np.iinfo(below.dtype).max
         if layer == INSTANCES:
             return np.where(hidden, np.uint32(NOT_OBSERVED), ids)
@@ -128,6 +153,12 @@ class InstanceLayers:
             return np.where(ids > 0, labels[ids], below)
         percent = np.concatenate([[0], np.clip(np.round(self.table.scores * 100), 0, 100)]).astype(np.uint8)
         return np.where(ids > 0, percent[ids], self._confidence_below(box, hidden))
+
+    def _below(self, box: Box) -> NDArray[np.unsignedinteger[Any]]:
+        if not (self.store / _STUFF / "zarr.json").exists():
+            return BlockStore(self.store).read("mask", box)
+        below: NDArray[np.unsignedinteger[Any]] = np.asarray(zarr.open_array(self.store / _STUFF, mode="r")[box.slices])
+        return below
 
     def _confidence_below(self, box: Box, hidden: NDArray[np.bool_]) -> NDArray[np.unsignedinteger[Any]]:
         if (self.store / "confidence" / "zarr.json").exists():

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from models.card import ClassEntry
+from models.errors import CardError
 from tasks.errors import JobError
 from tasks.section import Section
 
@@ -116,6 +118,47 @@ def instance_rules(
         min_pixels=settings.min_pixels,
         spacing=spacing_mm or (1.0, 1.0),
     )
+
+
+class PanopticSettings(Section):
+    """How a panoptic model's objects and classes become one.
+
+    Attributes:
+        overlap: An object of which more than this share is hidden by more certain ones is dropped.
+        stuff_min_pixels: Connected areas of stuff with fewer pixels become class 0.
+    """
+
+    overlap: Annotated[float, Field(ge=0, le=1)] = 0.5
+    stuff_min_pixels: Annotated[int, Field(ge=1)] = 64
+
+
+@dataclass(frozen=True)
+class PanopticRules:
+    """The settings, for one model's classes.
+
+    Attributes:
+        things: Numbers of the classes whose objects are told apart; every other class but 0 is stuff.
+        overlap: As of the settings.
+        stuff_min_pixels: As of the settings.
+    """
+
+    things: tuple[int, ...]
+    overlap: float = 0.5
+    stuff_min_pixels: int = 64
+
+
+def panoptic_rules(settings: PanopticSettings, classes: tuple[ClassEntry, ...]) -> PanopticRules:
+    """Return the settings for a model's classes.
+
+    Raises:
+        CardError: When none of them is a thing, or the background is one.
+    """
+    things = tuple(number for number, entry in enumerate(classes) if entry.thing)
+    if not things or 0 in things:
+        raise CardError(
+            "a panoptic model's card says of its classes, but of the first, which are things: 'thing': true"
+        )
+    return PanopticRules(things, settings.overlap, settings.stuff_min_pixels)
 
 
 def _number(entry: int | str, names: list[str]) -> int:

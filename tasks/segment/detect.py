@@ -59,13 +59,20 @@ class OwnedTiles:
 
     Tiles whose window shows nothing that is answered for are left out.
 
+    Args:
+        work: The scene and how to segment it.
+        reader: Of the scene.
+        block: In the native grid.
+        others: Whether tiles are wanted that answer for some of the block and are another block's own.
+
     Attributes:
         valid: Which pixels of the block the product answers for; complete once the iteration has ended.
         n_tiles: Tiles given out so far.
     """
 
-    def __init__(self, work: Work, reader: SceneReader, block: Box) -> None:
+    def __init__(self, work: Work, reader: SceneReader, block: Box, *, others: bool = False) -> None:
         self._work = work
+        self._others = others
         self._reader = reader
         self._block = block
         self._observed: dict[tuple[int, ...], tuple[NDArray[np.bool_], Box]] = {}
@@ -99,10 +106,11 @@ class OwnedTiles:
             yield [
                 (tile, strip.inputs[(slice(None), *tile.window.relative_to(window.start).slices)])
                 for tile in tiles
-                if self._is_own(tile) and self._is_wanted(tile, valid, strip.inside)
+                if (self._others or self.is_own(tile)) and self._is_wanted(tile, valid, strip.inside)
             ]
 
-    def _is_own(self, tile: Tile) -> bool:
+    def is_own(self, tile: Tile) -> bool:
+        """Tell whether the first pixel that a tile answers for lies in the block."""
         return all(a <= s < b for a, s, b in zip(self._block.start, tile.core.start, self._block.stop, strict=True))
 
     def _is_wanted(self, tile: Tile, valid: NDArray[np.bool_], inside: Box) -> bool:

@@ -13,7 +13,7 @@ from models.normalization import ResolvedNormalization, resolve
 from tasks.box import Box, split
 from tasks.errors import EmptySceneError
 from tasks.fingerprint import Fingerprint
-from tasks.request import Request, check_instances, digest
+from tasks.request import Request, check_instances, check_panoptic, digest
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.volume import VolumeScene, scene_values
 from tasks.segment.fitting import fitted_card
@@ -88,6 +88,7 @@ def prepare(
         store=request.out.work(scene.id, _work_key(product_key, plan.block)) / "blocks",
         confidence=request.job.output.confidence,
         areas=check_instances(request.job, card, tuple(scene.spacing_mm) if isinstance(scene, VolumeScene) else None),
+        panoptic=check_panoptic(request.job, card),
     )
     BlockStore(work.store).create(scene.frame.native_shape, plan.block, plan.chunk, work.layers)
     return Prepared(work, fingerprint, request_key, product_key)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.card import Card
 from models.normalization import ResolvedNormalization
-from tasks.instances.settings import InstanceRules
+from tasks.instances.settings import InstanceRules, PanopticRules
 from tasks.scenes.scene import Scene
 from tasks.segment.grid import Lattice
 from tasks.segment.plan import Plan
@@ -29,6 +29,7 @@ class Work:
         store: Folder of the block store.
         confidence: Whether the probability of the winning class is kept.
         areas: How the objects of the class map are told apart; None where they are not.
+        panoptic: How the objects and classes of a panoptic model become one; None for other models.
     """
 
     scene: Scene
@@ -39,6 +40,7 @@ class Work:
     store: Path
     confidence: bool = False
     areas: InstanceRules | None = None
+    panoptic: PanopticRules | None = None
 
     @property
     def lattice(self) -> Lattice:
