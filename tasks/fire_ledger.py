@@ -41,11 +41,6 @@ class FireLedger(SightingLedger):
 
     schema: ClassVar[str] = SightingLedger.schema + _SCHEMA
 
-    def latest(self) -> dict[str, str]:
-        """Return the date of the newest observation by site."""
-        with self._connection() as connection:
-            return dict(connection.execute("SELECT site, MAX(date) FROM observations GROUP BY site").fetchall())
-
     def alert_states(self, prefixes: Sequence[str]) -> dict[str, AlertState]:
         """Return what was last told, of keys that begin with any of the prefixes."""
         with self._connection() as connection:

@@ -333,6 +333,16 @@ def test_folding_again_changes_nothing_and_tells_nothing(tmp_path):
     assert [(alert.payload["rule"], alert.kind) for alert in late] == [("late_days", "raised")]
 
 
+def test_a_scene_whose_product_never_arrived_is_no_observation(tmp_path):
+    site = Site(tmp_path, alerts={"late_days": 7})
+    failed = Sighting("S9", "valley", "2024-07-09")
+    followed = site.fold(site.publish("S1", 1, (40, 40, 60, 60)), failed, now="2024-07-10T06:00:00+00:00")
+    assert [alert.payload["text"] for alert in followed.alerts] == [
+        "valley: nothing observed for 9 days, since 2024-07-01"
+    ]
+    assert site.fold(Sighting("T1", "hill", "2024-01-01"), now="2024-07-10T06:00:00+00:00").alerts == ()
+
+
 def test_assets_near_a_fire_are_told_of_and_a_file_without_crs_is_refused(tmp_path):
     # The eastern edge of the fire lies at x = 501 200; the house 400 m beyond it, the farm 5 km.
     points = np.array([shapely.Point(501_600, 4_999_000), shapely.Point(506_200, 4_999_000)], dtype=object)
