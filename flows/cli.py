@@ -183,11 +183,24 @@ def evaluate(  # noqa: PLR0913 - one argument per option of the command
 
 
 @app.command()
-def models(name: Annotated[str | None, typer.Argument(help="Show this model's card.")] = None) -> None:
-    """List what can segment, or show one model's card."""
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show this model's card, or this method's arguments.")] = None,
+) -> None:
+    """List shipped models and every method, or show one of them."""
+    from flows import model_tables
+    from models.catalogue import CATALOGUE, FAMILIES
+    from models.methods import check_known, is_method, method
     from models.registry import resolve_model, zoo_cards
 
-    OUT.print(tables.models(zoo_cards()) if name is None else tables.card(resolve_model(name)[0]))
+    if name is None:
+        shown = model_tables.listing(zoo_cards(), CATALOGUE, FAMILIES)
+    elif is_method(name):
+        shown = model_tables.described(method(name))
+    else:
+        check_known(name)
+        shown = iter([model_tables.card(resolve_model(name)[0])])
+    for part in shown:
+        OUT.print(part)
 
 
 @app.command()

@@ -90,37 +90,6 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def models(cards: Mapping[str, Card]) -> Table:
-    """Return a row per shipped model."""
-    table = Table("name", "what for", "kind", "channels", "classes", "parameters", "validation")
-    for card in cards.values():
-        scores = card.training.scores if card.training else {}
-        table.add_row(
-            card.name,
-            card.title,
-            card.kind,
-            ", ".join(card.channels),
-            ", ".join(entry.name for entry in card.classes),
-            f"{card.parameters:,}",
-            ", ".join(f"{name} {_short(value)}" for name, value in scores.items()),
-        )
-    return table
-
-
-def card(shown: Card) -> Table:
-    """Return a model's card, a row per field."""
-    table = Table("field", "value", title=shown.title, show_lines=True)
-    for name, value in shown.model_dump(mode="json", exclude_none=True).items():
-        if isinstance(value, dict):
-            text = "\n".join(f"{key}: {inner}" for key, inner in value.items())
-        elif isinstance(value, list):
-            text = "\n".join(str(item) for item in value)
-        else:
-            text = str(value)
-        table.add_row(name, Text(text))
-    return table
-
-
 def demo(results: Sequence[DemoResult]) -> Table:
     """Return a row per sample: what came out, what the reference says, where to look."""
     table = Table("sample", "model", "result", "reference", "agreement", "seconds", "Mpixel/s", "look at")

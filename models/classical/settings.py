@@ -137,7 +137,11 @@ class FittedArguments(Arguments):
 
 
 class OtsuArguments(FittedArguments):
-    """Of ``otsu``; more than five classes would take minutes to search."""
+    """Of ``otsu``; more than five classes would take minutes to search.
+
+    Attributes:
+        classes: One more than thresholds are looked for.
+    """
 
     sample: Annotated[int, Field(ge=100, le=4_000_000)] = 1_000_000
     classes: Annotated[int, Field(ge=2, le=5)] = 2
@@ -154,7 +158,11 @@ class OtsuArguments(FittedArguments):
 
 
 class KMeansArguments(FittedArguments):
-    """Of ``kmeans``."""
+    """Of ``kmeans``.
+
+    Attributes:
+        classes: Groups.
+    """
 
     classes: _Classes
     fitted: Centres | None = None
