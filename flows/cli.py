@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,9 @@ from rich.logging import RichHandler
 
 from flows import tables
 from flows.analysis.commands import analyse_app
+from flows.local.commands import down_command, status_command, up_command
 from flows.options import ERR, FAILED_SCENES, OUT, WRONG, Device, Inputs, JobName, OutFolder, Overrides
+from flows.profiles import apply_profile
 from flows.server import require_server
 from models.errors import SwatheError
 from tasks.job import load_job
@@ -28,6 +29,9 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(analyse_app, name="analyse")
+app.command("up")(up_command)
+app.command("down")(down_command)
+app.command("status")(status_command)
 
 
 @app.command()
@@ -232,24 +236,12 @@ def demo(
 
 
 def prepare_prefect() -> None:
-    """Keep what Prefect says for its UI; users read our own lines. Must come before Prefect is imported.
+    """Set what Prefect has to be told before it is imported.
 
     Raises:
         SwatheError: When a Prefect server is named and not there.
     """
-    quiet = {
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        "PREFECT_LOGGING_LEVEL": "WARNING",
-        # Our own lines stand on the run's page.
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "flows",
-        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_CLIENT_MAX_RETRIES": "10",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    }
-    for name, value in quiet.items():
-        os.environ.setdefault(name, value)
+    apply_profile("client")
     require_server()
 
 

@@ -60,7 +60,12 @@ def nightly(order: Nightly) -> Night:
     items = [item for item in list_inputs([order.inbox], job) if is_kept(item.date, job.nightly.retention, tonight)]
     ledger, nights = Ledger(request.out.ledger), NightLedger(request.out.ledger)
     earlier = nights.night(tonight)
-    night = earlier or Night(tonight, job.job, missed=missed_nights(nights.last(tonight), tonight))
+    night = earlier or Night(
+        tonight,
+        job.job,
+        missed=missed_nights(nights.last(tonight), tonight),
+        overdue_hours=job.nightly.overdue_hours,
+    )
     if earlier is None and night.missed:
         tell_missed(night)
     had_product = {item.id for item in items if (known := ledger.product(item.id)) and known.product}
@@ -68,8 +73,8 @@ def nightly(order: Nightly) -> Night:
     night = after_run(night, items, outcomes, had_product)
     night = night.with_alerts(FireLedger(request.out.ledger).told_since(started))
     _prune(request, items, tonight)
+    nights.enter(night, steps.now())
     if night != earlier:
-        nights.enter(night, steps.now())
         write_night(request.out.root, job.title or job.job, night)
         tell_night(night, request.out.root)
     tell_end(night)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from models.card import Card
 from tasks.expectation import Expectation
 from tasks.nights.night import Night
+from tasks.nights.status import Status
 from tasks.outcome import SceneOutcome
 from tasks.reports.night import FOLDER, counts
 from tasks.verdict import Verdict
@@ -46,6 +46,30 @@ def night(done: Night, out: Path) -> Table:
         table.add_row(scene.id, Text(scene.status, style=style), Text(result))
     for name, reason in sorted(done.waiting.items()):
         table.add_row(name, Text("waiting", style="yellow"), Text(reason))
+    return table
+
+
+def services(running: Sequence[str], home: Path) -> Text:
+    """Return which services of this machine run."""
+    if not running:
+        return Text(f"no services of {home} run")
+    return Text.assemble(("running  ", "green"), ", ".join(running), f"  ({home})")
+
+
+def status(found: Status) -> Table:
+    """Return what the ledger of a folder says."""
+    table = Table("what", "value", title=str(found.root))
+    if found.run is not None:
+        ended = "under way" if found.running else f"{found.run.outcome or 'interrupted'}, {found.run.finished or ''}"
+        table.add_row("job", Text(found.run.job))
+        table.add_row("newest run", Text(f"{found.run.started}: {ended.strip(' ,')}"))
+    table.add_row("scenes with a product", str(found.done))
+    table.add_row("failed scenes", Text(str(len(found.failed)), style="red" if found.failed else ""))
+    for row in found.failed:
+        table.add_row(Text(f"  {row.scene}"), Text(row.error or ""))
+    if found.night is not None:
+        late = Text("overdue, ", style="red") if found.overdue else Text("")
+        table.add_row("newest night", Text.assemble(late, f"{found.night}, its last run ended {found.night_ended}"))
     return table
 
 

@@ -51,6 +51,25 @@ class ProductRow:
 
 
 @dataclass(frozen=True)
+class RunRow:
+    """A run of an OUT folder.
+
+    Attributes:
+        id: Of the run.
+        job: Its name.
+        started: ISO 8601, in UTC.
+        finished: The same; None while it runs, or where its process died and no other run came after it.
+        outcome: ``done``, ``failed scenes`` or ``interrupted``.
+    """
+
+    id: str
+    job: str
+    started: str
+    finished: str | None
+    outcome: str | None
+
+
+@dataclass(frozen=True)
 class Ledger:
     """Opens the file for each statement, so that it can be used from any thread and travels to none.
 
@@ -93,6 +112,22 @@ class Ledger:
         with self._connection() as connection:
             connection.execute("UPDATE runs SET finished = ?, outcome = ? WHERE id = ?", (now, outcome, run))
 
+    def newest_run(self) -> RunRow | None:
+        """Return the run that began last."""
+        with self._connection() as connection:
+            row = connection.execute(
+                "SELECT id, job, started, finished, outcome FROM runs ORDER BY rowid DESC LIMIT 1"
+            ).fetchone()
+        return None if row is None else RunRow(*row)
+
+    def products(self) -> list[ProductRow]:
+        """Return the newest word on every scene, by name."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT scene, request, product, status, error, headline FROM products ORDER BY scene"
+            ).fetchall()
+        return [_product_row(row) for row in rows]
+
     def product(self, scene: str) -> ProductRow | None:
         """Return the newest word on a scene."""
         with self._connection() as connection:
@@ -100,10 +135,7 @@ class Ledger:
                 "SELECT scene, request, product, status, error, headline FROM products WHERE scene = ?",
                 (scene,),
             ).fetchone()
-        if row is None:
-            return None
-        name, request, product, status, error, headline = row
-        return ProductRow(name, request, product, status, error, json.loads(headline))
+        return None if row is None else _product_row(row)
 
     def record(self, row: ProductRow, run: str, now: str) -> None:
         """Supersede the word on a scene."""
@@ -137,3 +169,8 @@ class Ledger:
                 "INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?)",
                 (files, fingerprint.sha256, int(fingerprint.content_hashed)),
             )
+
+
+def _product_row(row: tuple[str, str, str | None, Status, str | None, str]) -> ProductRow:
+    name, request, product, status, error, headline = row
+    return ProductRow(name, request, product, status, error, json.loads(headline))

@@ -81,6 +81,20 @@ class OutFolder:
         finally:
             os.close(descriptor)
 
+    def is_locked(self) -> bool:
+        """Tell whether a run holds the folder now."""
+        try:
+            descriptor = os.open(self.scratch / "lock", os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def _make(self) -> None:
         try:
             self.scratch.mkdir(parents=True, exist_ok=True)

@@ -44,6 +44,7 @@ class Night:
         unchanged: Scenes whose product stands.
         missed: Nights since the last one that had no run.
         alerts: Texts of what was told.
+        overdue_hours: After how many hours without another night the alarm is raised.
     """
 
     date: str
@@ -53,6 +54,7 @@ class Night:
     unchanged: int = 0
     missed: tuple[str, ...] = ()
     alerts: tuple[str, ...] = ()
+    overdue_hours: float = 26.0
 
     @property
     def failed(self) -> tuple[NightScene, ...]:

@@ -49,11 +49,11 @@ class NightLedger:
             row = connection.execute("SELECT MAX(date) FROM nights WHERE date < ?", (before,)).fetchone()
         return None if row is None else row[0]
 
-    def finished(self) -> str | None:
-        """Return when the newest night's last run with something to do ended."""
+    def newest(self) -> tuple[Night, str] | None:
+        """Return the newest night, and when its last run ended."""
         with self._connection() as connection:
-            row = connection.execute("SELECT finished FROM nights ORDER BY date DESC LIMIT 1").fetchone()
-        return None if row is None else str(row[0])
+            row = connection.execute("SELECT facts, finished FROM nights ORDER BY date DESC LIMIT 1").fetchone()
+        return None if row is None else (Night.from_facts(json.loads(row[0])), row[1])
 
     def enter(self, night: Night, now: str) -> None:
         """Enter a night, or supersede what was said of it."""

@@ -1,0 +1,1 @@
+"""Server, worker and cluster on this machine, for trying it all out."""

@@ -1,0 +1,221 @@
+"""``swathe up`` and ``swathe down``: server, worker and cluster on this machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import httpx
+import yaml
+
+from flows.local.processes import Service, read_services, start, stop, write_services
+from flows.profiles import profile
+from models.errors import SwatheError
+
+POOL = "swathe"
+SERVICES = "services.json"
+_READY_S = 120.0
+_TRYING_S = 5.0
+_QUEUES = {"urgent": 1, "routine": 10}
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    """What is started, and where it keeps its files.
+
+    Attributes:
+        home: Database, logs, password, and what runs.
+        data: Folder of the inputs.
+        out: Folder of the products.
+        port: Of the Prefect server, on this machine only; the Dask scheduler has the one after it.
+        workers: Dask workers, each with one ``CPU``.
+        runs: How many flow runs at a time.
+        database: Of the server; SQLite in ``home`` where left out.
+    """
+
+    home: Path
+    data: Path
+    out: Path
+    port: int = 4200
+    workers: int = 1
+    runs: int = 2
+    database: str | None = None
+
+    @property
+    def api(self) -> str:
+        """Address of the server."""
+        return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def cluster(self) -> str:
+        """Address of the Dask scheduler."""
+        return f"tcp://127.0.0.1:{self.port + 1}"
+
+    @property
+    def services(self) -> Path:
+        """Remembers what runs."""
+        return self.home / SERVICES
+
+
+def up(settings: LocalSettings, tell: Callable[[str], None]) -> None:
+    """Start everything, one after the other, each when the one before answers.
+
+    Args:
+        settings: What to start.
+        tell: Gets a line per step.
+
+    Raises:
+        SwatheError: When something runs already, or does not come up; what was started is stopped again.
+    """
+    if any(service.runs for service in read_services(settings.services)):
+        raise SwatheError(f"{settings.home}: its services run already. Stop them with: swathe down")
+    started: list[Service] = []
+
+    def begin(name: str, command: list[str], environment: Mapping[str, str]) -> None:
+        started.append(start(name, command, environment, settings.home / "logs" / f"{name}.log"))
+        write_services(settings.services, started)
+        tell(f"{name}: process {started[-1].pid}")
+
+    try:
+        _start_all(settings, begin, started)
+    except BaseException:
+        _stop_all(settings, started)
+        raise
+
+
+def _start_all(
+    settings: LocalSettings, begin: Callable[[str, list[str], Mapping[str, str]], None], started: list[Service]
+) -> None:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    client = client_environment(settings)
+    python = [sys.executable, "-m"]
+    prefect, dask = [*python, "prefect"], [*python, "dask"]
+    begin("server", [*prefect, "server", "start", "--host", "127.0.0.1", "--port", str(settings.port)],
+          _server_environment(settings))  # fmt: skip
+    _wait(lambda: _answers(settings.api), started[-1], settings)
+    _deploy(prefect, settings, client)
+    _automate(settings)
+    port = str(settings.port + 1)
+    begin("scheduler", [*dask, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"], _DASK)
+    worker = [*dask, "worker", settings.cluster, "--nthreads", "3", "--resources", "CPU=1", "--memory-limit", "0"]
+    for number in range(settings.workers):
+        begin(
+            f"cpu-worker-{number}", [*worker, "--no-dashboard", "--local-directory", str(settings.home / "dask")], _DASK
+        )
+    begin("worker", [*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--limit", str(settings.runs)],
+          client)  # fmt: skip
+
+
+def down(home: Path) -> list[str]:
+    """Stop what ``up`` started, the last one first, and nothing else.
+
+    Returns:
+        Names of the services that ran.
+    """
+    path = home / SERVICES
+    services = read_services(path)
+    running = [service.name for service in services if service.runs]
+    for service in reversed(services):
+        stop(service)
+    path.unlink(missing_ok=True)
+    return running
+
+
+def client_environment(settings: LocalSettings) -> dict[str, str]:
+    """Return what a program needs to reach the server, the password among it."""
+    return {
+        **profile("client"),
+        "PREFECT_HOME": str(settings.home / "prefect"),
+        "PREFECT_API_URL": settings.api,
+        "PREFECT_API_AUTH_STRING": _password(settings.home),
+        "SWATHE_DATA": str(settings.data),
+        "SWATHE_OUT": str(settings.out),
+        "SWATHE_CLUSTER": settings.cluster,
+    }
+
+
+def _server_environment(settings: LocalSettings) -> dict[str, str]:
+    database = {} if settings.database is None else {"PREFECT_SERVER_DATABASE_CONNECTION_URL": settings.database}
+    return {
+        **profile("server"),
+        **database,
+        "PREFECT_HOME": str(settings.home / "prefect"),
+        "PREFECT_SERVER_API_AUTH_STRING": _password(settings.home),
+        "PREFECT_SERVER_UI_API_URL": settings.api,
+    }
+
+
+# A block that was lost with its worker is run again by us, alone, before it is blamed.
+_DASK = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+
+
+def password_file(home: Path) -> Path:
+    """Return where user and password of the server stand."""
+    return home / "password"
+
+
+def _password(home: Path) -> str:
+    path = password_file(home)
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"swathe:{secrets.token_urlsafe(24)}")
+    return path.read_text().strip()
+
+
+def _deploy(prefect: list[str], settings: LocalSettings, client: Mapping[str, str]) -> None:
+    """Make pool, queues, deployments and automations, those that are there already anew."""
+    commands = [["work-pool", "create", POOL, "--type", "process", "--overwrite"]]
+    for queue, priority in _QUEUES.items():
+        commands.append(["work-queue", "create", queue, "--pool", POOL, "--priority", str(priority)])
+    with as_file(files("flows")) as folder:
+        commands.append(["--no-prompt", "deploy", "--all", "--prefect-file", str(folder / "prefect.yaml")])
+        for command in commands:
+            _call([*prefect, *command], settings, client)
+
+
+def _automate(settings: LocalSettings) -> None:
+    """Make the automations that the server does not have yet; one that somebody changed stays as it is."""
+    user, password = _password(settings.home).split(":", 1)
+    wanted = yaml.safe_load(files("flows").joinpath("automations.yaml").read_text(encoding="utf-8"))["automations"]
+    with httpx.Client(base_url=f"{settings.api}/automations", auth=(user, password), timeout=_TRYING_S) as server:
+        known = {entry["name"] for entry in server.post("/filter", json={}).raise_for_status().json()}
+        for automation in wanted:
+            if automation["name"] not in known:
+                server.post("/", json=automation).raise_for_status()
+
+
+def _call(command: list[str], settings: LocalSettings, environment: Mapping[str, str]) -> None:
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    said = f"{done.stdout}{done.stderr}"
+    if done.returncode and "already exists" not in said:
+        raise SwatheError(f"{settings.home}: '{' '.join(command[2:6])}' failed: {said.strip()[-400:]}")
+
+
+def _answers(api: str) -> bool:
+    try:
+        return httpx.get(f"{api}/health", timeout=_TRYING_S).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _wait(ready: Callable[[], bool], service: Service, settings: LocalSettings) -> None:
+    limit = time.monotonic() + _READY_S
+    while not ready():
+        if not service.runs or time.monotonic() > limit:
+            log = settings.home / "logs" / f"{service.name}.log"
+            raise SwatheError(f"{service.name} did not come up; {log} says why")
+        time.sleep(0.2)
+
+
+def _stop_all(settings: LocalSettings, services: list[Service]) -> None:
+    for service in reversed(services):
+        stop(service)
+    settings.services.unlink(missing_ok=True)
