@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.reports.drawing import Caption, LegendEntry, overlay, plain, rgb, round_length, wrapped
+from tasks.reports.planes import volume_preview_slices
 from tasks.reports.preview import render_raster_preview, stretch
-from tasks.reports.preview_volume import render_volume_preview, volume_preview_slices
+from tasks.reports.preview_volume import render_volume_preview
 from tasks.scenes.volume import describe_volume
 
 LAWS = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,7 +14,7 @@ from tasks.answers.tumour.measure import Sources, measure
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.box import Box
 from tasks.reports.drawing import Caption
-from tasks.reports.preview_volume import axis_of, on_plane, plane_section
+from tasks.reports.planes import axis_of, on_plane, plane_section
 from tasks.reports.tumour_picture import lesion_pictures, tumour_preview
 from tasks.scenes.volume import describe_volume
 

@@ -14,15 +14,8 @@ from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.reports.blocks import Picture
 from tasks.reports.drawing import LegendEntry
 from tasks.reports.pictures import DrawnMask
-from tasks.reports.preview_volume import (
-    DrawnLine,
-    Section,
-    axis_of,
-    on_plane,
-    plane_section,
-    render_volume_preview,
-    volume_preview_slices,
-)
+from tasks.reports.planes import DrawnLine, Section, axis_of, on_plane, plane_section, volume_preview_slices
+from tasks.reports.preview_volume import render_volume_preview
 from tasks.scenes.volume import VolumeScene
 
 Window = tuple[float, float]
