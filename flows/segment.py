@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
 from prefect.runtime import flow_run
+from prefect.states import Completed
 from rich.console import Console
 
 from flows import steps
@@ -70,7 +71,13 @@ def segment(batch: Batch) -> list[SceneOutcome]:
     job = load_job(batch.job, batch.all_overrides)
     request = make_request(job, batch.out, batch.model)
     items = list_inputs(batch.inputs, job)
-    return run_batch(batch, request, items)
+    outcomes = run_batch(batch, request, items)
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    if not failed:
+        return outcomes
+    # The run did its work, and its page shall not look as if all were well; whoever calls gets the outcomes.
+    message = f"{failed} of {len(outcomes)} scenes failed"
+    return cast("list[SceneOutcome]", Completed(name="FailedScenes", message=message, data=outcomes))
 
 
 def run_batch(setup: Setup, request: Request, items: list[Input]) -> list[SceneOutcome]:
