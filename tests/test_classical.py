@@ -39,7 +39,7 @@ METHODS = {
     "otsu": {"features": INDEX, "classes": 3},
     "kmeans": {"features": [INDEX, "B1"], "classes": 4},
     "gaussian-mixture": {"features": ["B0", "B1"], "classes": [2, 4]},
-    "mean-shift": {"features": ["B0", "log(B1)"], "quantile": 0.2},
+    "mean-shift": {"features": ["B0", "log(B1)"], "quantile": 0.2, "sample": 500},
 }
 
 
@@ -205,6 +205,13 @@ def test_many_classes_have_a_colour_each():
     assert len({entry.colour for entry in levels.classes}) == 4
 
 
+def test_classes_are_called_as_the_job_says(tmp_path):
+    card = fitted(array_scene(tmp_path, blobs((30, 30))), "otsu", {"features": "B0", "names": ["bare", "green"]})
+    assert [entry.name for entry in card.classes] == ["bare", "green"]
+    unnamed = fitted(array_scene(tmp_path, blobs((30, 30))), "otsu", {"features": "B0"})
+    assert [entry.name for entry in unnamed.classes] == ["below", "above"]
+
+
 def places(tmp_path, shape, valid=None):
     """A scene whose values say where they lie."""
     return array_scene(tmp_path, np.arange(1, math.prod(shape) + 1, dtype=np.float32).reshape(1, *shape), valid)
@@ -268,6 +275,8 @@ WRONG = [
     ("threshold", {"features": "B0", "threshold": [2, 1]}, "have to ascend"),
     ("threshold", {"threshold": 1, "channel": 5}, "channel 5 of 2"),
     ("threshold", {"threshold": float("nan")}, "finite number"),
+    ("otsu", {"features": "B0", "names": ["low", "middle", "high"]}, "3 names for 2 classes"),
+    ("mean-shift", {"names": ["low", "high"]}, "only the fit tells"),
 ]
 
 
@@ -387,6 +396,7 @@ def test_otsu_on_dnbr_finds_a_real_fire_and_a_second_run_skips_it(data, tmp_path
     assert outcome.status == "done"
     found, reference = (read_labels(path) for path in (product / "mask.tif", folder / "masks" / "CREEK_20240726.tif"))
     assert dice(found, reference, 1) > 0.8
+    assert outcome.headline["burned_ha"] > 100
     threshold = load_card(product / "model.json").network.arguments["fitted"]["thresholds"]
     assert 0.05 < threshold[0] < 0.5
     assert "model.json" in json.dumps((product / "report.html").read_text())

@@ -171,6 +171,12 @@ def _parse(name: str, arguments: Mapping[str, Any]) -> Arguments:
 
 def _classes(parsed: Arguments) -> tuple[ClassEntry, ...]:
     count = parsed.n_classes
+    usual = _usual_classes(parsed, count)
+    named = zip(parsed.names or (entry.name for entry in usual), usual, strict=True)
+    return tuple(ClassEntry(name=name, colour=entry.colour) for name, entry in named)
+
+
+def _usual_classes(parsed: Arguments, count: int) -> tuple[ClassEntry, ...]:
     if not isinstance(parsed, ThresholdArguments | OtsuArguments):
         return tuple(ClassEntry(name=f"cluster {k + 1}", colour=_hue(k)) for k in range(count))
     names = ("below", "above") if count == 2 else tuple(f"level {k + 1}" for k in range(count))

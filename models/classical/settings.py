@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -69,10 +69,20 @@ class Arguments(_Frozen):
     Attributes:
         ndim: Spatial axes of a tile.
         features: Bands or expressions over bands; empty for the channels as they are.
+        names: Of the classes, where it is known beforehand how many there are.
     """
 
     ndim: Literal[2, 3] = 2
     features: _Texts = ()
+    names: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _all_named(self) -> Self:
+        if self.names and self.n_classes == 0:
+            raise ValueError("names: only the fit tells how many classes there are; leave names out")
+        if self.names and len(self.names) != self.n_classes:
+            raise ValueError(f"{len(self.names)} names for {self.n_classes} classes; give one each")
+        return self
 
     @property
     def n_classes(self) -> int:

@@ -19,6 +19,8 @@ _WINDOW = {2: (128, 128), 3: (32, 64, 64)}
 _CELLS = {2: (32, 32), 3: (8, 8, 8)}
 # Where the windows show fewer valid pixels than this, all of the scene is looked at.
 _FEW = 10_000
+# Pixels kept beyond the size of the sample before the highest ranks are let go.
+_SURPLUS = 1 << 17
 
 
 def sample_features(scene: Scene, card: Card, size: int, seed: int) -> NDArray[np.float32]:
@@ -75,7 +77,7 @@ def _lowest(
         pixels = image[:, valid].T[low]
         ranks = np.concatenate([ranks, found[low]])
         values = pixels if values is None else np.concatenate([values, pixels])
-        if len(ranks) > 2 * size:
+        if len(ranks) > size + _SURPLUS:
             kept = np.argpartition(ranks, size)[:size]
             ranks, values, highest = ranks[kept], values[kept], int(ranks[kept].max())
     if values is None:
