@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +26,16 @@ def test_the_catalogue_says_of_a_network_what_the_network_is(name):
     assert set(geometry.stride) == {entry.stride}
     assert geometry.receptive_field == (None if entry.receptive_field is None else (entry.receptive_field,) * 2)
     assert (geometry.output == "scores") == (entry.answer == "semantic")
+
+
+def test_the_page_has_the_numbers_of_the_catalogue():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "models.md").read_text()
+    rows = re.findall(r"^\| `([^`]+)` \| ([\d,]+) \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+    assert {name for name, *_ in rows} >= {"fcn32s", "fcn16s", "fcn8s", "segnet", "dilated", "refinenet"}
+    for name, *numbers in rows:
+        entry = CATALOGUE[name]
+        told = [int(number.replace(",", "")) for number in numbers]
+        assert told == [entry.parameters, entry.stride, entry.receptive_field]
 
 
 def test_every_entry_says_what_it_is_for_and_where_it_comes_from():

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from networks import DENSE
@@ -96,3 +99,11 @@ def test_scores_have_no_indices_to_be_unpooled_by():
 def test_arguments_that_do_not_fit_are_an_error_of_the_card(arguments, told):
     with pytest.raises(CardError, match=told):
         build_network(Network(name="fcn8s", arguments=arguments), 3, 2)
+
+
+def test_the_small_network_of_the_page_has_the_weights_and_the_field_that_it_says():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "models.md").read_text()
+    text, block = re.search(r"\n(To fit one from nothing.*?)```json\n(.*?)```", page, re.DOTALL).groups()
+    network = Network.model_validate_json(block)
+    weights = sum(parameter.numel() for parameter in build_network(network, 3, 2).parameters())
+    assert f"{weights:,} weights and a field of {network_geometry(network).receptive_field[0]} pixels" in text
