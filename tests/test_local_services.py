@@ -57,12 +57,14 @@ def test_a_process_that_ignores_the_request_is_ended_by_force(tmp_path, monkeypa
 def test_a_later_process_with_the_same_number_is_left_alone(tmp_path):
     with subprocess.Popen(SLEEP) as other:
         service = start("mine", SLEEP, {}, tmp_path / "mine.log")
-        stranger = replace(service, pid=other.pid)
-        assert not stranger.runs
+        stranger = replace(service, pid=other.pid, created=service.created - 60)
+        ran = stranger.runs
         stop(stranger)
-        assert other.poll() is None
+        survived = other.poll() is None
         stop(service)
         other.kill()
+    assert not ran
+    assert survived
 
 
 def test_what_runs_is_not_started_twice(tmp_path):
