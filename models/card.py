@@ -57,13 +57,34 @@ class SceneNormalization(_Frozen):
     scale: Literal["std", "range"] = "std"
 
 
+class GridNormalization(_Frozen):
+    """``(value - mean) / std`` with numbers of all voxels of the grid that the network sees, as MONAI takes them.
+
+    Attributes:
+        scale: ``std`` for mean 0 and standard deviation 1; ``range`` maps the two percentiles to ``target``.
+        percentiles: Of ``range``.
+        target: Of ``range``.
+        clip: Whether ``range`` ends at ``target``.
+        nonzero: Whether voxels that are 0 are left out of the numbers, and stay 0.
+    """
+
+    kind: Literal["grid"] = "grid"
+    scale: Literal["std", "range"] = "std"
+    percentiles: tuple[float, float] = (0.0, 100.0)
+    target: tuple[float, float] = (0.0, 1.0)
+    clip: bool = False
+    nonzero: bool = False
+
+
 class NoNormalization(_Frozen):
     """Values reach the predictor as they are."""
 
     kind: Literal["none"] = "none"
 
 
-Normalization = Annotated[FixedNormalization | SceneNormalization | NoNormalization, Field(discriminator="kind")]
+Normalization = Annotated[
+    FixedNormalization | SceneNormalization | GridNormalization | NoNormalization, Field(discriminator="kind")
+]
 
 
 class ClassEntry(_Frozen):

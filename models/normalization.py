@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.card import FixedNormalization, NoNormalization, SceneNormalization
+from models.card import FixedNormalization, GridNormalization, NoNormalization, SceneNormalization
 
 _SMALLEST_STD = 1e-6
+_UNBOUNDED = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,13 @@ class ResolvedNormalization:
         clip: Lowest and highest physical value.
         mean: Of the clipped values.
         std: Of the clipped values, positive.
+        nonzero: Whether 0 stays 0.
     """
 
     clip: tuple[tuple[float, float], ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    nonzero: bool = False
 
 
 def scene_statistics(values: NDArray[np.float32], settings: SceneNormalization) -> ResolvedNormalization:
@@ -56,14 +59,46 @@ def _channel_statistics(
     return (low, high), float(clipped.mean()), std if std > _SMALLEST_STD else 1.0
 
 
+def grid_statistics(values: NDArray[np.float32], settings: GridNormalization) -> ResolvedNormalization:
+    """Take the numbers of ``GridNormalization``: ``NormalizeIntensity`` and ``ScaleIntensity`` of MONAI.
+
+    Args:
+        values: ``(channels, ...)``, physical, finite, of the grid that the network sees.
+        settings: What to take.
+
+    Returns:
+        Numbers for ``normalise``; mean 0 and std 1 for a channel without a value that counts.
+    """
+    numbers = [_grid_channel(channel.ravel().astype(np.float64), settings) for channel in values]
+    clips, means, stds = zip(*numbers, strict=True)
+    return ResolvedNormalization(tuple(clips), tuple(means), tuple(stds), settings.nonzero)
+
+
+def _grid_channel(
+    values: NDArray[np.float64], settings: GridNormalization
+) -> tuple[tuple[float, float], float, float]:
+    counted = values[values != 0] if settings.nonzero else values
+    if counted.size == 0:
+        return _UNBOUNDED, 0.0, 1.0
+    if settings.scale == "std":
+        std = float(counted.std())
+        return _UNBOUNDED, float(counted.mean()), std if std > 0 else 1.0
+    low, high = (float(value) for value in np.percentile(counted, settings.percentiles))
+    first, last = settings.target
+    std = (high - low) / (last - first) if high > low else 1.0
+    return (low, high) if settings.clip else _UNBOUNDED, low - first * std, std
+
+
 def resolve(
-    normalization: FixedNormalization | SceneNormalization | NoNormalization, values: NDArray[np.float32]
+    normalization: FixedNormalization | SceneNormalization | GridNormalization | NoNormalization,
+    values: NDArray[np.float32],
 ) -> ResolvedNormalization | None:
-    """Return the numbers a card asks for; ``values`` are looked at for ``SceneNormalization`` only.
+    """Return the numbers a card asks for; ``values`` are looked at where they come from the scene.
 
     Args:
         normalization: Of the card.
-        values: ``(channels, ...)`` observed physical values of the scene.
+        values: ``(channels, ...)`` observed physical values of the scene; of the grid that the network sees for
+            ``GridNormalization``.
 
     Returns:
         None where values are to stay as they are.
@@ -73,6 +108,8 @@ def resolve(
             return ResolvedNormalization(normalization.clip, normalization.mean, normalization.std)
         case SceneNormalization():
             return scene_statistics(values, normalization)
+        case GridNormalization():
+            return grid_statistics(values, normalization)
         case NoNormalization():
             return None
 
@@ -93,7 +130,10 @@ def normalise(
     result = np.empty(image.shape, np.float32) if out is None else out
     numbers = zip(resolved.clip, resolved.mean, resolved.std, strict=True)
     for index, ((low, high), mean, std) in enumerate(numbers):
+        zero = image[index] == 0 if resolved.nonzero else None
         np.clip(image[index], np.float32(low), np.float32(high), out=result[index])
         result[index] -= np.float32(mean)
         result[index] /= np.float32(std)
+        if zero is not None:
+            result[index][zero] = 0
     return result

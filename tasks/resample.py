@@ -70,8 +70,9 @@ def axis_map(start: int, stop: int, ratio: float, length: int, order: Order = 1,
         return AxisMap(np.clip(sources, 0, length - 1), weights)
     position = np.clip(position, 0.0, float(length - 1))
     if order == 0 or ratio == 1.0:
-        nearest = np.floor(position + 0.5).astype(np.intp)[np.newaxis]
-        return AxisMap(nearest, np.ones(nearest.shape), on_grid=True)
+        # Half way between two, each of the programs whose grids these are takes another one.
+        nearest = np.floor(position + 0.5) if anchor else np.rint(position)
+        return AxisMap(nearest.astype(np.intp)[np.newaxis], np.ones((1, nearest.size)), on_grid=True)
     lower = np.floor(position)
     weight = position - lower
     below = lower.astype(np.intp)

@@ -13,7 +13,7 @@ from models.cache import cache_folder
 from models.errors import CardError, UnknownModelError
 
 # Modules of this package, asked in this order.
-_KINDS: tuple[str, ...] = ("nnunet",)
+_KINDS = ("nnunet", "monai_bundle")
 
 
 class Kind(Protocol):

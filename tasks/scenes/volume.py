@@ -220,6 +220,28 @@ def scene_values(scene: VolumeScene) -> NDArray[np.float32]:
     return values[np.newaxis]
 
 
+def model_values(scene: VolumeScene) -> NDArray[np.float32]:
+    """Return the same of the model grid, as the network is shown it.
+
+    Raises:
+        EmptySceneError: When no voxel is finite.
+    """
+    shape = scene.frame.model_shape
+    step = 1
+    while math.prod(-(-length // step) for length in shape) > _STATISTICS_VOXELS:
+        step += 1
+    chunks = []
+    with scene.open() as reader:
+        for z in range(0, shape[0], step):
+            image, observed = reader.read(Box((z, 0, 0), (z + 1, *shape[1:])))
+            part = (slice(None), slice(None, None, step), slice(None, None, step))
+            chunks.append(image[0][part][observed[part]])
+    values = np.concatenate(chunks)
+    if values.size == 0:
+        raise EmptySceneError(f"{scene.id}: no voxel is a finite number")
+    return values[np.newaxis]
+
+
 def nonzero_box(scene: VolumeScene) -> Box | None:
     """Return the smallest window of the turned native grid that holds all voxels that are not 0; None without any."""
     shape = scene.header.file_shape

@@ -15,6 +15,9 @@ from models.predictor import DeviceArray
 from tasks.box import Box
 from tasks.segment.grid import Lattice, Tile, TileAxis
 
+# Of MONAI's weights.
+_FLOOR = 1e-3
+
 
 @lru_cache(maxsize=256)
 def axis_weights(axis: TileAxis, blend: str) -> tuple[NDArray[np.float32], ...]:
@@ -57,9 +60,7 @@ def _gaussians(axis: TileAxis) -> list[NDArray[np.float64]]:
         # compute_gaussian of nnU-Net v2: an even tile has its centre half a pixel late.
         variance, half = (axis.tile / 8) ** 2, float(axis.tile // 2)
     elif axis.placement == "shifted":
-        if axis.sigma is None:
-            return [np.ones(stop - start) for start, stop in axis.cores]
-        variance, half = (axis.tile * axis.sigma) ** 2, axis.tile / 2 - 0.5
+        return [np.ones(stop - start) for start, stop in axis.cores]
     else:
         variance, half = max(axis.step * axis.overlap / 12, 1.0), axis.tile / 2 - 0.5
     weights = []
@@ -68,6 +69,27 @@ def _gaussians(axis: TileAxis) -> list[NDArray[np.float64]]:
         # Far from its centre a lone tile would underflow to 0/0.
         weights.append(np.maximum(np.exp(-(distance**2) / (2 * variance)), 1e-280))
     return weights
+
+
+@lru_cache(maxsize=8)
+def floored_gaussian(tile: tuple[int, ...], sigma: float) -> NDArray[np.float32]:
+    """Weigh the pixels of a tile as ``compute_importance_map`` of MONAI does: a Gaussian, nowhere below 1/1000.
+
+    That floor is why these weights are no product of weights along the axes.
+
+    Args:
+        tile: Pixels along each axis.
+        sigma: In tiles.
+
+    Returns:
+        Float32 ``tile``, 1 in the middle.
+    """
+    weights = np.ones((1,) * len(tile), np.float32)
+    for axis, length in enumerate(tile):
+        places = np.arange(length, dtype=np.float32) - np.float32((length - 1) / 2)
+        along = np.exp(places**2 / np.float32(-2 * (length * sigma) ** 2))
+        weights = weights * along.reshape([-1 if k == axis else 1 for k in range(len(tile))])
+    return np.maximum(weights, np.float32(_FLOOR))
 
 
 def tile_weights(lattice: Lattice, tile: Tile, blend: str) -> list[NDArray[np.float32]]:
@@ -105,7 +127,14 @@ class SlabBlender:
         xp = array_namespace(scores)
         self._reserve(scores, part.stop[0])
         margin = tuple(axis.margin for axis in self.lattice.axes)
+        place = part.relative_to((self._row, *self.region.start[1:])).slices
         weighted = scores[(slice(None), *part.relative_to(tile.window.start).shifted(tuple(-m for m in margin)).slices)]
+        if self._floored is not None:
+            factor = self._floored[part.relative_to(tile.window.start).slices]
+            weight = xp.asarray(factor, device=device(scores))
+            self._sum[(slice(None, -1), *place)] += weighted * weight
+            self._sum[(-1, *place)] += weight
+            return
         inside = part.relative_to(tile.core.start).slices
         for axis, weights in enumerate(tile_weights(self.lattice, tile, self.blend)):
             factor = weights[inside[axis]]
@@ -123,7 +152,7 @@ class SlabBlender:
         if missing <= 0:
             return
         xp = array_namespace(scores)
-        shape = (scores.shape[0], missing, *self.region.shape[1:])
+        shape = (scores.shape[0] + (self._floored is not None), missing, *self.region.shape[1:])
         more = xp.zeros(shape, dtype=xp.float32, device=device(scores))
         self._sum = more if self._sum is None else xp.concat([self._sum, more], axis=1)
 
@@ -136,5 +165,19 @@ class SlabBlender:
             slab, rest = self._sum[:, :count], self._sum[:, count:]
             # An empty rest is let go of, so that skipped rows are never held.
             self._sum = rest if rest.shape[1] else None
-            yield self._row, slab
+            yield self._row, self._divided(slab)
         self._row = max(self._row, next_row)
+
+    @property
+    def _floored(self) -> NDArray[np.float32] | None:
+        """Weights of a tile whose sum over all tiles is not one, so that it is kept beside the scores."""
+        first = self.lattice.axes[0]
+        if first.placement != "shifted" or first.sigma is None or self.blend == "core":
+            return None
+        return floored_gaussian(tuple(axis.tile for axis in self.lattice.axes), first.sigma)
+
+    def _divided(self, slab: DeviceArray) -> DeviceArray:
+        if self._floored is None:
+            return slab
+        # Where no tile was added there is nothing to divide.
+        return slab[:-1] / array_namespace(slab).clip(slab[-1], _FLOOR, None)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.card import Card, SceneNormalization
+from models.card import Card, GridNormalization, SceneNormalization
 from models.normalization import ResolvedNormalization, resolve
 from tasks.box import Box, split
 from tasks.errors import EmptySceneError
 from tasks.fingerprint import Fingerprint
 from tasks.request import Request, check_instances, check_panoptic, digest
 from tasks.scenes.raster import RasterScene
-from tasks.scenes.volume import VolumeScene, scene_values
+from tasks.scenes.volume import VolumeScene, model_values, scene_values
 from tasks.segment.fitting import fitted_card
 from tasks.segment.plan import Plan, Slot, make_plan
 from tasks.segment.store import BlockStore
@@ -116,6 +116,8 @@ def _begun_block(request: Request, scene_id: str, product_key: str) -> tuple[int
 def _resolve(request: Request, scene: RasterScene | VolumeScene) -> ResolvedNormalization | None:
     wanted = request.card.normalization
     values = np.zeros((request.card.n_channels, 0), np.float32)
+    if isinstance(wanted, GridNormalization):
+        values = model_values(scene) if isinstance(scene, VolumeScene) else _sample(scene)
     if isinstance(wanted, SceneNormalization):
         values = scene_values(scene) if isinstance(scene, VolumeScene) else _sample(scene)
     return resolve(wanted, values)

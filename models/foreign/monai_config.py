@@ -1,0 +1,215 @@
+"""A MONAI bundle's configuration read as data: references are followed, expressions computed where they are arithmetic.
+
+Nothing that it names is built or called.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models.errors import CardError
+
+_REFERENCE = re.compile(r"@(\w+(?:(?:::|#)\w+)*)")
+_OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+}
+_SEQUENCES: dict[str, Callable[[Any], Any]] = {"tuple": tuple, "list": list}
+_DEEPEST = 32
+# How a component is built, not what it is.
+_OURS = ("_target_", "_desc_", "_requires_", "_mode_", "_disabled_")
+
+
+@dataclass(frozen=True)
+class Component:
+    """What a configuration would build: the last part of ``_target_``, and its arguments as they stand.
+
+    Attributes:
+        config: Where it stands.
+        where: Its id, for errors.
+        target: As it stands.
+        arguments: Not resolved.
+    """
+
+    config: Config
+    where: str
+    target: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the class."""
+        return self.target.rpartition(".")[2]
+
+    def take(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - whatever JSON can say
+        """Return an argument as plain data.
+
+        Raises:
+            CardError: When it is code.
+        """
+        if name not in self.arguments:
+            return default
+        return self.config.plain(self.arguments[name], f"{self.where}::{name}")
+
+    def require(self, known: set[str], **fixed: object) -> None:
+        """Refuse arguments that are not known, and known ones of another value than the one that can be mapped.
+
+        Raises:
+            CardError: Naming the argument.
+        """
+        for name in self.arguments.keys() - known - fixed.keys():
+            raise CardError(f"{self.where}: {self.name} with {name!r} cannot be mapped")
+        for name, value in fixed.items():
+            if (found := self.take(name, value)) != value:
+                raise CardError(f"{self.where}: {self.name} with {name} {found!r} cannot be mapped, only {value!r}")
+
+
+class Config:
+    """The content of one file.
+
+    Args:
+        content: As JSON or YAML gives it.
+        name: Of the file, for errors.
+    """
+
+    def __init__(self, content: Mapping[str, Any], name: str) -> None:
+        self._content = content
+        self._name = name
+
+    def plain(self, raw: Any, where: str, depth: int = 0) -> Any:  # noqa: ANN401 - whatever JSON can say
+        """Return a value with its references followed.
+
+        Raises:
+            CardError: When a reference leads nowhere or in circles, or an expression is more than arithmetic.
+        """
+        if depth > _DEEPEST:
+            raise CardError(f"{self._name}: {where} refers to itself")
+        if isinstance(raw, Mapping):
+            return {key: self.plain(value, f"{where}::{key}", depth + 1) for key, value in raw.items()}
+        if isinstance(raw, list):
+            return [self.plain(value, f"{where}::{k}", depth + 1) for k, value in enumerate(raw)]
+        if not isinstance(raw, str) or not raw.startswith(("@", "$", "%")):
+            return raw
+        if raw.startswith("$"):
+            return self._expression(raw[1:], where, depth)
+        return self.plain(self._raw(raw[1:], where), where, depth + 1)
+
+    def component(self, raw: Any, where: str) -> Component:  # noqa: ANN401 - whatever JSON can say
+        """Return what would be built there.
+
+        Raises:
+            CardError: When it is not stated as a component.
+        """
+        for _ in range(_DEEPEST):
+            if not isinstance(raw, str) or not raw.startswith(("@", "%")):
+                break
+            raw = self._raw(raw[1:], where)
+        if not isinstance(raw, Mapping) or not isinstance(raw.get("_target_"), str):
+            raise CardError(f"{self._name}: {where} is not a component with a _target_, and cannot be mapped")
+        arguments = {name: value for name, value in raw.items() if name not in _OURS}
+        return Component(self, where, raw["_target_"], arguments)
+
+    def named(self, name: str) -> Component:
+        """Return a component by its id.
+
+        Raises:
+            CardError: When there is none.
+        """
+        if name not in self._content:
+            raise CardError(
+                f"{self._name}: there is no {name!r}; known here: {', '.join(map(str, self._content))}. Name network, "
+                "transforms and inferer as MONAI's bundle specification does"
+            )
+        return self.component(self._content[name], name)
+
+    def steps(self, name: str) -> list[Component]:
+        """Return the transforms of a ``Compose``, less those that are disabled.
+
+        Raises:
+            CardError: When it is none.
+        """
+        compose = self.named(name)
+        raw = compose.arguments.get("transforms")
+        for _ in range(_DEEPEST):
+            if not isinstance(raw, str) or not raw.startswith(("@", "%")):
+                break
+            raw = self._raw(raw[1:], name)
+        if compose.name != "Compose" or not isinstance(raw, list):
+            raise CardError(f"{self._name}: {name} is no Compose of a list of transforms, and cannot be mapped")
+        named = [(f"{name}::transforms::{k}", step) for k, step in enumerate(raw)]
+        return [self.component(step, where) for where, step in named if not self._is_disabled(step, where)]
+
+    def _is_disabled(self, raw: Any, where: str) -> bool:  # noqa: ANN401 - whatever JSON can say
+        return isinstance(raw, Mapping) and bool(self.plain(raw.get("_disabled_", False), f"{where}::_disabled_"))
+
+    def _raw(self, name: str, where: str) -> Any:  # noqa: ANN401 - whatever JSON can say
+        found: Any = self._content
+        for part in re.split("::|#", name):
+            if isinstance(found, list) and part.isdigit() and int(part) < len(found):
+                found = found[int(part)]
+            elif isinstance(found, Mapping) and part in found:
+                found = found[part]
+            else:
+                raise CardError(f"{self._name}: {where} refers to {name!r}, which is not there")
+        return found
+
+    def _expression(self, text: str, where: str, depth: int) -> Any:  # noqa: ANN401 - whatever JSON can say
+        names: dict[str, Any] = {}
+
+        def note(match: re.Match[str]) -> str:
+            key = f"reference_{len(names)}"
+            names[key] = self.plain(f"@{match[1]}", where, depth + 1)
+            return key
+
+        try:
+            tree = ast.parse(_REFERENCE.sub(note, text).strip(), mode="eval")
+            return _evaluate(tree.body, names)
+        except (SyntaxError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+            raise CardError(
+                f"{self._name}: {where}: '${text}' is code, which is not run; write its value instead"
+            ) from error
+
+
+def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever JSON can say
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name():
+            return names[node.id]
+        case ast.List() | ast.Tuple():
+            return [_evaluate(part, names) for part in node.elts]
+        case ast.UnaryOp(op=ast.USub()):
+            return -_evaluate(node.operand, names)
+        case ast.BinOp() if type(node.op) in _OPERATIONS:
+            return _OPERATIONS[type(node.op)](_evaluate(node.left, names), _evaluate(node.right, names))
+        case ast.Call(func=ast.Name(id=name), args=[only], keywords=[]) if name in _SEQUENCES:
+            return list(_SEQUENCES[name](_evaluate(only, names)))
+    raise ValueError(ast.dump(node))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a JSON or YAML file.
+
+    Raises:
+        CardError: When it cannot be read, or is no mapping.
+    """
+    try:
+        text = path.read_text("utf-8")
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise CardError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise CardError(f"{path}: not a mapping")
+    return content
