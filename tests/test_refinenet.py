@@ -56,11 +56,10 @@ def test_weights_are_those_of_the_papers_structure(encoder, poolings):
     assert sum(p.numel() for p in network.parameters()) == total
 
 
-@pytest.mark.parametrize(("encoder", "millions"), [("resnet50", 99), ("resnet101", 118)])
-def test_with_four_poolings_the_counts_are_those_told_of_the_released_networks(encoder, millions):
-    """As Nekrasov et al. 2018 (arXiv 1810.03272), table 1, count the original."""
-    stages, weights = ENCODERS[encoder]
-    assert round((weights + sum(layer_table(stages, 21, 4).values())) / 1e6) == millions
+def test_with_four_poolings_the_count_is_that_told_of_refinenet_101():
+    """118.1 M in comparisons of later papers; the chains of the released network have four poolings."""
+    stages, weights = ENCODERS["resnet101"]
+    assert round((weights + sum(layer_table(stages, 21, 4).values())) / 1e5) in (1180, 1181)
 
 
 @pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
