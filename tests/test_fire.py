@@ -408,6 +408,9 @@ def test_fires_are_followed_over_the_dates_in_names_without_a_job(scene, tmp_pat
     events = json.loads((tmp_path / "out" / "fires" / "ALPHA" / "events.json").read_text())
     assert {event["last_detection"] for event in events["events"]} == {"2024-01-03"}
     assert {event["first_detection"] for event in events["events"]} == {"2024-01-01"}
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "Fires over nights" in page
+    assert 'href="fires/ALPHA/"' in page
 
 
 def test_a_changed_picture_is_another_input_and_a_changed_alert_the_same_request(scene, tmp_path):

@@ -15,6 +15,7 @@ from flows.analysis.question import settings_asked
 from tasks.analysis.fire import analyse_fire
 from tasks.analysis.fire_events import fold_fires
 from tasks.analysis.subject import Findings
+from tasks.analysis.trails import trails_of
 from tasks.answers.fire.settings import FOLLOWING, FireAnalysis
 from tasks.errors import JobError
 from tasks.job import Job
@@ -22,6 +23,7 @@ from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.reports.drawing import Caption
+from tasks.reports.index import write_index
 from tasks.scenes.listing import list_inputs
 from tasks.scenes.mask_names import ids_of_masks, masks_in, what_decides
 from tasks.scenes.mask_raster import open_raster_mask, raster_mask_files
@@ -99,11 +101,14 @@ def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOu
     title = "Fires" if job is None else job.title or job.job
     outcomes = analyse_masks(out, title, [_task(mask, name, question) for mask, name in zip(masks, ids, strict=True)])
     published = [outcome.scene for outcome in outcomes if outcome.status != "failed"]
-    _follow(published, question, OutFolder(out.resolve()))
+    folder = OutFolder(out.resolve())
+    if _follow(published, question, folder):
+        write_index(folder.root, title, outcomes, trails_of(folder, question.settings))
     return outcomes
 
 
-def _follow(scenes: Sequence[str], question: Question, out: OutFolder) -> None:
+def _follow(scenes: Sequence[str], question: Question, out: OutFolder) -> bool:
+    """Fold the fires of masks whose names carry dates; tell whether there are any."""
     patterns = question.job.source.dates if question.job else USUAL_DATES
     sightings = []
     for scene in scenes:
@@ -112,7 +117,7 @@ def _follow(scenes: Sequence[str], question: Question, out: OutFolder) -> None:
             site = question.site or site_of(scene, patterns)
             sightings.append(Sighting(scene, site, dates.get("post") or max(dates.values())))
     if not sightings:
-        return
+        return False
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with out.locked():
         followed = fold_fires(out, question.settings, sightings, now)
@@ -121,6 +126,7 @@ def _follow(scenes: Sequence[str], question: Question, out: OutFolder) -> None:
     # A line is no message: in the ledger they stay unsent.
     for alert in followed.alerts:
         logger.warning("alert %s: %s", alert.kind, alert.payload["text"])
+    return True
 
 
 def _task(mask: str, name: str, question: Question) -> MaskTask:

@@ -15,6 +15,7 @@ from tasks.reports.blocks import Block, Paragraph, Section, Table
 from tasks.reports.charts import Line, line_chart
 
 _NONE = "\u2013"
+_SUM = "Sum of the target lesions' diameters"
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,11 @@ def _overview(visits: Sequence[Visit]) -> tuple[Block, ...]:
     volume = Line("volume of all lesions", tuple(visit.volume_ml for visit in visits))
     blocks: list[Block] = [
         Paragraph(NO_DIAGNOSIS, "note"),
-        line_chart("Volume of all lesions", "mL", days, ticks, [volume]),
+        line_chart("Volume of all lesions", "mL", days, ticks, [volume], "Volume of all lesions."),
     ]
     if any(visit.recist_sum_mm is not None for visit in visits):
         sums = Line("sum of diameters", tuple(visit.recist_sum_mm for visit in visits))
-        blocks.append(line_chart("Sum of the target lesions' diameters", "mm", days, ticks, [sums]))
+        blocks.append(line_chart(_SUM, "mm", days, ticks, [sums], f"{_SUM}, RECIST 1.1."))
     header = ("Date", "Scan", "Lesions", "Volume (mL)", "RECIST sum (mm)", "RANO sum (mm²)", "RECIST 1.1", "RANO")
     note = "Categories are proposed from the numbers of the mask; a dash under a sum has its reason at its date below."
     return (*blocks, Table("Dates of the patient", header, tuple(map(_row, visits)), note))
