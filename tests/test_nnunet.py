@@ -55,6 +55,12 @@ KWARGS = {
     "nonlin": "torch.nn.LeakyReLU",
     "nonlin_kwargs": {"inplace": True},
 }
+FLAT = KWARGS | {
+    "conv_op": "torch.nn.modules.conv.Conv2d",
+    "kernel_sizes": [[3, 3]] * 3,
+    "strides": [[1, 1], [2, 2], [2, 2]],
+    "norm_op": "torch.nn.modules.instancenorm.InstanceNorm2d",
+}
 RESIDUAL = {key: value for key, value in KWARGS.items() if key != "n_conv_per_stage"} | {
     "n_blocks_per_stage": [1, 2, 2],
     "n_conv_per_stage_decoder": [1, 1],
@@ -135,7 +141,7 @@ def fitted(kwargs: dict, network: str, scheme: str, seed: int) -> dict[str, torc
     depth = "n_conv_per_stage" if network == "PlainConvUNet" else "n_blocks_per_stage"
     arguments = NnunetArguments(
         architecture=network,
-        ndim=3,
+        ndim=len(kwargs["strides"][0]),
         features=tuple(kwargs["features_per_stage"]),
         kernels=tuple(map(tuple, kwargs["kernel_sizes"])),
         strides=tuple(map(tuple, kwargs["strides"])),
@@ -148,8 +154,9 @@ def fitted(kwargs: dict, network: str, scheme: str, seed: int) -> dict[str, torc
     scenes = [blobs((18, 40, 40), SPACING, 100 + k) for k in range(2)]
     for _ in range(50):
         image, labels = scenes[rng.integers(2)]
-        corner = [rng.integers(0, n - p + 1) for n, p in zip(image.shape, PATCH, strict=True)]
-        window = tuple(slice(c, c + p) for c, p in zip(corner, PATCH, strict=True))
+        patch = (*(1,) * (3 - arguments.ndim), *PATCH[-arguments.ndim :])
+        corner = [rng.integers(0, n - p + 1) for n, p in zip(image.shape, patch, strict=True)]
+        window = tuple(c if p == 1 else slice(c, c + p) for c, p in zip(corner, patch, strict=True))
         values = normalised(image, scheme)[window]
         logits = fold(torch.from_numpy(values)[None, None])
         loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels[window].astype(np.int64))[None])
@@ -162,10 +169,12 @@ def fitted(kwargs: dict, network: str, scheme: str, seed: int) -> dict[str, torc
 def normalised(image: np.ndarray, scheme: str) -> np.ndarray:
     if scheme == "CTNormalization":
         return (np.clip(image, BRIGHT["percentile_00_5"], BRIGHT["percentile_99_5"]) - BRIGHT["mean"]) / BRIGHT["std"]
+    if scheme == "RescaleTo01Normalization":
+        return (image - image.min()) / (image.max() - image.min())
     return (image - image.mean()) / image.std()
 
 
-def checkpoint(weights: dict[str, torch.Tensor], plans: dict, fold: int) -> dict:
+def checkpoint(weights: dict[str, torch.Tensor], plans: dict, fold: int, axes: tuple[int, ...]) -> dict:
     """As nnUNetTrainer.save_checkpoint writes it."""
     return {
         "network_weights": weights,
@@ -182,18 +191,18 @@ def checkpoint(weights: dict[str, torch.Tensor], plans: dict, fold: int) -> dict
             "device": torch.device("cpu"),
         },
         "trainer_name": "nnUNetTrainer",
-        "inference_allowed_mirroring_axes": (0, 1, 2),
+        "inference_allowed_mirroring_axes": axes,
     }
 
 
-def write_folder(folder: Path, weights: list[dict], plans: dict, dataset: dict = DATASET) -> Path:
+def write_folder(folder: Path, weights: list[dict], plans: dict, axes: tuple[int, ...] = (0, 1, 2)) -> Path:
     folder.mkdir(parents=True)
     (folder / "plans.json").write_text(json.dumps(plans))
-    (folder / "dataset.json").write_text(json.dumps(dataset))
+    (folder / "dataset.json").write_text(json.dumps(DATASET))
     (folder / "dataset_fingerprint.json").write_text(json.dumps({"spacings": [list(SPACING)]}))
     for number, state in enumerate(weights):
         (folder / f"fold_{number}").mkdir()
-        torch.save(checkpoint(state, plans, number), folder / f"fold_{number}" / "checkpoint_final.pth")
+        torch.save(checkpoint(state, plans, number, axes), folder / f"fold_{number}" / "checkpoint_final.pth")
     return folder
 
 
@@ -281,10 +290,10 @@ def scan_of(path: Path, spacing: tuple[float, float, float], seed: int = 7) -> P
     return write_scan(path, blobs(shape, spacing, seed)[0], spacing)
 
 
-def assert_agree(ours: np.ndarray, theirs: np.ndarray) -> None:
-    """At least 99.9 % of voxels, of a mask that has all classes."""
+def assert_agree(ours: np.ndarray, theirs: np.ndarray, classes: tuple[int, ...] = (0, 1, 2)) -> None:
+    """At least 99.9 % of voxels, of a mask that has the classes."""
     assert ours.shape == theirs.shape
-    assert np.unique(theirs).tolist() == [0, 1, 2]
+    assert tuple(np.unique(theirs)) == classes
     agreement = float((ours == theirs).mean())
     logging.getLogger(__name__).info("agreement %.6f", agreement)
     assert agreement >= 0.999, agreement
@@ -340,6 +349,18 @@ def test_axes_transposed_and_a_volume_smaller_than_a_patch(plain, tmp_path):
     image, _ = blobs((34, 7, 21), (0.9, 3.0, 0.9), 9)
     scan = write_scan(tmp_path / "scan.nii.gz", image, (0.9, 3.0, 0.9))
     assert_agree(our_labels(folder, scan, tmp_path / "out", mirror=True), their_labels(folder, scan, mirror=True))
+
+
+def test_a_network_of_two_axes_over_slices_at_their_own_distance(tmp_path):
+    plans = plans_of("RescaleTo01Normalization", FLAT, "PlainConvUNet")
+    plans["configurations"]["3d_base"] |= {"patch_size": [24, 24], "spacing": [0.9, 0.9]}
+    weights = fitted(FLAT, "PlainConvUNet", "RescaleTo01Normalization", 3)
+    folder = write_folder(tmp_path / "flat", [weights], plans, axes=(0, 1))
+    scan = scan_of(tmp_path / "scan.nii.gz", (2.2, 0.7, 0.8))
+    ours = our_labels(folder, scan, tmp_path / "out", mirror=True)
+    # The lesions are too small for a fit as short as this.
+    assert_agree(ours, their_labels(folder, scan, mirror=True), classes=(0, 1))
+    assert resolve_model(str(folder))[0].spacing_mm == (None, 0.9, 0.9)
 
 
 def test_closest_canonical_axes(plain, tmp_path):
