@@ -74,9 +74,7 @@ def grid_statistics(values: NDArray[np.float32], settings: GridNormalization) ->
     return ResolvedNormalization(tuple(clips), tuple(means), tuple(stds), settings.nonzero)
 
 
-def _grid_channel(
-    values: NDArray[np.float64], settings: GridNormalization
-) -> tuple[tuple[float, float], float, float]:
+def _grid_channel(values: NDArray[np.float64], settings: GridNormalization) -> tuple[tuple[float, float], float, float]:
     counted = values[values != 0] if settings.nonzero else values
     if counted.size == 0:
         return _UNBOUNDED, 0.0, 1.0

@@ -15,6 +15,7 @@ from models.errors import WeightsError
 from models.state_dict import unpickle_state_dict
 
 _PICKLES = (b"PK\x03\x04", b"\x80")
+_AUXILIARY = "aux_classifier."
 # What ``torch.save`` is told to write; read without running code.
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 
@@ -43,8 +44,9 @@ def read_weights(path: Path, sha256: str, network: nn.Module) -> dict[str, Tenso
         raise WeightsError(
             f"{path.name}: SHA-256 is {found}, the card states {sha256}; fetch the weights again or mend the card"
         )
-    tensors = parse_weights(path, content)
-    _verify(path.name, tensors, network.state_dict())
+    expected = network.state_dict()
+    tensors = _without_auxiliary(parse_weights(path, content), expected)
+    _verify(path.name, tensors, expected)
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
@@ -63,6 +65,11 @@ def parse_weights(path: Path, content: bytes) -> dict[str, Tensor]:
     except (SafetensorError, ValueError, KeyError) as error:
         raise WeightsError(f"{path.name}: damaged, or not safetensors: {error}") from error
     return tensors
+
+
+def _without_auxiliary(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out the head that torchvision's networks have for training alone."""
+    return {name: value for name, value in found.items() if name in expected or not name.startswith(_AUXILIARY)}
 
 
 def _verify(file: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

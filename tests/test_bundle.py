@@ -15,7 +15,9 @@ import torch
 from arrays import array_scene, make_work, read_mask
 from bundles import METADATA, config, fitted, inverted, monai_labels, one_logit, phantom, transforms, write_bundle
 from scenes import oblique_affine, write_volume
+from typer.testing import CliRunner
 
+from flows.cli import app
 from models.card import Card, CentredResampling, ClassEntry, GridNormalization, Network, NoNormalization, Tiling
 from models.errors import CardError, UnknownModelError, WeightsError
 from models.foreign.folder import convert, is_foreign
@@ -112,6 +114,9 @@ def test_a_bundle_becomes_a_card_once(tmp_path, weights):
     assert (card.tiling.tile, card.tiling.overlap) == ((32, 24, 16), (13, 10, 7))
     assert card.resampling == CentredResampling(kind="centred", back="probabilities")
     assert card.parameters == sum(value.numel() for value in weights.values())
+    shown = CliRunner().invoke(app, ["models", str(bundle)])
+    assert shown.exit_code == 0, shown.output
+    assert all(text in shown.output for text in ("Blobs", "monai:UNet", "shifted"))
     before = (folder / card.weights.file).stat().st_mtime_ns
     assert convert(bundle).parent == folder
     assert (folder / card.weights.file).stat().st_mtime_ns == before

@@ -35,13 +35,13 @@ def state_dict():
     return build_network(NETWORK, 1, 2).state_dict()
 
 
-def card_beside(path):
+def card_beside(path, network=NETWORK, channels=("a",)):
     card = Card(
         name="theirs",
         title="Theirs",
         kind="raster",
-        network=NETWORK,
-        channels=("a",),
+        network=network,
+        channels=channels,
         classes=tuple(ClassEntry(name=name, colour="#000000") for name in ("x", "y")),
         normalization=NoNormalization(),
         tiling=Tiling(tile=(32, 32), halo=(0, 0), overlap=(0, 0)),
@@ -73,6 +73,49 @@ def test_a_state_dict_is_read_whatever_a_training_program_put_round_it(tmp_path,
     image = torch.rand((1, 1, 32, 32))
     with torch.inference_mode():
         torch.testing.assert_close(predictor.predict(image.numpy()), own(image).softmax(1))
+
+
+def smp_unet():
+    import segmentation_models_pytorch as smp
+
+    return smp.Unet("resnet18", encoder_weights=None, decoder_channels=(16, 8, 8, 4, 4), in_channels=4, classes=1)
+
+
+def torchvision_fcn():
+    from torchvision.models.segmentation import fcn_resnet50
+
+    # With the head that is for training alone, as published weights have it.
+    return fcn_resnet50(weights=None, weights_backbone=None, num_classes=2, aux_loss=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "network", "n_channels"),
+    [
+        (
+            smp_unet,
+            Network(
+                name="smp:Unet",
+                arguments={"encoder_name": "resnet18", "decoder_channels": [16, 8, 8, 4, 4]},
+                output="logit",
+            ),
+            4,
+        ),
+        (torchvision_fcn, Network(name="fcn-resnet50"), 3),
+    ],
+)
+def test_weights_of_a_library_give_what_they_give_in_the_library(tmp_path, make, network, n_channels):
+    torch.manual_seed(0)
+    theirs = make().eval()
+    path = tmp_path / "theirs.pth"
+    torch.save(theirs.state_dict(), path)
+    card_beside(path, network, tuple("abcd"[:n_channels]))
+    card, folder = resolve_model(str(path))
+    image = torch.rand((1, n_channels, 64, 64))
+    with torch.inference_mode():
+        raw = theirs(image)
+        expected = raw["out"].softmax(1) if isinstance(raw, dict) else torch.cat([1 - raw.sigmoid(), raw.sigmoid()], 1)
+    found = load_predictor(card, folder, RunSettings((64, 64), device="cpu")).predict(image.numpy())
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
