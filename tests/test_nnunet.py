@@ -29,6 +29,7 @@ from tasks.request import make_request
 from tasks.scenes.input import Input
 from tasks.segment.blend import axis_weights
 from tasks.segment.grid import TileAxis
+from tasks.segment.slot import measure_slot
 from tasks.segment.whole import segment_whole
 
 # nnU-Net says on import, in print, that its folders are not set; they are for training.
@@ -263,7 +264,9 @@ def their_labels(folder: Path, scan: Path, *, mirror: bool) -> np.ndarray:
     return predicted(folder, image, properties, mirror=mirror).transpose(2, 1, 0)
 
 
-def our_labels(folder: Path, scan: Path, out: Path, *, mirror: bool) -> np.ndarray:
+def our_labels(
+    folder: Path, scan: Path, out: Path, *, mirror: bool, block: tuple[int, ...] = (32, 64, 64)
+) -> np.ndarray:
     """What the engine says, read from the product's file."""
     choice = {"weights": str(folder), "arguments": {"mirror": mirror}}
     job = Job.model_validate(
@@ -271,7 +274,7 @@ def our_labels(folder: Path, scan: Path, out: Path, *, mirror: bool) -> np.ndarr
             "job": "parity",
             "kind": "volume",
             "model": choice,
-            "tiling": {"block": [32, 64, 64]},
+            "tiling": {"block": block},
             "run": {"device": "cpu", "dtype": "float32"},
         }
     )
@@ -349,6 +352,23 @@ def test_axes_transposed_and_a_volume_smaller_than_a_patch(plain, tmp_path):
     image, _ = blobs((34, 7, 21), (0.9, 3.0, 0.9), 9)
     scan = write_scan(tmp_path / "scan.nii.gz", image, (0.9, 3.0, 0.9))
     assert_agree(our_labels(folder, scan, tmp_path / "out", mirror=True), their_labels(folder, scan, mirror=True))
+
+
+def test_the_labels_do_not_depend_on_blocks(residual, tmp_path):
+    image, _ = blobs((44, 30, 70), (1.4, 1.1, 1.3), 10)
+    image[:5] = 0
+    scan = write_scan(tmp_path / "scan.nii.gz", image, (1.4, 1.1, 1.3))
+    blocks = [(32, 64, 64), (64, 64, 128)]
+    one, other = (our_labels(residual, scan, tmp_path / str(b[0]), mirror=False, block=b) for b in blocks)
+    assert np.unique(one).size > 1
+    np.testing.assert_array_equal(one, other)
+
+
+def test_an_argument_that_the_network_does_not_know_is_refused_by_name(plain, tmp_path):
+    choice = {"weights": str(plain), "arguments": {"mirrors": 0}}
+    request = make_request(Job.model_validate({"job": "j", "kind": "volume", "model": choice}), tmp_path)
+    with pytest.raises(CardError, match=r"network 'nnunet': its arguments .*mirrors"):
+        measure_slot(request.card, request.card_folder, request.job, 1)
 
 
 def test_a_network_of_two_axes_over_slices_at_their_own_distance(tmp_path):
