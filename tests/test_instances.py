@@ -1,8 +1,14 @@
 """Instances over tiles: each object counted once, with the right area and the same id, wherever it lies."""
 
 import json
+import os
+import pickle
 import random
+import subprocess
+import sys
+import time
 import tracemalloc
+from pathlib import Path
 
 import cc3d
 import geopandas
@@ -27,6 +33,7 @@ from tasks.segment.graph import PlainEngine
 from tasks.segment.grid import Lattice, TileAxis
 from tasks.segment.store import BlockStore
 
+PROGRAM = Path(__file__).with_name("engine_process.py")
 T = 32
 SIZES = [1, T - 1, T, T + 1, 2 * T + 3]
 
@@ -133,6 +140,32 @@ def test_a_run_that_was_interrupted_ends_alike_and_damaged_fragments_are_noticed
     masks.unlink()
     done = store.committed(blocks)
     assert set(done) == set(blocks[2::2])
+    list(PlainEngine().run_blocks(work, [block for block in blocks if block not in done]))
+    assemble(work)
+    assert (work.store / "instances.npz").read_bytes() == (untouched.store / "instances.npz").read_bytes()
+    np.testing.assert_array_equal(whole(work, "instances"), whole(untouched, "instances"))
+
+
+def test_a_killed_run_is_gone_on_with_and_ends_in_the_same_bytes(tmp_path):
+    image = np.tile(drawn(), (2, 2))
+    untouched = made(tmp_path / "untouched", image)
+    scene = array_scene(tmp_path / "killed", image[None].astype(np.float32))
+    tiling = {"tile": T, "halo": 4, "overlap": 0, "block": 512}
+    work = fake_work(scene, tmp_path / "killed" / "store", "components", tiling=tiling, n_classes=4)
+    (tmp_path / "work.pickle").write_bytes(pickle.dumps(work))
+    blocks, store = work.plan.blocks(work.scene.frame), BlockStore(work.store)
+    entries = work.store / "journal"
+    for n_done in (3, 9):
+        command = [sys.executable, str(PROGRAM), str(tmp_path / "work.pickle"), "plain"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(PROGRAM.parent)}
+        )
+        while len(list(entries.glob("*.json"))) < n_done and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        done = store.committed(blocks)
+        assert n_done <= len(done) == len(list(entries.glob("*.json"))) < len(blocks)
     list(PlainEngine().run_blocks(work, [block for block in blocks if block not in done]))
     assemble(work)
     assert (work.store / "instances.npz").read_bytes() == (untouched.store / "instances.npz").read_bytes()

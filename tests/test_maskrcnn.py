@@ -1,9 +1,13 @@
 """Mask R-CNN: torchvision's own answers, whatever the batch, over tiles, and fitted."""
 
+import json
+
 import numpy as np
 import pytest
+import rasterio
 import torch
 from arrays import array_scene, make_work
+from scenes import write_raster
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
@@ -130,6 +134,26 @@ def test_a_scene_has_the_same_instances_whatever_the_blocks(written, tmp_path):
         )
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_job_that_names_the_card_makes_a_product(written, tmp_path):
+    from flows.segment import Batch, segment
+
+    source = write_raster(tmp_path / "scene.tif", np.random.default_rng(3).standard_normal((2, 90, 70)).astype("f4"))
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        "job: things\nkind: raster\n"
+        "source: {bands: {B0: {band: 1}, B1: {band: 2}}}\n"
+        f"model: {{weights: {written[1] / 'things.json'}}}\n"
+        "tiling: {tile: 64, halo: 16}\n"
+    )
+    (outcome,) = segment(Batch(inputs=[str(source)], job=str(job), out=tmp_path / "out", workers=1, device="cpu"))
+    assert outcome.status == "done", outcome.error
+    with rasterio.open(tmp_path / "out" / "scene" / "instances.tif") as opened:
+        ids = opened.read(1)
+    found = json.loads((tmp_path / "out" / "scene" / "summary.json").read_text())["instances"]["found"]
+    assert found == ids.max() > 0
 
 
 def test_what_does_not_fit_is_refused_by_name(written, network):

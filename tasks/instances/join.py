@@ -88,13 +88,22 @@ def _agreeing_in(
     fragments: Fragments, here: range, there: range, shared: Box, agreement: float
 ) -> Iterator[tuple[int, int]]:
     """Yield the pairs of fragments of two tiles that agree on what both tiles saw."""
-    one, other = fragments.table[here.start : here.stop], fragments.table[there.start : there.stop]
-    start = np.maximum(np.maximum(one["start"][:, None], other["start"][None]), shared.start)
-    stop = np.minimum(np.minimum(one["stop"][:, None], other["stop"][None]), shared.stop)
-    candidates = (stop > start).all(2) & (one["label"][:, None] == other["label"][None])
-    for a, b in np.argwhere(candidates).tolist():
-        if _agree(_cut(fragments, here[a], shared), _cut(fragments, there[b], shared), agreement):
-            yield here[a], there[b]
+    table = fragments.table
+    one, other = _meeting(table, here, shared), _meeting(table, there, shared)
+    start = np.maximum(np.maximum(table["start"][one][:, None], table["start"][other][None]), shared.start)
+    stop = np.minimum(np.minimum(table["stop"][one][:, None], table["stop"][other][None]), shared.stop)
+    candidates = (stop > start).all(2) & (table["label"][one][:, None] == table["label"][other][None])
+    for i, j in np.argwhere(candidates).tolist():
+        a, b = int(one[i]), int(other[j])
+        if _agree(_cut(fragments, a, shared), _cut(fragments, b, shared), agreement):
+            yield a, b
+
+
+def _meeting(table: NDArray[np.void], rows: range, shared: Box) -> NDArray[np.intp]:
+    """Return those rows whose boxes meet a window."""
+    own = table[rows.start : rows.stop]
+    meets = (own["start"] < shared.stop).all(1) & (own["stop"] > shared.start).all(1)
+    return np.flatnonzero(meets) + rows.start
 
 
 def _cut(fragments: Fragments, k: int, shared: Box) -> tuple[Box, NDArray[np.bool_]]:
