@@ -190,6 +190,15 @@ CATALOGUE: dict[str, Entry] = {
         parameters=43_975_515,
         stride=32,
     ),
+    "panoptic-fpn": Entry(
+        module="models.networks.panoptic_fpn",
+        answer="panoptic",
+        axes=(2,),
+        purpose="Land cover and its single objects at once: fields and their trees, roads and their cars",
+        origin="Kirillov et al. 2019, arXiv 1901.02446; Mask R-CNN of torchvision",
+        parameters=45_599_581,
+        stride=32,
+    ),
     "components": Entry(
         module="models.fakes",
         answer="instance",

@@ -47,6 +47,11 @@ def load_weighted(card: Card, weights: Path, settings: RunSettings) -> ProbedPre
         from models.object_predictor import load_torch_detector
 
         return load_torch_detector(card, weights, settings)
+    if entry.answer == "panoptic":
+        from models.object_predictor import load_torch_detector
+        from models.panoptic_predictor import TorchPanoptic
+
+        return load_torch_detector(card, weights, settings, TorchPanoptic)
     if entry.fitted_by != "others":
         return load_torch_predictor(card, weights, settings)
     program: _Program = import_module(entry.module)

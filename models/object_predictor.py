@@ -94,11 +94,16 @@ class TorchDetector:
         # Again, because it holds for the thread that says it.
         with torch.inference_mode():
             (found,) = self._network([tile.to(self.device)])
-            return _on_tile({name: values.cpu() for name, values in found.items()}, self._settings.tile)
+            return on_tile({name: values.cpu() for name, values in found.items()}, self._settings.tile)
 
 
-def _on_tile(found: dict[str, Tensor], tile: tuple[int, ...]) -> TileObjects:
-    """Paste masks onto the tile, as ``paste_masks_in_image`` of torchvision does, and cut them out again."""
+def on_tile(found: dict[str, Tensor], tile: tuple[int, ...]) -> TileObjects:
+    """Paste masks onto the tile, as ``paste_masks_in_image`` of torchvision does, and cut them out again.
+
+    Args:
+        found: ``boxes``, ``labels``, ``scores`` and ``masks`` of one tile, as ``models.networks.maskrcnn`` gives them.
+        tile: Rows and cols.
+    """
     masks, scale = expand_masks(found["masks"], padding=_PADDING)
     boxes = expand_boxes(found["boxes"], scale).to(torch.int64)
     order = torch.argsort(found["scores"], descending=True, stable=True).tolist()
@@ -118,8 +123,16 @@ def _on_tile(found: dict[str, Tensor], tile: tuple[int, ...]) -> TileObjects:
     )
 
 
-def load_torch_detector(card: Card, weights: Path, settings: RunSettings) -> TorchDetector:
+def load_torch_detector(
+    card: Card, weights: Path, settings: RunSettings, make: type[TorchDetector] = TorchDetector
+) -> TorchDetector:
     """Build the card's network, read its verified weights and make it ready.
+
+    Args:
+        card: Of the network.
+        weights: Its file.
+        settings: How to run it.
+        make: What runs it.
 
     Raises:
         UnknownModelError: When the card names no known network.
@@ -134,6 +147,6 @@ def load_torch_detector(card: Card, weights: Path, settings: RunSettings) -> Tor
     keep_memory()
     network = build_network(card.network, card.n_inputs, card.n_classes)
     network.load_state_dict(read_weights(weights, card.weights.sha256, network))
-    detector = TorchDetector(network, card_spec(card), settings)
+    detector = make(network, card_spec(card), settings)
     _LOG.info("%s on %s in %s, %d threads", card.name, detector.device, settings.dtype, settings.threads)
     return detector

@@ -6,7 +6,9 @@ torchvision's own: that of anchors and proposals, of classes, of boxes and of ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
 
 import cc3d
 import numpy as np
@@ -23,6 +25,9 @@ from models.training.fit import fixed_statistics, prepare_sample
 from models.training.settings import FitResult, Progress, Sample, TrainSettings
 
 _LARGEST_GRADIENT = 5.0
+
+# From the labels of a crop to what a network is fitted to.
+Target: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
 
 
 def targets_of(labels: Tensor) -> dict[str, Tensor]:
@@ -49,6 +54,17 @@ def targets_of(labels: Tensor) -> dict[str, Tensor]:
     }
 
 
+def panoptic_targets_of(labels: Tensor, things: tuple[int, ...]) -> dict[str, Tensor]:
+    """Return the objects of a crop that are things, and as ``semantic`` the classes of all its pixels.
+
+    Args:
+        labels: Int64 ``(rows, cols)``.
+        things: Numbers of the classes whose connected areas are objects.
+    """
+    is_thing = torch.isin(labels, torch.tensor(things))
+    return {**targets_of(torch.where(is_thing, labels, 0)), "semantic": labels}
+
+
 def fit_objects(
     samples: Sequence[Sample], card: Card, settings: TrainSettings, progress: Progress | None = None
 ) -> FitResult:
@@ -64,25 +80,42 @@ def fit_objects(
         The running mean of the weights; the same for the same input on the same machine and thread count.
 
     Raises:
-        CardError: When the network's arguments or the crop do not fit it.
+        CardError: When the network's arguments or the crop do not fit it, or a panoptic one's card names no things.
     """
+    target = _target(card)
     stride = network_geometry(card.network).stride
     if len(settings.crop) != len(stride) or any(n % s for n, s in zip(settings.crop, stride, strict=True)):
         raise CardError(f"a crop of {settings.crop} does not fit {card.network.name!r}: give multiples of {stride}")
     if isinstance(card.normalization, FixedNormalization) and not card.normalization.clip:
         card = card.model_copy(update={"normalization": fixed_statistics(samples)})
     torch.set_num_threads(settings.threads)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         # Of the weights, and of torchvision's choice of the anchors and boxes that count.
         torch.manual_seed(settings.seed)
         network = build_network(card.network, card.n_inputs, card.n_classes).to(settings.device)
-        mean, history = _train(network, [prepare_sample(sample, card) for sample in samples], settings, progress)
+        mean, history = _train(
+            network, [prepare_sample(sample, card) for sample in samples], settings, progress, target
+        )
     fitted = card.model_copy(update={"parameters": sum(p.numel() for p in network.parameters())})
     return FitResult(fitted, mean.on_cpu(), {}, tuple(history))
 
 
+def _target(card: Card) -> Target:
+    """Return what makes a crop's labels what the network is fitted to."""
+    if network_geometry(card.network).output != "panoptic":
+        return targets_of
+    things = tuple(number for number, entry in enumerate(card.classes) if entry.thing)
+    if not things or 0 in things:
+        raise CardError(f"{card.name}: say of the classes, but of the first, which are things: 'thing': true")
+    return partial(panoptic_targets_of, things=things)
+
+
 def _train(
-    network: nn.Module, scenes: list[PreparedScene], settings: TrainSettings, progress: Progress | None
+    network: nn.Module,
+    scenes: list[PreparedScene],
+    settings: TrainSettings,
+    progress: Progress | None,
+    target: Target,
 ) -> tuple[RunningMean, list[tuple[int, float, float | None]]]:
     generator = torch.Generator().manual_seed(settings.seed)
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
@@ -93,7 +126,7 @@ def _train(
     history: list[tuple[int, float, float | None]] = []
     losses: list[float] = []
     for step in range(1, settings.steps + 1):
-        losses.append(_step(network, scenes, settings, generator, optimizer))
+        losses.append(_step(network, scenes, settings, generator, optimizer, target))
         schedule.step()
         mean.follow(network, step)
         if step == settings.steps or step % max(1, settings.steps // 100) == 0:
@@ -110,10 +143,11 @@ def _step(
     settings: TrainSettings,
     generator: torch.Generator,
     optimizer: torch.optim.Optimizer,
+    target: Target,
 ) -> float:
     network.train()
     images, labels = random_batch(scenes, settings, generator)
-    targets = [{name: value.to(settings.device) for name, value in targets_of(one).items()} for one in labels]
+    targets = [{name: value.to(settings.device) for name, value in target(one).items()} for one in labels]
     losses: dict[str, Tensor] = network([image.to(settings.device) for image in images], targets)
     loss = torch.stack(list(losses.values())).sum()
     optimizer.zero_grad(set_to_none=True)

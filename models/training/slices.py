@@ -25,7 +25,7 @@ def fit_card(
         progress: As for ``fit``.
     """
     geometry = network_geometry(card.network)
-    if geometry.output == "objects":
+    if geometry.output != "scores":
         # Here, because few fits need it.
         from models.training.objects import fit_objects
 

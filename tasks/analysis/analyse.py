@@ -74,7 +74,14 @@ def _with_instances(findings: Findings, request: Request, prepared: Prepared, fo
     else:
         from tasks.analysis.instances import Found, describe_instances
 
-        described = describe_instances(Found.of_table(layers, layers.table), scene.grid, classes, folder)
+        found = Found.of_table(layers, layers.table)
+        described = describe_instances(found, scene.grid, classes, folder)
+        if prepared.work.panoptic is not None:
+            from tasks.analysis.segments import describe_segments
+
+            names, read = [entry.name for entry in classes], _layer(prepared, "mask")
+            segments = describe_segments(found, read, scene.grid, names, prepared.work.panoptic, folder)
+            described = described.and_also(segments)
     return findings.and_also(described).and_also(Findings({}, {}, warnings=_uncut(layers)))
 
 
