@@ -82,7 +82,7 @@ def _template(job: TrainingJob) -> Card:
 def read_scenes(job: TrainingJob, card: Card, scratch: Path) -> list[LabelledScene]:
     """Read every labelled scene that the job does not leave out."""
     folder = _folder(job)
-    plain = _plain(job)
+    plain = segmenting_job(job)
     request = Request(plain, card, None, OutFolder(scratch))
     items = [item for item in list_inputs([str(folder)], plain) if item.id not in job.training.exclude]
     scenes = []
@@ -94,7 +94,7 @@ def read_scenes(job: TrainingJob, card: Card, scratch: Path) -> list[LabelledSce
     return scenes
 
 
-def _plain(job: TrainingJob) -> Job:
+def segmenting_job(job: TrainingJob) -> Job:
     """Return the job that segments what this one fits on."""
     return Job(job=job.job, kind=job.kind, source=job.source, model=ModelChoice(name=str(job.card["name"])))
 
@@ -122,11 +122,11 @@ def cross_validation(
     from models.weights import write_model
 
     scores: dict[str, float] = {}
-    for number, held_out in enumerate(k_folds([scene.name for scene in scenes], job.folds, _settings(job).seed)):
-        fitted = fit_card(_samples(scenes, without=held_out), card, _settings(job), _tell)
+    for number, held_out in enumerate(k_folds([scene.name for scene in scenes], job.folds, fit_settings(job).seed)):
+        fitted = fit_card(as_samples(scenes, without=held_out), card, fit_settings(job), _tell)
         with tempfile.TemporaryDirectory(prefix="swathe-fold-") as folder:
             written = write_model(Path(folder), fitted.card, fitted.state_dict)
-            request = Request(_plain(job), written, Path(folder), OutFolder(Path(folder)))
+            request = Request(segmenting_job(job), written, Path(folder), OutFolder(Path(folder)))
             for scene in (scene for scene in scenes if scene.name in held_out):
                 scores[scene.name] = dice(segment_whole(request, scene.scene), scene.native_labels, 1)
                 logger.info("fold %d, %s: Dice %.3f", number, scene.name, scores[scene.name])
@@ -151,7 +151,7 @@ def fit_and_write(job: TrainingJob, card: Card, scenes: list[LabelledScene], fig
     from models.training.slices import fit_card
     from models.weights import write_model
 
-    fitted = fit_card(_samples(scenes), card, _settings(job), _tell)
+    fitted = fit_card(as_samples(scenes), card, fit_settings(job), _tell)
     training = card.training or Training(data=job.training.folder, licence="", attribution="", protocol="")
     measured = training.model_copy(update={"scores": figures.scores, "baseline": figures.baseline})
     written = write_model(out, fitted.card.model_copy(update={"training": measured}), fitted.state_dict)
@@ -204,7 +204,7 @@ def _share_changed(
     for scene, *both in ways:
         masks = []
         for changes in both:
-            way = Job.model_validate(_plain(job).model_dump() | changes)
+            way = Job.model_validate(segmenting_job(job).model_dump() | changes)
             with tempfile.TemporaryDirectory(prefix="swathe-compared-") as scratch:
                 masks.append(segment_whole(Request(way, card, folder, OutFolder(Path(scratch))), scene.scene))
         changed += int((masks[0] != masks[1]).sum())
@@ -212,7 +212,12 @@ def _share_changed(
     return round(changed / total, 6)
 
 
-def _settings(job: TrainingJob) -> Any:  # noqa: ANN401 - its class comes with torch
+def fit_settings(job: TrainingJob) -> Any:  # noqa: ANN401 - its class comes with torch
+    """Return what ``models.training`` is told, checked.
+
+    Raises:
+        JobError: When a setting does not exist.
+    """
     from models.training.settings import Augmentation, TrainSettings
 
     fields = dict(job.settings)
@@ -223,7 +228,8 @@ def _settings(job: TrainingJob) -> Any:  # noqa: ANN401 - its class comes with t
         raise JobError(f"{job.job}: 'settings' do not fit: {error}") from error
 
 
-def _samples(scenes: list[LabelledScene], without: tuple[str, ...] = ()) -> list[Any]:
+def as_samples(scenes: list[LabelledScene], without: tuple[str, ...] = ()) -> list[Any]:
+    """Return scenes as ``models.training`` takes them."""
     from models.training.settings import Sample
 
     kept = (scene for scene in scenes if scene.name not in without)

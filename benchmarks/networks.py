@@ -1,0 +1,201 @@
+"""Each semantic network fitted briefly on the sample data, scored on scenes it has not seen; writes its own table."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows.cli import prepare_prefect
+from models.card import Card, Network
+from tasks.job import TrainingJob, load_training_job
+from tasks.scenes.labelled import LabelledScene
+
+_PAGE = Path(__file__).parents[1] / "docs" / "models.md"
+_BEGIN, _END = "<!-- networks: written by python -m benchmarks networks -->", "<!-- networks: end -->"
+# VGG-16 with a quarter of the channels, and dense layers of 256.
+_SMALL_VGG = {"widths": [16, 32, 64, 128, 128], "dense_width": 256, "batch_norm": True}
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """One row of the table.
+
+    Attributes:
+        network: Name in the catalogue.
+        what: How it differs from the published network; empty where it does not.
+        arguments: Of the network.
+    """
+
+    network: str
+    what: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """Data, and what is fitted on it.
+
+    Attributes:
+        title: Of its part of the table.
+        job: A training job in ``configs``.
+        folds: One of so many is held out.
+        settings: Over those of the job: the same budget for all.
+        variants: Rows.
+    """
+
+    title: str
+    job: str
+    folds: int
+    settings: Mapping[str, Any]
+    variants: tuple[_Variant, ...]
+
+
+_FIRES = _Subject(
+    "fires",
+    "train-fire",
+    3,
+    {"steps": 100, "batch": 4, "crop": [96, 96]},
+    (
+        _Variant("unet", "16 to 128 channels, padded, batch norm"),
+        _Variant("unet", "16 to 128 channels, valid convolutions", {"padding": "valid"}),
+        _Variant("fcn32s", "small VGG", _SMALL_VGG),
+        _Variant("fcn16s", "small VGG", _SMALL_VGG),
+        _Variant("fcn8s", "small VGG", _SMALL_VGG),
+        _Variant("fcn-resnet50"),
+        _Variant("segnet", "16 to 128 channels", {"widths": [16, 32, 64, 128, 128]}),
+        _Variant("dilated", "small VGG", _SMALL_VGG),
+        _Variant("refinenet", "ResNet-18, 64 channels", {"encoder": "resnet18", "width": 64}),
+        _Variant("pspnet", "ResNet-18", {"encoder": "resnet18", "decoder": 128}),
+        _Variant("deeplabv3", "ResNet-18", {"encoder": "resnet18", "decoder": 128}),
+        _Variant("deeplabv3plus", "ResNet-18, three stages"),
+        _Variant("smp:Segformer", "MiT-B0", {"encoder_name": "mit_b0"}),
+        _Variant("smp:UnetPlusPlus", "ResNet-18", {"encoder_name": "resnet18"}),
+    ),
+)
+_SARCOMAS = _Subject(
+    "sarcomas",
+    "train-sarcoma",
+    4,
+    {"steps": 100, "batch": 4, "crop": [48, 32, 32]},
+    (
+        _Variant("unet", "8 to 64 channels, 3-D", {"ndim": 3, "widths": [8, 16, 32, 64]}),
+        _Variant("monai:SegResNet", "8 filters", {"init_filters": 8}),
+        _Variant("monai:BasicUNet", "8 to 64 channels", {"features": [8, 8, 16, 32, 64, 8]}),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class _Row:
+    subject: str
+    name: str
+    what: str
+    parameters: int | None
+    seconds: float | None
+    scores: tuple[float, ...]
+
+
+def run(folder: Path, only: Sequence[str] = (), steps: int | None = None, page: Path = _PAGE) -> None:
+    """Fit, print a line per network, and write the table into ``page``.
+
+    Args:
+        folder: Scratch.
+        only: Names of networks; all when empty.
+        steps: Optimiser steps instead of the usual number: to try the benchmark, not for a page.
+        page: Where the table stands between two marks.
+    """
+    prepare_prefect()
+    rows = []
+    for subject in (_FIRES, _SARCOMAS):
+        variants = [variant for variant in subject.variants if not only or variant.network in only]
+        for row in _compare(folder, subject, variants, steps) if variants else ():
+            rows.append(row)
+            print(_line(row), flush=True)
+    # A part of the rows, or rows of a shorter fit, are not for the page.
+    if page != _PAGE or (steps is None and not only):
+        _write(page, rows)
+
+
+def _compare(folder: Path, subject: _Subject, variants: Sequence[_Variant], steps: int | None) -> Iterator[_Row]:
+    from flows import training
+    from models.training.folds import k_folds
+    from tasks.answers.baseline import Baseline
+
+    job = load_training_job(subject.job)
+    settings = {**job.settings, **subject.settings, "threads": len(os.sched_getaffinity(0))}
+    if steps is not None:
+        settings["steps"] = steps
+    job = job.model_copy(update={"settings": settings})
+    template = Card.model_validate(job.card)
+    scenes = training.read_scenes.fn(job, template, folder)
+    held_out = set(k_folds([scene.name for scene in scenes], subject.folds, 0)[0])
+    seen = [scene for scene in scenes if scene.name not in held_out]
+    unseen = [scene for scene in scenes if scene.name in held_out]
+    method = Baseline(**job.baseline)
+    zero = tuple(0.0 for _ in unseen)
+    yield _Row(subject.title, "majority class", "background everywhere", None, None, zero)
+    simple = ", ".join(str(value) for value in job.baseline.values())
+    yield _Row(subject.title, "simple method", simple, None, None, tuple(method.dice(scene) for scene in unseen))
+    for number, variant in enumerate(variants):
+        network = Network(name=variant.network, arguments=dict(variant.arguments))
+        card = template.model_copy(update={"network": network})
+        yield _fit_and_score(folder / f"{subject.title}-{number}", job, card, (seen, unseen), (subject.title, variant))
+
+
+def _fit_and_score(
+    folder: Path,
+    job: TrainingJob,
+    card: Card,
+    scenes: tuple[list[LabelledScene], list[LabelledScene]],
+    row: tuple[str, _Variant],
+) -> _Row:
+    from flows import training
+    from models.registry import network_geometry
+    from models.training.slices import fit_card
+    from models.weights import write_model
+    from tasks.answers.metrics.overlap import dice
+    from tasks.outfolder import OutFolder
+    from tasks.request import Request
+    from tasks.segment.whole import segment_whole
+
+    seen, unseen = scenes
+    geometry = network_geometry(card.network)
+    # As much is answered for whatever is lost at the sides, and every stride divides it.
+    crop = [
+        -(-(length + 2 * margin) // step) * step
+        for length, margin, step in zip(job.settings["crop"], geometry.margin, geometry.stride, strict=True)
+    ]
+    settings = training.fit_settings(job.model_copy(update={"settings": {**job.settings, "crop": crop}}))
+    begin = time.perf_counter()
+    fitted = fit_card(training.as_samples(seen), card, settings)
+    seconds = time.perf_counter() - begin
+    written = write_model(folder, fitted.card, fitted.state_dict)
+    request = Request(training.segmenting_job(job), written, folder, OutFolder(folder))
+    scores = tuple(dice(segment_whole(request, scene.scene), scene.native_labels, 1) for scene in unseen)
+    title, variant = row
+    return _Row(title, f"`{variant.network}`", variant.what or "as published", written.parameters, seconds, scores)
+
+
+def _line(row: _Row) -> str:
+    parameters = "" if row.parameters is None else f"{row.parameters:,}"
+    seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
+    mean, lowest = float(np.mean(row.scores)), min(row.scores)
+    return f"| {row.subject} | {row.name} | {row.what} | {parameters} | {seconds} | {mean:.3f} | {lowest:.3f} |"
+
+
+def _write(page: Path, rows: Sequence[_Row]) -> None:
+    head = "| data | network | variant | parameters | seconds | Dice, mean | lowest |\n|---|---|---|---|---|---|---|"
+    table = "\n".join([_BEGIN, head, *(_line(row) for row in rows), _END])
+    text, found = re.subn(
+        rf"{re.escape(_BEGIN)}.*{re.escape(_END)}", lambda _: table, page.read_text(), flags=re.DOTALL
+    )
+    if not found:
+        raise SystemExit(f"{page}: the marks between which the table stands are not there")
+    page.write_text(text)
