@@ -48,9 +48,17 @@ def load(card: Card, path: Path, settings: RunSettings) -> TorchPredictor:
     geometry = program_geometry(card)
     keep_memory()
     torch.set_num_threads(settings.threads)
+    _never_fuse()
     network = _Program(_parse(path.name, read_program(card, path)))
     _try_out(card, network, geometry)
     return TorchPredictor(network, spec_of(card, geometry), settings, card.network.output, len(geometry.stride))
+
+
+def _never_fuse() -> None:
+    """Keep torch from fusing what it has seen often enough: the same tile would get other bits than at first."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.set_fusion_strategy` is deprecated", DeprecationWarning)
+        torch.jit.set_fusion_strategy([("STATIC", 0), ("DYNAMIC", 0)])
 
 
 def _parse(name: str, content: bytes) -> torch.jit.ScriptModule:

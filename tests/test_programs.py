@@ -16,7 +16,9 @@ from models.choice import choose_run
 from models.errors import CardError, DeviceError, WeightsError
 from models.registry import RunSettings, build_network, resolve_model
 from models.weights import read_weights, write_model
+from tasks.job import Job
 from tasks.segment.graph import PlainEngine
+from tasks.segment.slot import measure_slot
 
 torch.set_num_threads(1)
 SHAPES = {2: (150, 170), 3: (24, 70, 66)}
@@ -209,3 +211,10 @@ def test_a_device_that_onnxruntime_does_not_know_is_refused(tmp_path):
     card = program_card(tmp_path, "graph.onnx", "onnx", small_card(2))
     with pytest.raises(DeviceError, match="onnxruntime does not run on 'cuda'"):
         loaded(card, tmp_path, RunSettings(TILES[2], device="cuda"))
+
+
+def test_a_plan_records_the_version_of_what_runs_the_graph(tmp_path):
+    exported(Probabilities(), tmp_path, 2)
+    card = program_card(tmp_path, "graph.onnx", "onnx", small_card(2))
+    job = Job.model_validate({"job": "test", "kind": "raster", "model": {"name": "x"}, "run": {"device": "cpu"}})
+    assert dict(measure_slot(card, tmp_path, job, 1).versions)["onnxruntime"] == onnxruntime.__version__

@@ -14,6 +14,8 @@ from tasks.segment.plan import Slot, choose_blend, plan_tiles
 
 # Libraries whose version decides the last bits of a mask.
 _DECISIVE = ("numpy", "rasterio", "nibabel", "scipy", "torch", "swathe")
+# And those that make, or run, the networks of one name or family.
+_OF_NETWORK = {"onnx": "onnxruntime", "smp": "segmentation-models-pytorch", "monai": "monai"}
 
 
 def measure_slot(card: Card, folder: Path | None, job: Job, n_threads: int) -> Slot:
@@ -33,7 +35,8 @@ def measure_slot(card: Card, folder: Path | None, job: Job, n_threads: int) -> S
     """
     tile, _, _ = plan_tiles(job, card)
     threads = n_threads if job.run.threads == "auto" else job.run.threads
-    versions = tuple((name, version(name)) for name in _DECISIVE)
+    own = _OF_NETWORK.get(card.network.name.partition(":")[0])
+    versions = tuple((name, version(name)) for name in (*_DECISIVE, *([own] if own else [])))
     settings = RunSettings(
         tile=tile,
         device=job.run.device,
