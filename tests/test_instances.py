@@ -78,7 +78,12 @@ def drawn():
     image[600:900, 600], image[600:900, 899], image[600, 600:900], image[899, 600:900] = 1, 1, 1, 1  # a ring
     image[620:880, 620:880] = np.where(np.hypot(*np.indices((260, 260)) - 130) < 100, 4, 0)  # nested, of its class
     image[700:790, 700:702] = 5
-    image[950:1050, 100], image[950:1050, 140], image[950:1050, 180], image[1049, 100:180] = 1, 1, 1, 1  # a comb
+    for col in range(100, 124, 3):  # a comb: tiles above its back see its teeth alone
+        image[950:1050, col] = 1
+    image[1049, 100:122] = 1
+    across = np.arange(100)
+    for k in range(4):  # side by side, their boxes over one another, of one class
+        image[930 + across, 200 + across + 4 * k] = (1, 4, 7, 1)[k]
     image[1089, 1069] = 2
     image[0, 0] = 1
     return image
