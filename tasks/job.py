@@ -98,8 +98,8 @@ class ModelChoice(Section):
 
     Attributes:
         name: A name that ``swathe models`` lists.
-        weights: Path of a card (.json), of weights, TorchScript or ONNX with their card beside them, or of a folder that
-            MONAI or nnU-Net wrote.
+        weights: Path of a card (.json), of weights, TorchScript or ONNX with their card beside them, or of a folder
+            that MONAI or nnU-Net wrote.
         sha256: Refuse weights that hash to anything else.
         arguments: For models without weights, from ``threshold`` to ``mean-shift``: what they are made with.
     """
