@@ -58,7 +58,9 @@ def parse_weights(path: Path, content: bytes) -> dict[str, Tensor]:
     """
     if path.suffix in PICKLE_SUFFIXES:
         return unpickle_state_dict(path.name, content)
-    if path.suffix != ".safetensors" or content.startswith(_PICKLES):
+    # The first eight bytes are the header's length, and may be any; the header begins with a brace.
+    pickled = content.startswith(_PICKLES) and content[8:9] != b"{"
+    if path.suffix != ".safetensors" or pickled:
         raise WeightsError(f"{path.name}: not safetensors; a pickle can run code and is not read. Convert it")
     try:
         tensors: dict[str, Tensor] = load(content)

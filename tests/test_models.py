@@ -4,11 +4,12 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from models.card import (
     Card,
@@ -22,7 +23,7 @@ from models.card import (
 from models.device import choose_device, keep_memory, lower_bound, supported_dtypes
 from models.errors import CardError, DeviceError, UnknownModelError, WeightsError
 from models.registry import RunSettings, build_network, load_predictor, resolve_model
-from models.weights import read_weights, write_model
+from models.weights import parse_weights, read_weights, write_model
 
 torch.set_num_threads(1)
 CPU_DTYPES = supported_dtypes(torch.device("cpu"))
@@ -124,6 +125,12 @@ def test_tensors_of_another_name_shape_or_kind_are_refused(written, change, text
     save_file(change(load_file(path)), path)
     with pytest.raises(WeightsError, match=text):
         loaded(rehashed(card, folder), folder)
+
+
+def test_weights_whose_header_is_as_long_as_a_pickle_begins_are_read():
+    saved = (save({"w" * length: torch.ones(2)}) for length in range(1, 400))
+    content = next(content for content in saved if content.startswith(b"\x80"))
+    assert [value.tolist() for value in parse_weights(Path("a.safetensors"), content).values()] == [[1, 1]]
 
 
 def test_a_pickle_under_another_name_is_refused_and_not_run(written):
