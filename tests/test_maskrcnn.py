@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+import yaml
 from arrays import array_scene, make_work
 from scenes import write_raster
 from torchvision.models.detection import maskrcnn_resnet50_fpn
@@ -14,7 +15,7 @@ from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
 from models.errors import CardError, DeviceError
 from models.object_predictor import TorchDetector
 from models.predictor import ObjectPredictor
-from models.registry import RunSettings, build_network, load_predictor
+from models.registry import RunSettings, build_network, load_predictor, resolve_model
 from models.torch_predictor import card_spec
 from models.training.objects import targets_of
 from models.training.settings import Sample, TrainSettings
@@ -22,7 +23,9 @@ from models.training.slices import fit_card
 from models.weights import write_model
 from tasks.box import Box
 from tasks.instances.layers import assemble, instance_layers
+from tasks.job_file import CONFIGS
 from tasks.segment.graph import PlainEngine
+from tasks.synthetic import write_synthetic_fire
 
 torch.set_num_threads(1)
 
@@ -202,3 +205,23 @@ def test_a_few_steps_lower_the_loss_and_the_same_fit_gives_the_same_weights():
     assert all(torch.equal(value, again.state_dict[name]) for name, value in once.state_dict.items())
     with pytest.raises(CardError, match=r"crop of \(60, 64\).*multiples of \(32, 32\)"):
         fit_card([squares(0)], quick, TrainSettings(1, 1, (60, 64)))
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_training_job_names_the_network_and_writes_a_model_that_segments(tmp_path):
+    from flows.training import train
+
+    write_synthetic_fire(tmp_path / "scenes", "fire", 64)
+    job = yaml.safe_load((CONFIGS / "train-fire.yaml").read_text())
+    job["training"] |= {"folder": str(tmp_path / "scenes"), "exclude": []}
+    job["card"]["network"] = {"name": "maskrcnn", "arguments": {**SMALL, "boxes_per_crop": 8}}
+    job["card"]["tiling"] = {"tile": [64, 64], "halo": [16, 16], "overlap": [0, 0]}
+    job["settings"] |= {"steps": 2, "batch": 1, "crop": [64, 64]}
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(job | {"folds": 0}))
+    train(str(path), tmp_path / "trained", [])
+    written, folder = resolve_model(str(tmp_path / "trained" / "fire-unet.json"))
+    assert 0 <= written.tiling.disagreement <= 1
+    assert written.bfloat16_disagreement is None
+    detector = load_predictor(written, folder, RunSettings((64, 64), 1, "cpu"))
+    assert len(detector.detect(np.zeros((1, 6, 64, 64), np.float32)).objects) == 1
