@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import FireAnalysis
-from tasks.errors import JobError, SceneError
+from tasks.errors import BandError, JobError, SceneError
 from tasks.fingerprint import Fingerprint, combined_sha256, dataset_sha256, file_sha256
 from tasks.ledger import Ledger
 from tasks.request import Request
@@ -33,6 +33,12 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
     card = request.card
     if card.orientation is None:
         raise JobError(f"model '{card.name}': its card states no orientation; it cannot segment volumes")
+    if card.n_channels != 1:
+        wanted = ", ".join(card.channels)
+        raise BandError(
+            f"{item.id}: model '{card.name}' needs {card.n_channels} channels ({wanted}), a volume has one. "
+            "Take a model of one channel"
+        )
     spool = request.out.scene_scratch(item.id) / "spool"
     return describe_volume(item.id, _volume_path(item), card.orientation, card.spacing_mm, spool, card.resampling)
 

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from models.card import Training, load_card, write_card
 from models.errors import UnknownModelError, WeightsError
 from models.registry import FAKES, ZOO, zoo_cards
-from tasks.errors import JobError
+from tasks.errors import BandError, JobError
+from tasks.intake import describe
 from tasks.job import Job
-from tasks.request import digest, make_request
+from tasks.outfolder import OutFolder
+from tasks.request import Request, digest, make_request
+from tasks.scenes.input import Input
 
 RAW = {"job": "mine", "kind": "raster", "source": {"bands": {"B1": {"band": 1}, "SCL": {"band": 2}}}}
 CHANGES = [
@@ -81,6 +84,14 @@ def test_a_fake_does_not_take_the_band_that_says_what_is_invalid_for_a_channel(n
     source = RAW["source"] | {"invalid": {"band": "SCL", "values": [3]}}
     request = request_for({"source": source, "model": {"name": name, "arguments": arguments}})
     assert request.card.channels == ("B1",)
+
+
+def test_a_model_of_several_channels_is_refused_for_volumes_by_their_names(tmp_path):
+    card = load_card(ZOO / "sarcoma-t1-unet.json").model_copy(update={"channels": ("T1", "T2")})
+    job = Job.model_validate(RAW | {"kind": "volume", "model": {"name": card.name}})
+    item = Input("p1", {"": str(tmp_path / "p1.nii.gz")})
+    with pytest.raises(BandError, match=r"p1: model 'sarcoma-t1-unet' needs 2 channels \(T1, T2\), a volume has one"):
+        describe(Request(job, card, None, OutFolder(tmp_path)), item)
 
 
 def test_the_name_or_the_path_of_a_model_is_the_same_request():
