@@ -122,6 +122,32 @@ def test_a_network_without_padding_is_tiled_by_its_margin_alone(tmp_path, widths
     assert len(np.unique(masks[0])) > 2
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("pspnet", {"encoder": "resnet18", "decoder": 8, "depth": 3}),
+        ("deeplabv3", {"encoder": "resnet18", "decoder": 8}),
+        ("smp:Segformer", {"encoder_name": "mit_b0", "decoder_segmentation_channels": 8}),
+    ],
+)
+def test_a_network_that_sees_the_whole_tile_has_the_same_bits_for_every_block(tmp_path, name, arguments):
+    plain = small_unet(tmp_path / "model", 2)
+    card = plain.model_copy(update={"network": Network(name=name, arguments=arguments)})
+    assert network_geometry(card.network).receptive_field is None
+    card = write_model(tmp_path / "model", card, build_network(card.network, 2, 3).state_dict())
+    scene = array_scene(tmp_path, np.random.default_rng(1).normal(size=(2, 600, 190)).astype(np.float32))
+    tiling = {"tile": [256, 256], "halo": [32, 32], "overlap": [32, 32]}
+    masks = [
+        segment(make_work(scene, tmp_path / str(block), card, tmp_path / "model", tiling=tiling | {"block": block}))
+        for block in (512, 1024)
+    ]
+    np.testing.assert_array_equal(masks[0], masks[1])
+    whole = {"tile": [608, 192], "halo": [0, 0], "overlap": [0, 0]}
+    untiled = segment(make_work(scene, tmp_path / "untiled", card, tmp_path / "model", tiling=whole))
+    # So a card states the disagreement that was measured: no halo would make them equal.
+    assert (masks[0] != untiled).any()
+
+
 @pytest.mark.parametrize("depth", [1, 9])
 def test_a_volume_without_padding_is_tiled_by_its_margin_alone(tmp_path, depth):
     card = small_unet(tmp_path / "model", 3, strides=[[1, 2, 2]], padding="valid", norm="none")
