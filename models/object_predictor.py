@@ -94,7 +94,7 @@ class TorchDetector:
         # Again, because it holds for the thread that says it.
         with torch.inference_mode():
             (found,) = self._network([tile.to(self.device)])
-            return on_tile({name: values.cpu() for name, values in found.items()}, self._settings.tile)
+            return on_tile({name: values.cpu() for name, values in found.items()}, tuple(tile.shape[1:]))
 
 
 def on_tile(found: dict[str, Tensor], tile: tuple[int, ...]) -> TileObjects:

@@ -28,4 +28,4 @@ class TorchPanoptic(TorchDetector):
             (found,) = self._network([tile.to(self.device)])
             logits = found.pop("semantic").to(torch.float32)
             scores = logits.softmax(0) if self._settings.activation == "softmax" else logits
-            return on_tile({name: values.cpu() for name, values in found.items()}, self._settings.tile), scores
+            return on_tile({name: values.cpu() for name, values in found.items()}, tuple(tile.shape[1:])), scores

@@ -112,6 +112,16 @@ def test_objects_are_the_same_whatever_is_beside_the_tile(written):
         assert 0 < len(objects.scores) <= 10
 
 
+def test_a_tile_that_was_shrunk_to_its_scene_is_pasted_in_its_own_size(written):
+    tiles = np.random.default_rng(4).standard_normal((1, 2, 64, 32)).astype(np.float32)
+    found, expected = (
+        load_predictor(*written, RunSettings(side, 1, "cpu")).detect(tiles).objects[0] for side in ((96, 96), (64, 32))
+    )
+    same(found, expected)
+    assert len(found.scores) > 0
+    assert all(s + n <= 32 for (_, s), n in zip(found.starts, (m.shape[1] for m in found.masks), strict=True))
+
+
 def same(one, other):
     for name in ("classes", "scores", "starts"):
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
