@@ -10,7 +10,8 @@ import rasterio
 import shapely
 from rasterio.windows import Window
 
-from tasks.products.vectors import VectorTable, write_gpkg
+from tasks.products.vectors import write_gpkg
+from tasks.scenes.vectors import VectorTable
 
 PROGRAM = Path(__file__).with_name("analysis_memory_process.py")
 LEFT, TOP, SIDE = 500_000, 5_000_000, 10

@@ -21,9 +21,10 @@ from tasks.errors import SceneError
 from tasks.fingerprint import dataset_sha256
 from tasks.intake import identify
 from tasks.job import load_job
-from tasks.products.vectors import VectorTable, read_vectors, write_gpkg
+from tasks.products.vectors import write_gpkg
 from tasks.request import make_request
 from tasks.scenes.listing import list_inputs
+from tasks.scenes.vectors import VectorTable, read_vectors
 
 # The grid of tests/scenes.py: 20 m, EPSG:32632, upper left corner.
 LEFT, TOP, SIDE = 500_000, 5_000_000, 20

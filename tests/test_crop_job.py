@@ -8,7 +8,8 @@ import shapely
 from pyproj import CRS
 from scenes import write_raster
 
-from tasks.products.vectors import VectorTable, read_vectors, write_gpkg
+from tasks.products.vectors import write_gpkg
+from tasks.scenes.vectors import VectorTable, read_vectors
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

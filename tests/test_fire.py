@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from tasks.analysis.fire import analyse_fire
+from tasks.analysis.mask_raster import open_raster_mask
 from tasks.answers.area import class_areas
 from tasks.answers.fire.components import join
 from tasks.answers.fire.geodesy import Earth
@@ -31,11 +32,10 @@ from tasks.errors import BandError, EmptySceneError, JobError, UnsupportedSceneE
 from tasks.intake import identify
 from tasks.job import load_job
 from tasks.products.outlines import outlines
-from tasks.products.vectors import read_vectors
 from tasks.request import make_request
 from tasks.scenes.listing import list_inputs
-from tasks.scenes.mask_raster import open_raster_mask
 from tasks.scenes.raster_grid import RasterGrid
+from tasks.scenes.vectors import read_vectors
 
 DEGREES = RasterGrid(60, 80, (2e-4, 0, 15.0, 0, -2e-4, 45.0), CRS.from_epsg(4326).to_wkt())
 FIRE = FireAnalysis(kind="fire", dnbr="dNBR", post={"nir": "B8", "swir": "B12"}, min_area_ha=0)

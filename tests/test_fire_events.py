@@ -19,6 +19,7 @@ from rasterio.transform import Affine
 from tasks.analysis import fire_events
 from tasks.analysis.fire import analyse_fire
 from tasks.analysis.fire_events import fold_fires
+from tasks.analysis.mask_raster import open_raster_mask
 from tasks.answers.area import PixelAreas
 from tasks.answers.fire import events
 from tasks.answers.fire.alerts import AlertState, Reading, crossings, fire_readings
@@ -32,9 +33,9 @@ from tasks.outfolder import OutFolder
 from tasks.products import growth
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.publish import publish
-from tasks.products.vectors import VectorTable, read_vectors, write_gpkg
-from tasks.scenes.mask_raster import open_raster_mask
+from tasks.products.vectors import write_gpkg
 from tasks.scenes.raster_grid import RasterGrid
+from tasks.scenes.vectors import VectorTable, read_vectors
 from tasks.sightings import Sighting
 
 UTM = CRS.from_epsg(32633).to_wkt()

@@ -7,8 +7,8 @@ from scenes import write_raster, write_volume
 from typer.testing import CliRunner
 
 from flows.cli import app
+from tasks.analysis.mask_names import id_of_mask, masks_in, numbered_class
 from tasks.errors import JobError
-from tasks.scenes.mask_names import id_of_mask, masks_in, numbered_class
 
 LABELS = np.ones((1, 60, 60), np.uint8)
 

@@ -13,10 +13,10 @@ from tasks.fingerprint import Fingerprint
 from tasks.intake import describe, identify
 from tasks.job import Job
 from tasks.products.finish import begin_product, finish
-from tasks.products.vectors import read_vectors
 from tasks.request import make_request
 from tasks.scenes.input import Input
 from tasks.scenes.listing import list_inputs
+from tasks.scenes.vectors import read_vectors
 from tasks.segment.graph import PlainEngine
 from tasks.segment.prepare import prepare
 from tasks.segment.slot import measure_slot

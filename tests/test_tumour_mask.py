@@ -9,13 +9,13 @@ from scenes import oblique_affine, write_volume
 from typer.testing import CliRunner
 
 from flows.cli import app
+from tasks.analysis.mask_volume import VolumeFiles, open_volume_mask
 from tasks.answers.tumour.components import find_components
 from tasks.answers.tumour.measure import Sources, measure
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.answers.tumour.values import Uncertainty, volume_interval
 from tasks.box import Box
 from tasks.errors import UnsupportedSceneError
-from tasks.scenes.mask_volume import VolumeFiles, open_volume_mask
 
 SETTINGS = TumourAnalysis(kind="tumour")
 SHAPE = (40, 44, 16)

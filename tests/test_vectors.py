@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from tasks.errors import PolygonError
-from tasks.products.vectors import VectorTable, read_vectors, write_gpkg, write_parquet
+from tasks.products.vectors import write_gpkg, write_parquet
+from tasks.scenes.vectors import VectorTable, read_vectors
 
 UTM = CRS.from_epsg(32610).to_wkt()
 

@@ -116,8 +116,8 @@ def sample(  # noqa: PLR0913 - one argument per option of the command
     """Draw reference samples for interpreters: how many, where, with which probability."""
     from flows.analysis import crop as flow
     from tasks.analysis.crop_plan import SampleWishes
-    from tasks.products.samples import planned_files
-    from tasks.scenes.mask_names import id_of_mask
+    from tasks.analysis.crop_plan_files import planned_files
+    from tasks.analysis.mask_names import id_of_mask
 
     wishes = SampleWishes(
         target_se=target_se,

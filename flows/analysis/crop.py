@@ -13,16 +13,16 @@ from flows.analysis.masks import MaskTask, analyse_masks
 from flows.analysis.question import settings_asked
 from tasks.analysis.crop import analyse_crop, named_classes
 from tasks.analysis.crop_plan import PlannedSample, SampleWishes, plan_sample
+from tasks.analysis.crop_plan_files import write_plan
+from tasks.analysis.mask_names import id_of_mask, ids_of_masks, masks_in, what_decides
+from tasks.analysis.mask_raster import open_raster_mask, raster_mask_files
 from tasks.analysis.subject import Findings
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.errors import JobError
 from tasks.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
-from tasks.products.samples import write_plan
 from tasks.reports.drawing import Caption
-from tasks.scenes.mask_names import id_of_mask, ids_of_masks, masks_in, what_decides
-from tasks.scenes.mask_raster import open_raster_mask, raster_mask_files
 
 # Options that say nothing without another one.
 _DEPENDENT = {"fields": ("fields_crs", "fields_id", "declared"), "samples": ("samples_crs", "design")}

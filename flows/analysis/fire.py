@@ -14,6 +14,8 @@ from flows.analysis.masks import MaskTask, analyse_masks
 from flows.analysis.question import settings_asked
 from tasks.analysis.fire import analyse_fire
 from tasks.analysis.fire_events import fold_fires
+from tasks.analysis.mask_names import ids_of_masks, masks_in, what_decides
+from tasks.analysis.mask_raster import open_raster_mask, raster_mask_files
 from tasks.analysis.subject import Findings
 from tasks.analysis.trails import trails_of
 from tasks.answers.fire.settings import FOLLOWING, FireAnalysis
@@ -25,8 +27,6 @@ from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.reports.drawing import Caption
 from tasks.reports.index import write_index
 from tasks.scenes.listing import list_inputs
-from tasks.scenes.mask_names import ids_of_masks, masks_in, what_decides
-from tasks.scenes.mask_raster import open_raster_mask, raster_mask_files
 from tasks.scenes.naming import USUAL_DATES, dates_of, site_of
 from tasks.sightings import Sighting
 

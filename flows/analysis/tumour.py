@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 from flows.analysis.masks import MaskTask, analyse_masks
 from flows.analysis.question import settings_asked
+from tasks.analysis.mask_names import ids_of_masks, masks_in, what_decides
+from tasks.analysis.mask_volume import VolumeFiles, open_volume_mask, volume_files
 from tasks.analysis.subject import Findings, VolumeMask
 from tasks.analysis.tumour import advance, present, read_study
 from tasks.answers.tumour.series import FollowUp, History, Study
@@ -20,8 +22,6 @@ from tasks.errors import JobError
 from tasks.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.reports.drawing import Caption
-from tasks.scenes.mask_names import ids_of_masks, masks_in, what_decides
-from tasks.scenes.mask_volume import VolumeFiles, open_volume_mask, volume_files
 
 Run: TypeAlias = Callable[[Path], tuple[Findings, Mapping[str, Any], Caption]]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from models.card import Card
 from models.classical.card import is_fitted
+from tasks.analysis.mask_raster import open_bands
 from tasks.analysis.settings import AreaAnalysis
 from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
 from tasks.analysis.summary import write_findings
@@ -20,7 +21,6 @@ from tasks.instances.layers import InstanceLayers, instance_layers, layer_reader
 from tasks.instances.split import MOST_PIXELS
 from tasks.reports.drawing import Caption
 from tasks.request import Request
-from tasks.scenes.mask_raster import open_bands
 from tasks.scenes.naming import dates_of
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.volume import VolumeScene

@@ -11,6 +11,7 @@ import numpy as np
 
 from models.card import ClassEntry
 from tasks.analysis.area import area_headline, area_table
+from tasks.analysis.crop_field_files import write_fields
 from tasks.analysis.crop_fields import MeasuredFields, measure_fields, spray_rule
 from tasks.analysis.crop_json import accuracy_json, estimate_json
 from tasks.analysis.crop_samples import AreaEstimates, estimate_areas
@@ -21,7 +22,6 @@ from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.crop.weed import DECISIONS, LEAVE, NOTHING, SPRAY, UNDECIDED, SprayTotals, SprayZones
 from tasks.answers.ground import pixel_sides_m
 from tasks.errors import EmptySceneError, SceneError
-from tasks.products.fields import write_fields
 from tasks.products.spray import write_spray_map
 from tasks.reports.drawing import NOT_OBSERVED
 from tasks.reports.pictures import raster_preview

@@ -26,8 +26,9 @@ from tasks.box import Box
 from tasks.errors import JobError
 from tasks.products.outlines import outlines
 from tasks.products.severity import write_severity
-from tasks.products.vectors import Column, VectorTable, write_gpkg, write_parquet
+from tasks.products.vectors import write_gpkg, write_parquet
 from tasks.reports.pictures import raster_preview
+from tasks.scenes.vectors import Column, VectorTable
 
 LAYER = "fires"
 OBJECTS = "objects"

@@ -33,9 +33,9 @@ from tasks.outfolder import OutFolder
 from tasks.products.fire_events import EVENTS, write_events
 from tasks.products.growth import write_growth
 from tasks.products.publish import is_published, publish
-from tasks.products.vectors import read_vectors
 from tasks.request import digest
 from tasks.scenes.naming import FIRES, site_folder
+from tasks.scenes.vectors import read_vectors
 from tasks.sightings import Sighting
 
 _ASSETS = "asset_km"

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from tasks.analysis.mask_raster import MaskLayer
 from tasks.answers.fire.events import History, Observation, Seen
 from tasks.answers.fire.geodesy import reprojected
 from tasks.box import Box
 from tasks.outfolder import OutFolder
-from tasks.products.vectors import VectorTable, read_vectors
-from tasks.scenes.mask_raster import MaskLayer
 from tasks.scenes.raster_gdal import read_header
 from tasks.scenes.raster_grid import RasterGrid
+from tasks.scenes.vectors import VectorTable, read_vectors
 from tasks.sightings import Sighting
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tasks.analysis.fire_severity import SeverityReader
+from tasks.analysis.mask_raster import on_grid
 from tasks.analysis.subject import RasterMask
 from tasks.answers.area import ClassAreas
 from tasks.answers.fire.detections import Detection
@@ -22,7 +23,6 @@ from tasks.reports.page_figures import number
 from tasks.reports.preview import stretch
 from tasks.reports.raster_picture import RasterPicture, read_picture, sparse_mask
 from tasks.reports.raster_section import extent_section, plain_map, raster_maps
-from tasks.scenes.mask_raster import on_grid
 
 _PALE = 110
 # More rows than these nobody reads; the files hold all.

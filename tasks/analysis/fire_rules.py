@@ -16,7 +16,7 @@ from tasks.answers.fire.settings import AlertRules, FireAnalysis
 from tasks.answers.fire.severity import table_of
 from tasks.errors import PolygonError
 from tasks.products.growth import is_observed
-from tasks.products.vectors import read_vectors
+from tasks.scenes.vectors import read_vectors
 
 
 def all_readings(folded: Sequence[Folded], settings: FireAnalysis) -> tuple[list[Reading], tuple[str, ...]]:

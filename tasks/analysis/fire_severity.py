@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.analysis.mask_raster import on_grid
 from tasks.analysis.subject import RasterMask
 from tasks.answers.fire.indices import indices_from
 from tasks.answers.fire.measures import Rated
@@ -18,7 +19,6 @@ from tasks.answers.fire.severity import classify, table_of
 from tasks.answers.ground import pixel_sides_m
 from tasks.box import Box, split
 from tasks.errors import BandError
-from tasks.scenes.mask_raster import on_grid
 from tasks.scenes.raster import RasterReader
 
 # Rows whose bands and indices are in memory at a time: some ten float arrays per pixel.

@@ -17,10 +17,11 @@ from tasks.answers.fire.measures import component_areas_ha
 from tasks.answers.numbered import Numbered
 from tasks.instances.paint import InstanceTable
 from tasks.products.outlines import outlines
-from tasks.products.vectors import VectorTable, write_gpkg, write_parquet
+from tasks.products.vectors import write_gpkg, write_parquet
 from tasks.reports.blocks import Section, Table
 from tasks.reports.page_figures import number
 from tasks.scenes.raster_grid import RasterGrid
+from tasks.scenes.vectors import VectorTable
 
 NAME = "instances"
 # The largest have a row in summary.json; a scene may hold ten thousands.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import SwatheError
+from tasks.analysis.mask_volume import open_volume_mask, volume_files
 from tasks.analysis.patient_findings import Visit, patient_findings
 from tasks.analysis.summary import write_findings
 from tasks.analysis.tumour import advance, read_study
@@ -25,7 +26,6 @@ from tasks.products.lesions import write_followup_csv
 from tasks.products.publish import is_published, publish
 from tasks.reports.drawing import Caption
 from tasks.request import digest
-from tasks.scenes.mask_volume import open_volume_mask, volume_files
 from tasks.scenes.naming import PATIENTS, site_folder
 from tasks.sightings import Sighting, SightingLedger
 

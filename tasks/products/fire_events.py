@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tasks.answers.fire.events import Event, History, Member
 from tasks.answers.fire.growth import Growth
-from tasks.products.vectors import Column, VectorTable, write_gpkg, write_parquet
+from tasks.products.vectors import write_gpkg, write_parquet
+from tasks.scenes.vectors import Column, VectorTable
 
 EVENTS, GROWTH, DETECTIONS = "events", "growth", "detections"
 _GROWTH_NUMBERS = ("area_ha", "days", "ha_per_day", "direction_deg", "front_m", "front_max_m", "front_m_per_h")

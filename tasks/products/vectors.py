@@ -1,12 +1,11 @@
-"""Polygons and points with their columns, as GeoPackage and GeoParquet, and read back."""
+"""Polygons and points with their columns, written as GeoPackage and GeoParquet."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,39 +13,13 @@ import pyarrow.parquet as pq
 import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 
-from tasks.errors import PolygonError, ProductError
+from tasks.errors import ProductError
+from tasks.scenes.vectors import OGR_ERRORS, Column, VectorTable
 
-Column: TypeAlias = NDArray[Any] | list[Any]
-GeometryType: TypeAlias = Literal["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"]
 # GeoPackage holds times of its own making; with this the same tables give the same bytes.
 _GPKG_DATE = "2000-01-01T00:00:00Z"
-_OGR_ERRORS = (DataSourceError, DataLayerError, OSError, ValueError)
-
-
-@dataclass(frozen=True)
-class VectorTable:
-    """Features of one layer.
-
-    Attributes:
-        name: Of the layer.
-        crs_wkt: Of the geometries; None where it is not known.
-        geometries: One shapely geometry per feature.
-        columns: By name, as many values each; None, NaN and masked values are null. An array keeps its dtype where
-            there are no features; an empty list is text.
-        geometry_type: What the layer declares; ``Multi`` types hold single geometries as well.
-    """
-
-    name: str
-    crs_wkt: str | None
-    geometries: NDArray[np.object_]
-    columns: dict[str, Column]
-    geometry_type: GeometryType = "MultiPolygon"
-
-    def __len__(self) -> int:
-        return len(self.geometries)
 
 
 def write_gpkg(path: Path, *tables: VectorTable) -> None:
@@ -64,7 +37,7 @@ def write_gpkg(path: Path, *tables: VectorTable) -> None:
     try:
         for table in tables:
             _write_layer(path, table)
-    except _OGR_ERRORS as error:
+    except OGR_ERRORS as error:
         raise ProductError(f"{path}: cannot be written: {error}. Check the free space of the folder") from error
 
 
@@ -105,51 +78,6 @@ def write_parquet(path: Path, table: VectorTable) -> None:
         pq.write_table(pa.table(arrays).replace_schema_metadata(metadata), path, compression="zstd")
     except OSError as error:
         raise ProductError(f"{path}: cannot be written: {error}. Check the free space of the folder") from error
-
-
-def read_vectors(path: str | Path, layer: str | None = None) -> VectorTable:
-    """Read a layer of any vector file that OGR opens, or a GeoParquet file.
-
-    Args:
-        path: Of the file.
-        layer: Its name; the first layer where left out.
-
-    Raises:
-        PolygonError: When the file cannot be read, or holds no geometries.
-    """
-    if Path(path).suffix.lower() in {".parquet", ".geoparquet"}:
-        return _read_parquet(Path(path))
-    try:
-        name = layer or str(pyogrio.list_layers(path)[0][0])
-        meta, _, geometries, fields = pyogrio.raw.read(path, layer=name, datetime_as_string=True)
-    except _OGR_ERRORS as error:
-        raise PolygonError(f"{path}: cannot be read: {error}. Give a vector file such as .gpkg or .geojson") from error
-    if geometries is None:
-        raise PolygonError(f"{path}: layer '{name}' is a table without geometries. Give a layer of polygons or points")
-    columns: dict[str, Column] = dict(zip(meta["fields"].tolist(), fields, strict=True))
-    kind = meta["geometry_type"].removesuffix(" Z").removesuffix(" M")
-    return VectorTable(name, _wkt(meta["crs"]), shapely.from_wkb(geometries), columns, kind)
-
-
-def _read_parquet(path: Path) -> VectorTable:
-    try:
-        table = pq.read_table(path)
-        geo = json.loads((table.schema.metadata or {})[b"geo"])
-        primary = geo["primary_column"]
-        facts = geo["columns"][primary]
-        geometries = shapely.from_wkb(np.array(table[primary].to_pylist(), dtype=object))
-    except (OSError, pa.ArrowException, KeyError, ValueError, shapely.GEOSException) as error:
-        raise PolygonError(f"{path}: not GeoParquet: {error}. Give a file with WKB geometries") from error
-    # GeoParquet 1.1, "crs": left out it is OGC:CRS84; null it is not known.
-    crs = facts.get("crs", "OGC:CRS84")
-    columns: dict[str, Column] = {
-        name: table[name].to_pylist() for name in table.column_names if name not in {primary, "bbox"}
-    }
-    return VectorTable(path.stem, None if crs is None else CRS.from_user_input(crs).to_wkt(), geometries, columns)
-
-
-def _wkt(crs: str | None) -> str | None:
-    return None if crs is None else CRS.from_user_input(crs).to_wkt()
 
 
 def _wkb(table: VectorTable) -> NDArray[np.object_]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tasks.answers.crop.placement import PlacedPolygons, place_polygons
 from tasks.errors import PolygonError, SceneError
-from tasks.products.vectors import Column, read_vectors
 from tasks.scenes.place import chosen_crs, refuse_if_not_degrees
 from tasks.scenes.raster_grid import RasterGrid
+from tasks.scenes.vectors import Column, read_vectors
 
 
 @dataclass(frozen=True)

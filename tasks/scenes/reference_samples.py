@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from tasks.errors import PolygonError, SampleError, SceneError
-from tasks.products.vectors import read_vectors
 from tasks.scenes.field_polygons import plain
 from tasks.scenes.place import chosen_crs, on_grid, refuse_if_not_degrees, to_pixels
 from tasks.scenes.raster_grid import RasterGrid
+from tasks.scenes.vectors import read_vectors
 
 Floats = NDArray[np.float64]
 REFERENCE = "reference"

@@ -1,0 +1,116 @@
+"""What masks made elsewhere are called, and what their classes are called by the job that is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from colorsys import hls_to_rgb
+from pathlib import Path
+from typing import Any, Literal
+
+from models.card import Card, ClassEntry
+from models.registry import WITHOUT_WEIGHTS, resolve_model
+from tasks.errors import JobError
+from tasks.job import Job
+from tasks.scenes.naming import scene_id, stem_of
+
+_OUR_MASK = "mask"
+# Told apart without a table: orange, blue, green, pink, yellow, sky, red; then hues by steps of the golden angle.
+_COLOURS = ("#e69f00", "#0072b2", "#009e73", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00")
+_GOLDEN_ANGLE = 0.381966011
+_ENDINGS: dict[str, tuple[str, ...]] = {"raster": (".tif", ".tiff", ".vrt"), "volume": (".nii.gz", ".nii")}
+
+
+def id_of_mask(path: str | Path) -> str:
+    """Return the id of a mask's scene: its file's name, or its folder's where the file is called ``mask``."""
+    path = Path(path).absolute()
+    return scene_id(path.parent.name if stem_of(path.name) == _OUR_MASK else stem_of(path.name))
+
+
+def ids_of_masks(paths: Sequence[str]) -> list[str]:
+    """Return the ids of a batch's scenes.
+
+    Raises:
+        JobError: When two masks have one name.
+    """
+    ids = [id_of_mask(path) for path in paths]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise JobError(f"masks of one name: {', '.join(twice)}. Their products would take one place: rename them")
+    return ids
+
+
+def numbered_class(number: int) -> ClassEntry:
+    """Return a class that nobody named; 0 is grey. No two of 0 to 254 share a colour."""
+    return ClassEntry(name=f"class {number}", colour=_colour(number))
+
+
+def _colour(number: int) -> str:
+    if number <= len(_COLOURS):
+        return _COLOURS[number - 1] if number else "#7f7f7f"
+    # Hues far from those just before; light, middle and dark in turn, paler every eighteen numbers.
+    step = number - len(_COLOURS) - 1
+    hue = (step * _GOLDEN_ANGLE) % 1.0
+    lightness, saturation = (0.62, 0.42, 0.8, 0.3)[step % 4], (0.75, 0.45, 0.95)[step // 18 % 3]
+    return "#" + "".join(f"{round(255 * part):02x}" for part in hls_to_rgb(hue, lightness, saturation))
+
+
+def masks_in(paths: Sequence[str], kind: Literal["raster", "volume"]) -> list[str]:
+    """Return the masks that paths name: files, products, folders of products, folders of masks.
+
+    A product is taken by its mask. In a folder products and the masks of patients (``SCENE/mask.tif``,
+    ``PATIENT/mask.nii.gz``) go before loose files.
+
+    Raises:
+        JobError: When a folder holds no mask.
+    """
+    return [mask for path in paths for mask in (_in_folder(Path(path), kind) if Path(path).is_dir() else [path])]
+
+
+def _in_folder(folder: Path, kind: Literal["raster", "volume"]) -> list[str]:
+    endings = _ENDINGS[kind]
+    names = [f"{_OUR_MASK}{ending}" for ending in endings]
+    found = [folder / name for name in names if (folder / name).is_file()]
+    found = found or sorted(
+        path for name in names for path in folder.glob(f"*/{name}") if not path.parent.name.startswith(".")
+    )
+    found = found or sorted(path for path in folder.iterdir() if path.is_file() and path.name.endswith(endings))
+    if not found:
+        looked = f"{names[0]}, */{names[0]}, *{endings[0]}"
+        raise JobError(f"{folder}: holds no mask; looked for {looked}. Name a mask, a product, or a folder of them")
+    return [str(path) for path in found]
+
+
+def card_of(job: Job | None, kind: Literal["raster", "volume"]) -> Card | None:
+    """Return the card of the model that a job names; None where it names none with classes, or one of another kind.
+
+    Raises:
+        ModelError: When the model cannot be had.
+    """
+    if job is None or job.kind != kind:
+        return None
+    name = job.model.name or job.model.weights
+    return None if name is None or name in WITHOUT_WEIGHTS else resolve_model(name, job.model.sha256)[0]
+
+
+def what_decides(settings: dict[str, Any], job: Job | None, kind: Literal["raster", "volume"]) -> dict[str, Any]:
+    """Return all but the files that a product of a mask depends on, as JSON has it.
+
+    A job gives names and colours of classes, dates, and titles, whatever it asks.
+
+    Args:
+        settings: Of the analysis.
+        job: None where the command names none.
+        kind: Of the mask.
+    """
+    if job is None:
+        return {"analysis": settings, "job": None}
+    card = card_of(job, kind)
+    known = {"name": job.job, "title": job.title, "source": job.source.model_dump(mode="json")}
+    if card is None:
+        return {"analysis": settings, "job": {**known, "model": None}}
+    model = {
+        "name": card.name,
+        "channels": list(card.channels),
+        "classes": {str(number): f"{entry.name} {entry.colour}" for number, entry in enumerate(card.classes)},
+    }
+    return {"analysis": settings, "job": {**known, "model": model}}
