@@ -4,6 +4,7 @@ SwatheError (models.errors)
 ├── JobError                   a job file that cannot be run as written
 ├── SceneError                 one input that cannot be segmented; costs that scene only
 │   ├── UnreadableSceneError   damaged, truncated, a Git-LFS pointer, no format we know
+│   ├── UndeclaredError        leads to a file or URL that neither the user named nor the operator allows
 │   ├── UnsupportedSceneError  readable, but of a kind swathe does not segment (4-D, RGB-typed, DICOM for now)
 │   ├── BandError              a band that the job needs is not there
 │   ├── EmptySceneError        zero-sized, or no valid pixel at all
@@ -29,6 +30,10 @@ class SceneError(SwatheError):
 
 class UnreadableSceneError(SceneError):
     """The file is damaged or of no known format."""
+
+
+class UndeclaredError(SceneError):
+    """It leads to a file or URL that neither the user named nor the operator allows."""
 
 
 class UnsupportedSceneError(SceneError):

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import rasterio
-from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetReader
 
-from tasks.errors import UnreadableSceneError, UnsupportedSceneError
+from tasks.declared import is_local as is_local
+from tasks.declared import require_remote
+from tasks.errors import UndeclaredError, UnreadableSceneError, UnsupportedSceneError
 from tasks.scenes.raster_grid import IDENTITY, GroundControl, RasterGrid
+from tasks.scenes.raster_names import drivers_of, refuse_undeclared_metadata, refuse_undeclared_names
+from tasks.scenes.raster_open import GDAL_ERRORS, open_with
 
 # A cache that follows the machine's memory would make peak memory follow it too.
 GDAL_CACHE_BYTES = 256 << 20
@@ -29,12 +28,16 @@ GDAL_OPTIONS: dict[str, str | int] = {
     "GDAL_NUM_THREADS": "1",
     "GDAL_PAM_ENABLED": "YES",
     "GDAL_MAX_DATASET_POOL_SIZE": 100,
+    # A server that is slow to begin is not waited for without end.
+    "GDAL_HTTP_CONNECTTIMEOUT": 15,
+    "GDAL_HTTP_TIMEOUT": 120,
+    # What was replaced behind an address is read anew by a worker that had opened it before.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/",
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
 }
 # Formats of stored rasters; none that runs code, talks to a service or reads a database.
 DRIVERS = ("GTiff", "COG", "VRT", "JP2OpenJPEG", "HFA", "ENVI", "PNG", "JPEG", "netCDF")
-_warning_lock = Lock()
-# What rasterio raises; some of GDAL's errors reach it unwrapped.
-GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
 
 
 def gdal_env() -> Any:  # noqa: ANN401 - rasterio has no types
@@ -42,29 +45,31 @@ def gdal_env() -> Any:  # noqa: ANN401 - rasterio has no types
     return rasterio.Env(**GDAL_OPTIONS)
 
 
-def is_local(path: str) -> bool:
-    """Tell whether a path lies in the file system rather than behind a URL or one of GDAL's /vsi handlers."""
-    return not path.startswith("/vsi") and "://" not in path
-
-
 def open_raster(path: str) -> Any:  # noqa: ANN401 - rasterio has no types
     """Open a raster for windowed reads; call it inside ``gdal_env``.
 
     Raises:
         UnreadableSceneError: When no allowed driver can open it.
+        UndeclaredError: When it names further files or URLs that nobody declared.
     """
-    if is_local(path) and not Path(path).exists():
+    if not is_local(path):
+        require_remote(path)
+    elif not Path(path).exists():
         raise UnreadableSceneError(f"{path}: no such file. Check the path, and the pattern under source.files")
+    else:
+        refuse_undeclared_names(path)
     try:
-        # catch_warnings changes the state of the whole process.
-        with _warning_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            # rasterio.open takes one driver only.
-            return DatasetReader(path, driver=list(available_drivers()), sharing=False)
+        dataset = open_with(path, drivers_of(path, available_drivers()))
     except (*GDAL_ERRORS, ValueError) as error:
         raise UnreadableSceneError(
             f"{path}: not a raster that can be read ({error}). Formats read: {', '.join(available_drivers())}"
         ) from error
+    try:
+        refuse_undeclared_metadata(dataset, path)
+    except UndeclaredError:
+        dataset.close()
+        raise
+    return dataset
 
 
 @contextmanager

@@ -1,0 +1,118 @@
+"""What may be opened: what a user names is declared; what a file names is not, unless an operator allows it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import JobError, UndeclaredError
+
+# Folders, joined as in PATH, below which job files and rasters may name files.
+FOLDERS = "SWATHE_FOLDERS"
+# Beginnings of URLs and /vsi paths, with spaces between, that files may name.
+REMOTE = "SWATHE_REMOTE"
+# Handlers and schemes that fetch what was named and nothing else: no archives, streams or chains of handlers.
+_HANDLERS = (
+    "/vsicurl/", "/vsicurl?", "/vsis3/", "/vsigs/", "/vsiaz/", "/vsiadls/", "/vsioss/", "/vsiswift/", "/vsihdfs/",
+    "/vsiwebhdfs/",
+)  # fmt: skip
+_SCHEMES = ("https://", "http://", "s3://", "gs://", "az://", "oss://")
+_OUTSIDE = re.compile(r"(^|[/\\])\.\.($|[/\\])")
+# Keys of job files whose values are files or folders.
+_FILES_OF_JOBS = ("model.weights", "model.name", "analysis.fields", "analysis.samples", "analysis.alerts.assets",
+    "training.folder")  # fmt: skip
+
+
+def is_local(path: str) -> bool:
+    """Tell whether a path lies in the file system rather than behind a URL or one of GDAL's /vsi handlers."""
+    return not path.startswith("/vsi") and "://" not in path
+
+
+def leads_out(pattern: str) -> bool:
+    """Tell whether a path that should be relative to a folder is absolute or climbs out of it."""
+    return not is_local(pattern) or Path(pattern).is_absolute() or bool(_OUTSIDE.search(pattern))
+
+
+def allowed_folders() -> tuple[Path, ...]:
+    """Return the folders that the operator allows, links resolved."""
+    return tuple(Path(text).resolve() for text in os.environ.get(FOLDERS, "").split(os.pathsep) if text)
+
+
+def lies_below(path: Path, folders: Iterable[Path]) -> bool:
+    """Tell whether what a path leads to, links followed, lies in one of the folders or in one that is allowed."""
+    real = path.resolve()
+    return any(real.is_relative_to(folder.resolve()) for folder in (*folders, *allowed_folders()))
+
+
+def require_remote(path: str) -> None:
+    """Refuse a URL or /vsi path that reads anything but the one thing it names.
+
+    Raises:
+        UndeclaredError: When it is an archive, a stream, a chain of handlers, or of an unknown scheme.
+    """
+    known = path.startswith((*_HANDLERS, *_SCHEMES))
+    if not known or "/vsi" in path[1:] or _OUTSIDE.search(path.split("?", 1)[0]):
+        raise UndeclaredError(
+            f"{path}: not read: archives, streams and chains of handlers are refused, so is '..'. Unpack it, or give "
+            f"one of {', '.join((*_SCHEMES[:4], *_HANDLERS[:1], _HANDLERS[2]))}..."
+        )
+
+
+def is_allowed_remote(path: str) -> bool:
+    """Tell whether the operator allows files to name this URL or /vsi path."""
+    named = path.removeprefix("/vsicurl/")
+    if not path.startswith((*_HANDLERS, *_SCHEMES)) or "/vsi" in path[1:] or _OUTSIDE.search(path):
+        return False
+    prefixes = (text.removeprefix("/vsicurl/").rstrip("/") + "/" for text in os.environ.get(REMOTE, "").split())
+    return any(named.startswith(prefix) for prefix in prefixes)
+
+
+def refuse_files_of_job(raw: dict[str, Any], origin: str, folder: Path) -> None:
+    """Refuse a job file that names files outside its own folder.
+
+    Args:
+        raw: Its keys and values, before anything that a command overrides.
+        origin: Its name, for errors.
+        folder: It lies in.
+
+    Raises:
+        JobError: When a key names a URL, or a file that is neither below ``folder`` nor below an allowed one.
+    """
+    for key in _FILES_OF_JOBS:
+        name = _value(raw, key)
+        if not isinstance(name, str) or (key == "model.name" and not _is_path(name)):
+            continue
+        if not is_local(name) or not lies_below(Path(name).absolute(), [folder]):
+            raise JobError(
+                f"{origin}: '{key}' names {name}, which is not below the job file's folder. Name it on the command "
+                f"line (--set {key}=...), move it beside the job, or allow its folder in {FOLDERS}"
+            )
+
+
+def require_inside(path: str, pattern: str, key: str) -> None:
+    """Refuse a file that ``{scene}`` made out of a pattern, where links lead it out of the pattern's folder.
+
+    Raises:
+        UndeclaredError: When it does.
+    """
+    if not is_local(path):
+        raise UndeclaredError(f"{path}: {key} is a file on disk. Copy it there")
+    folder = Path(pattern.split("{scene}", 1)[0] + "x").parent
+    if "{scene}" in pattern and not lies_below(Path(path), [folder]):
+        raise UndeclaredError(
+            f"{path}: {key} leads out of {folder}. Put the file itself there, or allow its folder in {FOLDERS}"
+        )
+
+
+def _is_path(name: str) -> bool:
+    return os.sep in name or Path(name).exists()
+
+
+def _value(raw: dict[str, Any], key: str) -> object:
+    node: object = raw
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
