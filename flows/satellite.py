@@ -17,13 +17,13 @@ from flows.segment import run_batch
 from tasks.fire_ledger import FireLedger
 from tasks.job import load_job
 from tasks.ledger import Ledger
+from tasks.nights.arrivals import list_arrivals
 from tasks.nights.night import Night, after_run, missed_nights
 from tasks.nights.night_ledger import NightLedger
-from tasks.nights.retention import is_kept, prune
+from tasks.nights.retention import prune
 from tasks.reports.night import write_night
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input
-from tasks.scenes.listing import list_inputs
 from tasks.scenes.naming import USUAL_DATES, dates_of
 
 logger = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ def nightly(order: Nightly) -> Night:
     job = load_job(order.job, order.all_overrides)
     request = make_request(job, order.out, order.model)
     tonight, started = _tonight(order), steps.now()
-    items = [item for item in list_inputs([order.inbox], job) if is_kept(item.date, job.nightly.retention, tonight)]
     ledger, nights = Ledger(request.out.ledger), NightLedger(request.out.ledger)
+    items = list_arrivals(order.inbox, job, tonight, nights.last(tonight))
     earlier = nights.night(tonight)
     night = earlier or Night(
         tonight,

@@ -4,6 +4,7 @@ SwatheError (models.errors)
 ├── JobError                   a job file that cannot be run as written
 ├── SceneError                 one input that cannot be segmented; costs that scene only
 │   ├── UnreadableSceneError   damaged, truncated, a Git-LFS pointer, no format we know
+│   ├── UnreachableSceneError  cannot be read at the moment: a network, a mount
 │   ├── UndeclaredError        leads to a file or URL that neither the user named nor the operator allows
 │   ├── UnsupportedSceneError  readable, but of a kind swathe does not segment (4-D, RGB-typed, DICOM for now)
 │   ├── BandError              a band that the job needs is not there
@@ -12,8 +13,11 @@ SwatheError (models.errors)
 │   ├── PolygonError           polygons without a CRS, in another place than the map, or damaged
 │   ├── GridError              two masks that do not lie on one grid
 │   └── OversizedSceneError    declares more pixels than its file or this machine can hold
+├── CatalogueError             a catalogue of scenes that is not there or cannot be searched
+├── ClusterError               a running Dask cluster that cannot be used, or is lost
 ├── PlanError                  tile, halo, overlap and block that do not fit together, or the model
 ├── StoreError                 work in progress that cannot be continued
+│   └── HeldFolderError        another run is writing into the folder
 └── ProductError               a product that was written but does not verify
 """
 
@@ -30,6 +34,10 @@ class SceneError(SwatheError):
 
 class UnreadableSceneError(SceneError):
     """The file is damaged or of no known format."""
+
+
+class UnreachableSceneError(SceneError):
+    """The file cannot be read at the moment, and perhaps can be later."""
 
 
 class UndeclaredError(SceneError):
@@ -64,12 +72,24 @@ class OversizedSceneError(SceneError):
     """The scene declares more pixels than can be."""
 
 
+class CatalogueError(SwatheError):
+    """A catalogue of scenes is not there or cannot be searched."""
+
+
+class ClusterError(SwatheError):
+    """A running Dask cluster cannot be used, or was lost."""
+
+
 class PlanError(SwatheError):
     """The tiling does not fit together, or does not fit the model."""
 
 
 class StoreError(SwatheError):
     """Work in progress cannot be continued."""
+
+
+class HeldFolderError(StoreError):
+    """Another run is writing into the folder."""
 
 
 class ProductError(SwatheError):

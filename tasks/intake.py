@@ -61,6 +61,8 @@ def identify(request: Request, item: Input) -> Fingerprint:
     ):
         # Of a table: fires are called after it.
         parts.append(("date", hashlib.sha256(str(item.date).encode()).hexdigest()))
+    if item.revision is not None and not found.content_hashed:
+        parts.append(("revision", hashlib.sha256(item.revision.encode()).hexdigest()))
     if not parts:
         return found
     return Fingerprint(combined_sha256([("scene", found.sha256), *parts]), found.content_hashed)

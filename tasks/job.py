@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from models.classical.expression import Expression, parse_expression
+from models.errors import ExpressionError
 from tasks.analysis.settings import Analysis
 from tasks.instances.settings import InstanceSettings, PanopticSettings
 from tasks.job_file import load_section
@@ -24,19 +27,37 @@ def _as_tuple(value: object) -> object:
 
 
 class BandSource(Section):
-    """Where a band comes from.
+    """Where a band comes from: a file, or other bands.
 
     Attributes:
         file: A role under ``source.files``; may be left out when a scene is one file.
         band: Its number from 1, or its description in the file.
         scale: Factor from stored to physical values; the file's own where left out.
         offset: Summand from stored to physical values; the file's own where left out.
+        index: In place of all these, an expression of the physical values of other bands.
     """
 
     file: str | None = None
-    band: int | str
+    band: int | str | None = None
     scale: float | None = None
     offset: float | None = None
+    index: str | None = None
+
+    @model_validator(mode="after")
+    def _is_of_a_file_or_of_bands(self) -> BandSource:
+        stored = (self.file, self.band, self.scale, self.offset)
+        if self.index is None and self.band is None:
+            raise ValueError(
+                "'band' is missing: its number or description in the file; or 'index', made of other bands"
+            )
+        if self.index is not None:
+            if any(value is not None for value in stored):
+                raise ValueError("'index' is made of other bands: leave out 'file', 'band', 'scale' and 'offset'")
+            try:
+                parse_expression(self.index)
+            except ExpressionError as error:
+                raise ValueError(f"'index': {error}") from error
+        return self
 
 
 class Invalid(Section):
@@ -73,23 +94,47 @@ class Pair(Section):
 
 
 class Source(Section):
-    """The files and bands that make up a scene."""
+    """The files and bands that make up a scene.
+
+    Attributes:
+        site: Regular expression whose first group is the site in a scene's id; the id without its dates where left out
+            or where it does not match.
+    """
 
     files: dict[str, str] = Field(default={})
     pair: Pair | None = None
     bands: dict[str, BandSource] = Field(default={})
     invalid: Annotated[tuple[Invalid, ...], BeforeValidator(_as_tuple)] = ()
     dates: dict[str, str] = Field(default={})
+    site: str | None = None
+
+    @field_validator("site")
+    @classmethod
+    def _has_a_group(cls, site: str | None) -> str | None:
+        try:
+            if site is not None and re.compile(site).groups < 1:
+                raise ValueError("has no group; put the site in parentheses: ^(.+)_[0-9]{8}")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return site
+
+    @property
+    def indices(self) -> dict[str, Expression]:
+        """Bands that are made of others, by name."""
+        return {name: parse_expression(band.index) for name, band in self.bands.items() if band.index is not None}
 
     @model_validator(mode="after")
-    def _pair_is_of_files(self) -> Source:
-        pair = {} if self.pair is None else self.pair.files
-        wrong = [f"{role}: {of}" for role, of in pair.items() if of not in self.files or role in self.files]
-        if wrong:
-            raise ValueError(
-                f"pair.files {', '.join(wrong)}: fills a new role from one under source.files, which are "
-                f"{', '.join(self.files) or 'none'}"
-            )
+    def _indices_are_of_files(self) -> Source:
+        indices = self.indices
+        for name, expression in indices.items():
+            nested = [band for band in expression.bands if band in indices]
+            if nested:
+                raise ValueError(
+                    f"bands.{name}.index: made of {', '.join(nested)}, which is an index itself; write out its bands"
+                )
+        for rule in self.invalid:
+            if rule.band in indices:
+                raise ValueError(f"invalid.band {rule.band}: an index; stored values of a file's band are compared")
         return self
 
 
@@ -183,6 +228,29 @@ class Job(Section):
     analysis: Analysis | None = None
     nightly: Nightly = Nightly()
     title: str = ""
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The files that a scene brings itself, by the names that the job gives them."""
+        assets = {} if self.nightly.stac is None else self.nightly.stac.assets
+        return tuple(self.source.files or assets)
+
+    @model_validator(mode="after")
+    def _roles_agree(self) -> Job:
+        assets = () if self.nightly.stac is None else tuple(self.nightly.stac.assets)
+        if self.source.files and assets and set(self.source.files) != set(assets):
+            raise ValueError(
+                f"nightly.stac.assets {', '.join(assets)}: name the same roles as source.files, which are "
+                f"{', '.join(self.source.files)}; or leave source.files out"
+            )
+        pair = {} if self.source.pair is None else self.source.pair.files
+        wrong = [f"{role}: {of}" for role, of in pair.items() if of not in self.roles or role in self.roles]
+        if wrong:
+            raise ValueError(
+                f"source.pair.files {', '.join(wrong)}: fills a new role from one under source.files, which are "
+                f"{', '.join(self.roles) or 'none'}"
+            )
+        return self
 
 
 class TrainingSource(Section):

@@ -26,6 +26,20 @@ def write_raster(path: Path, image: np.ndarray, crs: str | None = "EPSG:32632", 
     return path
 
 
+def derive_earlier(post: Path, dnbr: Path, path: Path) -> Path:
+    """Write a picture before the fire from which the given dNBR follows.
+
+    The sample data has none; SWIR, and what the eye sees, are taken to be those after the fire.
+    """
+    with rasterio.open(post) as dataset, rasterio.open(dnbr) as index:
+        bands, profile = dataset.read().astype(np.float64), dataset.profile
+        before = index.read(1).astype(np.float64) + (bands[3] - bands[4]) / (bands[3] + bands[4])
+    bands[3] = bands[4] * (1 + before) / (1 - before)
+    with rasterio.open(path, "w", **{**profile, "dtype": "float64"}) as dataset:
+        dataset.write(bands)
+    return path
+
+
 def oblique_affine() -> np.ndarray:
     """A sheared-free, rotated affine with unequal spacing and a flipped axis."""
     angle = 0.3

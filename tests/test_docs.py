@@ -23,7 +23,7 @@ from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import AlertRules, FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.instances.settings import InstanceSettings, PanopticSettings
-from tasks.nights.settings import Nightly, Retention
+from tasks.nights.settings import Nightly, Retention, StacSearch
 from tasks.scenes.listing import list_inputs
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
 
@@ -43,6 +43,7 @@ SECTIONS = {
     "output.panoptic": PanopticSettings,
     "nightly": Nightly,
     "nightly.retention": Retention,
+    "nightly.stac": StacSearch,
     "analysis[area]": AreaAnalysis,
     "analysis[crop]": CropAnalysis,
     "analysis[fire]": FireAnalysis,

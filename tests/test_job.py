@@ -56,7 +56,7 @@ def test_a_valid_job_is_read_back_as_it_was_written(tmp_path_factory, raw):
 @pytest.mark.parametrize(
     ("change", "unknown", "known"),
     [
-        ({"modle": {}}, "'modle'", "job, kind, source, model, tiling, run, output, analysis, title"),
+        ({"modle": {}}, "'modle'", "job, kind, source, model, tiling, run, output, analysis, nightly, title"),
         ({"tiling": {"hallo": 3}}, "'tiling.hallo'", "tile, halo, overlap, block, batch, blend"),
         ({"source": {"bands": {"B1": {"band": 1, "gain": 2}}}}, "'source.bands.B1.gain'", "file, band, scale, offset"),
         ({"source": {"invalid": {"band": "SCL", "value": 3}}}, "value'", "band, values, bits"),
@@ -80,7 +80,14 @@ def test_an_unknown_key_is_refused_with_the_known_ones(tmp_path, change, unknown
         ({"run": {"tolerance": 2}}, "run.tolerance"),
         ({"output": {"confidence": "perhaps"}}, "output.confidence"),
         ({"analysis": {"kind": "tumour", "connectivity": 7}}, "analysis.connectivity"),
-        ({"source": {"bands": {"B1": {}}}}, "source.bands.B1.band"),
+        ({"source": {"bands": {"B1": {}}}}, "source.bands.B1'"),
+        ({"source": {"bands": {"B1": {"band": 1, "index": "B2 + B3"}}}}, "source.bands.B1'"),
+        ({"source": {"bands": {"B1": {"index": "B2 +"}}}}, "source.bands.B1'"),
+        ({"source": {"bands": {"B1": {"index": "2 * B2"}, "B2": {"index": "B3 + B4"}}}}, "source'"),
+        ({"source": {"bands": {"B1": {"index": "B2 * B3"}}, "invalid": {"band": "B1"}}}, "source'"),
+        ({"nightly": {"stac": {"assets": {}}}}, "nightly.stac.assets'"),
+        ({"nightly": {"stac": {"assets": {"a": "b"}, "area": [8, 47, 7, 46]}}}, "nightly.stac.area'"),
+        ({"nightly": {"best": "cloudless"}}, "nightly.best'"),
         ({"model": None}, "model"),
     ],
 )

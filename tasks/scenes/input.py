@@ -17,6 +17,7 @@ class Input:
         date: ISO date of the observation, from a table or the name.
         error: Why the scene cannot be used; it costs this scene only.
         waits: Whether it could be used once other scenes are there.
+        revision: What a catalogue says of the state of files that cannot be hashed here.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Input:
     date: str | None = None
     error: str | None = None
     waits: bool = False
+    revision: str | None = None
 
     def pseudonymised(self, text: str) -> str:
         """Put the scene's id where a text names its files: file names may identify a patient, ids may not."""

@@ -13,7 +13,7 @@ from typing import Any
 from tasks.errors import JobError, SceneError
 from tasks.job import Job
 from tasks.scenes.input import Input
-from tasks.scenes.naming import Pattern, date_of, scene_id, stem_of
+from tasks.scenes.naming import Pattern, date_of, scene_id, site_in, stem_of
 from tasks.scenes.pairing import paired
 
 # The role of the file of a scene that is one file.
@@ -25,7 +25,16 @@ _NAMELESS = "unnamed"
 
 
 def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
-    """Return the scenes that files, folders and tables name.
+    """Return the scenes that files, folders and tables name, each with the earlier one that the job compares it with.
+
+    Arguments and errors are those of ``list_scenes``.
+    """
+    scenes = list_scenes(inputs, job)
+    return scenes if job.source.pair is None else paired(scenes, job.source.pair, job.source.dates)
+
+
+def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
+    """Return the scenes that files, folders and tables name, each by itself.
 
     Args:
         inputs: Each a file, a URL or /vsi path, a folder, or a CSV with the columns ``scene``, one per role of the
@@ -48,8 +57,7 @@ def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
                 f"two scenes are called '{item.id}': {_first(other)} and {_first(item)}. Name them apart in a CSV "
                 "with the columns scene and one per file"
             )
-    scenes = list(seen.values())
-    return scenes if job.source.pair is None else paired(scenes, job.source.pair, job.source.dates)
+    return list(seen.values())
 
 
 def _expanded(text: str) -> list[str]:
@@ -197,6 +205,8 @@ def _resolved(text: str, folder: Path) -> str:
 
 
 def _dated(item: Input, job: Job) -> Input:
+    if item.site is None and job.source.site is not None:
+        item = replace(item, site=site_in(item.id, job.source.site))
     if item.date is not None:
         return item
     dates = (date_of(item.id, pattern) for pattern in job.source.dates.values())

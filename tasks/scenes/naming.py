@@ -154,6 +154,25 @@ def site_of(name: str, patterns: Mapping[str, str]) -> str:
     return site.strip("._-") or name
 
 
+def site_in(name: str, expression: str) -> str | None:
+    """Return what the first group of a regular expression finds in a scene's id; None where it finds nothing."""
+    match = re.search(expression, name)
+    return (match[1] or None) if match else None
+
+
+def observation_id(site: str, date: str) -> str:
+    """Return the id of what was observed of a site on a day, whatever file it is in.
+
+    Args:
+        site: Its name; characters that ids do not have become ``_``.
+        date: ISO.
+
+    Raises:
+        SceneError: When no scene can be called so.
+    """
+    return scene_id(f"{re.sub(r'[^A-Za-z0-9._-]', '_', site)}_{date.replace('-', '')}")
+
+
 def _digits(match: re.Match[str]) -> str:
     try:
         return rf"\d{{{_DIGITS[match[0]]}}}"

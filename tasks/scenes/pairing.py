@@ -54,7 +54,9 @@ def _with_earlier(item: Input, by_site: Mapping[str, list[Input]], rule: Pair, d
             waits=True,
         )
     chosen = next(other for _, other in earlier if other.id == usable[0][1])
-    return replace(item, files={role: chosen.files[of] for role, of in rule.files.items()} | item.files)
+    revision = "\n".join(text for text in (item.revision, chosen.revision) if text) or None
+    files = {role: chosen.files[of] for role, of in rule.files.items()} | item.files
+    return replace(item, files=files, revision=revision)
 
 
 def _days_between(earlier: Input, later: Input) -> int:

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.classical.expression import parse_expression
 from tasks.box import Box
 from tasks.errors import EmptySceneError
 from tasks.fingerprint import Fingerprint, combined_sha256, facts_sha256, file_sha256
 from tasks.job import Source
 from tasks.scenes.raster_align import DirectFile, WarpedFile
-from tasks.scenes.raster_bands import Band, BandFinder, InvalidRule
+from tasks.scenes.raster_bands import Band, BandFinder, Channels, Index, InvalidRule
 from tasks.scenes.raster_gdal import Header, gdal_env, is_local, open_raster, opened_raster, read_header
 from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.raster_place import RasterFile, finest, place
@@ -30,9 +31,10 @@ class RasterScene:
     """A raster as the engine sees it; implements ``tasks.scenes.scene.Scene``.
 
     Attributes:
-        grid: Of the finest file that holds a channel, the first in channel order where several are as fine.
+        grid: Of the finest file that holds a band, the first in channel order where several are as fine; files of an
+            earlier scene do not count.
         files: The files that are read, by role.
-        bands: In the model card's channel order.
+        channels: In the model card's order, and the bands that they are made of.
         rules: What the job calls invalid.
         notes: What a user should know: files that are interpolated, a VRT that names other files, no CRS.
     """
@@ -40,7 +42,7 @@ class RasterScene:
     id: str
     grid: RasterGrid
     files: tuple[RasterFile, ...]
-    bands: tuple[Band, ...]
+    channels: Channels
     rules: tuple[InvalidRule, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -51,8 +53,8 @@ class RasterScene:
 
     @property
     def n_channels(self) -> int:
-        """Bands that are read."""
-        return len(self.bands)
+        """Channels that a window has."""
+        return len(self.channels.members)
 
     @contextmanager
     def open(self) -> Iterator[RasterReader]:
@@ -81,12 +83,22 @@ class RasterReader:
         """Read physical values.
 
         Returns:
-            Float32 ``(bands, rows, cols)``, 0 where not observed, and which pixels every band observes.
+            Float32 ``(channels, rows, cols)``, 0 where not observed, and which pixels every band observes and every
+            index has a value for.
 
         Raises:
             UnreadableSceneError: When the file's tiles do not decode.
         """
-        bands = self._scene.bands
+        channels = self._scene.channels
+        image, valid = self._read_bands(channels.bands, box)
+        if channels.members != channels.bands:
+            image = _assembled(channels, image)
+            valid &= np.isfinite(image).all(axis=0)
+        if not valid.all():
+            image[:, ~valid] = 0.0
+        return image, valid
+
+    def _read_bands(self, bands: tuple[Band, ...], box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         image = np.empty((len(bands), *box.shape), dtype=np.float32)
         valid = np.ones(box.shape, dtype=np.bool_)
         for role, members in _by_role(bands).items():
@@ -96,8 +108,6 @@ class RasterReader:
                 _fill_physical(values, bands[k], image[k])
                 if np.issubdtype(values.dtype, np.floating):
                     valid &= np.isfinite(image[k])
-        if not valid.all():
-            image[:, ~valid] = 0.0
         return image, valid
 
     def invalid(self, box: Box) -> NDArray[np.bool_] | None:
@@ -137,13 +147,15 @@ def describe_raster(scene_id: str, files: Mapping[str, str], source: Source, cha
     """
     headers = {role: read_header(path) for role, path in files.items()}
     finder = BandFinder(scene_id, headers, source, channels)
-    bands, rules = finder.find_channels(), finder.find_rules()
-    grid = finest([headers[band.role] for band in bands]).grid
+    found, rules = finder.find_channels(), finder.find_rules()
+    earlier = () if source.pair is None else source.pair.files
+    own = [band for band in found.bands if band.role not in earlier]
+    grid = finest([headers[band.role] for band in own or found.bands]).grid
     if grid.rows < 1 or grid.cols < 1:
         raise EmptySceneError(f"{scene_id}: the raster is {grid.rows} x {grid.cols}. Nothing can be segmented")
-    used = dict.fromkeys([band.role for band in bands] + [rule.band.role for rule in rules])
+    used = dict.fromkeys([band.role for band in found.bands] + [rule.band.role for rule in rules])
     members = tuple(place(scene_id, role, headers[role], grid) for role in used)
-    return RasterScene(scene_id, grid, members, bands, rules, tuple(_notes(members, headers, grid)))
+    return RasterScene(scene_id, grid, members, found, rules, tuple(_notes(members, headers, grid)))
 
 
 def fingerprint(scene: RasterScene) -> Fingerprint:
@@ -174,6 +186,15 @@ def _members(path: str) -> list[str]:
     nested = [name for name in files if name != path and name.casefold().endswith(".vrt")]
     kept = [name for name in files if not name.casefold().endswith(_SIDECARS)]
     return [*kept, *(member for name in nested for member in _members(name))]
+
+
+def _assembled(channels: Channels, stored: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the channels in order; an index is NaN or infinite where it has no value."""
+    values = {band.name: stored[k] for k, band in enumerate(channels.bands)}
+    image = np.empty((len(channels.members), *stored.shape[1:]), dtype=np.float32)
+    for k, member in enumerate(channels.members):
+        image[k] = parse_expression(member.text)(values) if isinstance(member, Index) else values[member.name]
+    return image
 
 
 def _by_role(bands: tuple[Band, ...]) -> dict[str, list[int]]:

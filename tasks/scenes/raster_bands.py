@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from models.classical.expression import parse_expression
 from tasks.errors import BandError
 from tasks.job import BandSource, Source
 from tasks.scenes.raster_gdal import Header
@@ -27,6 +28,32 @@ class Band:
     index: int
     scale: float = 1.0
     offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Index:
+    """A channel that is computed from bands.
+
+    Attributes:
+        name: As the model card or the job calls it.
+        text: The expression of physical values.
+    """
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Channels:
+    """What a scene is read as.
+
+    Attributes:
+        members: In order; a band that is read as it is, or an index of some.
+        bands: All that are read, each once.
+    """
+
+    members: tuple[Band | Index, ...]
+    bands: tuple[Band, ...]
 
 
 @dataclass(frozen=True)
@@ -54,26 +81,43 @@ class BandFinder:
     source: Source
     channels: tuple[str, ...]
 
-    def find_channels(self) -> tuple[Band, ...]:
+    def find_channels(self) -> Channels:
         """Return the bands of the model's channels, in order.
 
-        A channel is looked up under ``source.bands``, then among the bands' descriptions. Where neither knows
-        any of them, a single file with as many bands (alpha aside) as the model has channels is taken as is.
+        A channel is looked up under ``source.bands``, then among the bands' descriptions; so are the bands that an
+        index is made of. Where neither knows any of them, a single file with as many bands (alpha aside) as the
+        model has channels is taken as is.
 
         Raises:
-            BandError: When a channel has no band.
+            BandError: When a channel, or a band that an index is made of, is not there.
         """
-        found = [self._find(name) for name in self.channels]
-        complete = [band for band in found if band is not None]
+        found = [self._index(name) or self._find(name) for name in self.channels]
+        complete = [member for member in found if member is not None]
         if len(complete) == len(found):
-            return tuple(self._calibrated(band) for band in complete)
+            return self._with_inputs(complete)
         if not complete and not self.source.bands and len(self.headers) == 1:
             role, header = next(iter(self.headers.items()))
             if len(header.spectral) == len(self.channels):
                 pairs = zip(self.channels, header.spectral, strict=True)
-                return tuple(self._calibrated(Band(name, role, index)) for name, index in pairs)
-        missing = self.channels[[band is None for band in found].index(True)]
+                return self._with_inputs([Band(name, role, index) for name, index in pairs])
+        missing = self.channels[[member is None for member in found].index(True)]
         raise self._missing(missing)
+
+    def _index(self, name: str) -> Index | None:
+        text = self.source.bands[name].index if name in self.source.bands else None
+        return None if text is None else Index(name, text)
+
+    def _with_inputs(self, found: list[Band | Index]) -> Channels:
+        members = tuple(one if isinstance(one, Index) else self._calibrated(one) for one in found)
+        bands = {one.name: one for one in members if isinstance(one, Band)}
+        for index in (one for one in members if isinstance(one, Index)):
+            for name in parse_expression(index.text).bands:
+                if name not in bands:
+                    band = self._find(name)
+                    if band is None:
+                        raise self._missing(name, of=f"source.bands.{index.name}.index")
+                    bands[name] = self._calibrated(band)
+        return Channels(members, tuple(bands.values()))
 
     def find_rules(self) -> tuple[InvalidRule, ...]:
         """Return the job's invalid rules with their bands, whose stored values are compared.
@@ -118,7 +162,7 @@ class BandFinder:
                     f"{len(header.dtypes)} band(s). Correct source.bands.{name}.band"
                 )
             return Band(name, role, place.band)
-        index = _described(header, place.band)
+        index = _described(header, place.band or name)
         if index is None:
             raise self._missing(name, place.band)
         return Band(name, role, index)
@@ -140,12 +184,12 @@ class BandFinder:
             offset = boa_offset(header, band.index, band.name) * scale
         return Band(band.name, band.role, band.index, scale, offset)
 
-    def _missing(self, name: str, described: str | None = None) -> BandError:
+    def _missing(self, name: str, described: str | None = None, of: str | None = None) -> BandError:
         found = ", ".join(self._found_names()) or "no band with a description"
         called = f" (described '{described}')" if described else ""
+        needed = f"{of} is made of it" if of else f"the model needs {', '.join(self.channels)}"
         return BandError(
-            f"{self.scene_id}: band '{name}'{called} missing; the model needs {', '.join(self.channels)}; "
-            f"found {found}. Name it under source.bands"
+            f"{self.scene_id}: band '{name}'{called} missing; {needed}; found {found}. Name it under source.bands"
         )
 
     def _found_names(self) -> list[str]:

@@ -1,0 +1,230 @@
+"""A STAC catalogue, a folder of linked files or a server's API, searched for items."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+import numpy as np
+import pystac
+import requests
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pystac_client import ItemSearch
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from shapely.geometry.base import BaseGeometry
+
+from models.errors import SwatheError
+from tasks.errors import CatalogueError
+from tasks.nights.settings import StacSearch
+from tasks.scenes.vectors import read_vectors
+
+_TIMEOUT_S = 60.0
+_RETRIES = 3
+# Items per page of an API.
+_PAGE = 250
+# What may be wrong with a document that somebody else wrote, or with the way to it.
+_WRONG = (
+    APIError,
+    OSError,
+    requests.RequestException,
+    pystac.STACError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    shapely.errors.ShapelyError,
+)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A document that the catalogue names and that cannot be had.
+
+    Attributes:
+        href: Where it should be.
+        why: In words.
+    """
+
+    href: str
+    why: str
+
+
+def search(url: str, wanted: StacSearch, first: str, last: str) -> Iterator[pystac.Item | Unreadable]:
+    """Find the items of a catalogue; what its API leaves open is looked at here.
+
+    Args:
+        url: Of ``catalog.json``, on this machine or another, or of an API's landing page.
+        wanted: Collections, area, cloud.
+        first: ISO date, in UTC, of the earliest observations.
+        last: The same of the latest.
+
+    Yields:
+        Items, and what could not be read among those that may be some.
+
+    Raises:
+        CatalogueError: When there is no such catalogue, or it does not answer; or the area cannot be read.
+    """
+    area = None if wanted.area is None else _area(wanted.area)
+    io = StacApiIO(timeout=_TIMEOUT_S, max_retries=_RETRIES)
+    try:
+        root = io.read_json(url)
+        links = [link for link in root.get("links", []) if link.get("rel") == "search"]
+        if root.get("type") not in ("Catalog", "Collection"):
+            raise ValueError(f"a document of type {root.get('type')}, and not Catalog")
+    except _WRONG as error:
+        raise CatalogueError(
+            f"{url}: no STAC catalogue can be read there ({_told(error)}). Give the address of catalog.json, or of an "
+            "API's first page"
+        ) from error
+    found = _ask(url, links, wanted, area, (first, last), io) if links else _walk(url, root, wanted, io)
+    for item in found:
+        if isinstance(item, Unreadable):
+            yield item
+            continue
+        try:
+            fits = _fits(item, wanted, area, (first, last))
+        except _WRONG as error:
+            yield Unreadable(item.id, _told(error))
+            continue
+        if fits:
+            yield item
+
+
+def item_date(item: pystac.Item) -> str | None:
+    """Return the ISO date, in UTC, of an item's observation, or of its beginning."""
+    when = item.datetime or item.common_metadata.start_datetime
+    return None if when is None else when.date().isoformat()
+
+
+def cloud_cover(item: pystac.Item) -> float | None:
+    """Return an item's cloud cover in percent."""
+    cover = item.properties.get("eo:cloud_cover")
+    return float(cover) if isinstance(cover, int | float) else None
+
+
+def last_change(item: pystac.Item) -> str:
+    """Return when an item was updated, else created, in UTC; '' where it does not tell."""
+    when = item.common_metadata.updated or item.common_metadata.created
+    return "" if when is None else when.astimezone(UTC).isoformat()
+
+
+def _ask(
+    url: str,
+    links: list[dict[str, Any]],
+    wanted: StacSearch,
+    area: BaseGeometry | None,
+    days: tuple[str, str],
+    io: StacApiIO,
+) -> Iterator[pystac.Item | Unreadable]:
+    post = next((link for link in links if link.get("method") == "POST"), None)
+    asked = ItemSearch(
+        (post or links[0])["href"],
+        method="POST" if post else "GET",
+        collections=list(wanted.collections) or None,
+        bbox=None if area is None else _box(wanted.area, area),
+        datetime=f"{days[0]}T00:00:00Z/{days[1]}T23:59:59Z",
+        limit=_PAGE,
+        stac_io=io,
+    )
+    try:
+        for facts in asked.items_as_dicts():
+            yield _item(facts, url)
+    except _WRONG as error:
+        raise CatalogueError(
+            f"{url}: the catalogue's search does not answer ({_told(error)}). Try again later"
+        ) from error
+
+
+def _item(facts: dict[str, Any], url: str) -> pystac.Item | Unreadable:
+    try:
+        return pystac.Item.from_dict(facts)
+    except _WRONG as error:
+        return Unreadable(f"{url}/{facts.get('id', 'item')}", _told(error))
+
+
+def _walk(url: str, root: dict[str, Any], wanted: StacSearch, io: StacApiIO) -> Iterator[pystac.Item | Unreadable]:
+    """Follow the links of files, each document once."""
+    seen: set[str] = set()
+    waiting: list[tuple[str, dict[str, Any] | None]] = [(url, root)]
+    while waiting:
+        href, facts = waiting.pop(0)
+        if href in seen:
+            continue
+        seen.add(href)
+        try:
+            facts = facts or io.read_json(href)
+            read = pystac.read_dict(facts, href=href, stac_io=io)
+            if isinstance(read, pystac.Item):
+                yield read
+            elif isinstance(read, pystac.Catalog) and _is_wanted(read, wanted):
+                waiting += [(_absolute(link, href), None) for link in read.links if link.rel in ("child", "item")]
+        except _WRONG as error:
+            yield Unreadable(href, _told(error))
+
+
+def _absolute(link: pystac.Link, href: str) -> str:
+    return pystac.utils.make_absolute_href(link.href, href)
+
+
+def _is_wanted(catalogue: pystac.Catalog, wanted: StacSearch) -> bool:
+    is_collection = isinstance(catalogue, pystac.Collection)
+    return not (is_collection and wanted.collections) or catalogue.id in wanted.collections
+
+
+def _fits(item: pystac.Item, wanted: StacSearch, area: BaseGeometry | None, days: tuple[str, str]) -> bool:
+    date, cover = item_date(item), cloud_cover(item)
+    if date is None or not days[0] <= date <= days[1]:
+        return False
+    # What is no time shall be found out here, where it costs this item alone.
+    last_change(item)
+    if cover is not None and cover > wanted.max_cloud:
+        return False
+    if wanted.collections and item.collection_id is not None and item.collection_id not in wanted.collections:
+        return False
+    return area is None or _ground(item).intersects(area)
+
+
+def _ground(item: pystac.Item) -> BaseGeometry:
+    """Return what an item covers, in degrees; nothing where it does not say."""
+    if item.geometry is not None:
+        return shapely.make_valid(shapely.from_geojson(json.dumps(item.geometry)))
+    if not item.bbox:
+        return shapely.Polygon()
+    # With heights there are six numbers.
+    half = len(item.bbox) // 2
+    return shapely.box(item.bbox[0], item.bbox[1], item.bbox[half], item.bbox[half + 1])
+
+
+def _area(area: tuple[float, float, float, float] | str) -> BaseGeometry:
+    if isinstance(area, tuple):
+        west, south, east, north = area
+        if west < east:
+            return shapely.box(*area)
+        return shapely.union(shapely.box(west, south, 180, north), shapely.box(-180, south, east, north))
+    try:
+        table = read_vectors(area)
+    except SwatheError as error:
+        raise CatalogueError(f"nightly.stac.area: {error}") from error
+    if table.crs_wkt is None:
+        raise CatalogueError(f"nightly.stac.area: {area}: names no CRS. Write the outlines as GeoJSON or GeoPackage")
+    to_degrees = Transformer.from_crs(CRS.from_wkt(table.crs_wkt), "OGC:CRS84", always_xy=True)
+    outlines = shapely.make_valid(shapely.force_2d(table.geometries))
+
+    def turned(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(to_degrees.transform(points[:, 0], points[:, 1]), axis=1)
+
+    return shapely.union_all(shapely.transform(outlines, turned))
+
+
+def _box(given: tuple[float, float, float, float] | str | None, area: BaseGeometry) -> list[float]:
+    return list(given) if isinstance(given, tuple) else list(area.bounds)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:300]}"
