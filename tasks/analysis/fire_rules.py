@@ -14,7 +14,7 @@ from tasks.answers.fire.events import History
 from tasks.answers.fire.geodesy import Earth, reprojected
 from tasks.answers.fire.settings import AlertRules, FireAnalysis
 from tasks.answers.fire.severity import table_of
-from tasks.errors import PolygonError
+from tasks.errors import PolygonError, UndeclaredError
 from tasks.products.growth import is_observed
 from tasks.scenes.vectors import read_vectors
 
@@ -25,7 +25,7 @@ def all_readings(folded: Sequence[Folded], settings: FireAnalysis) -> tuple[list
     readings = [reading for one in folded for reading in _readings(one, settings, rules)]
     try:
         return readings + [reading for one in folded for reading in _asset_readings(one.events, rules)], ()
-    except PolygonError as error:
+    except (PolygonError, UndeclaredError) as error:
         return readings, (f"alerts on assets are not decided: {error}",)
 
 

@@ -17,6 +17,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 
 from tasks.errors import PolygonError
+from tasks.scenes.vector_formats import require_vector_file
 
 Column: TypeAlias = NDArray[Any] | list[Any]
 GeometryType: TypeAlias = Literal["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"]
@@ -48,7 +49,7 @@ class VectorTable:
 
 
 def read_vectors(path: str | Path, layer: str | None = None) -> VectorTable:
-    """Read a layer of any vector file that OGR opens, or a GeoParquet file.
+    """Read a layer of a GeoPackage, GeoJSON, Shapefile, FlatGeobuf or GeoParquet file.
 
     Args:
         path: Of the file.
@@ -56,7 +57,9 @@ def read_vectors(path: str | Path, layer: str | None = None) -> VectorTable:
 
     Raises:
         PolygonError: When the file cannot be read, or holds no geometries.
+        UndeclaredError: When it would lead to another file or a URL.
     """
+    require_vector_file(Path(path))
     if Path(path).suffix.lower() in {".parquet", ".geoparquet"}:
         return _read_parquet(Path(path))
     try:
