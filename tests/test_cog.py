@@ -145,3 +145,14 @@ def test_an_unwritable_place_is_a_product_error(tmp_path):
     (tmp_path / "m.tif").mkdir()
     with pytest.raises(ProductError, match="cannot be written"):
         write(tmp_path / "m.tif", field((5, 7)), RasterGrid(5, 7, AFFINE, UTM))
+
+
+def test_nothing_stays_of_an_attempt_that_was_killed(tmp_path, monkeypatch):
+    path, grid, values = tmp_path / "mask.tif", RasterGrid(3, 700, AFFINE, UTM), field((3, 700))
+    with monkeypatch.context() as killed:
+        # Of a process that is killed no clearing away runs.
+        killed.setattr("tasks.products.cog.shutil.rmtree", lambda *_, **__: None)
+        write(path, values, grid)
+    assert len(list(tmp_path.iterdir())) == 3
+    write(path, values, grid)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["mask.tif", "mask.tif.aux.xml"]

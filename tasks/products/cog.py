@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -79,8 +80,8 @@ def write_cog(read_block: ReadBlock, destination: Path, spec: RasterProductSpec)
         ProductError: When the file cannot be written or does not verify.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".cog-", dir=destination.parent) as folder:
-            plain = Path(folder) / "plain.tif"
+        with _scratch(destination) as folder:
+            plain = folder / "plain.tif"
             # A grid without CRS is allowed; catch_warnings keeps rasterio's remark out of logs.
             with gdal_env(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -89,6 +90,18 @@ def write_cog(read_block: ReadBlock, destination: Path, spec: RasterProductSpec)
     except GDAL_ERRORS as error:
         raise ProductError(f"{destination}: cannot be written: {error}. Check the free space of the folder") from error
     _complete_and_verify(destination, spec)
+
+
+@contextmanager
+def _scratch(destination: Path) -> Iterator[Path]:
+    """Yield a folder beside a file; always the same, so that nothing stays of an attempt that died with its worker."""
+    folder = destination.with_name(f".{destination.name}.scratch")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_plain(read_block: ReadBlock, path: Path, spec: RasterProductSpec) -> None:
