@@ -9,25 +9,19 @@ from pydantic import BaseModel, Field
 
 
 class Setup(BaseModel):
-    """With which job, where to, and on what.
+    """With which job, where to, and how; every field stands on the form in the UI with its description."""
 
-    Attributes:
-        job: A name in ``configs/`` or the path of a job file.
-        out: Folder for the products; it belongs to one job.
-        model: Overrides the job's model.
-        overrides: ``key=value`` settings that override the job's.
-        cluster: ``local``, or the address of a running Dask scheduler.
-        workers: Worker processes of a local cluster.
-        device: ``auto``, ``cpu`` or ``cuda``; None for what the job says.
-    """
-
-    job: str
-    out: Path
-    model: str | None = None
-    overrides: list[str] = []
-    cluster: str = "local"
-    workers: int | None = Field(default=None, ge=1)
-    device: Literal["auto", "cpu", "cuda"] | None = None
+    job: str = Field(description="A name in `configs/`, such as `fire` or `sarcoma`, or the path of a job file.")
+    out: Path = Field(description="Folder for the products; it belongs to one job.")
+    model: str | None = Field(default=None, description="A model's name or path instead of the job's.")
+    overrides: list[str] = Field(
+        default=[], description="Settings that override the job's, each as `key=value`, such as `tiling.halo=64`."
+    )
+    cluster: str = Field(default="local", description="`local`, or the address of a running Dask scheduler.")
+    workers: int | None = Field(default=None, ge=1, description="Worker processes of a local cluster.")
+    device: Literal["auto", "cpu", "cuda"] | None = Field(
+        default=None, description="What to compute on, instead of what the job says."
+    )
 
     @property
     def all_overrides(self) -> tuple[str, ...]:
@@ -37,10 +31,25 @@ class Setup(BaseModel):
 
 
 class Batch(Setup):
-    """What to segment.
+    """What to segment."""
 
-    Attributes:
-        inputs: Files, folders or CSV tables.
-    """
+    inputs: list[str] = Field(
+        min_length=1,
+        description="Files, folders or CSV tables, as the worker sees them. Whoever sees the run sees these names: "
+        "where files are called after patients, give a table with ids of its own.",
+    )
 
-    inputs: list[str] = Field(min_length=1)
+
+class Submission(Batch):
+    """A batch that somebody hands in: it waits for its folder where another run holds that."""
+
+    name: str | None = Field(default=None, description="What the run is called behind the job's name.", max_length=80)
+    urgent: bool = Field(default=False, description="Before routine scenes, also before those of a run under way.")
+    wait_hours: float = Field(
+        default=24, gt=0, le=24 * 14, description="How long to wait for the folder while another run holds it."
+    )
+    cluster: str = Field(
+        default="auto",
+        description="`auto` for the Dask scheduler that the worker knows of, or one of its own; `local` for one of "
+        "its own; or the address of a running Dask scheduler.",
+    )

@@ -17,6 +17,7 @@ from flows.local.commands import down_command, status_command, up_command
 from flows.options import ERR, FAILED_SCENES, OUT, WRONG, Device, Inputs, JobName, OutFolder, Overrides
 from flows.profiles import apply_profile
 from flows.server import require_server
+from flows.submit import submit_command
 from models.errors import SwatheError
 from tasks.job import load_job
 from tasks.request import make_request
@@ -29,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(analyse_app, name="analyse")
+app.command("submit")(submit_command)
 app.command("up")(up_command)
 app.command("down")(down_command)
 app.command("status")(status_command)

@@ -48,6 +48,7 @@ class ClusterSettings:
         threads: CPU threads per worker; None to share the cores out.
         scratch: Where local workers keep their own files.
         preload: Modules that local workers import when they start, while the inputs are still being looked at.
+        priority: Of the run's blocks among those of others on a running cluster; the highest goes first.
     """
 
     address: str = "local"
@@ -56,6 +57,7 @@ class ClusterSettings:
     threads: int | None = None
     scratch: Path | None = None
     preload: tuple[str, ...] = ()
+    priority: int = 0
 
     @property
     def gpus(self) -> list[str]:
@@ -104,10 +106,10 @@ def open_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
         if settings.address == "local":
             with _local_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
                 client.wait_for_workers(settings.n_workers, timeout=120)
-                yield DaskEngine(client, settings.resource, settings.n_workers)
+                yield DaskEngine(client, settings.resource, settings.n_workers, settings.priority)
         else:
             with _connect(settings.address) as client:
-                yield _running_engine(client, settings.address)
+                yield _running_engine(client, settings.address).at(settings.priority)
 
 
 def _connect(address: str) -> Client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from collections.abc import MutableMapping
@@ -21,3 +22,13 @@ def apply_profile(name: str, environment: MutableMapping[str, str] = os.environ)
     """Set what is not set already. Must come before Prefect is imported."""
     for key, value in profile(name).items():
         environment.setdefault(key, value)
+
+
+def speak() -> None:
+    """Let what a run says reach its page: a process that Prefect started hears warnings alone.
+
+    Prefect adds its handler to the loggers that ``PREFECT_LOGGING_EXTRA_LOGGERS`` names, and leaves their levels.
+    """
+    logger = logging.getLogger("flows")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)

@@ -24,6 +24,43 @@ _LINE_INTERVAL_S = 10.0
 
 
 @dataclass
+class Pace:
+    """Lets one through per interval, whoever asks: all scenes of a run together must not flood the server."""
+
+    interval_s: float = _ARTIFACT_INTERVAL_S
+    _last: float = field(default_factory=time.monotonic, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
+
+    def is_due(self) -> bool:
+        """Tell whether it is time, and if so count it."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._last < self.interval_s:
+                return False
+            self._last = now
+            return True
+
+
+@dataclass
+class Told:
+    """A progress artifact of the Prefect UI; a server that is away must not cost the scene."""
+
+    label: str
+    artifact: UUID | None = None
+
+    def tell(self, done: int, total: int) -> None:
+        """Make the artifact, or bring it up to date."""
+        percent = 100.0 * done / max(1, total)
+        try:
+            if self.artifact is None:
+                self.artifact = cast("UUID", create_progress_artifact(progress=percent, description=self.label))
+            else:
+                update_progress_artifact(self.artifact, progress=percent)
+        except (PrefectException, httpx.HTTPError) as error:
+            logger.debug("%s: progress could not be told to Prefect: %s", self.label, error)
+
+
+@dataclass
 class SceneProgress:
     """How far one scene is, told to whoever looks.
 
@@ -39,40 +76,37 @@ class SceneProgress:
     bars: Progress
     bar: TaskID
     is_terminal: bool
-    artifact: UUID | None = None
-    _told: float = field(default=0.0, init=False)
-    _said: float = field(default=0.0, init=False)
+    pace: Pace
+    told: Told
+    _said: float = field(default_factory=time.monotonic, init=False)
 
     def advance(self) -> None:
         """Count one more block."""
         self.done += 1
         now = time.monotonic()
         self.bars.update(self.bar, completed=self.done)
-        if not self.is_terminal and (now - self._said >= _LINE_INTERVAL_S or self.done == self.total):
+        if not self.is_terminal and now - self._said >= _LINE_INTERVAL_S:
             self._said = now
             logger.info("%s: %d of %d blocks", self.label, self.done, self.total)
-        if now - self._told >= _ARTIFACT_INTERVAL_S or self.done == self.total:
-            self._told = now
-            self._tell_prefect()
-
-    def _tell_prefect(self) -> None:
-        percent = 100.0 * self.done / max(1, self.total)
-        try:
-            if self.artifact is None:
-                self.artifact = cast("UUID", create_progress_artifact(progress=percent, description=self.label))
-            else:
-                update_progress_artifact(self.artifact, progress=percent)
-        except (PrefectException, httpx.HTTPError) as error:
-            # A server that is away must not cost the scene.
-            logger.debug("%s: progress could not be told to Prefect: %s", self.label, error)
+        if self.done < self.total:
+            if self.pace.is_due():
+                self.told.tell(self.done, self.total)
+            return
+        # A thousand full bars would hide those that still move.
+        self.bars.remove_task(self.bar)
+        if self.told.artifact is not None:
+            self.told.tell(self.done, self.total)
 
 
 class BatchProgress:
-    """The bars of all scenes of a run."""
+    """The bars of all scenes of a run, and how many of the scenes have ended."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, n_scenes: int) -> None:
         self._console = console
         self._lock = Lock()
+        self._pace, self._batch_pace = Pace(), Pace()
+        self._n_scenes, self._n_ended = n_scenes, 0
+        self._told = Told("Scenes of this run")
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -93,4 +127,12 @@ class BatchProgress:
         """Begin a scene of ``total`` blocks, ``done`` of which an earlier run has left."""
         with self._lock:
             bar = self._bars.add_task(label, total=total, completed=done)
-        return SceneProgress(label, total, done, self._bars, bar, self._console.is_terminal)
+        told = Told(f"{label}: blocks")
+        return SceneProgress(label, total, done, self._bars, bar, self._console.is_terminal, self._pace, told)
+
+    def scene_ended(self) -> None:
+        """Count a scene; one that arrived while the run was under way makes it longer."""
+        self._n_ended += 1
+        total = max(self._n_scenes, self._n_ended)
+        if self._n_ended >= self._n_scenes or self._batch_pace.is_due():
+            self._told.tell(self._n_ended, total)

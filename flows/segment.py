@@ -4,10 +4,12 @@
 
 import logging
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any, cast
 
 from prefect import flow
@@ -16,31 +18,38 @@ from prefect.states import Completed
 from rich.console import Console
 
 from flows import steps
+from flows.arrivals import Arrivals
 from flows.artifacts import MOST_PICTURES, tell_batch
 from flows.batch import Batch, Setup
 from flows.cluster import ClusterSettings, open_engine
 from flows.following import follow
+from flows.line import Fresh, Line
+from flows.profiles import speak
 from flows.progress import BatchProgress
-from models.errors import SwatheError
-from tasks.fingerprint import Fingerprint
+from flows.storage import shared_storage
+from flows.triage import failed, named, triage
+from tasks.expectation import expect
 from tasks.job import load_job
-from tasks.ledger import Ledger, ProductRow
+from tasks.ledger import Ledger
 from tasks.outcome import SceneOutcome, write_batch
 from tasks.products.finish import begin_product
 from tasks.reports.index import write_index
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input
 from tasks.scenes.listing import list_inputs
-from tasks.segment.graph import Engine
+from tasks.segment.graph import URGENT, Engine
 from tasks.segment.plan import Slot
 from tasks.segment.prepare import Prepared, plan_summary
 from tasks.sightings import sighting_of
-from tasks.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
 # One scene is finished and published while the next one is already segmented.
 _SCENES_AT_ONCE = 2
+# Urgent scenes that begin at once although routine ones fill these places.
+_URGENT_BESIDE = 1
+# How often the run looks for what has arrived.
+_LOOKING_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,7 @@ class _Run:
     slot: Slot
     progress: BatchProgress
     pictured: frozenset[str]
+    stopping: Event
 
 
 def _run_name() -> str:
@@ -68,105 +78,156 @@ def segment(batch: Batch) -> list[SceneOutcome]:
     Raises:
         SwatheError: When the job, the model or the cluster cannot be used at all.
     """
+    speak()
     job = load_job(batch.job, batch.all_overrides)
     request = make_request(job, batch.out, batch.model)
     items = list_inputs(batch.inputs, job)
-    outcomes = run_batch(batch, request, items)
-    failed = sum(outcome.status == "failed" for outcome in outcomes)
-    if not failed:
-        return outcomes
-    # The run did its work, and its page shall not look as if all were well; whoever calls gets the outcomes.
-    message = f"{failed} of {len(outcomes)} scenes failed"
-    return cast("list[SceneOutcome]", Completed(name="FailedScenes", message=message, data=outcomes))
+    return ended(run_batch(batch, request, items))
 
 
-def run_batch(setup: Setup, request: Request, items: list[Input]) -> list[SceneOutcome]:
+def run_batch(setup: Setup, request: Request, items: list[Input], *, urgent: bool = False) -> list[SceneOutcome]:
     """Segment what was found, and tell how it went.
 
     Args:
         setup: On which cluster.
         request: The job, its model and OUT.
         items: Scenes; those that cannot be used fail by name.
+        urgent: Whether their blocks go before those of others on a running cluster.
 
     Raises:
+        HeldFolderError: When another run is writing into OUT.
         SwatheError: When OUT or the cluster cannot be used at all.
     """
-    run_id = uuid.uuid4().hex
     with request.out.locked():
-        ledger = Ledger(request.out.ledger)
-        ledger.begin_run(run_id, request.job.job, steps.now())
-        outcomes = _segment_all(setup, request, items, run_id)
-        failed = sum(outcome.status == "failed" for outcome in outcomes)
-        ledger.end_run(run_id, "failed scenes" if failed else "done", steps.now())
-        trails = follow(request, items, outcomes)
-        write_batch(request.out.root, request.job.job, outcomes)
-        write_index(request.out.root, request.job.title or request.job.job, outcomes, trails)
-        tell_batch(request.job.job, outcomes, request.out.root, trails)
+        return run_held(setup, request, items, urgent=urgent)
+
+
+def run_held(setup: Setup, request: Request, items: list[Input], *, urgent: bool = False) -> list[SceneOutcome]:
+    """Do what ``run_batch`` does in a folder that the caller holds already.
+
+    Urgent scenes of others that arrive for the same folder and job are done as well, and are in its tables.
+    """
+    run_id = uuid.uuid4().hex
+    ledger = Ledger(request.out.ledger)
+    ledger.begin_run(run_id, request.job.job, steps.now())
+    try:
+        arrivals = _segment_all(setup, request, items, run_id, urgent=urgent)
+    except BaseException:
+        # Cancelled, or no cluster: whoever asks shall not be told that it runs.
+        ledger.end_run(run_id, "interrupted", steps.now())
+        raise
+    outcomes = [arrivals.outcomes[item.id] for item in items]
+    ledger.end_run(run_id, "failed scenes" if n_failed(outcomes) else "done", steps.now())
+    done = [(item, arrivals.outcomes[name]) for name, item in arrivals.items.items() if name in arrivals.outcomes]
+    everything = [outcome for _, outcome in done]
+    trails = follow(request, [item for item, _ in done], everything)
+    write_batch(request.out.root, request.job.job, everything)
+    write_index(request.out.root, request.job.title or request.job.job, everything, trails)
+    tell_batch(request.job.job, outcomes, request.out.root, trails)
     return outcomes
 
 
-def _segment_all(setup: Setup, request: Request, items: list[Input], run_id: str) -> list[SceneOutcome]:
-    verdicts = steps.check(request.job.job, request, items)
-    outcomes: dict[str, SceneOutcome] = {}
-    fresh: list[tuple[Input, Fingerprint]] = []
-    for item, verdict in zip(items, verdicts, strict=True):
-        triaged = _triage(request, item, verdict, run_id)
-        if isinstance(triaged, SceneOutcome):
-            outcomes[item.id] = triaged
-        else:
-            fresh.append((item, triaged))
+def n_failed(outcomes: Sequence[SceneOutcome]) -> int:
+    """Count the scenes without a product of this request."""
+    return sum(outcome.status == "failed" for outcome in outcomes)
+
+
+def ended(outcomes: list[SceneOutcome]) -> list[SceneOutcome]:
+    """Return what a flow ends with: outcomes, in a state whose name says so where some failed."""
+    if not n_failed(outcomes):
+        return outcomes
+    # The run did its work, and its page shall not look as if all were well; whoever calls gets the outcomes.
+    message = f"{n_failed(outcomes)} of {len(outcomes)} scenes failed"
+    return cast("list[SceneOutcome]", Completed(name="FailedScenes", message=message, data=outcomes))
+
+
+def _segment_all(setup: Setup, request: Request, items: list[Input], run_id: str, *, urgent: bool) -> Arrivals:
+    outcomes, fresh = triage(request, items, run_id)
+    arrivals = Arrivals.of(request, run_id, items, outcomes)
     if fresh:
-        outcomes |= {outcome.scene: outcome for outcome in _segment_fresh(setup, request, fresh, run_id)}
-    return [outcomes[item.id] for item in items]
+        _segment_fresh(setup, arrivals, [replace(scene, urgent=urgent) for scene in fresh])
+    return arrivals
 
 
-def _triage(request: Request, item: Input, verdict: Verdict, run_id: str) -> SceneOutcome | Fingerprint:
-    """Return a scene's outcome where there is nothing to do, else what identifies it."""
-    if not verdict.go:
-        return _failed(request, item, f"{verdict.error}: {verdict.message}", run_id)
-    try:
-        fingerprint = steps.identify_input(request, item)
-    except Exception as error:
-        # Whatever it is, it costs this scene only.
-        logger.debug("%s: could not be identified", item.id, exc_info=True)
-        return _failed(request, item, _named(error), run_id)
-    return steps.skipped(request, item, fingerprint) or fingerprint
-
-
-def _segment_fresh(
-    setup: Setup, request: Request, fresh: list[tuple[Input, Fingerprint]], run_id: str
-) -> list[SceneOutcome]:
-    settings = _cluster_settings(setup, request)
-    with open_engine(settings) as engine, BatchProgress(Console(stderr=True)).shown() as progress:
-        pictured = frozenset(item.id for item, _ in fresh[:MOST_PICTURES])
+def _segment_fresh(setup: Setup, arrivals: Arrivals, fresh: list[Fresh]) -> None:
+    request = arrivals.request
+    priority = URGENT if fresh[0].urgent else 0
+    settings = replace(_cluster_settings(setup, request), priority=priority)
+    line = Line(fresh)
+    logger.info("%s", _order_text(fresh, request))
+    with (
+        shared_storage(request, [scene.item for scene in fresh]) as shared,
+        open_engine(replace(settings, shared=shared)) as engine,
+        BatchProgress(Console(stderr=True), len(fresh)).shown() as progress,
+    ):
+        pictured = frozenset(scene.item.id for scene in fresh[:MOST_PICTURES])
         slot = steps.measure(engine, request, settings.n_threads)
-        run = _Run(run_id, request, engine, slot, progress, pictured)
-        with ThreadPoolExecutor(_SCENES_AT_ONCE, thread_name_prefix="scene") as pool:
-            # Prefect finds the flow that a task belongs to in the context.
-            futures = [pool.submit(copy_context().run, _segment_one, run, item, found) for item, found in fresh]
+        run = _Run(arrivals.run_id, request, engine, slot, progress, pictured, Event())
+        with ThreadPoolExecutor(_SCENES_AT_ONCE + _URGENT_BESIDE, thread_name_prefix="scene") as pool:
             try:
-                return [future.result() for future in futures]
+                _work_off(run, line, arrivals, pool)
             except BaseException:
-                # Interrupted or cancelled: the scenes that have not begun shall not.
+                # Interrupted or cancelled: what has not begun shall not, and what waits for blocks shall not wait.
+                run.stopping.set()
+                engine.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
 
-def _segment_one(run: _Run, item: Input, fingerprint: Fingerprint) -> SceneOutcome:
+def _work_off(run: _Run, line: Line, arrivals: Arrivals, pool: ThreadPoolExecutor) -> None:
+    """Begin a scene whenever there is room for one, until all have ended."""
+    running: dict[Future[SceneOutcome], Fresh] = {}
+    while True:
+        arrivals.admit(line)
+        while (scene := _next(line, running.values())) is not None:
+            # Prefect finds the flow that a task belongs to in the context.
+            running[pool.submit(copy_context().run, _segment_one, run, scene)] = scene
+        if not running:
+            return
+        for future in wait(running, timeout=_LOOKING_S, return_when=FIRST_COMPLETED).done:
+            del running[future]
+            outcome = future.result()
+            logger.info("%s: %s", outcome.scene, outcome.status)
+            arrivals.tell(outcome)
+            run.progress.scene_ended()
+
+
+def _next(line: Line, running: Collection[Fresh]) -> Fresh | None:
+    """Return the scene that there is room for; an urgent one finds some beside routine ones."""
+    if len(running) < _SCENES_AT_ONCE:
+        return line.take()
+    room = len(running) < _SCENES_AT_ONCE + _URGENT_BESIDE and not all(scene.urgent for scene in running)
+    return line.take(urgent_only=True) if room else None
+
+
+def _order_text(fresh: Sequence[Fresh], request: Request) -> str:
+    known = [scene.pixels for scene in fresh if scene.pixels is not None]
+    expected = [expect([pixels], request.card, 1).slot_s for pixels in known]
+    seconds = [one for one in expected if one is not None]
+    time = f", about {max(1, round(sum(seconds) / 60))} min of one slot" if seconds else ""
+    order = "urgent" if fresh[0].urgent else "the cheapest first, urgent ones that arrive before them"
+    return f"{len(fresh)} scenes to do{time}; {order}"
+
+
+def _segment_one(run: _Run, scene: Fresh) -> SceneOutcome:
+    item = scene.item
+    if scene.urgent:
+        run = replace(run, engine=run.engine.at(URGENT))
     try:
-        prepared = steps.plan(run.request, item, fingerprint, run.slot, run.engine.n_slots)
+        prepared = steps.plan(run.request, item, scene.fingerprint, run.slot, run.engine.n_slots)
         logger.info("%s: %s", item.id, plan_summary(prepared.work.plan))
         reports = steps.segment_scene(run.engine, prepared, run.progress)
         folder, headline = _make_product(run, prepared)
         sighting = sighting_of(run.request.job, item)
         facts = steps.RunFacts(run.id, headline, tuple(reports), item.id in run.pictured, sighting)
         return steps.publish(run.request, prepared, folder, facts)
-    except SwatheError as error:
-        return _failed(run.request, item, _named(error), run.id)
     except Exception as error:
+        if run.stopping.is_set():
+            # No fault of the scene: the next run goes on with it.
+            raise
         # Whatever it is, it costs this scene only.
-        logger.debug("%s: failed in a way that was not foreseen", item.id, exc_info=True)
-        return _failed(run.request, item, _named(error), run.id)
+        logger.debug("%s: failed", item.id, exc_info=True)
+        return failed(run.request, item, named(error), run.id)
 
 
 def _make_product(run: _Run, prepared: Prepared) -> tuple[Path, dict[str, Any]]:
@@ -177,20 +238,6 @@ def _make_product(run: _Run, prepared: Prepared) -> tuple[Path, dict[str, Any]]:
         headline = steps.analyse(run.engine, run.request, prepared, folder)
         finished.result()
     return folder, headline
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _failed(request: Request, item: Input, error: str, run_id: str) -> SceneOutcome:
-    """Enter a failure into the ledger; an earlier product stays where it is."""
-    error = item.pseudonymised(error)
-    logger.error("%s: %s", item.id, error)
-    ledger = Ledger(request.out.ledger)
-    known = ledger.product(item.id)
-    ledger.record(ProductRow(item.id, "", known.product if known else None, "failed", error, {}), run_id, steps.now())
-    return SceneOutcome(item.id, "failed", error)
 
 
 def _cluster_settings(setup: Setup, request: Request) -> ClusterSettings:

@@ -8,17 +8,20 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import task
+from prefect import State, Task, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
 
 from flows.artifacts import tell_scene
+from flows.batch import Submission
 from flows.progress import BatchProgress
+from flows.waiting import wait_for_folder as wait_until_free
 from models.errors import SwatheError
 from tasks.analysis.analyse import analyse as analyse_product
 from tasks.analysis.fire_events import Followed
@@ -27,6 +30,7 @@ from tasks.analysis.patients import FollowedPatients
 from tasks.analysis.patients import follow_patients as follow_published_patients
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
+from tasks.errors import SceneError, UnreachableSceneError
 from tasks.expectation import remember
 from tasks.fingerprint import Fingerprint
 from tasks.instances.layers import assemble
@@ -45,6 +49,7 @@ from tasks.segment.prepare import Prepared, prepare
 from tasks.segment.slot import measure_slot
 from tasks.segment.store import BlockReport, BlockStore
 from tasks.sightings import Sighting, SightingLedger
+from tasks.transient import is_transient
 from tasks.verdict import Verdict, check_inputs
 
 
@@ -55,11 +60,37 @@ def now() -> str:
 
 @contextmanager
 def _pseudonymised(item: Input) -> Iterator[None]:
-    """Keep file names out of what Prefect stores of an error: they may tell who the patient is."""
+    """Keep file names out of what Prefect stores of an error: they may tell who the patient is.
+
+    Raises:
+        UnreachableSceneError: When a network or a mount is to blame, whatever was made of that on the way.
+    """
     try:
         yield
-    except SwatheError as error:
-        raise type(error)(item.pseudonymised(str(error))) from None
+    except Exception as error:
+        text = item.pseudonymised(str(error))
+        if is_transient(error):
+            raise UnreachableSceneError(
+                f"{item.id}: cannot be reached at the moment ({text}). Try again later"
+            ) from None
+        if text == str(error):
+            raise
+        raise (type(error) if isinstance(error, SwatheError) else SceneError)(text) from None
+
+
+def may_be_tried_again(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Tell whether a step failed for a reason that may be gone after a while; bad input stays bad."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, BaseException) and (isinstance(error, UnreachableSceneError) or is_transient(error))
+
+
+# Of steps that read inputs or write products, which may lie behind a network; each may be begun again.
+_RETRIES: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": [2, 10, 30],
+    "retry_condition_fn": may_be_tried_again,
+    "cache_policy": NO_CACHE,
+}
 
 
 @task(name="check", task_run_name="check · {job_name}", cache_policy=NO_CACHE)
@@ -74,14 +105,14 @@ def measure(engine: Engine, request: Request, n_threads: int) -> Slot:
     return engine.call_on_slot(measure_slot, request.card, request.card_folder, request.job, n_threads)
 
 
-@task(name="identify", task_run_name="identify · {item.id}", cache_policy=NO_CACHE)
+@task(name="identify", task_run_name="identify · {item.id}", **_RETRIES)
 def identify_input(request: Request, item: Input) -> Fingerprint:
     """Hash an input."""
     with _pseudonymised(item):
         return identify(request, item)
 
 
-@task(name="plan", task_run_name="plan · {item.id}", cache_policy=NO_CACHE)
+@task(name="plan", task_run_name="plan · {item.id}", **_RETRIES)
 def plan(request: Request, item: Input, fingerprint: Fingerprint, slot: Slot, n_slots: int) -> Prepared:
     """Describe the scene and fit the plan to it."""
     with _pseudonymised(item):
@@ -89,9 +120,18 @@ def plan(request: Request, item: Input, fingerprint: Fingerprint, slot: Slot, n_
         return replace(prepared, files=item.files, date=item.date)
 
 
-@task(name="segment", task_run_name="segment · {prepared.scene.id}", cache_policy=NO_CACHE)
+@task(name="segment", task_run_name="segment · {prepared.scene.id}", **_RETRIES)
 def segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -> list[BlockReport]:
     """Run the blocks that the journal does not hold."""
+    with _pseudonymised(_input_of(prepared)):
+        return _segment_scene(engine, prepared, progress)
+
+
+def _input_of(prepared: Prepared) -> Input:
+    return Input(prepared.scene.id, dict(prepared.files))
+
+
+def _segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -> list[BlockReport]:
     work = prepared.work
     blocks = work.plan.blocks(work.scene.frame)
     store = BlockStore(work.store)
@@ -112,13 +152,15 @@ def segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -
 @task(name="finish", task_run_name="finish · {prepared.scene.id}", cache_policy=NO_CACHE)
 def finish(engine: Engine, request: Request, prepared: Prepared, folder: Path) -> None:
     """Stream the store into the product's format."""
-    engine.call(finish_product, request, prepared, folder)
+    with _pseudonymised(_input_of(prepared)):
+        engine.call(finish_product, request, prepared, folder)
 
 
 @task(name="analyse", task_run_name="analyse · {prepared.scene.id}", cache_policy=NO_CACHE)
 def analyse(engine: Engine, request: Request, prepared: Prepared, folder: Path) -> dict[str, Any]:
     """Turn the mask into numbers and a picture."""
-    return engine.call(analyse_product, request, prepared, folder)
+    with _pseudonymised(_input_of(prepared)):
+        return engine.call(analyse_product, request, prepared, folder)
 
 
 @dataclass(frozen=True)
@@ -140,11 +182,13 @@ class RunFacts:
     sighting: Sighting | None = None
 
 
-@task(name="publish", task_run_name="publish · {prepared.scene.id}", cache_policy=NO_CACHE)
+@task(name="publish", task_run_name="publish · {prepared.scene.id}", **_RETRIES)
 def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts) -> SceneOutcome:
     """Put the product in place, enter it into the ledger, and clear what it was made from."""
     scene_id, out = prepared.scene.id, request.out
-    write_run_record(folder / "run.json", RunRecord(facts.run, now(), prepared.work.plan, facts.reports))
+    if folder.exists():
+        # Otherwise the product was moved into place before this step was begun again.
+        write_run_record(folder / "run.json", RunRecord(facts.run, now(), prepared.work.plan, facts.reports))
     if facts.sighting is not None:
         # Before the product: a run that dies after it leaves no scene that the next one does not know of.
         SightingLedger(out.ledger).enter([facts.sighting])
@@ -168,6 +212,14 @@ def follow_patients(request: Request, settings: TumourAnalysis, sightings: Seque
     """Follow lesions over dates, from all published products."""
     title = request.job.title or request.job.job
     return follow_published_patients(request.out, title, settings, sightings)
+
+
+@task(name="wait", task_run_name="wait · {request.out.root.name}", cache_policy=NO_CACHE)
+def wait_for_folder(
+    request: Request, order: Submission, items: Sequence[Input], held: ExitStack
+) -> list[SceneOutcome] | None:
+    """Wait for the run that holds the folder."""
+    return wait_until_free(request, order, items, held)
 
 
 def skipped(request: Request, item: Input, fingerprint: Fingerprint) -> SceneOutcome | None:

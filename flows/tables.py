@@ -95,6 +95,12 @@ def verdicts(rows: Sequence[Verdict], expected: Sequence[Expectation | None] | N
         yield Text.assemble(("         together: ", "cyan"), _together([takes for takes in expected if takes]))
 
 
+def refusals(refused: Sequence[Verdict]) -> Iterator[Text]:
+    """Yield a line per input that was refused, with its reason."""
+    for row in refused:
+        yield Text.assemble(("refused  ", "red"), row.path, f"  {row.error}: {row.message}")
+
+
 def _takes(takes: Expectation) -> str:
     time = "time not known before this model has run here once"
     if takes.slot_s is not None:

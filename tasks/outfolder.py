@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.errors import StoreError
+from tasks.durable import replace_file
+from tasks.errors import HeldFolderError, StoreError
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class OutFolder:
     def scratch(self) -> Path:
         """Work in progress; safe to delete when nothing runs."""
         return self.root / ".swathe"
+
+    @property
+    def tickets(self) -> Path:
+        """What waits for the run that holds the folder."""
+        return self.scratch / "tickets"
 
     def work(self, scene_id: str, key: str) -> Path:
         """Work in progress on one scene with one input, model, job and plan."""
@@ -56,17 +63,29 @@ class OutFolder:
         Raises:
             StoreError: When the folder cannot be written to.
         """
+        text = "".join(f"{name}\n" for name in inputs)
+        return f"@{self.keep_list(text, '.txt')}"
+
+    def keep_list(self, text: str, suffix: str) -> Path:
+        """Write a list of inputs into a file called after its content: runs that wait do not overwrite one another's.
+
+        Raises:
+            StoreError: When the folder cannot be written to.
+        """
         self._make()
-        path = self.scratch / "inputs.txt"
-        path.write_text("".join(f"{name}\n" for name in inputs))
-        return f"@{path}"
+        content = text.encode()
+        path = self.scratch / "inputs" / f"{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        replace_file(path, content)
+        return path
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for one run; the lock dies with the process.
 
         Raises:
-            StoreError: When another run holds it.
+            HeldFolderError: When another run holds it.
+            StoreError: When it cannot be written to.
         """
         self._make()
         descriptor = os.open(self.scratch / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -74,7 +93,7 @@ class OutFolder:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise StoreError(
+                raise HeldFolderError(
                     f"{self.root}: another run is writing here. Wait for it, or name another --out"
                 ) from error
             yield

@@ -15,7 +15,7 @@ from flows.local.up import SERVICES, LocalSettings, down, password_file, up
 from flows.options import FAILED_SCENES, OUT
 from tasks.nights.status import status_of
 
-_HOME = Path(platformdirs.user_state_dir("swathe"))
+HOME = Path(platformdirs.user_state_dir("swathe"))
 
 Home = Annotated[Path, typer.Option(envvar="SWATHE_HOME", help="Database, logs, password, and what runs.")]
 
@@ -23,7 +23,7 @@ Home = Annotated[Path, typer.Option(envvar="SWATHE_HOME", help="Database, logs, 
 def up_command(
     data: Annotated[Path, typer.Option(help="Folder of the inputs: fire/ and crop/ in it are looked at nightly.")],
     out: Annotated[Path, typer.Option(help="Folder of the products, one folder per job in it.")],
-    home: Home = _HOME,
+    home: Home = HOME,
     port: Annotated[int, typer.Option(min=1, max=65534, help="Of the server; the scheduler has the next one.")] = 4200,
     workers: Annotated[int, typer.Option(min=1, help="Dask workers.")] = 1,
 ) -> None:
@@ -34,7 +34,7 @@ def up_command(
     OUT.print(f"User and password stand in {password_file(settings.home)}", highlight=False, soft_wrap=True)
 
 
-def down_command(home: Home = _HOME) -> None:
+def down_command(home: Home = HOME) -> None:
     """Stop exactly what ``swathe up`` started."""
     stopped = down(home.resolve())
     OUT.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running", highlight=False)
@@ -42,7 +42,7 @@ def down_command(home: Home = _HOME) -> None:
 
 def status_command(
     out: Annotated[list[Path] | None, typer.Argument(help="Folders of products.", metavar="OUT...")] = None,
-    home: Home = _HOME,
+    home: Home = HOME,
 ) -> None:
     """Tell what runs here, and what the ledgers of folders say; exit code 1 where a night is overdue."""
     running = [service.name for service in read_services(home.resolve() / SERVICES) if service.runs]

@@ -18,12 +18,14 @@ import yaml
 from flows.local.processes import Service, read_services, start, stop, write_services
 from flows.profiles import profile
 from models.errors import SwatheError
+from tasks.durable import replace_file
 
 POOL = "swathe"
 SERVICES = "services.json"
 _READY_S = 120.0
 _TRYING_S = 5.0
 _QUEUES = {"urgent": 1, "routine": 10}
+_ADDRESS = "address"
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def _start_all(
     begin("server", [*prefect, "server", "start", "--host", "127.0.0.1", "--port", str(settings.port)],
           _server_environment(settings))  # fmt: skip
     _wait(lambda: _answers(settings.api), started[-1], settings)
+    replace_file(settings.home / _ADDRESS, settings.api.encode())
     _deploy(prefect, settings, client)
     _automate(settings)
     port = str(settings.port + 1)
@@ -126,6 +129,14 @@ def down(home: Path) -> list[str]:
         stop(service)
     path.unlink(missing_ok=True)
     return running
+
+
+def left_running(home: Path) -> dict[str, str] | None:
+    """Return what a program needs to reach the server that ``up`` left running; None where none runs."""
+    address = home / _ADDRESS
+    if not address.exists() or not any(one.name == "server" and one.runs for one in read_services(home / SERVICES)):
+        return None
+    return {"PREFECT_API_URL": address.read_text().strip(), "PREFECT_API_AUTH_STRING": _password(home)}
 
 
 def client_environment(settings: LocalSettings) -> dict[str, str]:

@@ -16,6 +16,8 @@ def publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:
 
     A reader of ``OUT/<scene>`` sees the old product or the new one, never half of one.
 
+    Begun again after an error of the file system, it goes on where it was.
+
     Args:
         out: Where products go.
         scene_id: Name of the link.
@@ -28,14 +30,14 @@ def publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:
     Raises:
         ProductError: When something that is no link of ours has the scene's name.
     """
-    _sync_tree(finished)
     product = out.product(scene_id, key)
     product.parent.mkdir(parents=True, exist_ok=True)
-    if product.exists():
+    if not product.exists():
+        _sync_tree(finished)
+        finished.replace(product)
+    elif finished.exists():
         # The same key holds the same bytes; only run.json tells the two runs apart.
         shutil.rmtree(finished)
-    else:
-        finished.replace(product)
     sync(product.parent)
     link = out.link(scene_id)
     if link.exists() and not link.is_symlink():

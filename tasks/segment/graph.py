@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from distributed import Client, KilledWorker, as_completed, wait
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# Of blocks of an urgent scene; others have 0. A slot takes the block with the highest number first.
+URGENT = 10
 # Enough that a slot finds its next block waiting, few enough that priorities and cancelling mean something.
 _IN_FLIGHT_PER_SLOT = 2
 
@@ -48,6 +50,14 @@ class Engine(Protocol):
         """Call a function once where a device is, when it is free."""
         ...
 
+    def at(self, priority: int) -> Engine:
+        """Return the same engine for work that goes before what has a lower priority."""
+        ...
+
+    def stop(self) -> None:
+        """Take back what has not begun, and begin nothing any more."""
+        ...
+
 
 class PlainEngine:
     """Runs everything in this process, one block after the other."""
@@ -65,6 +75,13 @@ class PlainEngine:
 
     call_on_slot = call
 
+    def at(self, priority: int) -> PlainEngine:
+        """Return itself."""
+        return self
+
+    def stop(self) -> None:
+        """Do nothing: what runs here ends with its caller."""
+
 
 @dataclass(frozen=True)
 class DaskEngine:
@@ -77,13 +94,16 @@ class DaskEngine:
         client: Of a running cluster, local or not.
         resource: What a worker offers per device: ``CPU`` or ``GPU``.
         n_slots: How many of these the cluster has.
+        priority: Of what it is given; the highest goes first, on a cluster that several runs share as well.
     """
 
     client: Client
     resource: str
     n_slots: int
+    priority: int = 0
     _gate: Lock = field(default_factory=Lock, repr=False, compare=False)
     _in_flight: set[Any] = field(default_factory=set, repr=False, compare=False)
+    _stopped: Event = field(default_factory=Event, repr=False, compare=False)
 
     def run_blocks(self, work: Work, blocks: Iterable[Box]) -> Iterator[BlockReport]:
         """Keep a bounded number of blocks in flight.
@@ -117,6 +137,15 @@ class DaskEngine:
     def call_on_slot(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call it on any slot and wait."""
         return self._call(partial(function, *args, **kwargs), {self.resource: 1})
+
+    def at(self, priority: int) -> DaskEngine:
+        """Return the same engine for work of another priority."""
+        return replace(self, priority=priority)
+
+    def stop(self) -> None:
+        """Take back what has not begun; whoever waits for it gets a ``CancelledError``."""
+        self._stopped.set()
+        self.client.cancel(list(self._in_flight), force=True)
 
     def _submit_next(self, work: Work, waiting: Iterator[Box], running: Any, names: dict[Any, Box]) -> None:  # noqa: ANN401 - as_completed has no type
         block = next(waiting, None)
@@ -159,7 +188,9 @@ class DaskEngine:
                 wait(running)
 
     def _submit(self, task: Callable[[], Any], resources: dict[str, int]) -> Any:  # noqa: ANN401 - distributed has no types
-        future = self.client.submit(task, resources=resources, pure=False, retries=0)
+        if self._stopped.is_set():
+            raise CancelledError("the run was stopped")
+        future = self.client.submit(task, resources=resources, pure=False, retries=0, priority=self.priority)
         self._in_flight.add(future)
         future.add_done_callback(self._in_flight.discard)
         return future

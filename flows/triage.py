@@ -1,0 +1,65 @@
+"""What of the scenes of a run has to be done: not what is refused, not what has a product of the same request."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+
+from flows import steps
+from flows.line import Fresh
+from tasks.fingerprint import Fingerprint
+from tasks.ledger import Ledger, ProductRow
+from tasks.outcome import SceneOutcome
+from tasks.request import Request
+from tasks.scenes.input import Input
+from tasks.verdict import Verdict
+
+logger = logging.getLogger(__name__)
+
+
+def triage(request: Request, items: Sequence[Input], run_id: str) -> tuple[dict[str, SceneOutcome], list[Fresh]]:
+    """Check and identify scenes.
+
+    Returns:
+        Outcomes of those that there is nothing to do for, by scene; and those that there is.
+    """
+    outcomes: dict[str, SceneOutcome] = {}
+    fresh = []
+    for item, verdict in zip(items, steps.check(request.job.job, request, items), strict=True):
+        found = _triage_one(request, item, verdict, run_id)
+        if isinstance(found, SceneOutcome):
+            outcomes[item.id] = found
+        else:
+            shape = verdict.facts.get("shape")
+            fresh.append(Fresh(item, found, math.prod(shape) if shape else None))
+    return outcomes, fresh
+
+
+def failed(request: Request, item: Input, error: str, run_id: str) -> SceneOutcome:
+    """Enter a failure into the ledger; an earlier product stays where it is."""
+    error = item.pseudonymised(error)
+    logger.error("%s: %s", item.id, error)
+    ledger = Ledger(request.out.ledger)
+    known = ledger.product(item.id)
+    product = known.product if known else None
+    ledger.record(ProductRow(item.id, "", product, "failed", error, {}), run_id, steps.now())
+    return SceneOutcome(item.id, "failed", error)
+
+
+def named(error: Exception) -> str:
+    """Return an error's name and text."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _triage_one(request: Request, item: Input, verdict: Verdict, run_id: str) -> SceneOutcome | Fingerprint:
+    """Return a scene's outcome where there is nothing to do, else what identifies it."""
+    if not verdict.go:
+        return failed(request, item, f"{verdict.error}: {verdict.message}", run_id)
+    try:
+        fingerprint = steps.identify_input(request, item)
+    except Exception as error:
+        # Whatever it is, it costs this scene only.
+        logger.debug("%s: could not be identified", item.id, exc_info=True)
+        return failed(request, item, named(error), run_id)
+    return steps.skipped(request, item, fingerprint) or fingerprint

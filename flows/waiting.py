@@ -1,0 +1,83 @@
+"""Waiting for a folder that another run holds, and letting that run do what is urgent."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from flows.batch import Submission
+from flows.progress import Pace, Told
+from tasks.errors import HeldFolderError
+from tasks.outcome import SceneOutcome
+from tasks.request import Request
+from tasks.scenes.input import Input
+from tasks.tickets import Ticket, Tickets
+
+logger = logging.getLogger(__name__)
+
+_LOOKING_S = 1.0
+_SAYING_S = 60.0
+
+
+def take(request: Request, held: ExitStack) -> bool:
+    """Take the folder where it is free.
+
+    Args:
+        request: Names the folder.
+        held: Gets the lock.
+    """
+    try:
+        held.enter_context(request.out.locked())
+    except HeldFolderError:
+        return False
+    return True
+
+
+def wait_for_folder(
+    request: Request, order: Submission, items: Sequence[Input], held: ExitStack
+) -> list[SceneOutcome] | None:
+    """Wait until the folder is free, or until the run that holds it has done what this one wants.
+
+    Args:
+        request: Names the folder.
+        order: How long to wait, and whether to offer the scenes to the run that holds it.
+        items: Scenes.
+        held: Gets the lock.
+
+    Returns:
+        What the other run made of the scenes; None where the folder is held now.
+
+    Raises:
+        HeldFolderError: When it took too long.
+    """
+    ticket = Ticket(uuid.uuid4().hex, request.key(""), tuple(items))
+    with ExitStack() as offer:
+        if order.urgent and items:
+            offer.enter_context(Tickets(request.out.tickets).offered(ticket))
+        return _wait(request, order, ticket, held)
+
+
+def _wait(request: Request, order: Submission, ticket: Ticket, held: ExitStack) -> list[SceneOutcome] | None:
+    tickets, told = Tickets(request.out.tickets), Told("Scenes done by the run that holds the folder")
+    folder, begun, saying, known = request.out.root.name, time.monotonic(), Pace(_SAYING_S), 0
+    logger.info("%s: another run is writing here; this one waits, for %g h at most", folder, order.wait_hours)
+    while not take(request, held):
+        answers = tickets.answers(ticket.id)
+        if ticket.items and len(answers) == len(ticket.items):
+            return [answers[item.id] for item in ticket.items]
+        if len(answers) > known:
+            known = len(answers)
+            told.tell(known, len(ticket.items))
+        waited_s = time.monotonic() - begun
+        if waited_s > order.wait_hours * 3600:
+            raise HeldFolderError(
+                f"{request.out.root}: another run has been writing here for {order.wait_hours:g} h. Submit again "
+                "when it has ended, or with a longer wait, or name another folder"
+            )
+        if saying.is_due():
+            logger.info("%s: waiting for %.0f min so far", folder, waited_s / 60)
+        time.sleep(_LOOKING_S)
+    return None
