@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dask
 import psutil
 from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed.versions import VersionMismatchWarning
 
-from models.errors import SwatheError
-from tasks.segment.graph import DaskEngine
+from flows.environment import Shared
+from flows.roster import Roster, watched
+from tasks.errors import ClusterError
+from tasks.segment.graph import DaskEngine, FixedSlots
 
 # glibc otherwise gives memory back to the kernel after every layer and takes it again: a third of float32 time.
 _ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_TOP_PAD_": str(2**26), "MALLOC_MMAP_MAX_": "0"}
@@ -47,7 +51,9 @@ class ClusterSettings:
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: CPU threads per worker; None to share the cores out.
         scratch: Where local workers keep their own files.
-        preload: Modules that local workers import when they start, while the inputs are still being looked at.
+        preload: Modules that workers need: local ones import them when they start, while the inputs are still being
+            looked at; those of a running cluster are asked whether they can.
+        shared: What every worker of a running cluster has to see.
         priority: Of the run's blocks among those of others on a running cluster; the highest goes first.
     """
 
@@ -57,6 +63,7 @@ class ClusterSettings:
     threads: int | None = None
     scratch: Path | None = None
     preload: tuple[str, ...] = ()
+    shared: Shared = field(default_factory=Shared)
     priority: int = 0
 
     @property
@@ -98,25 +105,44 @@ def n_cores() -> int:
 def open_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
     """Start a local cluster, or connect to a running one, for as long as the context lasts.
 
+    Workers of a running cluster are checked before they get work, also those that come later: those with other
+    versions, other code, or without the shared paths are left out.
+
     Raises:
-        SwatheError: When a running cluster has no worker with a ``GPU`` or ``CPU`` resource.
+        ClusterError: When no scheduler answers, or no worker may take blocks; with each worker's reason.
     """
     logging.getLogger("distributed").setLevel(logging.WARNING)
     with dask.config.set(_SETTINGS | _for_workers(settings)):
         if settings.address == "local":
             with _local_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
                 client.wait_for_workers(settings.n_workers, timeout=120)
-                yield DaskEngine(client, settings.resource, settings.n_workers, settings.priority)
+                yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
         else:
-            with _connect(settings.address) as client:
-                yield _running_engine(client, settings.address).at(settings.priority)
+            with _connect(settings.address) as client, _running_engine(client, settings) as engine:
+                yield engine
 
 
 def _connect(address: str) -> Client:
+    # Which workers differ, and in what, the roster says by name.
+    warnings.filterwarnings("ignore", category=VersionMismatchWarning)
     try:
         return Client(address, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
-        raise SwatheError(f"{address}: no Dask scheduler answers there. Check --cluster, or leave it out") from error
+        raise ClusterError(f"{address}: no Dask scheduler answers there. Check --cluster, or leave it out") from error
+    except (TypeError, RuntimeError) as error:
+        raise ClusterError(
+            f"{address}: cannot be reached without certificates ({error}). Name them under distributed.comm.tls in "
+            "Dask's configuration, see docs/operations.md"
+        ) from error
+
+
+@contextmanager
+def _running_engine(client: Client, settings: ClusterSettings) -> Iterator[DaskEngine]:
+    roster = Roster(client, settings.preload, settings.shared)
+    roster.open(settings.address)
+    engine = DaskEngine(client, roster.resource, roster, settings.priority)
+    with watched(roster, engine, settings.address):
+        yield engine
 
 
 def _local_cluster(settings: ClusterSettings) -> SpecCluster:
@@ -129,7 +155,9 @@ def _local_cluster(settings: ClusterSettings) -> SpecCluster:
 
 
 def _for_workers(settings: ClusterSettings) -> dict[str, Any]:
-    return {
+    # What never leaves this machine needs no certificate, whatever others on it need.
+    local = {"distributed.comm.require-encryption": False} if settings.address == "local" else {}
+    return local | {
         "distributed.nanny.pre-spawn-environ": _environment(settings),
         "distributed.worker.preload": list(settings.preload),
     }
@@ -155,15 +183,3 @@ def _worker(settings: ClusterSettings, number: int) -> dict[str, Any]:
         "local_directory": str(settings.scratch) if settings.scratch else None,
     }
     return {"cls": Nanny, "options": options}
-
-
-def _running_engine(client: Client, address: str) -> DaskEngine:
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    for resource in ("GPU", "CPU"):
-        slots = sum(int(worker["resources"].get(resource, 0)) for worker in workers)
-        if slots:
-            return DaskEngine(client, resource, slots)
-    raise SwatheError(
-        f"{address}: no worker offers a 'GPU' or 'CPU' resource, so no block could ever run there. "
-        "Start workers with: dask worker ADDRESS --nthreads 3 --resources CPU=1"
-    )

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from distributed import Client, KilledWorker, as_completed, wait
 
 from tasks.box import Box
-from tasks.errors import SceneError
+from tasks.errors import ClusterError, SceneError
 from tasks.segment.block import segment_block
 from tasks.segment.store import BlockReport
 from tasks.segment.work import Work
@@ -59,6 +59,28 @@ class Engine(Protocol):
         ...
 
 
+class Slots(Protocol):
+    """The slots of a cluster."""
+
+    @property
+    def n_slots(self) -> int:
+        """How many there are now; never 0."""
+        ...
+
+    @property
+    def badge(self) -> str | None:
+        """A resource that only workers offer which may take this run's work; None where all may."""
+        ...
+
+
+@dataclass(frozen=True)
+class FixedSlots:
+    """Slots of a cluster that belongs to one run."""
+
+    n_slots: int
+    badge: None = None
+
+
 class PlainEngine:
     """Runs everything in this process, one block after the other."""
 
@@ -93,17 +115,23 @@ class DaskEngine:
     Attributes:
         client: Of a running cluster, local or not.
         resource: What a worker offers per device: ``CPU`` or ``GPU``.
-        n_slots: How many of these the cluster has.
+        slots: How many of these the cluster has, and what work has to ask for to get to workers that were checked.
         priority: Of what it is given; the highest goes first, on a cluster that several runs share as well.
     """
 
     client: Client
     resource: str
-    n_slots: int
+    slots: Slots
     priority: int = 0
     _gate: Lock = field(default_factory=Lock, repr=False, compare=False)
     _in_flight: set[Any] = field(default_factory=set, repr=False, compare=False)
     _stopped: Event = field(default_factory=Event, repr=False, compare=False)
+    _given_up: list[ClusterError] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def n_slots(self) -> int:
+        """How many blocks run at a time, now."""
+        return self.slots.n_slots
 
     def run_blocks(self, work: Work, blocks: Iterable[Box]) -> Iterator[BlockReport]:
         """Keep a bounded number of blocks in flight.
@@ -115,13 +143,13 @@ class DaskEngine:
         running = as_completed(loop=self.client.loop)
         names: dict[Any, Box] = {}
         try:
-            for _ in range(self.n_slots * _IN_FLIGHT_PER_SLOT):
-                self._submit_next(work, waiting, running, names)
+            self._fill(work, waiting, running, names)
             for future in running:
                 block = names.pop(future)
-                self._submit_next(work, waiting, running, names)
+                # As many as there is room for now: workers come and go.
+                self._fill(work, waiting, running, names)
                 try:
-                    yield future.result()
+                    yield self._result(future)
                 except KilledWorker:
                     logger.warning("%s: block %s was lost with its worker; it runs again alone", work.scene.id, block)
                     lost.append(block)
@@ -147,9 +175,13 @@ class DaskEngine:
         self._stopped.set()
         self.client.cancel(list(self._in_flight), force=True)
 
-    def _submit_next(self, work: Work, waiting: Iterator[Box], running: Any, names: dict[Any, Box]) -> None:  # noqa: ANN401 - as_completed has no type
-        block = next(waiting, None)
-        if block is not None:
+    def give_up(self, why: ClusterError) -> None:
+        """Take back everything; whoever waits for it, or asks for more, gets the reason."""
+        self._given_up.append(why)
+        self.client.cancel(list(self._in_flight), force=True)
+
+    def _fill(self, work: Work, waiting: Iterator[Box], running: Any, names: dict[Any, Box]) -> None:  # noqa: ANN401 - as_completed has no type
+        while len(names) < self.n_slots * _IN_FLIGHT_PER_SLOT and (block := next(waiting, None)) is not None:
             with self._gate:
                 future = self._submit(partial(segment_block, work, block), {self.resource: 1})
             names[future] = block
@@ -168,7 +200,7 @@ class DaskEngine:
         with self._gate:
             future = self._submit(task, resources)
         try:
-            result: R = future.result()
+            result: R = self._result(future)
         except KilledWorker:
             logger.warning("%s was lost with its worker; it runs again alone", future.key)
             return self._run_alone(task, resources)
@@ -178,7 +210,7 @@ class DaskEngine:
         """Run it when everything else has ended, and let nothing begin meanwhile."""
         with self._gate:
             self._drain()
-            result: R = self._submit(task, resources).result()
+            result: R = self._result(self._submit(task, resources))
         return result
 
     def _drain(self) -> None:
@@ -187,9 +219,26 @@ class DaskEngine:
             with suppress(CancelledError), self.client.as_current():
                 wait(running)
 
+    def _result(self, future: Any) -> Any:  # noqa: ANN401 - distributed has no types
+        try:
+            return future.result()
+        except CancelledError:
+            self._refuse_if_lost()
+            raise
+
+    def _refuse_if_lost(self) -> None:
+        if self._given_up:
+            raise self._given_up[0]
+        if self.client.status != "running" and not self._stopped.is_set():
+            raise ClusterError(
+                "the connection to the Dask scheduler was lost. What is done is kept: start the scheduler, run again"
+            )
+
     def _submit(self, task: Callable[[], Any], resources: dict[str, int]) -> Any:  # noqa: ANN401 - distributed has no types
         if self._stopped.is_set():
             raise CancelledError("the run was stopped")
+        self._refuse_if_lost()
+        resources = resources if self.slots.badge is None else {**resources, self.slots.badge: 1}
         future = self.client.submit(task, resources=resources, pure=False, retries=0, priority=self.priority)
         self._in_flight.add(future)
         future.add_done_callback(self._in_flight.discard)
