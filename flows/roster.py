@@ -99,7 +99,8 @@ class Roster:
         return "\n".join(f"worker {worker}: {why}" for worker, why in sorted(self._refused.items()))
 
     def _workers(self) -> dict[str, Mapping[str, Any]]:
-        return dict(self._client.scheduler_info(n_workers=-1)["workers"])
+        # Client.scheduler_info returns what its own clock last asked for, which may be without workers.
+        return dict(self._client.sync(_identity, self._client)["workers"])
 
     def _ask(self, workers: Mapping[str, Mapping[str, Any]]) -> dict[str, Report]:
         """Ask workers for their reports, and refuse those that differ or do not answer."""
@@ -166,6 +167,12 @@ def watched(roster: Roster, engine: DaskEngine, address: str) -> Iterator[None]:
         thread.join(_ANSWER_S)
         with suppress(OSError, TimeoutError, RuntimeError):
             roster.close()
+
+
+async def _identity(client: Client) -> Any:  # noqa: ANN401 - distributed has no types
+    if client.scheduler is None:
+        raise ConnectionError("the client is closed")
+    return await client.scheduler.identity(n_workers=-1)
 
 
 async def _ask_all(client: Client, text: str, workers: Sequence[str]) -> list[Any]:
