@@ -16,7 +16,8 @@ from tasks.declared import require_remote
 from tasks.errors import UndeclaredError, UnreadableSceneError, UnsupportedSceneError
 from tasks.scenes.raster_grid import IDENTITY, GroundControl, RasterGrid
 from tasks.scenes.raster_names import drivers_of, refuse_undeclared_metadata, refuse_undeclared_names
-from tasks.scenes.raster_open import GDAL_ERRORS, open_with
+from tasks.scenes.raster_open import GDAL_ERRORS as GDAL_ERRORS
+from tasks.scenes.raster_open import open_with
 
 # A cache that follows the machine's memory would make peak memory follow it too.
 GDAL_CACHE_BYTES = 256 << 20
