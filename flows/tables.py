@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tasks.expectation import Expectation
 from tasks.nights.night import Night
-from tasks.nights.status import Status
+from tasks.nights.status import Disk, Status
 from tasks.outcome import SceneOutcome
 from tasks.reports.night import FOLDER, counts
 from tasks.verdict import Verdict
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flows.demo import DemoResult
     from flows.training import TrainingResult
 
+_LITTLE_SPACE = 0.05
 _STYLES = {"done": "green", "skipped": "cyan", "failed": "red"}
 
 
@@ -63,14 +64,30 @@ def status(found: Status) -> Table:
         ended = "under way" if found.running else f"{found.run.outcome or 'interrupted'}, {found.run.finished or ''}"
         table.add_row("job", Text(found.run.job))
         table.add_row("newest run", Text(f"{found.run.started}: {ended.strip(' ,')}"))
+    if found.backlog is not None:
+        table.add_row("to do", f"{found.backlog.waiting} scenes wait, {found.backlog.under_way} are under way")
     table.add_row("scenes with a product", str(found.done))
+    if found.scene_s is not None:
+        stages = ", ".join(f"{stage} {seconds / found.timed:.1f}" for stage, seconds in found.effort.stages_s.items())
+        table.add_row("seconds per scene", f"{found.scene_s:.1f} ({stages})")
     table.add_row("failed scenes", Text(str(len(found.failed)), style="red" if found.failed else ""))
     for row in found.failed:
         table.add_row(Text(f"  {row.scene}"), Text(row.error or ""))
     if found.night is not None:
         late = Text("overdue, ", style="red") if found.overdue else Text("")
-        table.add_row("newest night", Text.assemble(late, f"{found.night}, its last run ended {found.night_ended}"))
+        told = f"{found.night}, its last run ended {found.night_ended}; {found.nights} in all"
+        table.add_row("newest night", Text.assemble(late, told))
+    table.add_row("alerts that stand", Text(str(len(found.alerts)), style="red" if found.alerts else ""))
+    for alert in found.alerts:
+        table.add_row("", Text(alert))
+    table.add_row("disk", _space(found.disk))
     return table
+
+
+def _space(disk: Disk) -> Text:
+    share = disk.free / max(1, disk.total)
+    text = f"{disk.free / 1e9:,.1f} GB of {disk.total / 1e9:,.1f} GB free"
+    return Text(text, style="red" if share < _LITTLE_SPACE else "")
 
 
 def verdicts(rows: Sequence[Verdict], expected: Sequence[Expectation | None] | None = None) -> Iterator[Text]:

@@ -55,6 +55,11 @@ class NightLedger:
             row = connection.execute("SELECT facts, finished FROM nights ORDER BY date DESC LIMIT 1").fetchone()
         return None if row is None else (Night.from_facts(json.loads(row[0])), row[1])
 
+    def count(self) -> int:
+        """Return how many nights there were."""
+        with self._connection() as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM nights").fetchone()[0])
+
     def enter(self, night: Night, now: str) -> None:
         """Enter a night, or supersede what was said of it."""
         with self._connection() as connection:

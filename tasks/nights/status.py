@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from tasks.errors import StoreError
+from tasks.fire_ledger import FireLedger
 from tasks.ledger import Ledger, ProductRow, RunRow
+from tasks.nights.backlog import Backlog, read_backlog
 from tasks.nights.night_ledger import NightLedger
 from tasks.outfolder import OutFolder
+from tasks.products.record import Effort, read_effort
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,12 @@ class Status:
         night: ISO date of the newest night; None where there were no nights.
         night_ended: When its last run ended, ISO 8601 in UTC.
         overdue: Whether a night should have ended since.
+        nights: How many nights there were.
+        alerts: Texts of the alerts that stand, the newest first.
+        effort: What the products that are shown took together.
+        timed: How many of them tell.
+        backlog: Scenes that wait and scenes that are under way; None where no run is.
+        disk: Bytes of the file system of the folder.
     """
 
     root: Path
@@ -35,6 +46,30 @@ class Status:
     night: str | None
     night_ended: str | None
     overdue: bool
+    nights: int
+    alerts: tuple[str, ...]
+    effort: Effort
+    timed: int
+    backlog: Backlog | None
+    disk: Disk
+
+    @property
+    def scene_s(self) -> float | None:
+        """Mean seconds that a scene took, its stages added up; None where no product tells."""
+        return sum(self.effort.stages_s.values()) / self.timed if self.timed and self.effort.stages_s else None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A file system.
+
+    Attributes:
+        free: Bytes that are left to programs.
+        total: Bytes in all.
+    """
+
+    free: int
+    total: int
 
 
 def status_of(root: Path, now: str) -> Status:
@@ -56,7 +91,35 @@ def status_of(root: Path, now: str) -> Status:
     night, ended = (None, None) if newest is None else (newest[0].date, newest[1])
     overdue = newest is not None and _age(newest[1], now) > timedelta(hours=newest[0].overdue_hours)
     running = run is not None and run.finished is None and out.is_locked()
-    return Status(root, run, running, len(products) - len(failed), failed, night, ended, overdue)
+    alerts = tuple(told["text"] for _, told in FireLedger(out.ledger).standing())
+    efforts = [effort for row in products if (effort := _effort(out, row)) is not None]
+    space = shutil.disk_usage(root)
+    return Status(
+        root, run, running, len(products) - len(failed), failed, night, ended, overdue,
+        nights=NightLedger(out.ledger).count(),
+        alerts=alerts,
+        effort=_together(efforts),
+        timed=sum(bool(effort.stages_s) for effort in efforts),
+        backlog=read_backlog(out) if running else None,
+        disk=Disk(space.free, space.total),
+    )  # fmt: skip
+
+
+def _effort(out: OutFolder, row: ProductRow) -> Effort | None:
+    return None if row.product is None else read_effort(out.product(row.scene, row.product) / "run.json")
+
+
+def _together(efforts: Sequence[Effort]) -> Effort:
+    stages: dict[str, float] = {}
+    for effort in efforts:
+        for stage, seconds in effort.stages_s.items():
+            stages[stage] = stages.get(stage, 0.0) + seconds
+    return Effort(
+        sum(effort.blocks for effort in efforts),
+        sum(effort.tiles for effort in efforts),
+        sum(effort.block_s for effort in efforts),
+        stages,
+    )
 
 
 def _age(then: str, now: str) -> timedelta:

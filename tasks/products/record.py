@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import socket
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tasks.segment.plan import Plan
 from tasks.segment.store import BlockReport
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,14 @@ class RunRecord:
         finished: Time, ISO 8601 in UTC.
         plan: Blocks included.
         reports: Of the blocks.
+        stages: Seconds by stage; two of them may have run side by side.
     """
 
     run: str
     finished: str
     plan: Plan
     reports: Sequence[BlockReport]
+    stages: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_run_record(path: Path, record: RunRecord) -> None:
@@ -41,5 +46,33 @@ def write_run_record(path: Path, record: RunRecord) -> None:
         "blocks": len(record.reports),
         "tiles": sum(report.n_tiles for report in record.reports),
         "block_seconds": round(sum(report.seconds for report in record.reports), 3),
+        "stage_seconds": dict(record.stages),
     }
     path.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a product took, as its record says.
+
+    Attributes:
+        blocks: Blocks in all.
+        tiles: Tiles that were predicted.
+        block_s: Seconds that blocks took, added up over the workers.
+        stages_s: Seconds by stage; empty in records of earlier versions.
+    """
+
+    blocks: int
+    tiles: int
+    block_s: float
+    stages_s: Mapping[str, float]
+
+
+def read_effort(path: Path) -> Effort | None:
+    """Return what a product took; None where its record cannot be read."""
+    try:
+        facts = json.loads(path.read_text())
+        return Effort(facts["blocks"], facts["tiles"], facts["block_seconds"], facts.get("stage_seconds", {}))
+    except (OSError, ValueError, KeyError) as error:
+        logger.debug("%s: tells nothing: %s", path, error)
+        return None

@@ -1,0 +1,37 @@
+"""How many scenes a run has still to do: told while it runs, for whoever watches it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from tasks.durable import replace_file
+from tasks.outfolder import OutFolder
+
+_FILE = "backlog.json"
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Scenes of a run that have not ended.
+
+    Attributes:
+        waiting: That have not begun.
+        under_way: That have.
+    """
+
+    waiting: int
+    under_way: int
+
+
+def write_backlog(out: OutFolder, backlog: Backlog) -> None:
+    """Tell it; the folder is held by the caller."""
+    replace_file(out.scratch / _FILE, json.dumps(asdict(backlog)).encode())
+
+
+def read_backlog(out: OutFolder) -> Backlog | None:
+    """Return what the run told last; None where it has told nothing."""
+    try:
+        return Backlog(**json.loads((out.scratch / _FILE).read_text()))
+    except FileNotFoundError:
+        return None
