@@ -33,7 +33,9 @@ def write_gpkg(path: Path, *tables: VectorTable) -> None:
         ProductError: When the file cannot be written.
     """
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _GPKG_DATE})
-    path.unlink(missing_ok=True)
+    # A journal that a killed attempt left would be rolled back into the new file.
+    for left in (path, *(path.with_name(f"{path.name}-{ending}") for ending in ("journal", "wal", "shm"))):
+        left.unlink(missing_ok=True)
     try:
         for table in tables:
             _write_layer(path, table)
