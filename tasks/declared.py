@@ -23,7 +23,7 @@ _SCHEMES = ("https://", "http://", "s3://", "gs://", "az://", "oss://")
 _OUTSIDE = re.compile(r"(^|[/\\])\.\.($|[/\\])")
 # Keys of job files whose values are files or folders.
 _FILES_OF_JOBS = ("model.weights", "model.name", "analysis.fields", "analysis.samples", "analysis.alerts.assets",
-    "training.folder")  # fmt: skip
+    "nightly.stac.area")  # fmt: skip
 
 
 def is_local(path: str) -> bool:
@@ -108,7 +108,7 @@ def require_inside(path: str, pattern: str, key: str) -> None:
 
 
 def _is_path(name: str) -> bool:
-    return os.sep in name or Path(name).exists()
+    return os.sep in name or name.endswith((".json", ".safetensors", ".onnx", ".pt", ".pth", ".bin", ".ckpt"))
 
 
 def _value(raw: dict[str, Any], key: str) -> object:

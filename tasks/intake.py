@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import FireAnalysis
+from tasks.declared import require_inside
 from tasks.errors import BandError, JobError, SceneError
 from tasks.fingerprint import Fingerprint, combined_sha256, dataset_sha256, file_sha256
 from tasks.ledger import Ledger
@@ -54,6 +55,8 @@ def identify(request: Request, item: Input) -> Fingerprint:
     found = _identify_scene(request, item)
     analysis = request.job.analysis
     beside = analysis.files(item.id) if isinstance(analysis, CropAnalysis) else {}
+    for role, path in beside.items():
+        require_inside(path, getattr(analysis, role), f"analysis.{role}")
     parts = [(role, dataset_sha256(path)) for role, path in sorted(beside.items())]
     if isinstance(analysis, FireAnalysis) and item.date not in (
         None,

@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from models.classical.expression import Expression, parse_expression
 from models.errors import ExpressionError
 from tasks.analysis.settings import Analysis
+from tasks.declared import leads_out
 from tasks.instances.settings import InstanceSettings, PanopticSettings
 from tasks.job_file import load_section
 from tasks.nights.settings import Nightly
@@ -20,6 +21,16 @@ from tasks.section import Section
 _Length = Annotated[int, Field(ge=1, strict=True)]
 _Margin = Annotated[int, Field(ge=0, strict=True)]
 _Argument: TypeAlias = float | int | str
+
+
+def _relative(pattern: str) -> str:
+    if leads_out(pattern):
+        raise ValueError(f"{pattern} leads out of the input folder; name files in it, without '..'")
+    return pattern
+
+
+# Relative to the input folder.
+_Pattern = Annotated[str, AfterValidator(_relative)]
 
 
 def _as_tuple(value: object) -> object:
@@ -101,7 +112,7 @@ class Source(Section):
             or where it does not match.
     """
 
-    files: dict[str, str] = Field(default={})
+    files: dict[str, _Pattern] = Field(default={})
     pair: Pair | None = None
     bands: dict[str, BandSource] = Field(default={})
     invalid: Annotated[tuple[Invalid, ...], BeforeValidator(_as_tuple)] = ()
@@ -263,7 +274,7 @@ class TrainingSource(Section):
     """
 
     folder: str
-    labels: str
+    labels: _Pattern
     exclude: tuple[str, ...] = ()
 
 

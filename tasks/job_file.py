@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from tasks.declared import refuse_files_of_job
 from tasks.errors import JobError
 from tasks.section import Section
 
@@ -37,15 +38,16 @@ def load_section(name_or_path: str, section: type[_S], overrides: tuple[str, ...
         overrides: ``key.path=value`` settings that replace the file's; values are YAML.
 
     Raises:
-        JobError: When there is no such file or a key or value of it is wrong.
+        JobError: When there is no such file, a key or value of it is wrong, or it names files that it may not name.
     """
-    text, origin = _read_text(name_or_path)
+    text, origin, folder = _read_text(name_or_path)
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise JobError(f"{origin}: not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise JobError(f"{origin}: a job is a mapping of keys; found {type(raw).__name__}. See configs/ for examples")
+    refuse_files_of_job(raw, origin, folder)
     return build_section(raw, origin, section, overrides)
 
 
@@ -71,13 +73,14 @@ def build_section(raw: dict[str, Any], origin: str, section: type[_S], overrides
         raise JobError(_explain(error, origin, section)) from error
 
 
-def _read_text(name_or_path: str) -> tuple[str, str]:
+def _read_text(name_or_path: str) -> tuple[str, str, Path]:
+    """Return a job's text, its name for errors, and the folder that it may name files in."""
     shipped = CONFIGS / f"{name_or_path}.yaml"
     if "/" not in name_or_path and shipped.is_file():
-        return shipped.read_text(), f"configs/{name_or_path}.yaml"
+        return shipped.read_text(), f"configs/{name_or_path}.yaml", CONFIGS
     path = Path(name_or_path)
     try:
-        return path.read_text(), name_or_path
+        return path.read_text(), name_or_path, path.resolve().parent
     except (OSError, UnicodeDecodeError) as error:
         raise JobError(
             f"no job '{name_or_path}': neither a name in configs/ ({', '.join(list_jobs())}) nor a readable file"

@@ -150,10 +150,11 @@ def test_a_scene_has_the_same_instances_whatever_the_blocks(written, tmp_path):
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_job_that_names_the_card_makes_a_product(written, tmp_path):
+def test_a_job_that_names_the_card_makes_a_product(written, tmp_path, monkeypatch):
     from flows.segment import Batch, segment
 
     source = write_raster(tmp_path / "scene.tif", np.random.default_rng(3).standard_normal((2, 90, 70)).astype("f4"))
+    monkeypatch.setenv("SWATHE_FOLDERS", str(written[1]))
     job = tmp_path / "job.yaml"
     job.write_text(
         "job: things\nkind: raster\n"

@@ -155,7 +155,8 @@ def test_a_scene_has_the_same_segments_whatever_the_blocks(written, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_product_has_segments_whose_numbers_agree(written, tmp_path):
+def test_a_product_has_segments_whose_numbers_agree(written, tmp_path, monkeypatch):
+    monkeypatch.setenv("SWATHE_FOLDERS", str(written[1]))
     image = np.random.default_rng(3).standard_normal((2, 100, 70)).astype(np.float32)
     source = write_raster(tmp_path / "scene.tif", image)
     (tmp_path / "job.yaml").write_text(

@@ -10,7 +10,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import JobError, SceneError
+from tasks.declared import FOLDERS, lies_below
+from tasks.errors import JobError, SceneError, UndeclaredError
 from tasks.job import Job
 from tasks.scenes.input import Input
 from tasks.scenes.naming import Pattern, date_of, scene_id, site_in, stem_of
@@ -110,7 +111,8 @@ def _named(name: str, files: dict[str, str]) -> Input:
 
 
 def _list_folder(folder: Path, job: Job) -> Iterator[Input]:
-    found = list(_by_patterns(folder, job) if job.source.files else _by_extension(folder, job))
+    listed = _by_patterns(folder, job) if job.source.files else _by_extension(folder, job)
+    found = [_inside(item, folder) for item in listed]
     if found:
         yield from found
         return
@@ -119,6 +121,15 @@ def _list_folder(folder: Path, job: Job) -> Iterator[Input]:
     if _holds_dicom(folder):
         reason = "DICOM is not read yet. Convert the series to NIfTI with dcm2niix"
     yield replace(_named(folder.resolve().name, {}), error=f"{folder}: {reason}")
+
+
+def _inside(item: Input, folder: Path, named: str = "") -> Input:
+    """Refuse a scene that links lead out of the input folder: whoever may write there may not read everywhere."""
+    outside = [path for path in item.files.values() if path != named and not lies_below(Path(path), [folder])]
+    if not outside or item.error is not None:
+        return item
+    reason = f"{outside[0]}: a link out of the input folder. Name the file itself in a CSV, or allow it in {FOLDERS}"
+    return replace(item, error=f"{UndeclaredError.__name__}: {reason}")
 
 
 def _by_patterns(folder: Path, job: Job) -> Iterator[Input]:
@@ -152,7 +163,7 @@ def _from_member(path: Path, job: Job) -> Input:
         if place is not None:
             folder, scene = place
             found = {role: Pattern(p).find(folder, scene) for role, p in job.source.files.items()}
-            return _assembled(scene, found, job)
+            return _inside(_assembled(scene, found, job), folder, named=str(path))
     if len(job.source.files) == 1:
         return _single(str(path), job)
     item = _named(stem_of(path.name), {SINGLE_ROLE: str(path)})
