@@ -17,6 +17,7 @@ SwatheError (models.errors)
 ├── ClusterError               a running Dask cluster that cannot be used, or is lost
 ├── PlanError                  tile, halo, overlap and block that do not fit together, or the model
 ├── StoreError                 work in progress that cannot be continued
+│   ├── DiskFullError          the disk, or somebody's quota of it, is full
 │   └── HeldFolderError        another run is writing into the folder
 └── ProductError               a product that was written but does not verify
 """
@@ -86,6 +87,10 @@ class PlanError(SwatheError):
 
 class StoreError(SwatheError):
     """Work in progress cannot be continued."""
+
+
+class DiskFullError(StoreError):
+    """The disk, or somebody's quota of it, is full."""
 
 
 class HeldFolderError(StoreError):

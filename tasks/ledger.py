@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from tasks.errors import StoreError
 from tasks.fingerprint import Fingerprint
+from tasks.room import writing
 
 Status = Literal["done", "failed", "skipped"]
 
@@ -81,12 +82,13 @@ class Ledger:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self.path, timeout=60)) as connection:
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.executescript(_SCHEMA)
-            with connection:
-                yield connection
+        with writing("the ledger", self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=60)) as connection:
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.executescript(_SCHEMA)
+                with connection:
+                    yield connection
 
     def begin_run(self, run: str, job: str, now: str) -> None:
         """Enter a run; runs that an earlier process left open are closed as interrupted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tasks.durable import replace_file
 from tasks.errors import HeldFolderError, StoreError
+from tasks.room import require_writable
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,21 @@ class OutFolder:
 
         Raises:
             HeldFolderError: When another run holds it.
-            StoreError: When it cannot be written to.
+            StoreError: When it cannot be written to, is full, leads elsewhere by links, or has no locks.
         """
         self._make()
-        descriptor = os.open(self.scratch / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        self.require_own(*self._names())
+        require_writable(self.scratch)
+        descriptor = os.open(self.scratch / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise StoreError(
+                        f"{self.root}: its file system has no locks ({error.strerror}), so two runs could write "
+                        "here at once. Mount it with locks, or name another --out"
+                    ) from error
                 raise HeldFolderError(
                     f"{self.root}: another run is writing here. Wait for it, or name another --out"
                 ) from error
@@ -114,7 +123,27 @@ class OutFolder:
             os.close(descriptor)
         return False
 
+    def require_own(self, *paths: Path) -> None:
+        """Refuse links in places of this folder where runs write: they would write somewhere else.
+
+        Raises:
+            StoreError: When one of them is a link, or lies behind one.
+        """
+        root = self.root.resolve()
+        for path in paths:
+            if path.resolve() != root / path.relative_to(self.root):
+                raise StoreError(f"{path}: leads to {path.resolve()}, and runs write below --out alone. Remove it")
+
+    def _names(self) -> Iterator[Path]:
+        tables = ("", "-journal", "-wal", "-shm")
+        yield from (self.root / f"{self.ledger.name}{suffix}" for suffix in tables)
+        for name in (".swathe", ".products", "fires", "patients", "nights", "fires/.products", "patients/.products"):
+            yield self.root / name
+        for folder in (self.scratch, self.scratch / "scenes", self.root / ".products"):
+            yield from folder.glob("*")
+
     def _make(self) -> None:
+        self.require_own(self.scratch)
         try:
             self.scratch.mkdir(parents=True, exist_ok=True)
         except OSError as error:

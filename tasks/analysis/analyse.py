@@ -21,6 +21,7 @@ from tasks.instances.layers import InstanceLayers, instance_layers, layer_reader
 from tasks.instances.split import MOST_PIXELS
 from tasks.reports.drawing import Caption
 from tasks.request import Request
+from tasks.room import writing
 from tasks.scenes.naming import dates_of
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.volume import VolumeScene
@@ -40,9 +41,17 @@ def analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any
 
     Returns:
         Headline numbers for the batch table, units in their names.
+
+    Raises:
+        DiskFullError: When there is no room for it.
     """
     # A model that is fitted to the scene has its classes from there.
     request = replace(request, card=prepared.work.card)
+    with writing("the product", folder):
+        return _analyse(request, prepared, folder)
+
+
+def _analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any]:
     findings = _findings(request, prepared, folder)
     facts = _facts(request, prepared, findings)
     ending = "tif" if isinstance(prepared.scene, RasterScene) else "nii.gz"

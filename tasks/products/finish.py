@@ -13,6 +13,7 @@ from tasks.instances.layers import layer_reader
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.nifti import write_nifti
 from tasks.request import Request
+from tasks.room import writing
 from tasks.scenes.raster import RasterScene
 from tasks.segment.fitting import FITTED_CARD
 from tasks.segment.prepare import Prepared
@@ -49,17 +50,19 @@ def finish(request: Request, prepared: Prepared, folder: Path) -> None:
 
     Raises:
         ProductError: When a file does not verify after writing.
+        DiskFullError: When there is no room for it.
     """
     work = prepared.work
     request = replace(request, card=work.card)
     if is_fitted(work.card):
         write_card(work.card, folder / FITTED_CARD)
-    for layer, dtype in work.products.items():
-        read = layer_reader(work, layer)
-        if isinstance(work.scene, RasterScene):
-            write_cog(read, folder / f"{layer}.tif", _raster_spec(request, prepared, work.scene, layer))
-        else:
-            write_nifti(read, dtype, prepared.volume, folder / f"{layer}.nii.gz")
+    with writing("the product", folder):
+        for layer, dtype in work.products.items():
+            read = layer_reader(work, layer)
+            if isinstance(work.scene, RasterScene):
+                write_cog(read, folder / f"{layer}.tif", _raster_spec(request, prepared, work.scene, layer))
+            else:
+                write_nifti(read, dtype, prepared.volume, folder / f"{layer}.nii.gz")
 
 
 def _raster_spec(request: Request, prepared: Prepared, scene: RasterScene, layer: str) -> RasterProductSpec:

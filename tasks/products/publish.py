@@ -9,6 +9,7 @@ from pathlib import Path
 from tasks.durable import sync
 from tasks.errors import ProductError
 from tasks.outfolder import OutFolder
+from tasks.room import writing
 
 
 def publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:
@@ -29,9 +30,17 @@ def publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:
 
     Raises:
         ProductError: When something that is no link of ours has the scene's name.
+        DiskFullError: When there is no room for it; what is finished stays in the scratch space.
+        StoreError: When links lead out of the folder.
     """
+    with writing("the product", out.root):
+        return _publish(out, scene_id, key, finished)
+
+
+def _publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:
     product = out.product(scene_id, key)
     product.parent.mkdir(parents=True, exist_ok=True)
+    out.require_own(product.parent, product)
     if not product.exists():
         _sync_tree(finished)
         finished.replace(product)
@@ -39,6 +48,7 @@ def publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:
         # The same key holds the same bytes; only run.json tells the two runs apart.
         shutil.rmtree(finished)
     sync(product.parent)
+    sync(product.parent.parent)
     link = out.link(scene_id)
     if link.exists() and not link.is_symlink():
         raise ProductError(f"{link}: is in the way of the product's link. Move it away, or name another --out")

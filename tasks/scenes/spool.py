@@ -17,6 +17,8 @@ from tasks.errors import OversizedSceneError, StoreError, UnreadableSceneError
 _log = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20
 _SPARE_BYTES = 64 << 20
+# What may stand behind the last voxel; a bomb would go on for as long as somebody reads.
+_MAX_SURPLUS_BYTES = 64 << 20
 
 
 def spool(path: Path, n_bytes: int, folder: Path) -> Path:
@@ -35,7 +37,7 @@ def spool(path: Path, n_bytes: int, folder: Path) -> Path:
 
     Raises:
         UnreadableSceneError: When the file is damaged or holds fewer bytes.
-        OversizedSceneError: When the folder's disk is too small.
+        OversizedSceneError: When the folder's disk is too small, or the file goes on far beyond ``n_bytes``.
         StoreError: When the folder cannot be written.
     """
     spooled = folder / f"{_identity(path)}.nii"
@@ -75,11 +77,18 @@ def _require_room(path: Path, n_bytes: int, folder: Path) -> None:
 
 
 def _decompress(path: Path, n_bytes: int, sink: IO[bytes]) -> None:
-    missing = n_bytes
+    missing, surplus = n_bytes, 0
     # Read to the end, also what is not kept: the checksum stands there.
     for chunk in _chunks(path):
-        sink.write(chunk[:missing])
-        missing -= min(missing, len(chunk))
+        kept = min(missing, len(chunk))
+        sink.write(chunk[:kept])
+        missing -= kept
+        surplus += len(chunk) - kept
+        if surplus > _MAX_SURPLUS_BYTES:
+            raise OversizedSceneError(
+                f"{path.name}: goes on for more than {_MAX_SURPLUS_BYTES >> 20} MiB behind the last voxel that its "
+                "header declares. The header is damaged, or the file is built to do harm"
+            )
     if missing:
         raise UnreadableSceneError(
             f"{path.name}: truncated: its header promises {n_bytes} bytes, {n_bytes - missing} are there; "

@@ -12,8 +12,10 @@ from models.card import Card, GridNormalization, SceneNormalization
 from models.normalization import ResolvedNormalization, resolve
 from tasks.box import Box, split
 from tasks.errors import EmptySceneError
+from tasks.expectation import expect
 from tasks.fingerprint import Fingerprint
 from tasks.request import Request, check_instances, check_panoptic, digest
+from tasks.room import require_room
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.volume import VolumeScene, model_values, scene_values
 from tasks.segment.fitting import fitted_card
@@ -90,6 +92,7 @@ def prepare(
         areas=check_instances(request.job, card, tuple(scene.spacing_mm) if isinstance(scene, VolumeScene) else None),
         panoptic=check_panoptic(request.job, card),
     )
+    require_room(request.out.root, expect(scene.frame.native_shape, card, len(work.layers)).disk_bytes, scene.id)
     BlockStore(work.store).create(scene.frame.native_shape, plan.block, plan.chunk, work.layers)
     return Prepared(work, fingerprint, request_key, product_key)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tasks.box import Box
 from tasks.durable import sync
 from tasks.errors import StoreError
+from tasks.room import writing
 from tasks.segment.fragments import FRAGMENTS, fragments_checksum
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,11 @@ class BlockStore:
 
     def write(self, box: Box, layers: dict[str, NDArray[np.unsignedinteger]]) -> dict[str, int]:
         """Write a block's layers through to the disk and return their checksums."""
+        with writing("the block store", self.folder):
+            self._write_layers(box, layers)
+        return {name: _checksum(values) for name, values in layers.items()}
+
+    def _write_layers(self, box: Box, layers: dict[str, NDArray[np.unsignedinteger]]) -> None:
         for name, values in layers.items():
             array = zarr.open_array(self.folder / name, mode="r+")
             array[box.slices] = values
@@ -112,16 +118,17 @@ class BlockStore:
             # A block of nothing but fill value has no shard.
             if shard.exists():
                 sync(shard)
-        return {name: _checksum(values) for name, values in layers.items()}
+                sync(shard.parent)
 
     def commit(self, report: BlockReport) -> None:
         """Enter a written block into the journal, at once and for good."""
         path = self._entry(report.box)
         part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(asdict(report)))
-        sync(part)
-        part.replace(path)
-        sync(path.parent)
+        with writing("the journal", self.folder):
+            part.write_text(json.dumps(asdict(report)))
+            sync(part)
+            part.replace(path)
+            sync(path.parent)
 
     def committed(self, blocks: Iterable[Box]) -> dict[Box, BlockReport]:
         """Return the reports of those ``blocks`` that are whole; bytes are read back and compared."""
