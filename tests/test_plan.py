@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from models.registry import RunSettings
 from tasks.errors import PlanError
 from tasks.job import Job
 from tasks.scenes.scene import Frame
+from tasks.segment.memory import available_bytes, left_in_groups
 from tasks.segment.plan import Slot, make_plan
 
 CARD = Card(
@@ -55,6 +57,31 @@ def test_an_automatic_tile_of_a_volume_passes_no_more_voxels_than_the_cards(shap
     for axis in grown.lattice(Frame(shape, shape, (1.0, 1.0, 1.0))).axes:
         assert axis.cores[0][0] == 0
         assert axis.cores[-1][1] == axis.length
+
+
+@given(st.tuples(sides, sides, sides), st.integers(20, 40), st.integers(1, 4))
+@settings(deadline=None, max_examples=60)
+def test_an_automatic_block_fits_into_memory_or_is_a_single_chunk(shape, log_bytes, n_slots):
+    slot = Slot(RunSettings(CARD.tiling.tile, 1, "cpu"), "a processor", 0, SPEC, (), 2**log_bytes)
+    job = Job.model_validate({"job": "j", "kind": "volume", "model": {"name": "net"}})
+    frame = Frame(shape, shape, (1.0, 1.0, 1.0))
+    made, unlimited = (make_plan(job, CARD, frame, replace(slot, memory_bytes=m), n_slots) for m in (2**log_bytes, 0))
+    assert made.identity() == unlimited.identity(), "memory changes no bit of the mask"
+    assert all(b % c == 0 and c <= b <= u for b, c, u in zip(made.block, made.chunk, unlimited.block, strict=True))
+    assert made.block == made.chunk or math.prod(made.block) * 4 <= 2**log_bytes // n_slots
+
+
+def test_limits_of_containers_count(tmp_path):
+    own = tmp_path / "cgroup"
+    own.write_text("0::/job.slice\n4:memory:/docker/a\n3:cpu:/docker/a\n")
+    for folder, limit, used in (("job.slice", "max", "5"), (".", "1000", "400"), ("memory/docker/a", "700", "300")):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        names = ("limit_in_bytes", "usage_in_bytes") if "docker" in folder else ("max", "current")
+        for name, text in zip(names, (limit, used), strict=True):
+            (tmp_path / folder / f"memory.{name}").write_text(text)
+    assert sorted(left_in_groups(tmp_path, own)) == [400, 600]
+    assert left_in_groups(tmp_path, tmp_path / "nothing") == []
+    assert 0 < available_bytes() <= psutil.virtual_memory().total
 
 
 @given(st.tuples(sides, sides, sides), st.integers(1, 5))

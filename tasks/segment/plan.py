@@ -15,6 +15,7 @@ from tasks.errors import PlanError
 from tasks.job import Job
 from tasks.scenes.scene import Frame
 from tasks.segment.grid import Lattice, TileAxis
+from tasks.segment.memory import fit_block
 
 # The product's internal tile: blocks are multiples of it, so that no two blocks write one chunk.
 CHUNK_2D = (512, 512)
@@ -41,6 +42,8 @@ class Slot:
         peak_bytes: Device memory that the probe used; 0 where it cannot be told.
         spec: What the predictor needs and gives.
         versions: Of the libraries that decide the bits of a mask.
+        memory_bytes: Free in the machine's memory, or in what its container may take, for all slots on it; 0 where it
+            is not known.
     """
 
     settings: RunSettings
@@ -48,6 +51,7 @@ class Slot:
     peak_bytes: int
     spec: PredictorSpec
     versions: tuple[tuple[str, str], ...] = ()
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,9 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
         if job.tiling.tile == "auto" and len(tile) == 3 and slot.settings.device == "cpu":
             plan = replace(plan, tile=_economical(plan, frame))
     if job.tiling.block == "auto":
-        return replace(plan, block=_auto_block(frame, chunk, n_slots))
+        values = slot.spec.n_channels + slot.spec.n_classes
+        wanted = _auto_block(frame, chunk, n_slots)
+        return replace(plan, block=fit_block(wanted, chunk, plan.tile, values, slot.memory_bytes // n_slots))
     block = _per_axis(job.tiling.block, chunk, len(tile))
     if any(b % c or b < c for b, c in zip(block, chunk, strict=True)):
         raise PlanError(f"block {block} is not a multiple of the product's internal tile {chunk}; change tiling.block")

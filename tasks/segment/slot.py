@@ -10,6 +10,7 @@ from models.card import Card
 from models.classical.card import card_spec, fit_arguments
 from models.registry import RunSettings, load_predictor
 from tasks.job import Job
+from tasks.segment.memory import available_bytes
 from tasks.segment.plan import Slot, choose_blend, plan_tiles
 
 # Libraries whose version decides the last bits of a mask.
@@ -46,10 +47,10 @@ def measure_slot(card: Card, folder: Path | None, job: Job, n_threads: int) -> S
     if card.weights is None or folder is None:
         # What is fitted to the scene cannot be loaded before it.
         spec = load_predictor(card, folder, settings).spec if fit_arguments(card) is None else card_spec(card)
-        return Slot(replace(settings, device="cpu"), "no network", 0, spec, versions)
+        return Slot(replace(settings, device="cpu"), "no network", 0, spec, versions, available_bytes())
     # Here, because it brings torch, which only workers need.
     from models.choice import choose_run
 
     batch = None if job.tiling.batch == "auto" else job.tiling.batch
     chosen = choose_run(card, folder / card.weights.file, settings, job.run.dtype, job.run.tolerance, batch)
-    return Slot(chosen.settings, chosen.device_name, chosen.peak_bytes, chosen.spec, versions)
+    return Slot(chosen.settings, chosen.device_name, chosen.peak_bytes, chosen.spec, versions, available_bytes())
