@@ -30,7 +30,7 @@ from tasks.reports.trail import Trail
 
 logger = logging.getLogger(__name__)
 
-# The server's database keeps every one.
+# Of a run; the others are in its table. The server keeps every one, and a page shows all of a run.
 MOST_PICTURES = 20
 _MOST_WARNINGS = 20
 _MOST_TRAILS = 20
@@ -52,19 +52,18 @@ def artifact_key(*parts: str) -> str:
     return f"{slug}-{hashlib.sha256(text.encode()).hexdigest()[:6]}".lstrip("-")
 
 
-def tell_scene(job: str, outcome: SceneOutcome, out: Path, *, pictured: bool) -> None:
+def tell_scene(job: str, outcome: SceneOutcome, out: Path) -> None:
     """Show a published product on the run's page: its numbers as a table; picture, warnings and links as text.
 
     Args:
         job: Name of the job.
         outcome: Of the scene, whose product is in place.
         out: OUT.
-        pictured: Whether to send a quick-look.
     """
     rows = [_figure_row(name, value) for name, value in outcome.headline.items()]
     product = out / outcome.scene
     warnings = json.loads((product / "summary.json").read_text())["warnings"]
-    text = scene_text(job, outcome, out, warnings, quicklook(product / "preview.png") if pictured else None)
+    text = scene_text(job, outcome, out, warnings, quicklook(product / "preview.png"))
     with best_effort(outcome.scene):
         create_table_artifact(rows, artifact_key(job, outcome.scene), f"{outcome.scene}: headline numbers")
         # Without a key: it stands on the page of its run, and the list of all artifacts does not carry its picture.

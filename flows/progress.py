@@ -55,7 +55,7 @@ class Told:
             if self.artifact is None:
                 self.artifact = cast("UUID", create_progress_artifact(progress=percent, description=self.label))
             else:
-                update_progress_artifact(self.artifact, progress=percent)
+                update_progress_artifact(self.artifact, progress=percent, description=self.label)
         except (PrefectException, httpx.HTTPError) as error:
             logger.debug("%s: progress could not be told to Prefect: %s", self.label, error)
 
@@ -68,6 +68,12 @@ class SceneProgress:
         label: What is counted, for people.
         total: Blocks in all.
         done: Blocks done.
+        bars: Of the terminal.
+        bar: The scene's.
+        is_terminal: Whether anybody sees bars.
+        pace: Of all scenes together.
+        told: In the Prefect UI.
+        free: Takes that back when the scene ends: the next one goes on with it, and a run has few of them.
     """
 
     label: str
@@ -78,6 +84,7 @@ class SceneProgress:
     is_terminal: bool
     pace: Pace
     told: Told
+    free: list[Told]
     _said: float = field(default_factory=time.monotonic, init=False)
 
     def advance(self) -> None:
@@ -96,6 +103,7 @@ class SceneProgress:
         self.bars.remove_task(self.bar)
         if self.told.artifact is not None:
             self.told.tell(self.done, self.total)
+        self.free.append(self.told)
 
 
 class BatchProgress:
@@ -107,6 +115,7 @@ class BatchProgress:
         self._pace, self._batch_pace = Pace(), Pace()
         self._n_scenes, self._n_ended = n_scenes, 0
         self._told = Told("Scenes of this run")
+        self._free: list[Told] = []
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -127,8 +136,11 @@ class BatchProgress:
         """Begin a scene of ``total`` blocks, ``done`` of which an earlier run has left."""
         with self._lock:
             bar = self._bars.add_task(label, total=total, completed=done)
-        told = Told(f"{label}: blocks")
-        return SceneProgress(label, total, done, self._bars, bar, self._console.is_terminal, self._pace, told)
+            told = self._free.pop() if self._free else Told("")
+        told.label = f"{label}: blocks"
+        return SceneProgress(
+            label, total, done, self._bars, bar, self._console.is_terminal, self._pace, told, self._free
+        )
 
     def scene_ended(self) -> None:
         """Count a scene; one that arrived while the run was under way makes it longer."""

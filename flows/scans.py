@@ -83,7 +83,6 @@ def _on_cluster(order: Submission) -> Submission:
 
 def _tell(request: Request, outcomes: list[SceneOutcome]) -> None:
     """Show on this run's page what another run made for it."""
-    for number, outcome in enumerate(outcomes):
-        if outcome.status == "done":
-            tell_scene(request.job.job, outcome, request.out.root, pictured=number < MOST_PICTURES)
+    for outcome in [outcome for outcome in outcomes if outcome.status == "done"][:MOST_PICTURES]:
+        tell_scene(request.job.job, outcome, request.out.root)
     tell_batch(request.job.job, outcomes, request.out.root)

@@ -171,7 +171,7 @@ class RunFacts:
         run: Its id.
         headline: Numbers for the batch table.
         reports: Of the blocks.
-        pictured: Whether the UI shall show a quick-look.
+        pictured: Whether the UI shall show it by itself, with a quick-look.
         sighting: Which site it shows and when, where fires are followed.
     """
 
@@ -197,7 +197,8 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     Ledger(out.ledger).record(row, facts.run, now())
     shutil.rmtree(out.scene_scratch(scene_id), ignore_errors=True)
     outcome = SceneOutcome(scene_id, "done", None, str(product.relative_to(out.root)), facts.headline)
-    tell_scene(request.job.job, outcome, out.root, pictured=facts.pictured)
+    if facts.pictured:
+        tell_scene(request.job.job, outcome, out.root)
     return outcome
 
 
