@@ -1,0 +1,81 @@
+"""A submitted run waits for its folder: until it is free, until another run has done its scenes, or for so long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from flows.batch import Submission
+from flows.waiting import take, wait_for_folder
+from tasks.errors import HeldFolderError
+from tasks.job import Job
+from tasks.outcome import SceneOutcome
+from tasks.request import Request, make_request
+from tasks.scenes.input import Input
+from tasks.tickets import Tickets
+
+JOB = Job.model_validate({"job": "j", "kind": "raster", "model": {"name": "identity", "arguments": {"n_classes": 3}}})
+ITEMS = (Input("a", {"file": "/a.tif"}), Input("b", {"file": "/b.tif"}))
+
+
+@pytest.fixture
+def request_(tmp_path, monkeypatch) -> Request:
+    monkeypatch.setattr("flows.waiting._LOOKING_S", 0.02)
+    monkeypatch.setattr("flows.waiting.Told.tell", lambda told, done, total: None)
+    return make_request(JOB, tmp_path)
+
+
+def order(out: Path, urgent: bool = False, wait_hours: float = 1.0) -> Submission:
+    return Submission(inputs=["x"], job="j", out=out, urgent=urgent, wait_hours=wait_hours)
+
+
+def eventually(reached: Callable[[], bool]) -> None:
+    waiting = Event()
+    for _ in range(3000):
+        if reached():
+            return
+        waiting.wait(0.02)
+    pytest.fail("it never came")
+
+
+def test_a_run_takes_the_folder_as_soon_as_it_is_free(request_, tmp_path):
+    with ExitStack() as mine, ExitStack() as theirs, ThreadPoolExecutor(1) as pool:
+        assert take(request_, theirs)
+        waiting = pool.submit(wait_for_folder, request_, order(tmp_path), ITEMS, mine)
+        theirs.close()
+        assert waiting.result(timeout=60) is None
+        assert request_.out.is_locked()
+    assert not request_.out.is_locked()
+    assert not request_.out.tickets.exists(), "a routine run offers nothing"
+
+
+def test_an_urgent_run_ends_when_the_run_that_holds_the_folder_has_done_its_scenes(request_, tmp_path):
+    tickets = Tickets(request_.out.tickets)
+    done = {item.id: SceneOutcome(item.id, "done", None, "p", {"x_ha": 1.0}) for item in ITEMS}
+    with ExitStack() as mine, ExitStack() as theirs, ThreadPoolExecutor(1) as pool:
+        assert take(request_, theirs)
+        waiting = pool.submit(wait_for_folder, request_, order(tmp_path, urgent=True), ITEMS, mine)
+        eventually(lambda: bool(tickets.waiting()))
+        (ticket,) = tickets.waiting()
+        assert ticket.items == ITEMS
+        assert ticket.request == request_.key("")
+        tickets.answer(ticket.id, {"b": done["b"]})
+        tickets.answer(ticket.id, done)
+        assert waiting.result(timeout=60) == [done["a"], done["b"]]
+        assert tickets.waiting() == []
+    assert list(tickets.folder.iterdir()) == []
+
+
+def test_waiting_has_an_end_and_takes_its_offer_back(request_, tmp_path):
+    with (
+        ExitStack() as mine,
+        request_.out.locked(),
+        pytest.raises(HeldFolderError, match=r"another run has been writing here for 1e-05 h\. Submit again"),
+    ):
+        wait_for_folder(request_, order(tmp_path, urgent=True, wait_hours=1e-5), ITEMS, mine)
+    assert list(request_.out.tickets.iterdir()) == []
