@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install demo check test bench clean
+.PHONY: install demo check test bench sbom audit clean
 
 install: $(READY)
 
@@ -29,6 +29,19 @@ test: check
 
 bench: $(READY)
 	python -m benchmarks
+
+# What is installed, for whoever has to know: CycloneDX, the same for the same environment.
+sbom: $(READY)
+	mkdir -p build
+	cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom.cdx.json \
+		$(BIN)/python
+
+# Known vulnerabilities of what is installed. Asks a service: not a part of `check`, which needs no network.
+ADVISORIES := https://api.osv.dev
+audit: $(READY)
+	@if python -c "import httpx; httpx.get('$(ADVISORIES)', timeout=15)" 2>/dev/null; \
+	then pip-audit --vulnerability-service osv --skip-editable --progress-spinner off; \
+	else echo "audit: skipped, $(ADVISORIES) cannot be reached from here"; fi
 
 clean:
 	rm -rf demo-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
