@@ -5,19 +5,22 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.declared import require_inside
-from tasks.errors import BandError, JobError, SceneError
+from tasks.declared import is_local, require_inside
+from tasks.errors import BandError, ChangedSceneError, JobError, SceneError
 from tasks.fingerprint import Fingerprint, combined_sha256, dataset_sha256, file_sha256
 from tasks.ledger import Ledger
 from tasks.request import Request
 from tasks.scenes.input import Input
 from tasks.scenes.naming import dates_of
 from tasks.scenes.raster import RasterScene, describe_raster, fingerprint
+from tasks.scenes.remote import content_sha256, fetch
 from tasks.scenes.volume import VolumeScene, describe_volume
 
 
@@ -41,7 +44,8 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
             "Take a model of one channel"
         )
     spool = request.out.scene_scratch(item.id) / "spool"
-    return describe_volume(item.id, _volume_path(item), card.orientation, card.spacing_mm, spool, card.resampling)
+    path = _volume_path(request, item)
+    return describe_volume(item.id, path, card.orientation, card.spacing_mm, spool, card.resampling)
 
 
 def identify(request: Request, item: Input) -> Fingerprint:
@@ -71,13 +75,32 @@ def identify(request: Request, item: Input) -> Fingerprint:
     return Fingerprint(combined_sha256([("scene", found.sha256), *parts]), found.content_hashed)
 
 
+def require_unchanged(request: Request, item: Input, fingerprint: Fingerprint) -> None:
+    """Raise where an input's files were replaced while they were read; what was made of them is thrown away.
+
+    Args:
+        request: Names OUT.
+        item: The scene; files of the same path, size and time are not read again.
+        fingerprint: Of what was there before the first block.
+
+    Raises:
+        ChangedSceneError: When they are others now: some blocks may be of the old files, some of the new ones.
+    """
+    if identify(request, item).sha256 == fingerprint.sha256:
+        return
+    shutil.rmtree(request.out.scene_scratch(item.id), ignore_errors=True)
+    raise ChangedSceneError(
+        f"{item.id}: its files were replaced while they were read, so nothing of it is published. Run again"
+    )
+
+
 def _identify_scene(request: Request, item: Input) -> Fingerprint:
     ledger = Ledger(request.out.ledger)
     known_as = _stat(item.files)
     if known_as is not None and (known := ledger.fingerprint(known_as)) is not None:
         return known
     if request.job.kind == "volume":
-        found = Fingerprint(file_sha256(_volume_path(item)), content_hashed=True)
+        found = Fingerprint(file_sha256(_volume_path(request, item)), content_hashed=True)
     else:
         # What the analysis reads beside the model's channels is part of the input, too.
         extra = request.job.analysis.extra_bands if isinstance(request.job.analysis, FireAnalysis) else ()
@@ -88,19 +111,29 @@ def _identify_scene(request: Request, item: Input) -> Fingerprint:
     return found
 
 
-def _volume_path(item: Input) -> Path:
+def _volume_path(request: Request, item: Input) -> Path:
+    """Return where a volume lies in the file system: from behind a URL it is fetched into the scratch folder, once."""
     if len(item.files) != 1:
         raise SceneError(f"{item.id}: a volume is one file; the job names {len(item.files)}. Leave source.files to one")
-    return Path(next(iter(item.files.values())))
+    path = next(iter(item.files.values()))
+    return Path(path) if is_local(path) else fetch(path, request.out.scene_scratch(item.id) / "fetched")
 
 
 def _stat(files: Mapping[str, str]) -> str | None:
     """Return a hash of paths, sizes and times; None where they do not tell whether content changed."""
-    facts = []
+    facts: list[tuple[str | int | bool, ...]] = []
     for role, name in sorted(files.items()):
         path = Path(name)
         # A VRT stays the same when the files it names change.
-        if path.suffix.lower() == ".vrt" or not path.is_file():
+        if path.suffix.lower() == ".vrt":
+            return None
+        if not is_local(name):
+            told = content_sha256(name)
+            if told is None:
+                return None
+            facts.append((role, name, *told))
+            continue
+        if not path.is_file():
             return None
         # Sidecars (masks, world files, nodata in .aux.xml) change what is read as well.
         for member in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")):

@@ -19,6 +19,7 @@ from tasks.scenes.raster_bands import Band, BandFinder, Channels, Index, Invalid
 from tasks.scenes.raster_gdal import Header, gdal_env, is_local, open_raster, opened_raster, read_header
 from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.raster_place import RasterFile, finest, place
+from tasks.scenes.remote import content_sha256
 from tasks.scenes.scene import Frame
 
 _CACHED_PIXELS = 1 << 15
@@ -161,7 +162,8 @@ def describe_raster(scene_id: str, files: Mapping[str, str], source: Source, cha
 def fingerprint(scene: RasterScene) -> Fingerprint:
     """Hash the bytes of every file that makes up a scene, VRT sources included, and what headers say.
 
-    Files behind URLs or /vsi paths are represented by their headers alone, and ``content_hashed`` is False.
+    Files behind URLs or /vsi paths are represented by what their store says of them (ETag, size, time of change), and
+    ``content_hashed`` is False; by their bytes where it says nothing, and by headers alone where it cannot be asked.
 
     Raises:
         UnreadableSceneError: When a file cannot be read.
@@ -175,8 +177,11 @@ def fingerprint(scene: RasterScene) -> Fingerprint:
         for number, path in enumerate(_members(file.path)):
             if is_local(path):
                 parts.append((f"{file.role}/{number}", file_sha256(path)))
-            else:
-                content_hashed = False
+                continue
+            told = content_sha256(path)
+            content_hashed &= told is not None and told[1]
+            if told is not None:
+                parts.append((f"{file.role}/{number}", told[0]))
     return Fingerprint(combined_sha256(parts), content_hashed)
 
 

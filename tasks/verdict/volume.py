@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import IO, cast
 
 import numpy as np
 
+from tasks.declared import is_local
 from tasks.errors import EmptySceneError, UnreadableSceneError
+from tasks.scenes.remote import first_bytes, url_of
 from tasks.scenes.volume_header import VolumeHeader, volume_header
 from tasks.verdict.verdict import Verdict
 
 # Time after which a volume is taken for whole although it was not read to its end.
 BUDGET_S = 8.0
 _CHUNK_BYTES = 8 << 20
+_HEAD_BYTES = 1 << 20
+_UNSEEN = "behind a URL: only its beginning was looked at"
 _BELIEVED_MM = (1e-4, 1e4)
 _USUAL_MM = (0.01, 50.0)
 
@@ -29,13 +36,14 @@ def check_volume(path: str) -> Verdict:
     Raises:
         SceneError: When the file cannot be segmented.
     """
-    header = volume_header(Path(path))
+    with _local(path) as (file, is_whole):
+        header = volume_header(file)
+        warnings = [*_geometry_warnings(header), *(_voxel_warnings(header) if is_whole else (_UNSEEN,))]
     spacing = header.spacing_mm
     if not all(_BELIEVED_MM[0] <= side <= _BELIEVED_MM[1] for side in spacing):
         raise UnreadableSceneError(
             f"{Path(path).name}: voxels of {_sides(spacing)} mm are not believed. Mend pixdim, sform and the units"
         )
-    warnings = [*_geometry_warnings(header), *_voxel_warnings(header)]
     facts = {
         "shape": list(header.file_shape),
         "dtype": header.dtype,
@@ -45,6 +53,22 @@ def check_volume(path: str) -> Verdict:
     }
     message = f"{' x '.join(map(str, header.file_shape))} {header.dtype}, {_sides(spacing)} mm"
     return Verdict(path, "volume", True, None, message, facts, tuple(warnings))
+
+
+@contextmanager
+def _local(path: str) -> Iterator[tuple[Path, bool]]:
+    """Give a file, and whether it is whole: of one behind a URL only the beginning is looked at."""
+    if is_local(path):
+        yield Path(path), True
+        return
+    start, size = first_bytes(path, _HEAD_BYTES)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / Path(url_of(path).split("?", 1)[0]).name
+        file.write_bytes(start)
+        if size is not None:
+            # A hole as long as the rest: how much it can hold is part of the verdict.
+            os.truncate(file, size)
+        yield file, size is not None and len(start) >= size
 
 
 def _geometry_warnings(header: VolumeHeader) -> Iterator[str]:
