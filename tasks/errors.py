@@ -6,6 +6,7 @@ SwatheError (models.errors)
 │   ├── UnreadableSceneError   damaged, truncated, a Git-LFS pointer, no format we know
 │   ├── UnreachableSceneError  cannot be read at the moment: a network, a mount
 │   ├── UndeclaredError        leads to a file or URL that neither the user named nor the operator allows
+│   ├── ChangedSceneError      its files were replaced while they were read
 │   ├── UnsupportedSceneError  readable, but of a kind swathe does not segment (4-D, RGB-typed, DICOM for now)
 │   ├── BandError              a band that the job needs is not there
 │   ├── EmptySceneError        zero-sized, or no valid pixel at all
@@ -43,6 +44,10 @@ class UnreachableSceneError(SceneError):
 
 class UndeclaredError(SceneError):
     """It leads to a file or URL that neither the user named nor the operator allows."""
+
+
+class ChangedSceneError(SceneError):
+    """The scene's files were replaced while they were read."""
 
 
 class UnsupportedSceneError(SceneError):
