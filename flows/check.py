@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from models.registry import verify_model
 from tasks.expectation import Expectation, expect
 from tasks.job import load_job
 from tasks.request import make_request
@@ -23,6 +24,7 @@ def check_batch(
         return check_files(inputs)
     job = load_job(job_name, overrides)
     request = make_request(job, Path(), model)
+    verify_model(request.card, request.card_folder)
     return check_inputs(list_inputs(inputs, job), job, request.card.channels)
 
 

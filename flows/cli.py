@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
-from rich.logging import RichHandler
 
-from flows import tables
+from flows import logs, tables
 from flows.analysis.commands import analyse_app
-from flows.local.commands import down_command, status_command, up_command
+from flows.local.commands import deploy_command, down_command, status_command, up_command
 from flows.options import ERR, FAILED_SCENES, OUT, WRONG, Device, Inputs, JobName, OutFolder, Overrides
 from flows.profiles import apply_profile
 from flows.server import require_server
@@ -31,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(analyse_app, name="analyse")
 app.command("submit")(submit_command)
+app.command("deploy")(deploy_command)
 app.command("up")(up_command)
 app.command("down")(down_command)
 app.command("status")(status_command)
@@ -74,7 +73,7 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
 @app.command()
 def nightly(  # noqa: PLR0913 - one argument per option of the command
     job: JobName,
-    inbox: Annotated[str, typer.Option(help="Folder that scenes arrive in.")],
+    inbox: Annotated[str, typer.Option(help="Folder that scenes arrive in, or a STAC catalogue: catalog.json or URL.")],
     out: OutFolder,
     night: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Which night; today in UTC.")] = None,
     model: Annotated[str | None, typer.Option(help="A model's name or path instead of the job's.")] = None,
@@ -196,7 +195,7 @@ def models(
     from flows import model_tables
     from models.catalogue import CATALOGUE, FAMILIES
     from models.methods import check_known, is_method, method
-    from models.registry import resolve_model, zoo_cards
+    from models.registry import resolve_model, verify_model, zoo_cards
 
     if name is None:
         shown = model_tables.listing(zoo_cards(), CATALOGUE, FAMILIES)
@@ -204,7 +203,9 @@ def models(
         shown = model_tables.described(method(name))
     else:
         check_known(name)
-        shown = iter([model_tables.card(resolve_model(name)[0])])
+        card, folder = resolve_model(name)
+        verify_model(card, folder)
+        shown = iter([model_tables.card(card)])
     for part in shown:
         OUT.print(part)
 
@@ -255,12 +256,7 @@ def _refuse(error: SwatheError) -> NoReturn:
 
 def main() -> None:
     """Run the command line."""
-    handler = RichHandler(console=ERR, show_path=False, markup=False, log_time_format="[%H:%M:%S]")
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    # Our own lines only: what Prefect has to say goes to its UI.
-    for package in ("flows", "tasks", "models"):
-        logging.getLogger(package).setLevel(logging.INFO)
-        logging.getLogger(package).addHandler(handler)
+    logs.set_up(ERR)
     try:
         app()
     except SwatheError as error:

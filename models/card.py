@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import CardError
+from models.validation import explained
 
 Placement: TypeAlias = Literal["stride", "even", "shifted"]
 Blend: TypeAlias = Literal["gaussian", "core", "logits"]
@@ -159,10 +160,17 @@ class CentredResampling(_Frozen):
     back: Literal["scores", "probabilities", "labels"] = "scores"
 
 
+def _beside(file: str) -> str:
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{file} leads out of the card's folder; weights lie beside their card")
+    return file
+
+
 class Weights(_Frozen):
     """The weights' file, beside the card, and its SHA-256."""
 
-    file: str
+    file: Annotated[str, AfterValidator(_beside)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -225,6 +233,12 @@ class Card(_Frozen):
             raise ValueError("'orientation' belongs to cards of kind 'volume', and every such card has one")
         return self
 
+    @model_validator(mode="after")
+    def _one_logit_parts_two_classes(self) -> Card:
+        if self.network.output == "logit" and len(self.classes) != 2:
+            raise ValueError(f"network.output 'logit' parts two classes, and the card has {len(self.classes)}")
+        return self
+
     @property
     def n_channels(self) -> int:
         """Channels of the scene."""
@@ -257,7 +271,7 @@ def load_card(path: Path) -> Card:
     except OSError as error:
         raise CardError(f"{path}: the model card cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise CardError(f"{path}: not a model card: {error}") from error
+        raise CardError(f"{path}: not a model card: {explained(error, Card)}") from error
 
 
 def write_card(card: Card, path: Path) -> None:

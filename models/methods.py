@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
@@ -95,7 +95,9 @@ def method(name: str) -> Method:
 
 def _arguments(name: str, entry: Entry) -> tuple[Argument, ...]:
     if name in ARGUMENTS:
-        return _of_fields(ARGUMENTS[name])
+        # The scene says how many axes, and the fit its numbers; left out, features are the channels as they are.
+        own = (argument for argument in _of_fields(ARGUMENTS[name]) if argument.name not in ("ndim", "fitted"))
+        return tuple(replace(argument, default="()") if argument.name == "features" else argument for argument in own)
     if name in FAKES:
         parameters = inspect.signature(FAKES[name], eval_str=True).parameters
         return tuple(_of_parameter(value, _meanings(FAKES[name])) for value in parameters.values())

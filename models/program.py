@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from models.card import Card
 from models.errors import CardError, WeightsError
 from models.networks.geometry import Geometry
+from models.validation import explained
 
 
 class ProgramArguments(BaseModel):
@@ -23,9 +25,9 @@ class ProgramArguments(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    stride: tuple[int, ...] = Field(min_length=2, max_length=3)
-    receptive_field: tuple[int, ...] | None = None
-    margin: tuple[int, ...] | None = None
+    stride: tuple[PositiveInt, ...] = Field(min_length=2, max_length=3)
+    receptive_field: tuple[PositiveInt, ...] | None = None
+    margin: tuple[Annotated[int, Field(ge=0)], ...] | None = None
 
 
 def program_geometry(card: Card) -> Geometry:
@@ -37,7 +39,8 @@ def program_geometry(card: Card) -> Geometry:
     try:
         arguments = ProgramArguments.model_validate(card.network.arguments)
     except ValidationError as error:
-        raise CardError(f"{card.name}: network.arguments of a {card.network.name} model: {error}") from error
+        wrong = explained(error, ProgramArguments)
+        raise CardError(f"{card.name}: network.arguments of a {card.network.name} model: {wrong}") from error
     margin = arguments.margin or (0,) * len(arguments.stride)
     field = arguments.receptive_field
     if len(margin) != len(arguments.stride) or (field is not None and len(field) != len(margin)):

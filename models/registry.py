@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from pydantic import ValidationError
 
 from models.card import Card, Network, load_card
-from models.catalogue import find, nearest
+from models.catalogue import CATALOGUE, FAMILIES, find, nearest
 from models.classical.card import classical_card, load
 from models.classical.settings import ARGUMENTS
 from models.errors import CardError, UnknownModelError, WeightsError
 from models.fakes import ComponentsPredictor, IdentityPredictor, fake_card
 from models.foreign.folder import convert
 from models.predictor import ObjectPredictor, Predictor
+from models.validation import explained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,8 +82,11 @@ def _arguments(network: Network) -> dict[str, Any]:
     return {**given, **network.arguments}
 
 
-def _with_card_error(network: Network, error: Exception) -> CardError:
-    return CardError(f"network {network.name!r}: its arguments {network.arguments} do not fit: {error}")
+def _with_card_error(network: Network, error: ValidationError) -> CardError:
+    module = vars(import_module(find(network.name).module))
+    # By its name: pydantic says of its model nothing else.
+    model = module.get(error.title)
+    return CardError(f"network {network.name!r}: its arguments do not fit: {explained(error, model)}")
 
 
 def build_network(network: Network, n_channels: int, n_classes: int) -> nn.Module:
@@ -170,6 +174,8 @@ def _card_path(name_or_path: str) -> Path:
         case ".pkl" | ".pickle":
             raise WeightsError(f"{path.name}: pickles can run code and are not read; convert to .safetensors")
         case suffix if suffix in _WEIGHTS:
+            if not path.is_file():
+                raise WeightsError(f"{path}: no such file. Check the path")
             if not path.with_suffix(".json").is_file():
                 raise CardError(
                     f"{path}: there is no card {path.with_suffix('.json').name} beside it; write one "
@@ -181,11 +187,30 @@ def _card_path(name_or_path: str) -> Path:
     if name_or_path not in known and path.is_dir():
         return convert(path)
     if name_or_path not in known:
-        raise UnknownModelError(
-            f"model {name_or_path!r} is not known{nearest(name_or_path, known)}; "
-            "or give the path of a card (.json), of weights (.safetensors), or of a folder that another program wrote"
-        )
+        raise _unknown(name_or_path, known)
     return shipped
+
+
+def _unknown(name: str, shipped: set[str]) -> UnknownModelError:
+    if name in CATALOGUE or name.partition(":")[0] in FAMILIES:
+        return UnknownModelError(
+            f"model {name!r}: a network without weights. Fit it with swathe train, or give the path of a card or of "
+            "weights"
+        )
+    return UnknownModelError(
+        f"model {name!r} is not known{nearest(name, shipped | WITHOUT_WEIGHTS)}; or give the path of a card (.json), "
+        f"of weights ({', '.join(_WEIGHTS)}) with a card beside them, or of a folder that another program wrote"
+    )
+
+
+def verify_model(card: Card, card_dir: Path | None) -> None:
+    """Load a model once, to see whether its weights are those of its card; shipped ones were seen by the tests.
+
+    Raises:
+        ModelError: When they are not, as ``load_predictor`` does.
+    """
+    if card_dir is not None and card_dir.resolve() != ZOO:
+        load_predictor(card, card_dir, RunSettings(card.tiling.tile, device="cpu"))
 
 
 def load_predictor(card: Card, card_dir: Path | None, settings: RunSettings) -> Predictor | ObjectPredictor:
@@ -218,4 +243,4 @@ def _load_fake(network: Network) -> Predictor | ObjectPredictor:
     try:
         return FAKES[network.name](**network.arguments)
     except TypeError as error:
-        raise _with_card_error(network, error) from error
+        raise CardError(f"network {network.name!r}: its arguments {network.arguments} do not fit: {error}") from error

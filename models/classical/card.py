@@ -24,6 +24,7 @@ from models.classical.settings import (
 )
 from models.errors import CardError
 from models.predictor import Predictor, PredictorSpec
+from models.validation import explained
 
 # What looks at pixels one by one costs little: large enough to be quick, small enough that a scene has several tiles.
 _TILES = {2: (512, 512), 3: (64, 64, 64)}
@@ -165,7 +166,7 @@ def _parse(name: str, arguments: Mapping[str, Any]) -> Arguments:
     try:
         return ARGUMENTS[name].model_validate(arguments)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'all'}: {e['msg']}" for e in error.errors())
+        wrong = explained(error, ARGUMENTS[name])
         raise CardError(f"arguments of {name!r} do not fit: {wrong}. See docs/models.md for what there is") from error
 
 

@@ -8,15 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from models.card import Card, CentredResampling, ClassEntry, Network
 from models.errors import CardError
 from models.foreign.colours import class_colour
 from models.foreign.monai_config import Component, Config, read_config
-from models.foreign.monai_transforms import Postprocessing, map_inferer, map_postprocessing, map_preprocessing
+from models.foreign.monai_inferer import map_inferer
+from models.foreign.monai_postprocessing import Postprocessing, map_postprocessing
+from models.foreign.monai_preprocessing import map_preprocessing
+from models.validation import explained
 
 NAME = "MONAI bundle"
 _INFERENCE = ("inference.json", "inference.yaml", "inference.yml")
 _WEIGHTS = ("model.safetensors", "model.pt")
+_LICENCE = "LICENSE"
 _LIBRARY = "monai.networks.nets"
 _AXES = ("spatial_dims", "dimensions")
 
@@ -28,7 +34,7 @@ def is_folder(path: Path) -> bool:
 
 
 def files(path: Path) -> tuple[Path, ...]:
-    """Return metadata, inference configuration and weights.
+    """Return metadata, inference configuration, weights, and the licence where there is one.
 
     Raises:
         CardError: When there are no weights.
@@ -41,7 +47,8 @@ def files(path: Path) -> tuple[Path, ...]:
             f"{path}: there is none of {', '.join(f'models/{name}' for name in _WEIGHTS)}; bundles come without "
             "their large files, fetch them first"
         )
-    return configs / "metadata.json", inference, weights[0]
+    licence = path / _LICENCE
+    return configs / "metadata.json", inference, weights[0], *([licence] if licence.is_file() else [])
 
 
 def write(path: Path, out: Path) -> None:
@@ -56,8 +63,12 @@ def write(path: Path, out: Path) -> None:
     from models.registry import build_network
     from models.weights import read_weights, write_model
 
-    metadata_file, inference_file, weights_file = files(path)
-    card = _card(path, read_config(metadata_file), Config(read_config(inference_file), inference_file.name))
+    metadata_file, inference_file, weights_file, *_ = files(path)
+    config = Config(read_config(inference_file), inference_file.name)
+    try:
+        card = _card(path, read_config(metadata_file), config)
+    except ValidationError as error:
+        raise CardError(f"{path}: what {inference_file.name} says makes no card: {explained(error, Card)}") from error
     network = build_network(card.network, card.n_channels, card.n_outputs)
     weights = read_weights(weights_file, hashlib.sha256(weights_file.read_bytes()).hexdigest(), network)
     described = card.model_copy(update={"parameters": sum(p.numel() for p in network.parameters())})
@@ -146,4 +157,4 @@ def _names(metadata: Mapping[str, Any], side: str, key: str, count: int, otherwi
 def _licence(path: Path, metadata: Mapping[str, Any]) -> str:
     if stated := metadata.get("license") or metadata.get("licence"):
         return str(stated)
-    return "as in the bundle's LICENSE" if (path / "LICENSE").is_file() else "not stated in metadata.json"
+    return "as in the bundle's LICENSE" if (path / _LICENCE).is_file() else "not stated in metadata.json"
