@@ -14,7 +14,7 @@ from flows.analysis.commands import analyse_app
 from flows.local.commands import deploy_command, down_command, status_command, up_command
 from flows.options import ERR, FAILED_SCENES, OUT, WRONG, Device, Inputs, JobName, OutFolder, Overrides
 from flows.profiles import apply_profile
-from flows.server import require_server
+from flows.server import require_server, server_failures
 from flows.submit import submit_command
 from models.errors import SwatheError
 from tasks.job import load_job
@@ -258,7 +258,8 @@ def main() -> None:
     """Run the command line."""
     logs.set_up(ERR)
     try:
-        app()
+        with server_failures():
+            app()
     except SwatheError as error:
         _refuse(error)
 

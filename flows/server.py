@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 
 from models.errors import SwatheError
 
+logger = logging.getLogger(__name__)
+
 _TIMEOUT_S = 15.0
+# What Prefect raises when the server that it starts for one run does not come up.
+_NO_SERVER = "ephemeral Prefect API server"
 
 
 def require_server() -> None:
@@ -19,6 +26,7 @@ def require_server() -> None:
     """
     url = os.environ.get("PREFECT_API_URL")
     if not url:
+        logger.info("Prefect starts a server of its own for this run; PREFECT_API_URL would name one that is there")
         return
     try:
         # Whatever it answers: one behind a password answers too.
@@ -26,4 +34,22 @@ def require_server() -> None:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise SwatheError(
             f"{url}: no Prefect server answers there ({error}). Start it, or unset PREFECT_API_URL to run without one"
+        ) from error
+
+
+@contextmanager
+def server_failures() -> Iterator[None]:
+    """Name the one failure of Prefect that users of a busy machine meet.
+
+    Raises:
+        SwatheError: When the server that Prefect starts for one run did not come up in time.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if _NO_SERVER not in str(error):
+            raise
+        raise SwatheError(
+            "Prefect's own server did not come up in time: the machine is busy, or cannot start it. Try again, raise "
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, or start one (swathe up) and name it in PREFECT_API_URL"
         ) from error

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.server import require_server
+from flows.server import require_server, server_failures
 from models.errors import SwatheError
 
 
@@ -39,3 +39,10 @@ def httpserver_url():
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/api"
         server.shutdown()
+
+
+def test_a_server_of_a_runs_own_that_does_not_come_up_is_named():
+    with pytest.raises(SwatheError, match="PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"), server_failures():
+        raise RuntimeError("Timed out while attempting to connect to ephemeral Prefect API server.")
+    with pytest.raises(RuntimeError, match="another"), server_failures():
+        raise RuntimeError("another")
