@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from flows import steps
 from flows.line import Fresh
+from flows.logs import about
 from tasks.fingerprint import Fingerprint
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome
@@ -36,10 +37,11 @@ def triage(request: Request, items: Sequence[Input], run_id: str) -> tuple[dict[
     return outcomes, fresh
 
 
-def failed(request: Request, item: Input, error: str, run_id: str) -> SceneOutcome:
-    """Enter a failure into the ledger; an earlier product stays where it is."""
+def failed(request: Request, item: Input, error: str, run_id: str, seconds: float | None = None) -> SceneOutcome:
+    """Enter a failure into the ledger, and tell of it in one line; an earlier product stays where it is."""
     error = item.pseudonymised(error)
-    logger.error("%s: %s", item.id, error)
+    with about("scene", item.id):
+        logger.error("%s: failed%s: %s", item.id, "" if seconds is None else f" after {seconds:.1f} s", error)
     ledger = Ledger(request.out.ledger)
     known = ledger.product(item.id)
     product = known.product if known else None
