@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -43,7 +42,7 @@ class Result:
     met: int = 0
     went_on: int = 0
     problems: list[str] = field(default_factory=list)
-    ended: Counter[str] = field(default_factory=Counter)
+    ended: dict[str, int] = field(default_factory=dict)
 
 
 class Bench:
@@ -159,7 +158,8 @@ def _try_row(bench: Bench, row: str, arguments: argparse.Namespace) -> Result:
         for problem in result.problems[before:]:
             say(f"  {row} {number} ({out.name}): {problem}")
         if len(result.problems) == before:
-            shutil.rmtree(out)
+            shutil.rmtree(out, ignore_errors=True)
+        say(f"  {row} {number}: met {result.met}, went on {result.went_on}, {len(result.problems) - before} problems")
         if arguments.until and time.time() > arguments.until:
             break
     result.problems += _ghosts(bench.world)
@@ -178,7 +178,7 @@ def _on_command(bench: Bench, fault: Fault, row: str, out: Path, rng: random.Ran
     result.met += run.poll() is None
     fault.strike(scenario)
     code = run.wait(fault.limit_s)
-    result.ended[_how(code)] += 1
+    result.ended[_how(code)] = result.ended.get(_how(code), 0) + 1
     if code == HUNG:
         result.problems.append(f"the run hung for {fault.limit_s:.0f} s")
     expected = dict(bench.expected)
@@ -241,7 +241,7 @@ def _ghosts(world: World) -> list[str]:
     """Return a problem where runs are still "Running" after the automation's time."""
     try:
         wait_for(lambda: not world.runs_in("RUNNING", "PENDING", "CANCELLING"), "the end of all runs",
-                 _HEARTBEAT_S + GHOST_S + 60)  # fmt: skip
+                 _HEARTBEAT_S + GHOST_S + 120)  # fmt: skip
     except TimeoutError:
         return [f"{len(world.runs_in('RUNNING', 'PENDING', 'CANCELLING'))} ghost runs in Prefect"]
     return []

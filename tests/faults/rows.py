@@ -52,7 +52,7 @@ class Fault:
     strike: Callable[[Scenario], None]
     mend: Callable[[Scenario], None] = lambda scenario: None
     needs: tuple[str, ...] = ("server", "cluster")
-    limit_s: float = 240.0
+    limit_s: float = 600.0
     survives: bool = False
 
 
@@ -142,7 +142,7 @@ ROWS = {
         needs=("postgres", "server", "cluster", "prefect-worker"),
     ),
     "server-20s": Fault("server away for 20 s", 3, _server_away(20), survives=True),
-    "server-180s": Fault("server away for 3 minutes", 3, _server_away(180), limit_s=600, survives=True),
+    "server-180s": Fault("server away for 3 minutes", 3, _server_away(180), survives=True),
     "postgres": Fault(
         "PostgreSQL killed and started again", 3, _restart_database, needs=("postgres", "server", "cluster"),
         survives=True,
@@ -150,6 +150,6 @@ ROWS = {
     "disk-full": Fault("disk full", 6, lambda scenario: None, _grow_disk),
     "input": Fault("input replaced during the run", 10, _replace_input),
     "partition": Fault(
-        "one worker's network away for 10 to 30 s", 3, _part_workers, limit_s=600, survives=True,
+        "one worker's network away for 10 to 30 s", 3, _part_workers, survives=True,
     ),
 }  # fmt: skip

@@ -20,7 +20,7 @@ PASSWORD = "swathe:faults"
 POOL = "faults"
 # Prefect allows no heartbeat more often than this; the shipped automation waits for three of them.
 GHOST_S = 45
-_READY_S = 180.0
+_READY_S = 400.0
 _PYTHON = [sys.executable, "-m"]
 
 
