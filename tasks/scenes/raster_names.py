@@ -122,7 +122,7 @@ def _refuse_metadata_of_source(path: Path) -> None:
 
 def _sources(vrt: Path, root: Path) -> Iterator[Path]:
     for name, tag, is_relative in _named(vrt):
-        if name.lstrip().startswith("<") or (is_local(name) and _CONNECTION.match(name)):
+        if name != name.strip() or name.startswith("<") or (is_local(name) and _CONNECTION.match(name)):
             raise UndeclaredError(f"{vrt}: {tag} is a connection, not a file: {name[:80]}. Name the file itself")
         if not is_local(name):
             if not is_allowed_remote(name):
@@ -162,7 +162,7 @@ def _named(vrt: Path) -> Iterator[tuple[str, str, bool]]:
         key = attributes.get("key") or attributes.get("name") or ""
         opened = key in _OPENED_KEYS if tag.casefold() == "mdi" else _NAMES.search(tag) or _NAMES.search(key)
         if opened and node.text and node.text.strip():
-            yield node.text.strip(), key or tag, attributes.get("relativetovrt") == "1"
+            yield node.text, key or tag, attributes.get("relativetovrt") == "1"
         yield from ((value, name, False) for name, value in attributes.items() if _NAMES.search(name) and value)
 
 

@@ -1,0 +1,482 @@
+"""The attack table of docs/security.md: each attempt is refused by name, and nothing is fetched."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+from pydantic import ValidationError
+from scenes import write_raster, write_volume
+
+from models.card import Weights
+from tasks.declared import is_allowed_remote, leads_out
+from tasks.errors import (
+    JobError,
+    OversizedSceneError,
+    PolygonError,
+    SceneError,
+    StoreError,
+    UndeclaredError,
+    UnsupportedSceneError,
+)
+from tasks.intake import identify
+from tasks.job import Job, Source, load_job, load_training_job
+from tasks.outfolder import OutFolder
+from tasks.products.publish import publish
+from tasks.request import make_request
+from tasks.scenes.input import Input
+from tasks.scenes.listing import list_inputs
+from tasks.scenes.naming import scene_id, site_folder
+from tasks.scenes.raster import describe_raster
+from tasks.scenes.raster_gdal import opened_raster
+from tasks.scenes.spool import spool
+from tasks.scenes.vectors import read_vectors
+from tasks.scenes.volume_header import volume_header
+from tasks.verdict import check_files
+
+ONES = np.ones((1, 40, 30), np.uint8)
+JOB = "job: a\nkind: raster\nmodel: {name: threshold, arguments: {threshold: 0}}\nsource: {bands: {b: {band: 1}}}\n"
+
+
+# A process of its own: GDAL keeps Python's lock while it waits for some answers.
+SERVER = """
+import http.server, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+class Seeing(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        with (folder / "seen").open("a") as log:
+            log.write(self.path + "\\n")
+        found = folder / self.path.strip("/")
+        content = found.read_bytes() if found.is_file() and found.name != "seen" else b""
+        self.send_response(200 if content else 404)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+    do_HEAD = do_POST = do_GET
+    def log_message(self, *_):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Seeing)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    write_raster(folder / "given.tif", ONES)
+    with subprocess.Popen([sys.executable, "-c", SERVER, str(folder)], stdout=subprocess.PIPE, text=True) as process:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}", folder / "seen"
+        process.kill()
+
+
+@pytest.fixture
+def server(serving):
+    """A server on this machine, and what asks it for the requests that it saw since."""
+    url, log = serving
+    log.unlink(missing_ok=True)
+    return url, lambda: log.read_text().split() if log.exists() else []
+
+
+@pytest.fixture
+def secret(tmp_path_factory):
+    """A file that nobody declared."""
+    return write_raster(tmp_path_factory.mktemp("elsewhere") / "secret.tif", ONES)
+
+
+def read_all(path: Path) -> None:
+    """Do with a raster all that runs do."""
+    with opened_raster(str(path)) as dataset:
+        assert dataset.files
+        assert dataset.overviews(1) is not None
+        dataset.read()
+
+
+def vrt(folder: Path, source: str, element: str = "SourceFilename", subclass: str = "", relative: int = 0) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "scene.vrt"
+    path.write_text(
+        f'<VRTDataset rasterXSize="30" rasterYSize="40"><VRTRasterBand dataType="Byte" band="1" {subclass}>'
+        f'<SimpleSource><{element} relativeToVRT="{relative}">{source}</{element}><SourceBand>1</SourceBand>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    return path
+
+
+# Job files
+
+OUTSIDE = ["../secret/{scene}.tif", "/etc/{scene}.tif", "a/../../{scene}.tif", "/vsicurl/http://x/{scene}.tif"]
+
+
+@pytest.mark.parametrize("pattern", OUTSIDE)
+def test_a_pattern_of_files_stays_in_the_input_folder(tmp_path, pattern):
+    assert leads_out(pattern)
+    (tmp_path / "job.yaml").write_text(JOB.replace("source: {", f'source: {{files: {{post: "{pattern}"}}, '))
+    with pytest.raises(JobError, match=r"source\.files\.post.*leads out of the input folder"):
+        load_job(str(tmp_path / "job.yaml"))
+
+
+def test_labels_of_a_training_job_stay_in_its_folder(tmp_path):
+    (tmp_path / "job.yaml").write_text(
+        'job: t\nkind: raster\ntraining: {folder: in, labels: "../{scene}.tif"}\ncard: {}\n'
+    )
+    with pytest.raises(JobError, match=r"training\.labels.*leads out"):
+        load_training_job(str(tmp_path / "job.yaml"))
+
+
+NAMING = {
+    "analysis.fields": "analysis: {{kind: crop, fields: '{}'}}",
+    "analysis.samples": "analysis: {{kind: crop, samples: '{}'}}",
+    "analysis.alerts.assets": "analysis: {{kind: fire, alerts: {{asset_km: 1, assets: '{}'}}}}",
+    "model.weights": "model: {{weights: '{}'}}",
+    "nightly.stac.area": "nightly: {{stac: {{assets: {{a: b}}, area: '{}'}}}}",
+}
+
+
+@pytest.mark.parametrize("key", NAMING)
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "JOBS/../secret.gpkg", "JOBS/link", "/vsicurl/http://x/a", "https://x/a"]
+)
+def test_files_that_a_job_names_lie_beside_it(tmp_path, monkeypatch, key, name):
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    (tmp_path / "secret.gpkg").touch()
+    (jobs / "link").symlink_to(tmp_path / "secret.gpkg")
+    told = NAMING[key].format(name.replace("JOBS", str(jobs)))
+    base = JOB if key != "model.weights" else "job: a\nkind: raster\n"
+    (jobs / "job.yaml").write_text(f"{base}{told}\n")
+    with pytest.raises(JobError, match=rf"'{key}' names .* not below the job file's folder"):
+        load_job(str(jobs / "job.yaml"))
+    if "http" not in name:
+        monkeypatch.setenv("SWATHE_FOLDERS", f"/etc{os.pathsep}{tmp_path}")
+        load_job(str(jobs / "job.yaml"))
+
+
+def test_what_a_command_names_is_declared(tmp_path):
+    (tmp_path / "job.yaml").write_text(f"{JOB}analysis: {{kind: crop}}\n")
+    job = load_job(str(tmp_path / "job.yaml"), ("analysis.fields=/etc/fields.gpkg",))
+    assert job.analysis.fields == "/etc/fields.gpkg"
+
+
+def test_fields_of_a_scene_that_are_a_link_are_refused(tmp_path, secret):
+    (tmp_path / "fields").mkdir()
+    (tmp_path / "fields" / "a.gpkg").symlink_to(secret)
+    raw = {"job": "a", "kind": "raster", "model": {"name": "identity"}, "source": {"bands": {"b": {"band": 1}}}}
+    job = Job.model_validate(raw | {"analysis": {"kind": "crop", "fields": f"{tmp_path}/fields/{{scene}}.gpkg"}})
+    request = make_request(job, tmp_path / "out")
+    scene = write_raster(tmp_path / "a.tif", ONES)
+    with pytest.raises(UndeclaredError, match=r"analysis\.fields leads out of"):
+        identify(request, Input("a", {"file": str(scene)}))
+
+
+# Inputs
+
+
+@pytest.mark.parametrize("files", [{}, {"post": "{scene}.tif"}])
+def test_a_link_out_of_the_input_folder_costs_that_scene_alone(tmp_path, secret, files, monkeypatch):
+    folder = tmp_path / "in"
+    inside = write_raster(folder / "a.tif", ONES)
+    (folder / "b.tif").symlink_to(secret)
+    (folder / "c.tif").symlink_to(inside)
+    job = Job.model_validate({"job": "a", "kind": "raster", "model": {"name": "identity"}, "source": {"files": files}})
+    errors = {item.id: item.error for item in list_inputs([str(folder)], job)}
+    assert errors["a"] is errors["c"] is None
+    assert "a link out of the input folder" in errors["b"]
+    # The user names the link itself, or the operator allows where it leads.
+    assert list_inputs([str(folder / "b.tif")], job)[0].error is None
+    monkeypatch.setenv("SWATHE_FOLDERS", str(secret.parent))
+    assert not any(item.error for item in list_inputs([str(folder)], job))
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/b", "..", ".", "a\\b"])
+def test_ids_are_no_paths(name):
+    with pytest.raises(SceneError, match="not a scene id"):
+        scene_id(name)
+    assert "/" not in site_folder(name)
+    assert site_folder(name) not in (".", "..")
+
+
+@pytest.mark.parametrize("name", [".products", ".swathe", "..."])
+def test_ids_do_not_hide_among_what_a_run_keeps(name):
+    assert not scene_id(name).startswith(".")
+
+
+NESTED = [
+    "/vsizip/a.zip/a.tif", "/vsitar/a.tar/a.tif", "/vsigzip/a.tif.gz", "/vsistdin/", "/vsimem/a.tif",
+    "/vsisubfile/0_9,/etc/passwd", "/vsicurl/http://x/../y.tif", "/vsicached?file=/etc/passwd", "zip://a.zip!a.tif",
+    "/vsizip//vsicurl/URL/a.zip", "/vsicurl//vsizip/a.zip", "vrt:///etc/passwd", "file:///etc/passwd", "ftp://x/a.tif",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_archives_streams_and_chains_of_handlers_are_refused(server, name):
+    url, seen = server
+    with pytest.raises(UndeclaredError, match="archives, streams and chains"):
+        read_all(name.replace("URL", url))
+    assert seen() == []
+
+
+def test_a_url_that_the_user_names_is_read(server):
+    url, seen = server
+    scene = describe_raster("a", {"": f"/vsicurl/{url}/given.tif"}, Source(), ("x",))
+    assert scene.grid.shape == (40, 30)
+    assert "/given.tif" in seen(), "the server that is asked in vain elsewhere does answer"
+
+
+# Rasters that name other files
+
+
+def test_a_vrt_names_files_below_its_own_folder_alone(tmp_path, secret, monkeypatch):
+    inside = write_raster(tmp_path / "in" / "part" / "a.tif", ONES)
+    read_all(vrt(tmp_path / "in", "part/a.tif", relative=1))
+    read_all(vrt(tmp_path / "in", str(inside)))
+    (tmp_path / "in" / "part" / "link.tif").symlink_to(secret)
+    for name, relative in ((str(secret), 0), (os.path.relpath(secret, tmp_path / "in"), 1), ("part/link.tif", 1)):
+        for element in ("SourceFilename", "sourcefilename", "SourceDataset", "DEMPath"):
+            with pytest.raises(UndeclaredError, match="not below the folder of the VRT"):
+                read_all(vrt(tmp_path / "in", name, element, relative=relative))
+    monkeypatch.setenv("SWATHE_FOLDERS", str(secret.parent))
+    read_all(vrt(tmp_path / "in", str(secret)))
+
+
+def test_a_vrt_in_a_vrt_is_looked_through(tmp_path, secret):
+    inner = vrt(tmp_path / "in", str(secret)).rename(tmp_path / "in" / "inner.vrt")
+    with pytest.raises(UndeclaredError, match=r"inner\.vrt.*not below"):
+        read_all(vrt(tmp_path / "in", inner.name, relative=1))
+
+
+SOURCES = [
+    " /vsicurl/URL/a.tif", "/vsicurl/URL/a.tif\n",
+    "/vsicurl/URL/a.tif", "URL/a.tif", "WMS:URL/wms?", "vrt://URL/a.tif", "GTIFF_DIR:1:/etc/passwd", "NETCDF:/etc/x:v",
+    "&lt;GDAL_WMS&gt;&lt;Service&gt;URL&lt;/Service&gt;&lt;/GDAL_WMS&gt;",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("element", ["SourceFilename", "SourceDataset"])
+def test_a_vrt_fetches_nothing_and_opens_no_connection(tmp_path, server, source, element):
+    url, seen = server
+    with pytest.raises(UndeclaredError, match=r"is a connection|which nobody declared"):
+        read_all(vrt(tmp_path / "in", source.replace("URL", url), element))
+    assert seen() == []
+    (verdict,) = check_files([str(tmp_path / "in" / "scene.vrt")])
+    assert verdict.error == "UndeclaredError"
+    assert seen() == []
+
+
+def test_what_a_vrt_may_fetch_is_said_by_the_operator(monkeypatch):
+    monkeypatch.setenv("SWATHE_REMOTE", "https://data.example/open /vsis3/bucket/")
+    assert is_allowed_remote("https://data.example/open/a.tif")
+    assert is_allowed_remote("/vsicurl/https://data.example/open/a.tif")
+    assert is_allowed_remote("/vsis3/bucket/a.tif")
+    for name in ("https://data.example/opener/a.tif", "https://data.example/open/../a.tif", "/vsis3/bucket2/a.tif",
+                 "/vsizip/vsis3/bucket/a.zip", "https://data.example.org/open/a.tif"):  # fmt: skip
+        assert not is_allowed_remote(name)
+
+
+@pytest.mark.parametrize("program", ["<PixelFunctionLanguage>Python</PixelFunctionLanguage>",
+    "<PixelFunctionCode>import os</PixelFunctionCode>"])  # fmt: skip
+def test_a_vrt_runs_no_program(tmp_path, program):
+    write_raster(tmp_path / "in" / "a.tif", ONES)
+    path = vrt(tmp_path / "in", "a.tif", subclass='subClass="VRTDerivedRasterBand"', relative=1)
+    path.write_text(path.read_text().replace("<SimpleSource>", f"{program}<SimpleSource>"))
+    with pytest.raises(UndeclaredError, match="holds a program"):
+        read_all(path)
+
+
+@pytest.mark.parametrize("kind", ["VRTRawRasterBand", "VRTProcessedDataset"])
+def test_a_vrt_of_another_kind_is_refused(tmp_path, kind):
+    write_raster(tmp_path / "in" / "a.tif", ONES)
+    with pytest.raises(UndeclaredError, match=f"of the kind {kind}"):
+        read_all(vrt(tmp_path / "in", "a.tif", subclass=f'subClass="{kind}"', relative=1))
+
+
+def test_a_vrt_with_entities_or_in_another_encoding_is_refused(tmp_path):
+    path = vrt(tmp_path / "in", "a.tif", relative=1)
+    plain = path.read_text()
+    path.write_text(f'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>{plain}')
+    with pytest.raises(UndeclaredError, match="document type"):
+        read_all(path)
+
+
+METADATA = [("OVERVIEWS", {"OVERVIEW_FILE": "NAME"}), ("GEOLOCATION", {"X_DATASET": "NAME", "Y_DATASET": "NAME"})]
+
+
+@pytest.mark.parametrize(("domain", "tags"), METADATA)
+def test_metadata_of_a_tiff_that_name_files_or_urls_are_refused(tmp_path, server, secret, domain, tags):
+    url, seen = server
+    for number, name in enumerate((f"/vsicurl/{url}/a.tif", str(secret))):
+        path = write_raster(tmp_path / f"{number}.tif", ONES)
+        with rasterio.open(path, "r+") as dataset:
+            dataset.update_tags(ns=domain, **{key: value.replace("NAME", name) for key, value in tags.items()})
+        with pytest.raises(UndeclaredError, match=f"its metadata \\({domain}"):
+            read_all(path)
+        mosaic = vrt(tmp_path, path.name, relative=1)
+        with pytest.raises(UndeclaredError, match="its metadata"):
+            read_all(mosaic)
+    assert seen() == []
+
+
+@pytest.mark.parametrize("suffix", [".msk", ".ovr", ".msk.ovr"])
+def test_sidecars_are_rasters_and_nothing_else(tmp_path, server, suffix):
+    url, seen = server
+    path = write_raster(tmp_path / "a.tif", ONES)
+    for part in suffix.strip(".").split(".")[:-1]:
+        write_raster(tmp_path / f"a.tif.{part}", ONES)
+    beside = tmp_path / f"a.tif{suffix}"
+    beside.write_text(f"<GDAL_WMTS><GetCapabilitiesUrl>{url}/wmts</GetCapabilitiesUrl></GDAL_WMTS>")
+    with pytest.raises(UndeclaredError, match="beside a raster"):
+        read_all(path)
+    beside.unlink()
+    (tmp_path / "a.tif.aux.xml").write_text(
+        f'<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">/vsicurl/{url}/a.tif</MDI>'
+        "</Metadata></PAMDataset>"
+    )
+    with pytest.raises(UndeclaredError, match="its metadata"):
+        read_all(path)
+    assert seen() == []
+
+
+def test_hdf5_which_may_keep_its_pixels_in_any_file_is_refused(tmp_path):
+    (tmp_path / "a.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(2048))
+    with pytest.raises(UnsupportedSceneError, match="other files of this machine"):
+        read_all(tmp_path / "a.nc")
+    # The signature may stand further on; then no driver that knows it is asked.
+    (tmp_path / "b.nc").write_bytes(bytes(512) + b"\x89HDF\r\n\x1a\n" + bytes(2048))
+    (verdict,) = check_files([str(tmp_path / "b.nc")])
+    assert not verdict.go
+
+
+# Vector files
+
+FEATURES = {
+    "type": "FeatureCollection",
+    "features": [{"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": [1, 2]}}],
+}
+VECTORS = {
+    "linked.geojson": json.dumps(FEATURES | {"crs": {"type": "link", "properties": {"href": "URL/crs"}}}),
+    "escaped.geojson": json.dumps(FEATURES)[:-1] + r', "\u0063rs": {"type": "url", "properties": {"url": "URL/c"}}}',
+    "upper.geojson": json.dumps(FEATURES)[:-1] + ', "CRS"/**/: {"Type": "link", "properties": {"href": "URL/c"}}}',
+    "streamed.geojson": '{"type": "gdal_streamed_alg", "command_line": "gdal vector read /vsicurl/URL/a.gpkg"}',
+    "vrt.geojson": '<OGRVRTDataSource><OGRVRTLayer name="x"><SrcDataSource>/vsicurl/URL/a.gpkg</SrcDataSource>'
+    "</OGRVRTLayer></OGRVRTDataSource>",
+    "wfs.gpkg": "<OGRWFSDataSource><URL>URL/wfs</URL></OGRWFSDataSource>",
+    "table.csv": "name,url\na,URL\n",
+}
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_vector_files_fetch_nothing(tmp_path, server, name):
+    url, seen = server
+    (tmp_path / name).write_text(VECTORS[name].replace("URL", url))
+    with pytest.raises(
+        (UndeclaredError, PolygonError), match=r"to be fetched|a program of GDAL|by its name and content"
+    ):
+        read_vectors(tmp_path / name)
+    assert seen() == []
+
+
+def test_geojson_that_names_its_crs_is_read(tmp_path):
+    named = FEATURES | {"crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}}
+    (tmp_path / "a.geojson").write_text(json.dumps(named))
+    assert "UTM zone 32N" in read_vectors(tmp_path / "a.geojson").crs_wkt
+
+
+@pytest.mark.parametrize("name", ["/vsicurl/URL/a.gpkg", "URL/a.geojson", "/vsizip/a.zip/a.gpkg"])
+def test_vector_files_are_read_from_disk(server, name):
+    url, seen = server
+    with pytest.raises(UndeclaredError, match="read from disk"):
+        read_vectors(name.replace("URL", url))
+    assert seen() == []
+
+
+def test_parquet_that_unpacks_to_absurd_lengths_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.scenes.vector_formats._MAX_PARQUET_ROWS", 1000)
+    pq.write_table(pa.table({"geometry": [b""] * 1001}), tmp_path / "a.parquet")
+    with pytest.raises(PolygonError, match="declares 1001 features"):
+        read_vectors(tmp_path / "a.parquet")
+
+
+# Compressed files
+
+
+def test_a_volume_that_goes_on_behind_its_last_voxel_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.scenes.spool._MAX_SURPLUS_BYTES", 1 << 20)
+    plain = write_volume(tmp_path / "a.nii", np.ones((4, 4, 4), np.int16)).read_bytes()
+    bomb = tmp_path / "bomb.nii.gz"
+    bomb.write_bytes(gzip.compress(plain + bytes(8 << 20)))
+    header = volume_header(bomb)
+    with pytest.raises(OversizedSceneError, match="built to do harm"):
+        spool(bomb, header.n_bytes, tmp_path / "spool")
+    assert not list((tmp_path / "spool").glob("*.nii"))
+    assert sum(path.stat().st_size for path in (tmp_path / "spool").iterdir()) <= header.n_bytes
+
+
+def test_a_header_that_promises_more_than_its_file_can_hold_is_refused(tmp_path):
+    content = bytearray(write_volume(tmp_path / "a.nii", np.ones((4, 4, 4), np.int16)).read_bytes())
+    content[42:48] = np.array([32767, 32767, 32767], "<i2").tobytes()
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(bytes(content)))
+    (verdict,) = check_files([str(tmp_path / "b.nii.gz")])
+    assert verdict.error == "OversizedSceneError"
+
+
+# The folder of products
+
+
+@pytest.mark.parametrize("name", [".swathe", ".products", "fires", "patients", "nights", ".products/a", "state.sqlite"])
+def test_links_in_the_folder_of_products_are_refused(tmp_path, name):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    out = OutFolder(tmp_path / "out")
+    (out.root / name).parent.mkdir(parents=True)
+    (out.root / name).symlink_to(elsewhere / "db" if name == "state.sqlite" else elsewhere)
+    with pytest.raises(StoreError, match="runs write below --out alone"), out.locked():
+        pytest.fail("the folder was taken")
+    with pytest.raises(StoreError, match="runs write below --out alone") if name == ".swathe" else nullcontext():
+        out.keep_inputs(["a.tif"])
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_product_is_not_moved_through_a_link(tmp_path):
+    out = OutFolder(tmp_path / "out")
+    finished = out.scratch / "scenes" / "a" / "product"
+    finished.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (out.root / ".products").mkdir()
+    (out.root / ".products" / "a").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="runs write below --out alone"):
+        publish(out, "a", "key", finished)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_scene_that_is_a_link_elsewhere_is_replaced_and_not_followed(tmp_path):
+    out = OutFolder(tmp_path / "out")
+    finished = out.scratch / "scenes" / "a" / "product"
+    finished.mkdir(parents=True)
+    (finished / "mask.tif").touch()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    out.link("a").symlink_to(elsewhere)
+    publish(out, "a", "key", finished)
+    assert list(elsewhere.iterdir()) == []
+    assert (out.link("a") / "mask.tif").exists()
+
+
+# Cards
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../secret.safetensors", "a/../../b.pt"])
+def test_weights_lie_beside_their_card(file):
+    with pytest.raises(ValidationError, match="leads out of the card's folder"):
+        Weights(file=file, sha256="0" * 64)
