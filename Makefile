@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install demo check test bench sbom audit clean
+.PHONY: install demo check test bench certificates sbom audit clean
 
 install: $(READY)
 
@@ -24,8 +24,12 @@ check: $(READY)
 	mypy
 	lint-imports
 
+# Two at a time, a file each: many tests wait for servers and workers of their own.
 test: check
-	pytest
+	pytest -n 2 --dist loadfile
+
+certificates:
+	docs/clusters/certificates.sh certificates
 
 bench: $(READY)
 	python -m benchmarks
