@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,12 @@ def environment(home: Path) -> dict[str, str]:
 
 def product_bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "run.json"}
+
+
+def run_states(home: Path) -> list[str]:
+    """What the Prefect server of a folder says of its runs."""
+    with closing(sqlite3.connect(home / "prefect.db")) as connection:
+        return [state for (state,) in connection.execute("SELECT state_type FROM flow_run")]
 
 
 def journal(out: Path) -> list[Path]:
@@ -75,6 +83,8 @@ def test_a_killed_run_ends_in_the_same_product(tmp_path):
     assert resumed.keys() == expected.keys()
     for name, content in expected.items():
         assert resumed[name] == content, name
+    states = run_states(tmp_path / "prefect")
+    assert sorted(states) == ["COMPLETED", "COMPLETED", "CRASHED", "CRASHED"], "a run whose process is gone is closed"
 
 
 def test_a_wrong_job_is_exit_code_two_and_one_line(tmp_path):
