@@ -46,12 +46,13 @@ def tell_end(night: Night) -> None:
 def night_text(night: Night, out: Path) -> str:
     """Return what the UI says of a night, in Markdown."""
     lines = [f"# {plain(night.job)} · night of {night.date}"]
-    lines += [f"- {name}: **{count}**" for name, count in counts(night).items()]
+    told = [f"**{count}** {name.lower()}" for name, count in counts(night).items() if count]
+    lines += [", ".join(told) or "Nothing came.", ""]
     lines += [link(out, f"{FOLDER}/{night.date}.html"), link(out, "index.html")]
     lines += _section("Nights without a run", night.missed)
     lines += _section("Alerts", night.alerts)
     lines += _section("Failed", [f"{scene.id}: {scene.error}" for scene in night.failed])
-    lines += _section("Products", [_told(scene) for scene in night.done])
+    lines += _products(night.done)
     lines += _section("Waiting", list(night.waiting.values()))
     return "\n".join(lines) + "\n"
 
@@ -62,9 +63,17 @@ def _section(title: str, entries: Sequence[str]) -> list[str]:
     return [f"\n## {title}", *shown, *more] if entries else []
 
 
-def _told(scene: NightScene) -> str:
-    numbers = ", ".join(f"{heading(name)} {cell(value)}" for name, value in scene.headline.items())
-    return f"{scene.id} ({scene.status}): {numbers}"
+def _products(scenes: Sequence[NightScene]) -> list[str]:
+    if not scenes:
+        return []
+    names = list(dict.fromkeys(name for scene in scenes for name in scene.headline))
+    header = ["Scene", "Status", *map(heading, names)]
+    rows = [header, ["---", "---", *["---:"] * len(names)]]
+    for scene in scenes[:_MOST_SCENES]:
+        numbers = [cell(scene.headline[name]) if name in scene.headline else "" for name in names]
+        rows.append([plain(text) for text in (scene.id, scene.status, *numbers)])
+    more = [f"\n{len(scenes) - _MOST_SCENES} more on the page"] if len(scenes) > _MOST_SCENES else []
+    return ["\n## Products", "", *(f"| {' | '.join(row)} |" for row in rows), *more]
 
 
 def _send(job: str, night: str, kind: str, text: str, payload: dict[str, int]) -> None:

@@ -205,7 +205,7 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
 @task(name="fires", task_run_name="fires · {request.job.job}", cache_policy=NO_CACHE)
 def fold_fires(request: Request, settings: FireAnalysis, sightings: Sequence[Sighting]) -> Followed:
     """Follow fires over nights, from all published products."""
-    return fold_fire_events(request.out, settings, sightings, now())
+    return fold_fire_events(request.out, settings, sightings, now(), request.today)
 
 
 @task(name="patients", task_run_name="patients · {request.job.job}", cache_policy=NO_CACHE)

@@ -66,12 +66,13 @@ class FireLedger(SightingLedger):
         return [Message(name, kind, json.loads(payload)) for name, kind, payload in rows]
 
     def told_since(self, time: str) -> list[str]:
-        """Return the texts of what was decided at or after a time."""
+        """Return the texts of what was decided at or after a time; an alert that is over says so."""
         with self._connection() as connection:
             rows = connection.execute(
-                "SELECT payload FROM alert_messages WHERE decided >= ? ORDER BY decided, rowid", (time,)
+                "SELECT kind, payload FROM alert_messages WHERE decided >= ? ORDER BY decided, rowid", (time,)
             ).fetchall()
-        return [json.loads(row[0])["text"] for row in rows]
+        texts = [(kind, json.loads(payload)["text"]) for kind, payload in rows]
+        return [text if kind == "raised" else f"over: {text}" for kind, text in texts]
 
     def standing(self) -> list[tuple[str, dict[str, Any]]]:
         """Return when it was decided and what was told of every alert that stands, the newest first."""

@@ -30,12 +30,14 @@ class Request:
         card: Of the model that segments.
         card_folder: Where its weights lie; None for models without.
         out: Where products go.
+        today: ISO date that counts as today's where a night is run that is not tonight's; no part of the key.
     """
 
     job: Job
     card: Card
     card_folder: Path | None
     out: OutFolder
+    today: str | None = None
 
     def key(self, input_sha256: str) -> str:
         """Return the hash of an input, the model and the job: an answered request is not worked on again."""

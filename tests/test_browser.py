@@ -9,12 +9,15 @@ import pytest
 from pages import HOSTILE, LONG, full_report
 from PIL import Image
 
+from tasks.nights.night import Night, NightScene
 from tasks.outcome import SceneOutcome
 from tasks.reports.index import write_index
+from tasks.reports.night import write_night
 from tasks.reports.page import render_report
 
 WIDTHS = (400, 1600)
 THEMES = ("light", "dark")
+NIGHTS = ("2026-11-19", "2026-11-20", "2026-11-21")
 # What the page's elements are, to those who do not see them.
 NAMELESS = """() => [...document.querySelectorAll('img')].filter(e => !e.alt.trim()).length
     + [...document.querySelectorAll('table')].filter(e => !e.caption || !e.caption.textContent.trim()).length"""
@@ -54,7 +57,18 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         (folder / row.scene / "report.html").write_bytes(b"<!doctype html><title>report</title>")
         Image.new("RGB", (120, 70), "#884422").save(folder / row.scene / "preview.png")
     write_index(folder, "Burned area", rows)
-    return {path.stem: path for path in folder.glob("*.html")}
+    nights = [
+        write_night(folder, text, night_of(text, day)) for text, day in ((HOSTILE, 19), (LONG, 20), ("fires", 21))
+    ]
+    return {path.stem: path for path in (*folder.glob("*.html"), *nights)}
+
+
+def night_of(text: str, day: int) -> Night:
+    """A night to which everything happened, with ``text`` wherever text may come from outside."""
+    numbers = {"fires": 3, "burned_ha": 1234.5, "largest_fire_ha": 900.0, "high_severity_ha": 1.5, text: text}
+    scenes = (NightScene("T32TQM_20261118", "new", "2026-11-18", None, numbers), NightScene(text, "failed", None, text))
+    facts = {"waiting": {"w": text}, "unchanged": 41, "missed": ("2026-11-17",), "alerts": (text,)}
+    return Night(f"2026-11-{day}", "fires", scenes, **facts)
 
 
 @pytest.fixture
@@ -81,7 +95,7 @@ def visit(browser):
 
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["plain", "hostile", "long", "index"])
+@pytest.mark.parametrize("name", ["plain", "hostile", "long", "index", *NIGHTS])
 def test_a_page_is_shown_whole_at_any_width_and_theme(visit, pages, name, width, theme):
     page = visit(pages[name], width, theme)
     page.evaluate("() => document.querySelectorAll('img').forEach(e => { e.loading = 'eager' })")
@@ -94,7 +108,18 @@ def test_a_page_is_shown_whole_at_any_width_and_theme(visit, pages, name, width,
     assert page.evaluate(SMALLEST) >= 12
 
 
-@pytest.mark.parametrize("name", ["plain", "hostile"])
+def test_names_and_dates_of_a_night_stay_in_one_line_and_lead_to_their_reports(visit, pages):
+    page = visit(pages["2026-11-21"], WIDTHS[1])
+    link = page.get_by_role("link", name="T32TQM_20261118")
+    assert link.get_attribute("href") == "../T32TQM_20261118/report.html"
+    lines = "e => Math.round(e.getBoundingClientRect().height / parseFloat(getComputedStyle(e).lineHeight))"
+    assert link.evaluate(lines) == 1
+    assert page.get_by_text("2026-11-18", exact=True).evaluate("e => e.getClientRects().length") == 1
+    for heading in ("Nights without a run", "Alerts", "Failed scenes", "Products of this night", "Waiting"):
+        assert page.get_by_role("heading", name=heading).count() == 1
+
+
+@pytest.mark.parametrize("name", ["plain", "hostile", "2026-11-19"])
 def test_a_report_fetches_nothing_but_itself(visit, pages, name):
     page = visit(pages[name], WIDTHS[0])
     assert [url for url in page.fetched if not url.startswith("data:")] == [pages[name].as_uri()]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scenes import write_raster
+import rasterio
+from catalogues import make_item, served, write_catalogue
+from scenes import derive_earlier, write_raster
 
 from tasks.nights.night import Night, NightScene, after_run, missed_nights
 from tasks.nights.night_ledger import NightLedger
@@ -104,6 +107,91 @@ def test_nights_do_what_is_new_once_catch_up_and_supersede(tmp_path, run):
     assert not os.path.lexists(out / "A_20260720")
 
 
+SKY = """
+job: sky
+kind: raster
+model: {name: threshold, arguments: {threshold: 100}}
+source:
+  bands: {red: {file: red, band: 1}, SCL: {file: scl, band: 1}}
+  invalid: {band: SCL, values: [9]}
+analysis: {kind: area}
+nightly: {stac: {assets: {red: B04, scl: SCL}, lookback_days: 3}}
+"""
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_nights_of_a_catalogue_behind_an_address_catch_up_and_take_what_is_better(tmp_path):
+    from flows.satellite import Nightly
+    from flows.satellite import nightly as flow
+
+    job, out, sky = tmp_path / "sky.yaml", tmp_path / "out", tmp_path / "sky"
+    job.write_text(SKY)
+    items = []
+
+    def publish(name: str, day: str, value: int, **told) -> None:
+        write_raster(sky / "s2" / name / "B04.tif", np.full((1, 40, 30), value, np.uint8))
+        classes = np.full((1, 40, 30), 4, np.uint8)
+        classes[:, :10] = 9
+        write_raster(sky / "s2" / name / "SCL.tif", classes)
+        items.append(make_item(name, day, {"B04": "./B04.tif", "SCL": "./SCL.tif"}, **told))
+        write_catalogue(sky, [item.clone() for item in items])
+
+    def run(night: str, url: str) -> dict[str, str]:
+        order = Nightly(inbox=url, night=date.fromisoformat(night), job=str(job), out=out, workers=1)
+        return {scene.id: scene.status for scene in flow(order).scenes}
+
+    publish("a", "2026-07-19", 50, cloud=40.0)
+    publish("older", "2026-07-17", 150)
+    with served(sky) as url:
+        inbox = f"{url}/catalog.json"
+        assert run("2026-07-20", inbox) == {"MGRS-32TQM_20260719": "new", "MGRS-32TQM_20260717": "new"}
+        publish("b", "2026-07-19", 150, cloud=5.0)
+        publish("c", "2026-07-22", 150)
+        publish("late", "2026-07-18", 150)
+        publish("too-late", "2026-07-16", 150)
+        came = {"MGRS-32TQM_20260719": "superseded", "MGRS-32TQM_20260722": "new", "MGRS-32TQM_20260718": "new"}
+        assert run("2026-07-24", inbox) == came
+        kept = contents(out / ".products") | contents(out / "nights")
+        assert run("2026-07-24", inbox) == came
+        assert contents(out / ".products") | contents(out / "nights") == kept
+    assert not (out / "MGRS-32TQM_20260716").exists()
+    with rasterio.open(out / "MGRS-32TQM_20260719" / "mask.tif") as dataset:
+        mask = dataset.read(1)
+    assert (mask[:10] == 255).all()
+    assert (mask[10:] == 1).all()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_fire_job_of_the_night_finds_in_raw_pictures_what_the_fire_job_finds_with_dnbr(tmp_path, data):
+    from flows.batch import Batch
+    from flows.satellite import Nightly
+    from flows.satellite import nightly as flow
+    from flows.segment import segment
+
+    folder, name = data / "satellite-fire" / "calfire-s2", "CODY_20240608"
+    given = tmp_path / "given"
+    for role in ("post_fire", "dnbr"):
+        (given / role).mkdir(parents=True)
+        shutil.copy(folder / role / f"{name}.tif", given / role)
+    inbox = tmp_path / "in"
+    inbox.mkdir()
+    shutil.copy(given / "post_fire" / f"{name}.tif", inbox)
+    derive_earlier(given / "post_fire" / f"{name}.tif", given / "dnbr" / f"{name}.tif", inbox / "CODY_20240520.tif")
+
+    night = flow(
+        Nightly(inbox=str(inbox), night=date(2024, 6, 9), job="fire-nightly", out=tmp_path / "night", workers=1)
+    )
+    assert [(scene.id, scene.status) for scene in night.scenes] == [(name, "new")]
+    assert list(night.waiting) == ["CODY_20240520"]
+    segment(Batch(inputs=[str(given)], job="fire", out=tmp_path / "batch", workers=1))
+    masks = []
+    for out in ("night", "batch"):
+        with rasterio.open(tmp_path / out / name / "mask.tif") as dataset:
+            masks.append(dataset.read(1))
+    assert (masks[1] == 1).sum() > 5000
+    assert (masks[0] == masks[1]).mean() > 0.9999
+
+
 def test_a_second_run_of_a_night_adds_to_the_first():
     items = [Input("a", {}, None, "2026-07-20"), Input("b", {}), Input("w", {}, error="waits for c", waits=True)]
     night = after_run(
@@ -143,3 +231,23 @@ def test_without_rules_nothing_is_deleted(tmp_path):
     assert is_kept("2026-06-21", rules, "2026-07-21")
     assert not is_kept("2026-06-20", rules, "2026-07-21")
     assert is_kept(None, rules, "2026-07-21")
+
+
+def test_the_server_is_told_of_a_night_what_its_page_says(tmp_path):
+    from flows.nights import night_text
+
+    scenes = (
+        NightScene("A_1", "new", "2026-07-20", None, {"burned_ha": 12.5, "note": "a|b"}),
+        NightScene("B", "superseded", None, None, {"burned_ha": 3.0}),
+        NightScene("C", "failed", None, "SceneError: <b>"),
+    )
+    night = Night("2026-07-21", "fires", scenes, {"w": "waits for x"}, 4, ("2026-07-20",), ("a fire",))
+    text = night_text(night, tmp_path)
+    assert "**1** new, **1** superseded, **1** failed, **1** waiting, **4** unchanged" in text
+    assert r"| A\_1 | new | 12.5 | a\|b |" in text
+    assert "| B | superseded | 3 |  |" in text
+    assert "| Scene | Status | Burned (ha) |" in text
+    assert r"SceneError: \<b\>" in text
+    for line in ("2026-07-20", "a fire", "waits for x"):
+        assert line.replace("-", r"\-") in text
+    assert "Nothing came." in night_text(Night("2026-07-22", "fires"), tmp_path)

@@ -57,7 +57,9 @@ class Followed:
     problems: tuple[str, ...]
 
 
-def fold_fires(out: OutFolder, settings: FireAnalysis, sightings: Sequence[Sighting], now: str) -> Followed:
+def fold_fires(
+    out: OutFolder, settings: FireAnalysis, sightings: Sequence[Sighting], now: str, today: str | None = None
+) -> Followed:
     """Fold the published scenes of every site whose events are not up to date, and decide what is to be told.
 
     Everything is computed anew from the products, so that a scene that comes late or again corrects what follows from
@@ -68,6 +70,7 @@ def fold_fires(out: OutFolder, settings: FireAnalysis, sightings: Sequence[Sight
         settings: Of the job.
         sightings: The scenes of this run that have a product.
         now: ISO 8601, in UTC.
+        today: ISO date from which is counted how late a site is; that of ``now`` where left out.
     """
     ledger = FireLedger(out.ledger)
     ledger.enter(sightings)
@@ -77,7 +80,7 @@ def fold_fires(out: OutFolder, settings: FireAnalysis, sightings: Sequence[Sight
     folded = [_fold_site(out, settings, site) for site in sorted(behind)]
     readings, problems = all_readings(folded, settings)
     rules = settings.alerts or AlertRules()
-    readings += late_readings(_latest(out, ledger), rules, now[:10])
+    readings += late_readings(_latest(out, ledger), rules, today or now[:10])
     told = [rule for rule in _RULES if not (problems and rule == _ASSETS)]
     prefixes = [key_of(rule, site, "") for rule in told for site in sorted(behind)]
     alerts = crossings(readings, ledger.alert_states([*prefixes, "late_days|"]))

@@ -6,7 +6,6 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from tasks.job import Job
-from tasks.nights.retention import is_kept
 from tasks.scenes.best import newest_of
 from tasks.scenes.input import Input
 from tasks.scenes.listing import list_scenes
@@ -15,7 +14,7 @@ from tasks.scenes.stac_scenes import list_catalogue
 
 
 def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None) -> list[Input]:
-    """Return the scenes of an inbox that the job's rules look at, done or not.
+    """Return the scenes of an inbox that count, done or not.
 
     Args:
         inbox: A folder, or the address of a STAC catalogue: a URL, or a file ``*.json``.
@@ -38,7 +37,7 @@ def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None) -> list[
             found = newest_of(found, job.source.dates)
         if job.source.pair is not None:
             found = paired(found, job.source.pair, job.source.dates)
-    return [item for item in found if is_kept(item.date, rules.retention, tonight)]
+    return found
 
 
 def is_catalogue(inbox: str) -> bool:

@@ -12,6 +12,7 @@ from tasks.reports.page_figures import cell, figure, heading
 from tasks.reports.page_template import render
 
 FOLDER = "nights"
+MISSED = "Missed nights"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def render_night(title: str, night: Night) -> bytes:
     values = {
         "title": title,
         "night": night,
-        "counts": [figure(name, count) for name, count in counts(night).items()],
+        # Nights without a run have a section of their own, and only where there are any.
+        "counts": [figure(name, count) for name, count in counts(night).items() if name != MISSED],
         "columns": [heading(name) for name in names],
         "rows": [
             _Row(scene, tuple(cell(scene.headline[name]) if name in scene.headline else "" for name in names))
@@ -64,5 +66,5 @@ def counts(night: Night) -> dict[str, int]:
         "Waiting": len(night.waiting),
         "Unchanged": night.unchanged,
         "Alerts": len(night.alerts),
-        "Missed nights": len(night.missed),
+        MISSED: len(night.missed),
     }

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import shapely
 
@@ -109,11 +110,15 @@ def crossings(readings: Iterable[Reading], states: Mapping[str, AlertState]) -> 
             found.append(_alert(reading.key, "raised", state.count + 1, _payload(reading)))
         elif state.active and reading.is_over:
             found.append(_alert(reading.key, "cleared", state.count, _payload(reading)))
-    gone = {"text": "what the alert was about is no longer there"}
     for key, state in states.items():
         if state.active and key not in read:
-            found.append(_alert(key, "cleared", state.count, gone))
+            found.append(_alert(key, "cleared", state.count, {"text": _gone(key)}))
     return found
+
+
+def _gone(key: str) -> str:
+    _, site, *about = (unquote(part) for part in key.split("|"))
+    return f"{site}: {f'fire {about[0]}' if about else 'the site'} is no longer there"
 
 
 def fire_readings(
