@@ -12,6 +12,7 @@ from typing import ClassVar
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.job import Job
+from tasks.room import writing
 from tasks.scenes.input import Input
 from tasks.scenes.naming import site_of
 
@@ -51,7 +52,7 @@ class SightingLedger:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path, timeout=60)) as connection:
+        with writing("the ledger", self.path.parent), closing(sqlite3.connect(self.path, timeout=60)) as connection:
             connection.execute("PRAGMA synchronous=FULL")
             connection.executescript(self.schema)
             with connection:

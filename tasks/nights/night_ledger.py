@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.nights.night import Night
+from tasks.room import writing
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS nights (
@@ -31,7 +32,7 @@ class NightLedger:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self.path, timeout=60)) as connection:
+        with writing("the ledger", self.path.parent), closing(sqlite3.connect(self.path, timeout=60)) as connection:
             connection.execute("PRAGMA synchronous=FULL")
             connection.executescript(_SCHEMA)
             with connection:
