@@ -155,6 +155,8 @@ def without(name):
         (changed(inferer={"_target_": "SimpleInferer"}), "SimpleInferer cannot be mapped"),
         (changed(window=[32, -1, 16]), "axes without a length"),
         (changed(window="$__import__('os').system('true')"), "is code, which is not run"),
+        (changed(window="$" + "-" * 5000 + "1"), "is code, which is not run"),
+        (changed(window="$" + "9" * 400 + "/3"), "is code, which is not run"),
         (changed(window="@nothing::there"), "refers to 'nothing::there', which is not there"),
         (changed(window="@window"), "refers to itself"),
         (changed(network_def={"_target_": "scripts.net.Mine", "in_channels": 1}), "code of the bundle"),
@@ -188,6 +190,57 @@ def test_what_cannot_be_mapped_is_refused_by_name(tmp_path, change, text):
         ({"something": 1}, "'something' cannot be mapped"),
     ],
 )
+def bare(name, **arguments):
+    return {"_target_": name, "keys": "image", **arguments}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        bare("ScaleIntensityRanged", a_max=3),
+        bare("ScaleIntensityRanged", a_min=0, a_max=3, b_min=1, b_max=1),
+        bare("ScaleIntensityRangePercentilesd", lower=1),
+        bare("NormalizeIntensityd", subtrahend=[1, 2], divisor=[1, 2]),
+        bare("NormalizeIntensityd", subtrahend="much", divisor=1),
+        bare("Spacingd"),
+        bare("Spacingd", pixdim="fine"),
+        bare("Spacingd", pixdim=[]),
+    ],
+)
+def test_transforms_without_their_numbers_are_refused_by_name(tmp_path, step):
+    before = [*transforms(None, RANGE)[:3], step]
+    bundle = write_bundle(tmp_path / "bundle", config(before, [SOFTMAX, LINEAR, ARGMAX]), {})
+    with pytest.raises(CardError, match=f"preprocessing::transforms::3: the arguments of {step['_target_']}"):
+        resolve_model(str(bundle))
+
+
+@pytest.mark.parametrize("arguments", [{"overlap": "half"}, {"overlap": 1}, {"mode": "gaussian", "sigma_scale": 0}])
+def test_windows_that_monai_does_not_lay_either_are_refused(tmp_path, arguments):
+    inference = config(transforms(SPACING, RANGE), [SOFTMAX, LINEAR, ARGMAX], arguments)
+    bundle = write_bundle(tmp_path / "bundle", inference, {})
+    with pytest.raises(CardError, match="the arguments of SlidingWindowInferer cannot be mapped"):
+        resolve_model(str(bundle))
+
+
+def test_axes_that_are_none_make_no_card(tmp_path):
+    before = transforms(SPACING, RANGE)
+    before[2] |= {"axcodes": "XYZ"}
+    bundle = write_bundle(tmp_path / "bundle", config(before, [SOFTMAX, LINEAR, ARGMAX]), {})
+    with pytest.raises(CardError, match=r"inference\.json says makes no card.*orientation"):
+        resolve_model(str(bundle))
+
+
+def test_a_bundle_is_called_after_its_folder_and_licensed_as_it_says_now(tmp_path, weights):
+    inference = config(transforms(SPACING, RANGE), [SOFTMAX, LINEAR, ARGMAX])
+    bundle = write_bundle(tmp_path / "one", inference, {"model": weights})
+    assert resolve_model(str(bundle))[0].name == "one"
+    bundle = bundle.rename(tmp_path / "two")
+    assert resolve_model(str(bundle))[0].name == "two"
+    assert "LICENSE" not in resolve_model(str(bundle))[0].licence
+    (bundle / "LICENSE").write_text("Apache-2.0")
+    assert "LICENSE" in resolve_model(str(bundle))[0].licence
+
+
 def test_arguments_that_cannot_be_mapped_are_refused_by_name(tmp_path, arguments, text):
     before = transforms(SPACING, RANGE)
     before[3] |= arguments

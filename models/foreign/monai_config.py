@@ -176,9 +176,9 @@ class Config:
         try:
             tree = ast.parse(_REFERENCE.sub(note, text).strip(), mode="eval")
             return _evaluate(tree.body, names)
-        except (SyntaxError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+        except (SyntaxError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError, MemoryError) as error:
             raise CardError(
-                f"{self._name}: {where}: '${text}' is code, which is not run; write its value instead"
+                f"{self._name}: {where}: '${text[:200]}' is code, which is not run; write its value instead"
             ) from error
 
 

@@ -1,0 +1,54 @@
+"""What the sliding window of a MONAI bundle is in the words of a card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.card import Tiling
+from models.errors import CardError
+from models.foreign.monai_config import Component
+from models.foreign.monai_transforms import mapping
+
+
+def map_inferer(inferer: Component) -> Tiling:
+    """Map a sliding window.
+
+    Raises:
+        CardError: When it is another inferer, or one that does what cannot be mapped.
+    """
+    if inferer.name != "SlidingWindowInferer":
+        raise CardError(f"inferer {inferer.name} cannot be mapped, only SlidingWindowInferer")
+    inferer.require(
+        {"roi_size", "sw_batch_size", "overlap", "mode", "sigma_scale", "sw_device", "device", "progress",
+         "cache_roi_weight_map", "cpu_thresh", "buffer_steps", "buffer_dim"},
+        padding_mode="constant", cval=0, with_coord=False,
+    )  # fmt: skip
+    tile = _three(inferer.take("roi_size"))
+    if any(not isinstance(length, int) or length < 1 for length in tile):
+        raise CardError(f"inferer: roi_size {tile} has axes without a length, and cannot be mapped")
+    shares = _three(inferer.take("overlap", 0.25))
+    mode = str(inferer.take("mode", "constant"))
+    if mode not in {"constant", "gaussian"}:
+        raise CardError(f"inferer: mode {mode!r} cannot be mapped, only 'constant' and 'gaussian'")
+    sigmas = _three(inferer.take("sigma_scale", 0.125))
+    if mode == "gaussian" and len(set(sigmas)) > 1:
+        raise CardError(f"inferer: sigma_scale {sigmas} cannot be mapped, only one number")
+    with mapping(inferer):
+        if any(not 0 <= share < 1 for share in shares):
+            raise ValueError(f"overlap {shares} is not from 0 to less than 1")
+        steps = tuple(max(1, int(length * (1 - share))) for length, share in zip(tile, shares, strict=True))
+        return Tiling(
+            tile=tile,
+            halo=(0, 0, 0),
+            overlap=tuple(length - step for length, step in zip(tile, steps, strict=True)),
+            placement="shifted",
+            sigma=float(sigmas[0]) if mode == "gaussian" else None,
+            blend="logits",
+        )
+
+
+def _three(value: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - one number or three
+    values = list(value) if isinstance(value, list | tuple) else [value] * 3
+    if len(values) != 3:
+        raise CardError(f"{value!r} does not have one number for each of three axes; other bundles cannot be mapped")
+    return values[0], values[1], values[2]
