@@ -15,7 +15,8 @@ def profile(name: str) -> dict[str, str]:
     Nothing that Prefect or its libraries could tell others is told.
     """
     text = files("flows").joinpath("profiles.toml").read_text(encoding="utf-8")
-    return {**tomllib.loads(text)["profiles"][name], "DO_NOT_TRACK": "1"}
+    settings = tomllib.loads(text)
+    return {**settings["profiles"][name], **settings["environment"].get(name, {}), "DO_NOT_TRACK": "1"}
 
 
 def apply_profile(name: str, environment: MutableMapping[str, str] = os.environ) -> None:

@@ -1,6 +1,7 @@
 """A scene that kills whoever reads it; in a module of its own, which workers can import whatever starts the tests."""
 
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,4 +44,9 @@ class DeadlyReader(ArrayReader):
 
 
 def is_alive() -> int:
+    return os.getpid()
+
+
+def slow_pid(seconds: float) -> int:
+    time.sleep(seconds)
     return os.getpid()

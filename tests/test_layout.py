@@ -1,5 +1,6 @@
 """The folders hold what they are for, the wheel holds all of it, and what is light stays light."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -91,11 +92,17 @@ def test_every_weights_file_of_the_zoo_has_a_card_of_its_name():
     assert {path.stem for path in weights} <= {path.stem for path in cards}
 
 
-def test_the_services_parse_share_one_image_and_listen_on_this_machine_alone():
+def test_the_services_parse_share_one_dockerfile_and_listen_on_this_machine_alone():
     services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
     own = {name: service for name, service in services.items() if "swathe" in service["image"]}
-    assert len({service["image"] for service in own.values()}) == 1
+    assert len({service["build"]["dockerfile"] for service in own.values()}) == 1
     assert len(own) >= 5
+    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
+    for name, service in own.items():
+        target = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", service["build"]["target"])
+        assert f" AS {target}\n" in dockerfile, name
+        assert service["read_only"]
+        assert "/data:ro" in str(service.get("volumes", "/data:ro")), name
     for name, service in services.items():
         for port in service.get("ports", []):
             assert port.startswith("${SWATHE_BIND:-127.0.0.1}:"), f"{name} listens on {port}"

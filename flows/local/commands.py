@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +12,7 @@ import platformdirs
 import typer
 
 from flows import tables
+from flows.deploy import Target, deploy
 from flows.local.processes import read_services
 from flows.local.up import SERVICES, LocalSettings, down, password_file, up
 from flows.options import FAILED_SCENES, OUT
@@ -34,6 +37,22 @@ def up_command(
     OUT.print(f"User and password stand in {password_file(settings.home)}", highlight=False, soft_wrap=True)
 
 
+def deploy_command(
+    data: Annotated[str, typer.Option(envvar="SWATHE_DATA", help="Folder of the inputs, as Prefect's workers see it.")],
+    out: Annotated[str, typer.Option(envvar="SWATHE_OUT", help="Folder of the products, as they see it.")],
+    server: Annotated[str, typer.Option(envvar="PREFECT_API_URL", help="Address of the Prefect server, with /api.")],
+    cluster: Annotated[
+        str, typer.Option(envvar="SWATHE_CLUSTER", help="local, or the address of a running Dask scheduler.")
+    ] = "local",
+    runs: Annotated[int, typer.Option(min=1, help="Flow runs at a time, over all Prefect workers.")] = 3,
+    file: Annotated[Path | None, typer.Option(help="Other deployments than those that ship.")] = None,
+) -> None:
+    """Make work pool, queues, deployments and automations on a Prefect server, or bring them up to date."""
+    folders = {"SWATHE_DATA": data, "SWATHE_OUT": out, "SWATHE_CLUSTER": cluster}
+    deploy(Target(server, os.environ.get("PREFECT_API_AUTH_STRING"), runs, file, folders))
+    OUT.print(f"deployed to {server.removesuffix('/api')}", highlight=False)
+
+
 def down_command(home: Home = HOME) -> None:
     """Stop exactly what ``swathe up`` started."""
     stopped = down(home.resolve())
@@ -43,13 +62,20 @@ def down_command(home: Home = HOME) -> None:
 def status_command(
     out: Annotated[list[Path] | None, typer.Argument(help="Folders of products.", metavar="OUT...")] = None,
     home: Home = HOME,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Print figures for Prometheus instead.")] = False,
 ) -> None:
     """Tell what runs here, and what the ledgers of folders say; exit code 1 where a night is overdue."""
-    running = [service.name for service in read_services(home.resolve() / SERVICES) if service.runs]
-    OUT.print(tables.services(running, home.resolve()))
     now = datetime.now(UTC).isoformat()
     found = [status_of(folder, now) for folder in out or []]
-    for status in found:
-        OUT.print(tables.status(status))
+    if metrics:
+        from flows.gpus import gpus
+        from tasks.reports.metrics import metrics_text
+
+        sys.stdout.write(metrics_text(found, gpus()))
+    else:
+        running = [service.name for service in read_services(home.resolve() / SERVICES) if service.runs]
+        OUT.print(tables.services(running, home.resolve()))
+        for status in found:
+            OUT.print(tables.status(status))
     if any(status.overdue for status in found):
         raise typer.Exit(FAILED_SCENES)

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import os
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import httpx
-import yaml
 
+from flows.deploy import POOL, Target, deploy
 from flows.local.processes import Service, read_services, start, stop, write_services
 from flows.profiles import profile
 from models.errors import SwatheError
 from tasks.durable import replace_file
 
-POOL = "swathe"
 SERVICES = "services.json"
 _READY_S = 120.0
 _TRYING_S = 5.0
-_QUEUES = {"urgent": 1, "routine": 10}
 _ADDRESS = "address"
 
 
@@ -38,7 +34,7 @@ class LocalSettings:
         out: Folder of the products.
         port: Of the Prefect server, on this machine only; the Dask scheduler has the one after it.
         workers: Dask workers, each with one ``CPU``.
-        runs: How many flow runs at a time.
+        runs: How many flow runs at a time; one of them is kept for urgent ones.
         database: Of the server; SQLite in ``home`` where left out.
     """
 
@@ -47,7 +43,7 @@ class LocalSettings:
     out: Path
     port: int = 4200
     workers: int = 1
-    runs: int = 2
+    runs: int = 3
     database: str | None = None
 
     @property
@@ -103,8 +99,7 @@ def _start_all(
           _server_environment(settings))  # fmt: skip
     _wait(lambda: _answers(settings.api), started[-1], settings)
     replace_file(settings.home / _ADDRESS, settings.api.encode())
-    _deploy(prefect, settings, client)
-    _automate(settings)
+    deploy(Target(settings.api, _password(settings.home), settings.runs, environment=client))
     port = str(settings.port + 1)
     begin("scheduler", [*dask, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"], _DASK)
     worker = [*dask, "worker", settings.cluster, "--nthreads", "3", "--resources", "CPU=1", "--memory-limit", "0"]
@@ -179,35 +174,6 @@ def _password(home: Path) -> str:
         with os.fdopen(descriptor, "w") as file:
             file.write(f"swathe:{secrets.token_urlsafe(24)}")
     return path.read_text().strip()
-
-
-def _deploy(prefect: list[str], settings: LocalSettings, client: Mapping[str, str]) -> None:
-    """Make pool, queues, deployments and automations, those that are there already anew."""
-    commands = [["work-pool", "create", POOL, "--type", "process", "--overwrite"]]
-    for queue, priority in _QUEUES.items():
-        commands.append(["work-queue", "create", queue, "--pool", POOL, "--priority", str(priority)])
-    with as_file(files("flows")) as folder:
-        commands.append(["--no-prompt", "deploy", "--all", "--prefect-file", str(folder / "prefect.yaml")])
-        for command in commands:
-            _call([*prefect, *command], settings, client)
-
-
-def _automate(settings: LocalSettings) -> None:
-    """Make the automations that the server does not have yet; one that somebody changed stays as it is."""
-    user, password = _password(settings.home).split(":", 1)
-    wanted = yaml.safe_load(files("flows").joinpath("automations.yaml").read_text(encoding="utf-8"))["automations"]
-    with httpx.Client(base_url=f"{settings.api}/automations", auth=(user, password), timeout=_TRYING_S) as server:
-        known = {entry["name"] for entry in server.post("/filter", json={}).raise_for_status().json()}
-        for automation in wanted:
-            if automation["name"] not in known:
-                server.post("/", json=automation).raise_for_status()
-
-
-def _call(command: list[str], settings: LocalSettings, environment: Mapping[str, str]) -> None:
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    said = f"{done.stdout}{done.stderr}"
-    if done.returncode and "already exists" not in said:
-        raise SwatheError(f"{settings.home}: '{' '.join(command[2:6])}' failed: {said.strip()[-400:]}")
 
 
 def _answers(api: str) -> bool:
