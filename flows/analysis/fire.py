@@ -86,7 +86,8 @@ def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOu
         out: Where products go; events go to ``fires`` in it.
 
     Raises:
-        JobError: When a folder holds no mask, two masks have one name, or pictures are given and a mask has none.
+        JobError: When a path leads nowhere, a folder holds no mask, one mask is named twice, pictures are given and a
+            mask has none, or no mask can be asked so.
         StoreError: When the folder cannot be written to.
     """
     masks = masks_in(masks, "raster")

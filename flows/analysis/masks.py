@@ -7,6 +7,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from models.errors import SwatheError
 from tasks.analysis.subject import Findings
 from tasks.analysis.summary import write_findings
+from tasks.errors import JobError
 from tasks.fingerprint import dataset_sha256
 from tasks.outcome import SceneOutcome, write_batch
 from tasks.outfolder import OutFolder
@@ -52,11 +54,22 @@ def analyse_masks(out: Path, title: str, tasks: Sequence[MaskTask]) -> list[Scen
         tasks: One per mask.
 
     Raises:
+        JobError: When no mask at all can be asked so; nothing is written then.
         StoreError: When another run holds the folder, or it cannot be written to.
     """
     folder = OutFolder(out.resolve())
+    made = [path for path in (folder.root, *folder.root.parents) if not path.exists()]
     with folder.locked():
-        outcomes = [_outcome(folder, task) for task in tasks]
+        outcomes, mistakes = [], []
+        for task in tasks:
+            try:
+                outcomes.append(_outcome(folder, task))
+            except JobError as error:
+                mistakes.append(error)
+                outcomes.append(_failed(task, error))
+        if mistakes and len(mistakes) == len(tasks):
+            _take_back(made)
+            raise mistakes[0]
         write_batch(folder.root, title, outcomes)
         write_index(folder.root, title, outcomes)
     return outcomes
@@ -70,9 +83,25 @@ def _outcome(out: OutFolder, task: MaskTask) -> SceneOutcome:
             summary = json.loads((out.link(task.scene) / "summary.json").read_text())
             return SceneOutcome(task.scene, "skipped", product=task.scene, headline=summary["headline"])
         return SceneOutcome(task.scene, "done", product=task.scene, headline=_publish(out, task, key, hashes))
+    except JobError:
+        # Perhaps the command's mistake rather than the mask's: the others tell.
+        raise
     except (SwatheError, OSError) as error:
-        logger.debug("%s: failed", task.scene, exc_info=True)
-        return SceneOutcome(task.scene, "failed", error=f"{type(error).__name__}: {error}")
+        return _failed(task, error)
+
+
+def _failed(task: MaskTask, error: Exception) -> SceneOutcome:
+    logger.debug("%s: failed", task.scene, exc_info=error)
+    return SceneOutcome(task.scene, "failed", error=f"{type(error).__name__}: {error}")
+
+
+def _take_back(made: Sequence[Path]) -> None:
+    """Remove the folder that this run made, and those above it that nobody else uses."""
+    for root in made[:1]:
+        shutil.rmtree(root)
+    for parent in made[1:]:
+        with suppress(OSError):
+            parent.rmdir()
 
 
 def _publish(out: OutFolder, task: MaskTask, key: str, hashes: Mapping[str, str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from flows.analysis.masks import MaskTask, analyse_masks
 from flows.analysis.question import settings_asked
-from tasks.analysis.mask_names import ids_of_masks, masks_in, what_decides
+from tasks.analysis.mask_names import ids_of_masks, masks_in, require_there, what_decides
 from tasks.analysis.mask_volume import VolumeFiles, open_volume_mask, volume_files
 from tasks.analysis.subject import Findings, VolumeMask
 from tasks.analysis.tumour import advance, present, read_study
@@ -65,10 +65,12 @@ def analyse(
         is_series: Whether the masks are one patient's, oldest first: each is compared with those before it.
 
     Raises:
-        JobError: When a folder holds no mask, two masks have one name, or there are not as many images as masks.
+        JobError: When a path leads nowhere, a folder holds no mask, one mask is named twice, or there are not as many
+            images as masks.
         StoreError: When the folder cannot be written to.
     """
     masks = masks_in(masks, "volume")
+    require_there(images)
     if images and len(images) != len(masks):
         raise JobError(f"{len(images)} images for {len(masks)} masks. Give --image once per mask, in their order")
     ids = ids_of_masks(masks)

@@ -16,7 +16,7 @@ from tasks.answers.crop.fields import FieldRow, FieldRules, FieldShapes, count_f
 from tasks.answers.crop.placement import metres_per_pixel, shrunk
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.crop.weed import DECISIONS, SPRAY, UNDECIDED, SprayRule, SprayTotals, decide, weed_pressure
-from tasks.errors import JobError, PolygonError
+from tasks.errors import PolygonError
 from tasks.scenes.field_polygons import FieldPolygons, read_fields
 
 
@@ -84,12 +84,10 @@ def spray_rule(settings: CropAnalysis, names: list[str]) -> SprayRule | None:
     """Return when to spray; None where the job does not ask.
 
     Raises:
-        JobError: When the map has no such class, or no crop is named.
+        JobError: When the map has no such class.
     """
     if not settings.weed:
         return None
-    if not settings.crop:
-        raise JobError("analysis.weed is weighed against analysis.crop, which names no class. Name the crop's classes")
     weed, crop = (class_numbers(getattr(settings, key), names, key) for key in ("weed", "crop"))
     return SprayRule(weed, crop, settings.spray_above, settings.min_observed)
 

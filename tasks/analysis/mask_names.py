@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from colorsys import hls_to_rgb
 from pathlib import Path
 from typing import Any, Literal
 
 from models.card import Card, ClassEntry
 from models.registry import WITHOUT_WEIGHTS, resolve_model
+from tasks.declared import is_local
 from tasks.errors import JobError
 from tasks.job import Job
 from tasks.scenes.naming import scene_id, stem_of
@@ -22,21 +25,40 @@ _ENDINGS: dict[str, tuple[str, ...]] = {"raster": (".tif", ".tiff", ".vrt"), "vo
 
 def id_of_mask(path: str | Path) -> str:
     """Return the id of a mask's scene: its file's name, or its folder's where the file is called ``mask``."""
-    path = Path(path).absolute()
-    return scene_id(path.parent.name if stem_of(path.name) == _OUR_MASK else stem_of(path.name))
+    return scene_id(_names_of(path)[-1])
 
 
 def ids_of_masks(paths: Sequence[str]) -> list[str]:
-    """Return the ids of a batch's scenes.
+    """Return the ids of a batch's scenes; masks of one name have as many of their folders in front as tell them apart.
 
     Raises:
-        JobError: When two masks have one name.
+        JobError: When one mask is named twice.
     """
-    ids = [id_of_mask(path) for path in paths]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
+    names = [_names_of(path) for path in paths]
+    twice = sorted({path for path, parts in zip(paths, names, strict=True) if names.count(parts) > 1})
     if twice:
-        raise JobError(f"masks of one name: {', '.join(twice)}. Their products would take one place: rename them")
-    return ids
+        raise JobError(f"masks of one name: {', '.join(twice)}. One place would be taken twice: name each mask once")
+    groups, depths = [stem_of(Path(path).name) for path in paths], [1] * len(names)
+    while True:
+        ids = [scene_id("_".join(parts[-depth:])) for parts, depth in zip(names, depths, strict=True)]
+        counts = Counter(ids)
+        # Files of one name go on alike: in an archive all are PATIENT_DATE, whoever else was seen that day.
+        unclear = {group for group, name in zip(groups, ids, strict=True) if counts[name] > 1}
+        if not unclear:
+            return ids
+        alike = [k for k, group in enumerate(groups) if group in unclear]
+        if all(depths[k] >= len(names[k]) for k in alike):
+            same = sorted(path for path, name in zip(paths, ids, strict=True) if counts[name] > 1)
+            raise JobError(f"masks of one name: {', '.join(same)}. Their products would take one place: rename them")
+        depths = [depth + (k in alike) for k, depth in enumerate(depths)]
+
+
+def _names_of(path: str | Path) -> tuple[str, ...]:
+    """Return what a mask may be called by: the folders it lies in, and its own name last."""
+    # Links are not followed: OUT/SCENE is one, and the scene's name.
+    *folders, name = Path(os.path.normpath(Path(path).absolute())).parts[1:]
+    stem = stem_of(name)
+    return (*folders,) if stem == _OUR_MASK and folders else (*folders, stem)
 
 
 def numbered_class(number: int) -> ClassEntry:
@@ -61,9 +83,21 @@ def masks_in(paths: Sequence[str], kind: Literal["raster", "volume"]) -> list[st
     ``PATIENT/mask.nii.gz``) go before loose files.
 
     Raises:
-        JobError: When a folder holds no mask.
+        JobError: When there is no such file or folder, or a folder holds no mask.
     """
+    require_there(paths)
     return [mask for path in paths for mask in (_in_folder(Path(path), kind) if Path(path).is_dir() else [path])]
+
+
+def require_there(paths: Iterable[str]) -> None:
+    """Refuse paths of a command that lead nowhere; what is not on disk is not looked for.
+
+    Raises:
+        JobError: When there is no such file or folder.
+    """
+    for path in paths:
+        if is_local(path) and not Path(path).exists():
+            raise JobError(f"{path}: no such file or folder. Check the path")
 
 
 def _in_folder(folder: Path, kind: Literal["raster", "volume"]) -> list[str]:

@@ -74,6 +74,23 @@ def read_vectors(path: str | Path, layer: str | None = None) -> VectorTable:
     return VectorTable(name, _wkt(meta["crs"]), shapely.from_wkb(geometries), columns, kind)
 
 
+def column_names(path: str | Path) -> list[str]:
+    """Return the names of the columns of a vector file's first layer, without its features.
+
+    Raises:
+        PolygonError: When the file cannot be read.
+        UndeclaredError: When it would lead to another file or a URL.
+    """
+    require_vector_file(Path(path))
+    if Path(path).suffix.lower() in {".parquet", ".geoparquet"}:
+        return list(_read_parquet(Path(path)).columns)
+    try:
+        found: list[str] = pyogrio.read_info(path)["fields"].tolist()
+    except OGR_ERRORS as error:
+        raise PolygonError(f"{path}: cannot be read: {error}. Give a vector file such as .gpkg or .geojson") from error
+    return found
+
+
 def _read_parquet(path: Path) -> VectorTable:
     try:
         table = pq.read_table(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from tasks.section import Section
 
@@ -66,6 +66,12 @@ class CropAnalysis(Section):
     crop: tuple[str, ...] = ()
     spray_above: _Share = 0.5
     zone_m: Annotated[float, Field(gt=0)] = 10.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CropAnalysis:
+        if self.weed and not self.crop:
+            raise ValueError("'weed' is weighed against 'crop', which names no class. Name the crop's classes")
+        return self
 
     def files(self, scene_id: str) -> dict[str, str]:
         """Return the files that are read beside the mask, by role."""
