@@ -141,6 +141,8 @@ def test_a_run_that_was_interrupted_ends_alike_and_damaged_fragments_are_noticed
         intact = damaged.read_bytes()
         damaged.write_bytes(bytes(b ^ (k == len(intact) + position) for k, b in enumerate(intact)))
         assert set(store.committed(blocks)) == set(blocks[2::2])
+        damaged.write_bytes(b"")
+        assert set(store.committed(blocks)) == set(blocks[2::2])
         damaged.write_bytes(intact)
     masks.unlink()
     done = store.committed(blocks)

@@ -137,7 +137,10 @@ def fragments_checksum(store: Path, block: Box) -> int:
         OSError: When a file is missing.
         ValueError: When a file is damaged.
     """
-    table, masks = (np.load(path, allow_pickle=False) for path in _files(store, block))
+    try:
+        table, masks = (np.load(path, allow_pickle=False) for path in _files(store, block))
+    except EOFError as error:
+        raise ValueError(f"fragments of the block at {block.start}: {error}") from error
     return _checksum(table, masks)
 
 
