@@ -260,6 +260,9 @@ def test_a_scene_that_cannot_carry_the_fit_is_refused_by_name(tmp_path):
     refusals(image, tmp_path, "kmeans", {"classes": 3}, "scene: 2 distinct values in the sample; 3 classes", one)
     refusals(flat, tmp_path, "gaussian-mixture", {"classes": 2}, "1 distinct values in the sample; 2 classes")
     refusals(flat, tmp_path, "otsu", {"features": "B0"}, "1 distinct values in the sample; 2 classes")
+    # Its two values are neighbours among the numbers of float32.
+    near = np.where(np.arange(20) < 10, np.float32(0.5), np.nextafter(np.float32(0.5), np.float32(1))) * flat * 2
+    refusals(near, tmp_path, "otsu", {"features": "B0"}, "scene: the sample does not carry the fit: .*bins")
     refusals(flat, tmp_path, "mean-shift", {}, "scene: the estimated bandwidth is 0.*Give bandwidth")
     refusals(image * 1000, tmp_path, "mean-shift", {"bandwidth": 0.05}, "finds [0-9]+ classes .* larger bandwidth")
 

@@ -44,7 +44,7 @@ def fit(arguments: FittedArguments, sample: NDArray[np.float32]) -> Fitted:
     Raises:
         FitError: When the sample is too small or too uniform for what was asked.
     """
-    with _deterministic():
+    with _deterministic(), _refusing():
         match arguments:
             case OtsuArguments():
                 return fit_otsu(arguments, sample)
@@ -55,6 +55,17 @@ def fit(arguments: FittedArguments, sample: NDArray[np.float32]) -> Fitted:
             case MeanShiftArguments():
                 return fit_mean_shift(arguments, sample)
     raise TypeError(f"nothing is fitted with {type(arguments).__name__}")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Say of what a library refuses that it was the sample."""
+    try:
+        yield
+    except ValueError as error:
+        raise FitError(
+            f"the sample does not carry the fit: {error}. Look at the values of the features, or ask for fewer classes"
+        ) from error
 
 
 @contextmanager
@@ -76,10 +87,7 @@ def fit_otsu(arguments: OtsuArguments, sample: NDArray[np.float32]) -> Threshold
     _require_distinct(np.unique(values).size, arguments.classes)
     if arguments.classes == 2:
         return Thresholds(thresholds=(float(threshold_otsu(values)),))
-    try:
-        found = threshold_multiotsu(values, classes=arguments.classes)
-    except ValueError as error:
-        raise FitError(f"Otsu finds no {arguments.classes} classes: {error}. Ask for fewer classes") from error
+    found = threshold_multiotsu(values, classes=arguments.classes)
     return Thresholds(thresholds=tuple(float(value) for value in found))
 
 
