@@ -175,6 +175,8 @@ def test_an_unknown_network_lists_the_known_ones():
         {"padding": "valid", "upsampling": "max_unpooling"},
         {"padding": "valid", "widths": [2, 2], "strides": [[5, 2]]},
         {"ndim": 3, "upsampling": "bicubic"},
+        {"widths": [0, 2]},
+        {"widths": [2, 2], "strides": [[0, 2]]},
     ],
 )
 def test_arguments_that_do_not_fit_are_an_error_of_the_card(arguments):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import segmentation_models_pytorch as smp
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import nn
 
 from models.networks.encoders import Encoder, building, drop_uncalled
@@ -27,8 +27,8 @@ class DeeplabArguments(BaseModel):
 
     encoder: Encoder = "resnet18"
     depth: Literal[4, 5] = 4
-    decoder: int = 128
-    rates: tuple[int, int, int] = (6, 12, 18)
+    decoder: PositiveInt = 128
+    rates: tuple[PositiveInt, PositiveInt, PositiveInt] = (6, 12, 18)
 
 
 def build(n_channels: int, n_classes: int, arguments: Mapping[str, Any]) -> nn.Module:

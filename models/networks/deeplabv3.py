@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import segmentation_models_pytorch as smp
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import nn
 
 from models.networks.encoders import Encoder, building
@@ -28,8 +28,8 @@ class DeeplabV3Arguments(BaseModel):
 
     encoder: Encoder = "resnet50"
     output_stride: Literal[8, 16] = 8
-    decoder: int = Field(default=256, ge=1)
-    rates: tuple[int, int, int] = (12, 24, 36)
+    decoder: PositiveInt = 256
+    rates: tuple[PositiveInt, PositiveInt, PositiveInt] = (12, 24, 36)
     dropout: float = Field(default=0.5, ge=0, lt=1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import segmentation_models_pytorch as smp
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import nn
 
 from models.networks.encoders import Encoder, building, drop_uncalled
@@ -30,7 +30,7 @@ class PspnetArguments(BaseModel):
     encoder: Encoder = "resnet50"
     depth: Literal[3, 4, 5] = 5
     output_stride: Literal[8, 16, 32] = 8
-    decoder: int = Field(default=512, ge=1)
+    decoder: PositiveInt = 512
     dropout: float = Field(default=0.2, ge=0, lt=1)
 
     @property

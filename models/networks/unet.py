@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from models.networks.geometry import Geometry
@@ -38,8 +38,8 @@ class UnetArguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ndim: Literal[2, 3] = 2
-    widths: tuple[int, ...] = Field(default=(16, 32, 64, 128), min_length=1)
-    strides: tuple[tuple[int, ...], ...] = ()
+    widths: tuple[PositiveInt, ...] = Field(default=(16, 32, 64, 128), min_length=1)
+    strides: tuple[tuple[PositiveInt, ...], ...] = ()
     padding: Literal["same", "valid"] = "same"
     norm: Literal["batch", "instance", "none"] = "batch"
     upsampling: Upsampling = "transposed_convolution"
