@@ -13,7 +13,7 @@ from tasks.answers.tumour.components import find_components
 from tasks.answers.tumour.measure import Sources, measure
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.box import Box
-from tasks.reports.drawing import Caption
+from tasks.reports.drawing import PAGE, Caption
 from tasks.reports.planes import axis_of, on_plane, plane_section
 from tasks.reports.tumour_picture import lesion_pictures, tumour_preview
 from tasks.scenes.volume import describe_volume
@@ -84,6 +84,35 @@ def test_a_volume_with_air_is_drawn_in_a_soft_tissue_window(tmp_path):
     assert automatic == tumour_preview(mask, found, SETTINGS.model_copy(update={"modality": "ct"}))
     assert automatic == tumour_preview(mask, found, SETTINGS.model_copy(update={"window": (-160.0, 240.0)}))
     assert automatic != tumour_preview(mask, found, SETTINGS.model_copy(update={"modality": "mr"}))
+
+
+@pytest.mark.parametrize(
+    ("lowest", "changes", "said"),
+    [
+        (-1000.0, {}, "Soft-tissue window, -160 to 240 HU, as values reach those of air."),
+        (0.0, {}, "Grey from 0 to 40, the 1st to the 99th percentile of what is shown, as no value is that of air."),
+        (-1000.0, {"modality": "mr"}, "Grey from -1000 to 40, the 1st to the 99th percentile of what is shown."),
+        (0.0, {"modality": "ct"}, "Soft-tissue window, -160 to 240 HU."),
+        (0.0, {"window": (1.0, 2.0)}, "Window 1 to 2, as the job says."),
+    ],
+)
+def test_a_caption_says_which_window_its_picture_has(tmp_path, lowest, changes, said):
+    values = np.full((40, 30, 9), 40.0)
+    values[:5] = lowest
+    mask = subject(tmp_path, "SAR", values, blob())
+    chosen = SETTINGS.model_copy(update=changes)
+    found = measured(mask)
+    picture = lesion_pictures(mask, found, chosen, tumour_preview(mask, found, chosen))[0]
+    assert picture.caption.endswith(said)
+
+
+def test_without_an_image_no_place_of_the_preview_stays_empty(tmp_path):
+    mask = subject(tmp_path, "SAR", blob() * 100.0, blob(), has_image=False)
+    pixels = np.asarray(Image.open(io.BytesIO(tumour_preview(mask, measured(mask), SETTINGS))).convert("RGB"))
+    painted = (pixels != PAGE).any(axis=-1)
+    # The last row of panels reaches from margin to margin.
+    full = painted[:, 40:-40].mean(axis=1) > 0.97
+    assert full.sum() > 200
 
 
 def test_a_mask_without_lesions_has_a_picture_that_says_so(tmp_path):

@@ -44,10 +44,10 @@ def render_volume_preview(
     """Draw planes of a volume with their mask, radiological view.
 
     Args:
-        sections: What to show, two in a row.
+        sections: What to show, two in a row; one that is left over has a row of its own.
         legend: What to colour, by label; the background is left out.
         caption: Title, lines and attribution.
-        window: Values that become black and white; None for the 1st and 99th percentile of what is shown.
+        window: Values that become black and white; None for ``percentile_window``.
         one_scale: Whether a millimetre is as long in all of them; else each fills its place.
 
     Returns:
@@ -64,10 +64,11 @@ def render_volume_preview(
     legend_rows = draw_legend(scratch, (_MARGIN, 0), _WIDTH - 2 * _MARGIN, list(legend.values()), True)
     foot = foot_height(_WIDTH, _MARGIN, caption)
     canvas = Image.new("RGB", (_WIDTH, panels_end + 16 + legend_rows + foot), PAGE)
-    limits = _window(sections) if window is None else window
+    limits = percentile_window(sections) if window is None else window
     for row, height in zip(rows, heights, strict=True):
+        width = widest if len(row) > 1 else _WIDTH - 2 * _MARGIN
         for index, (section, zoom) in enumerate(row):
-            panel = _panel(section, legend, (height, widest), (zoom, *limits))
+            panel = _panel(section, legend, (height, width), (zoom, *limits))
             canvas.paste(panel, (_MARGIN + index * (widest + _GAP), top))
         top += height + _GAP
     unseen = any((section.mask == np.iinfo(section.mask.dtype).max).any() for section in sections)
@@ -76,7 +77,8 @@ def render_volume_preview(
     return as_png(canvas)
 
 
-def _window(sections: Sequence[Section]) -> tuple[float, float]:
+def percentile_window(sections: Sequence[Section]) -> tuple[float, float]:
+    """Return the 1st and 99th percentile of what is finite in sections."""
     values = np.concatenate([section.image[np.isfinite(section.image)] for section in sections])
     if values.size == 0:
         return 0.0, 1.0

@@ -15,7 +15,7 @@ from tasks.reports.blocks import Picture
 from tasks.reports.drawing import LegendEntry
 from tasks.reports.pictures import DrawnMask
 from tasks.reports.planes import DrawnLine, Section, axis_of, on_plane, plane_section, volume_preview_slices
-from tasks.reports.preview_volume import render_volume_preview
+from tasks.reports.preview_volume import percentile_window, render_volume_preview
 from tasks.scenes.volume import VolumeScene
 
 Window = tuple[float, float]
@@ -52,11 +52,16 @@ def tumour_preview(mask: DrawnLesions, found: Sequence[Measurement], settings: T
         found: Its lesions, largest first.
         settings: Of the job: modality and window.
     """
+    sections = _previewed(mask, found)
+    return render_volume_preview(sections, _legend(mask, found), mask.caption, _window(mask, sections, settings)[0])
+
+
+def _previewed(mask: DrawnLesions, found: Sequence[Measurement]) -> list[Section]:
     sections = _planes(mask, found[0]) if found and found[0].long else volume_preview_slices(mask.scene, mask.read)
-    if not mask.has_image:
-        # A panel of the image alone would be empty.
-        sections = [_without_image(section) for section in sections if section.is_marked]
-    return render_volume_preview(sections, _legend(mask, found), mask.caption, _window(mask, sections, settings))
+    if mask.has_image:
+        return sections
+    # A panel of the image alone would be empty.
+    return [_without_image(section) for section in sections if section.is_marked]
 
 
 def lesion_pictures(
@@ -71,9 +76,9 @@ def lesion_pictures(
         preview: As ``tumour_preview`` draws it.
     """
     measured = [item for item in found if item.long is not None][:_MOST_LESIONS]
+    _, seen = _window(mask, _previewed(mask, found), settings)
     if not measured:
-        return (Picture(preview, "Three planes through the middle of the volume; the mask holds no lesion."),)
-    seen = _seen(mask, settings)
+        return (Picture(preview, "Three planes through the middle of the volume; the mask holds no lesion.", seen),)
     first = Picture(
         preview,
         f"Axial, coronal and sagittal plane through lesion {measured[0].lesion.id}, the largest, with its "
@@ -84,7 +89,7 @@ def lesion_pictures(
         return (first,)
     sections = [_cropped(mask, item) for item in measured]
     sections = [_without_image(section) for section in sections] if not mask.has_image else sections
-    window = _window(mask, sections, settings)
+    window, seen = _window(mask, sections, settings)
     drawn = render_volume_preview(sections, _legend(mask, found), mask.caption, window, one_scale=False)
     alt = "; ".join(f"lesion {item.lesion.id}: {_sizes(item)}" for item in measured)
     return first, Picture(drawn, f"The axial slices in which lesions were measured. {alt}.", seen)
@@ -153,17 +158,22 @@ def _legend(mask: DrawnLesions, found: Sequence[Measurement]) -> dict[int, Legen
     return legend
 
 
-def _window(mask: DrawnLesions, sections: Sequence[Section], settings: TumourAnalysis) -> Window | None:
-    """Return the values that become black and white; None for percentiles."""
+def _window(mask: DrawnLesions, sections: Sequence[Section], settings: TumourAnalysis) -> tuple[Window, str]:
+    """Return the values that become black and white in a picture of these sections, and what its caption says of it."""
     if not mask.has_image:
-        return 0.0, 1.0
+        return (0.0, 1.0), "No image was given beside the mask."
     if settings.window is not None:
-        return settings.window
+        return settings.window, f"Window {settings.window[0]:g} to {settings.window[1]:g}, as the job says."
     is_ct = settings.modality == "ct"
+    why = ""
     if settings.modality == "auto":
         lowest = [float(np.nanmin(section.image)) for section in sections if np.isfinite(section.image).any()]
         is_ct = bool(lowest) and min(lowest) < _AIR_HU
-    return _SOFT_TISSUE if is_ct else None
+        why = ", as values reach those of air" if is_ct else ", as no value is that of air"
+    if is_ct:
+        return _SOFT_TISSUE, f"Soft-tissue window, {_SOFT_TISSUE[0]:g} to {_SOFT_TISSUE[1]:g} HU{why}."
+    low, high = percentile_window(sections)
+    return (low, high), f"Grey from {low:.4g} to {high:.4g}, the 1st to the 99th percentile of what is shown{why}."
 
 
 def _without_image(section: Section) -> Section:
@@ -173,17 +183,3 @@ def _without_image(section: Section) -> Section:
 def _sizes(found: Measurement) -> str:
     long, short = (0.0 if line is None else line.length_mm for line in (found.long, found.short))
     return f"{long:.1f} by {short:.1f} mm"
-
-
-def _seen(mask: DrawnLesions, settings: TumourAnalysis) -> str:
-    if not mask.has_image:
-        return "No image was given beside the mask."
-    if settings.window is not None:
-        return f"Window {settings.window[0]:g} to {settings.window[1]:g}, as the job says."
-    if settings.modality == "ct":
-        return "Soft-tissue window, -160 to 240 HU."
-    if settings.modality == "mr":
-        return "Grey from the 1st to the 99th percentile of what is shown."
-    return (
-        "Soft-tissue window (-160 to 240 HU) where values reach those of air, else from the 1st to the 99th percentile."
-    )
