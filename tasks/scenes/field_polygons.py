@@ -102,7 +102,7 @@ def _refuse_elsewhere(path: str, placed: PlacedPolygons, grid: RasterGrid) -> No
     if not meets.any():
         raise PolygonError(
             f"{path}: none of {len(meets)} polygons lies on the map: they belong to another place, or their CRS is not "
-            "what the file says. Give the polygons of this map, or set fields_crs"
+            "what the file says. Give the polygons of this map, or say --fields-crs"
         )
 
 

@@ -41,8 +41,16 @@ def chosen_crs(path: str, stated_wkt: str | None, override: str | None, grid: Ra
                 f"{key}: '{override}' is no CRS. Write it like EPSG:32632, or 'mask' for the map's"
             ) from error
     if stated_wkt is None:
-        raise SceneError(f"{path}: names no CRS. Say which with {key}, such as EPSG:32632, or 'mask' for the map's own")
+        raise SceneError(
+            f"{path}: names no CRS. Say which with {option_of(key)}, or {key} in the job: such as EPSG:32632, or "
+            "'mask' for the map's own"
+        )
     return CRS.from_wkt(stated_wkt), ""
+
+
+def option_of(key: str) -> str:
+    """Return what a setting is called on the command line."""
+    return "--" + key.replace("_", "-")
 
 
 def refuse_if_not_degrees(path: str, crs: CRS, x: Floats, y: Floats, grid: RasterGrid, key: str) -> None:
@@ -61,7 +69,8 @@ def refuse_if_not_degrees(path: str, crs: CRS, x: Floats, y: Floats, grid: Raste
     hint = f"read in the map's CRS, {at_home:.0%} of them lie on the map" if at_home else "say in which CRS they are"
     raise SceneError(
         f"{path}: coordinates such as {x[0]:.1f}, {y[0]:.1f} are no degrees, though it says or implies {crs.name} "
-        f"(GeoJSON without a CRS does); {hint}. Set {key} to {'mask' if at_home else 'it, such as EPSG:32632'}"
+        f"(GeoJSON without a CRS does); {hint}. Say {option_of(key)} {'mask' if at_home else 'EPSG:32632 or another'}, "
+        f"or set {key} in the job"
     )
 
 

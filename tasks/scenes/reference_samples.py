@@ -187,5 +187,5 @@ def _refuse_outside(path: str, rows: Floats, cols: Floats, grid: RasterGrid, num
         more = ", ..." if len(outside) > _SHOWN else ""
         raise SampleError(
             f"{path}: {len(outside)} of {len(rows)} samples lie outside the map (lines {shown}{more}). Remove them, or "
-            "set samples_crs when their CRS is not what the file says"
+            "say --samples-crs when their CRS is not what the file says"
         )
