@@ -44,6 +44,7 @@ class Report:
     python: str
     packages: Mapping[str, str | None]
     code: str
+    replaced: bool = False
     imports: tuple[str, ...] = ()
     storage: tuple[str, ...] = ()
     host: str = ""
@@ -87,6 +88,7 @@ def parsed(answer: Mapping[str, Any]) -> Report:
         answer["python"],
         answer["packages"],
         answer["code"],
+        answer["replaced"],
         tuple(answer["imports"]),
         tuple(answer["storage"]),
         answer["host"],
@@ -112,6 +114,8 @@ def differences(here: Report, there: Report) -> str | None:
             found.append(f"{name} {other or 'missing'} there, {version or 'missing'} here")
     if not found and there.code != here.code:
         found.append(f"another state of swathe's code there ({there.code}, {here.code} here)")
+    elif not found and there.replaced:
+        found.append("swathe was replaced there after the worker had started")
     found.extend(there.imports)
     if found:
         return f"{'; '.join(found)}. {_MEND}"

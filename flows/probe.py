@@ -6,12 +6,15 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 
 def report(question: dict[str, Any]) -> dict[str, Any]:
-    """Answer what a client asks of a worker, with the standard library alone.
+    """Answer what a client asks of a worker, with no more than Dask itself needs.
 
     Args:
         question: ``packages``: names of distributions; ``code``: packages whose sources are hashed; ``imports``:
@@ -19,13 +22,15 @@ def report(question: dict[str, Any]) -> dict[str, Any]:
             stands in it, both None where nothing is shared.
 
     Returns:
-        ``python``, ``packages`` (versions by name, None where missing), ``code`` (a digest), ``imports`` and
-        ``storage`` (what is wrong, one line each), ``host``.
+        ``python``, ``packages`` (versions by name, None where missing), ``code`` (a digest), ``replaced``
+        (whether the code is younger than this process, which then has loaded another), ``imports`` and ``storage``
+        (what is wrong, one line each), ``host``.
     """
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in question["packages"]},
         "code": _digest(question["code"]),
+        "replaced": was_replaced(question["code"], psutil.Process().create_time()),
         "imports": _failing(question["imports"]),
         "storage": _unseen(question["paths"], question["marker"], question["token"]),
         "host": platform.node(),
@@ -41,6 +46,18 @@ def _version(name: str) -> str | None:
 
 def _digest(packages: list[str]) -> str:
     digest = hashlib.sha256()
+    for name, path in _sources(packages):
+        digest.update(f"{name}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def was_replaced(packages: list[str], since: float) -> bool:
+    """Tell whether a source file was put in place after a time, in seconds since 1970."""
+    return any(path.stat().st_ctime > since for _, path in _sources(packages))
+
+
+def _sources(packages: list[str]) -> Iterator[tuple[str, Path]]:
     for package in packages:
         try:
             found = importlib.util.find_spec(package)
@@ -48,9 +65,7 @@ def _digest(packages: list[str]) -> str:
             found = None
         for folder in (found.submodule_search_locations or ()) if found else ():
             for path in sorted(Path(folder).rglob("*.py")):
-                digest.update(f"{package}/{path.relative_to(folder).as_posix()}\0".encode())
-                digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+                yield f"{package}/{path.relative_to(folder).as_posix()}", path
 
 
 def _failing(modules: list[str]) -> list[str]:

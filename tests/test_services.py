@@ -220,7 +220,7 @@ def submit(services: Services, order: dict) -> None:
     httpx.post(url, json=body, auth=AUTH, timeout=30).raise_for_status()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_schedule_fires_and_a_batch_runs_on_the_services_of_the_compose_file(services, tmp_path):
     values = np.random.default_rng(0).integers(0, 200, (1, 90, 70)).astype(np.uint8)
     for name in ("inbox", "batch"):
@@ -232,11 +232,11 @@ def test_a_schedule_fires_and_a_batch_runs_on_the_services_of_the_compose_file(s
     services.start("scheduler")
     for number in (1, 2):
         services.start(f"cpu-worker-{number}", "cpu-worker")
-    wait_for(services, lambda: answers(f"{services.api}/health"), 150, "the server was not healthy")
+    wait_for(services, lambda: answers(f"{services.api}/health"), 240, "the server was not healthy")
     assert httpx.post(f"{services.api}/flow_runs/filter", json={}).status_code == httpx.codes.UNAUTHORIZED
 
     services.start("deploy")
-    assert services.processes["deploy"].wait(150) == 0, services.logs()
+    assert services.processes["deploy"].wait(240) == 0, services.logs()
     services.start("worker")
     order = {"job": str(tmp_path / "inbox.yaml"), "inbox": str(tmp_path / "data" / "inbox")}
     order |= {"out": str(tmp_path / "out" / "nightly"), "cluster": services.cluster, "overrides": ["run.threads=1"]}

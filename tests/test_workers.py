@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from deadly import slow_pid
 
 from flows.cluster import ClusterSettings, open_engine
 from flows.environment import Shared, asked, decisive_packages, differences, own_report, question
-from flows.roster import Roster
+from flows.probe import was_replaced
 from tasks.errors import ClusterError
 from tasks.segment.graph import PlainEngine
 
@@ -196,4 +197,12 @@ def test_the_check_answers_alike_as_text_and_here():
     assert differences(here, here) is None
     assert {"torch", "numpy", "rasterio", "zarr", "distributed", "swathe"} <= set(decisive_packages())
     assert "prefect" not in decisive_packages()
-    assert Roster.__doc__
+    assert "swathe was replaced there" in differences(here, replace(here, replaced=True))
+
+
+def test_code_that_was_replaced_under_a_running_process_is_noticed(tmp_path, monkeypatch):
+    (tmp_path / "renewed").mkdir()
+    (tmp_path / "renewed" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert was_replaced(["renewed"], time.time() - 60)
+    assert not was_replaced(["renewed"], time.time() + 60)
