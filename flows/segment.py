@@ -7,10 +7,10 @@ import uuid
 from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any, cast
+from typing import cast
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -22,25 +22,25 @@ from flows.arrivals import Arrivals
 from flows.artifacts import MOST_PICTURES, tell_batch
 from flows.batch import Batch, Setup
 from flows.cluster import ClusterSettings, open_engine
+from flows.figures import Figures, write_figures
 from flows.following import follow
+from flows.ghosts import known_process
 from flows.line import Fresh, Line
+from flows.logs import about, set_up_where_asked
 from flows.profiles import speak
 from flows.progress import BatchProgress
+from flows.scene import Run, segment_one
 from flows.storage import shared_storage
-from flows.triage import failed, named, triage
+from flows.triage import triage
 from tasks.expectation import expect
 from tasks.job import load_job
 from tasks.ledger import Ledger
 from tasks.outcome import SceneOutcome, write_batch
-from tasks.products.finish import begin_product
 from tasks.reports.index import write_index
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input
 from tasks.scenes.listing import list_inputs
-from tasks.segment.graph import URGENT, Engine
-from tasks.segment.plan import Slot
-from tasks.segment.prepare import Prepared, plan_summary
-from tasks.sightings import sighting_of
+from tasks.segment.graph import URGENT
 
 logger = logging.getLogger(__name__)
 
@@ -50,19 +50,6 @@ _SCENES_AT_ONCE = 2
 _URGENT_BESIDE = 1
 # How often the run looks for what has arrived.
 _LOOKING_S = 1.0
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What the scenes of one run share."""
-
-    id: str
-    request: Request
-    engine: Engine
-    slot: Slot
-    progress: BatchProgress
-    pictured: frozenset[str]
-    stopping: Event
 
 
 def _run_name() -> str:
@@ -108,6 +95,12 @@ def run_held(setup: Setup, request: Request, items: list[Input], *, urgent: bool
     Urgent scenes of others that arrive for the same folder and job are done as well, and are in its tables.
     """
     run_id = uuid.uuid4().hex
+    set_up_where_asked()
+    with known_process(request.out), about("run", run_id):
+        return _run(setup, request, items, run_id, urgent=urgent)
+
+
+def _run(setup: Setup, request: Request, items: list[Input], run_id: str, *, urgent: bool) -> list[SceneOutcome]:
     ledger = Ledger(request.out.ledger)
     ledger.begin_run(run_id, request.job.job, steps.now())
     try:
@@ -124,6 +117,7 @@ def run_held(setup: Setup, request: Request, items: list[Input], *, urgent: bool
     write_batch(request.out.root, request.job.job, everything)
     write_index(request.out.root, request.job.title or request.job.job, everything, trails)
     tell_batch(request.job.job, outcomes, request.out.root, trails)
+    write_figures(request.out)
     return outcomes
 
 
@@ -162,7 +156,7 @@ def _segment_fresh(setup: Setup, arrivals: Arrivals, fresh: list[Fresh]) -> None
     ):
         pictured = frozenset(scene.item.id for scene in fresh[:MOST_PICTURES])
         slot = steps.measure(engine, request, settings.n_threads)
-        run = _Run(arrivals.run_id, request, engine, slot, progress, pictured, Event())
+        run = Run(arrivals.run_id, request, engine, slot, progress, pictured, Event())
         with ThreadPoolExecutor(_SCENES_AT_ONCE + _URGENT_BESIDE, thread_name_prefix="scene") as pool:
             try:
                 _work_off(run, line, arrivals, pool)
@@ -174,20 +168,21 @@ def _segment_fresh(setup: Setup, arrivals: Arrivals, fresh: list[Fresh]) -> None
                 raise
 
 
-def _work_off(run: _Run, line: Line, arrivals: Arrivals, pool: ThreadPoolExecutor) -> None:
+def _work_off(run: Run, line: Line, arrivals: Arrivals, pool: ThreadPoolExecutor) -> None:
     """Begin a scene whenever there is room for one, until all have ended."""
     running: dict[Future[SceneOutcome], Fresh] = {}
+    figures = Figures(run.request.out)
     while True:
         arrivals.admit(line)
         while (scene := _next(line, running.values())) is not None:
             # Prefect finds the flow that a task belongs to in the context.
-            running[pool.submit(copy_context().run, _segment_one, run, scene)] = scene
+            running[pool.submit(copy_context().run, segment_one, run, scene)] = scene
+        figures.tell(len(line), len(running))
         if not running:
             return
         for future in wait(running, timeout=_LOOKING_S, return_when=FIRST_COMPLETED).done:
             del running[future]
             outcome = future.result()
-            logger.info("%s: %s", outcome.scene, outcome.status)
             arrivals.tell(outcome)
             run.progress.scene_ended()
 
@@ -207,37 +202,6 @@ def _order_text(fresh: Sequence[Fresh], request: Request) -> str:
     time = f", about {max(1, round(sum(seconds) / 60))} min of one slot" if seconds else ""
     order = "urgent" if fresh[0].urgent else "the cheapest first, urgent ones that arrive before them"
     return f"{len(fresh)} scenes to do{time}; {order}"
-
-
-def _segment_one(run: _Run, scene: Fresh) -> SceneOutcome:
-    item = scene.item
-    if scene.urgent:
-        run = replace(run, engine=run.engine.at(URGENT))
-    try:
-        prepared = steps.plan(run.request, item, scene.fingerprint, run.slot, run.engine.n_slots)
-        logger.info("%s: %s", item.id, plan_summary(prepared.work.plan))
-        reports = steps.segment_scene(run.engine, prepared, run.progress)
-        folder, headline = _make_product(run, prepared)
-        sighting = sighting_of(run.request.job, item)
-        facts = steps.RunFacts(run.id, headline, tuple(reports), item.id in run.pictured, sighting)
-        return steps.publish(run.request, prepared, folder, facts)
-    except Exception as error:
-        if run.stopping.is_set():
-            # No fault of the scene: the next run goes on with it.
-            raise
-        # Whatever it is, it costs this scene only.
-        logger.debug("%s: failed", item.id, exc_info=True)
-        return failed(run.request, item, named(error), run.id)
-
-
-def _make_product(run: _Run, prepared: Prepared) -> tuple[Path, dict[str, Any]]:
-    """Finish and analyse side by side: both read the store, and neither what the other writes."""
-    folder = begin_product(prepared)
-    with ThreadPoolExecutor(1, thread_name_prefix="finish") as pool:
-        finished = pool.submit(copy_context().run, steps.finish, run.engine, run.request, prepared, folder)
-        headline = steps.analyse(run.engine, run.request, prepared, folder)
-        finished.result()
-    return folder, headline
 
 
 def _cluster_settings(setup: Setup, request: Request) -> ClusterSettings:

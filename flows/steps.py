@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,7 @@ class RunFacts:
         reports: Of the blocks.
         pictured: Whether the UI shall show it by itself, with a quick-look.
         sighting: Which site it shows and when, where fires are followed.
+        stages: Seconds by stage, of those that have ended.
     """
 
     run: str
@@ -180,6 +181,7 @@ class RunFacts:
     reports: tuple[BlockReport, ...]
     pictured: bool
     sighting: Sighting | None = None
+    stages: Mapping[str, float] = field(default_factory=dict)
 
 
 @task(name="publish", task_run_name="publish · {prepared.scene.id}", **_RETRIES)
@@ -188,7 +190,8 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     scene_id, out = prepared.scene.id, request.out
     if folder.exists():
         # Otherwise the product was moved into place before this step was begun again.
-        write_run_record(folder / "run.json", RunRecord(facts.run, now(), prepared.work.plan, facts.reports))
+        record = RunRecord(facts.run, now(), prepared.work.plan, facts.reports, dict(facts.stages))
+        write_run_record(folder / "run.json", record)
     if facts.sighting is not None:
         # Before the product: a run that dies after it leaves no scene that the next one does not know of.
         SightingLedger(out.ledger).enter([facts.sighting])
