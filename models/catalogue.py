@@ -31,6 +31,8 @@ class Entry:
         stride: Tile lengths are multiples of it.
         receptive_field: Diameter in pixels along each axis; None where it is the whole tile.
         given: Arguments that the name itself says, so that a card does not.
+        library: Distribution that makes or runs it, whose version may decide the last bits of a mask; None where that
+            is torch, or where what a library found stands in the card.
     """
 
     module: str
@@ -43,6 +45,7 @@ class Entry:
     stride: int | None = None
     receptive_field: int | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
+    library: str | None = None
 
 
 CATALOGUE: dict[str, Entry] = {
@@ -115,6 +118,7 @@ CATALOGUE: dict[str, Entry] = {
         axes=(2,),
         purpose="Sharp borders and large context from every stage of a ResNet",
         origin="Lin et al. 2017, arXiv 1611.06612; encoder of torchvision",
+        library="torchvision",
         parameters=109_751_106,
         stride=32,
         receptive_field=2973,
@@ -125,6 +129,7 @@ CATALOGUE: dict[str, Entry] = {
         axes=(2,),
         purpose="Large context at a quarter of the memory; boundaries refined by a decoder",
         origin="Chen et al. 2018, arXiv 1802.02611; segmentation-models-pytorch",
+        library="segmentation-models-pytorch",
         parameters=3_082_578,
         stride=16,
     ),
@@ -134,6 +139,7 @@ CATALOGUE: dict[str, Entry] = {
         axes=(2,),
         purpose="Context at several scales over fine features; slower than deeplabv3plus, and smoother",
         origin="Chen et al. 2017, arXiv 1706.05587; segmentation-models-pytorch",
+        library="segmentation-models-pytorch",
         parameters=39_633_986,
         stride=8,
     ),
@@ -143,6 +149,7 @@ CATALOGUE: dict[str, Entry] = {
         axes=(2,),
         purpose="What a place is, from averages over the whole tile; large areas rather than borders",
         origin="Zhao et al. 2017, arXiv 1612.01105; segmentation-models-pytorch",
+        library="segmentation-models-pytorch",
         parameters=29_813_314,
         stride=8,
     ),
@@ -152,6 +159,7 @@ CATALOGUE: dict[str, Entry] = {
         axes=(2,),
         purpose="A dilated ResNet and no more: a strong plain baseline, and exact over tiles",
         origin="Long et al. 2015, arXiv 1411.4038; torchvision",
+        library="torchvision",
         parameters=32_947_266,
         stride=8,
         receptive_field=465,
@@ -170,6 +178,7 @@ CATALOGUE: dict[str, Entry] = {
         axes=(2, 3),
         purpose="Any network that was exported to ONNX, from whatever framework; runs in onnxruntime",
         origin="ONNX, onnxruntime",
+        library="onnxruntime",
         fitted_by="others",
     ),
     "nnunet": Entry(
@@ -178,6 +187,7 @@ CATALOGUE: dict[str, Entry] = {
         axes=(2, 3),
         purpose="The U-Nets of nnU-Net v2, plain and residual, several folds as one: what its result folders become",
         origin="Isensee et al. 2021, doi 10.1038/s41592-020-01008-z; dynamic-network-architectures",
+        library="dynamic-network-architectures",
         parameters=1_928_838,
         stride=8,
     ),
@@ -187,6 +197,7 @@ CATALOGUE: dict[str, Entry] = {
         axes=(2,),
         purpose="Objects one by one, with masks and scores: houses, trees, ships, fields, cells",
         origin="He et al. 2017, arXiv 1703.06870; torchvision",
+        library="torchvision",
         parameters=43_975_515,
         stride=32,
     ),
@@ -196,6 +207,7 @@ CATALOGUE: dict[str, Entry] = {
         axes=(2,),
         purpose="Land cover and its single objects at once: fields and their trees, roads and their cars",
         origin="Kirillov et al. 2019, arXiv 1901.02446; Mask R-CNN of torchvision",
+        library="torchvision",
         parameters=45_599_581,
         stride=32,
     ),
@@ -278,6 +290,7 @@ FAMILIES: dict[str, Entry] = {
         axes=(2,),
         purpose="Any network of the library over any of its encoders, such as smp:Segformer",
         origin="segmentation-models-pytorch",
+        library="segmentation-models-pytorch",
         given={"library": "smp"},
     ),
     "monai": Entry(
@@ -286,6 +299,7 @@ FAMILIES: dict[str, Entry] = {
         axes=(2, 3),
         purpose="Any network of the library, such as monai:SegResNet or monai:SwinUNETR",
         origin="MONAI",
+        library="monai",
         given={"library": "monai"},
     ),
 }

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
 import torch
 
 from models.card import Network
-from models.catalogue import CATALOGUE, find
+from models.catalogue import CATALOGUE, FAMILIES, find
 from models.errors import UnknownModelError
 from models.registry import build_network, network_geometry
 
@@ -40,6 +42,16 @@ def test_the_page_has_the_numbers_of_the_catalogue():
 
 def test_every_entry_says_what_it_is_for_and_where_it_comes_from():
     assert all(entry.purpose and entry.origin and entry.axes for entry in CATALOGUE.values())
+
+
+def test_an_entry_names_the_library_that_makes_or_runs_it():
+    known = packages_distributions()
+    libraries = {entry.library for entry in (*CATALOGUE.values(), *FAMILIES.values())} - {None}
+    assert all(version(library) for library in libraries)
+    for name, entry in CATALOGUE.items():
+        source = Path(importlib.util.find_spec(entry.module).origin).read_text()
+        imported = {d for p in re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE) for d in known.get(p, ())}
+        assert imported & libraries <= {entry.library}, name
 
 
 def test_a_name_that_is_not_known_brings_the_nearest_ones():

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from models.card import Card
+from models.catalogue import find
 from models.classical.card import card_spec, fit_arguments
 from models.registry import RunSettings, load_predictor
 from tasks.job import Job
@@ -15,8 +16,6 @@ from tasks.segment.plan import Slot, choose_blend, plan_tiles
 
 # Libraries whose version decides the last bits of a mask.
 _DECISIVE = ("numpy", "rasterio", "nibabel", "scipy", "torch", "swathe")
-# And those that make, or run, the networks of one name or family.
-_OF_NETWORK = {"onnx": "onnxruntime", "smp": "segmentation-models-pytorch", "monai": "monai"}
 
 
 def measure_slot(card: Card, folder: Path | None, job: Job, n_threads: int) -> Slot:
@@ -36,7 +35,7 @@ def measure_slot(card: Card, folder: Path | None, job: Job, n_threads: int) -> S
     """
     tile, _, _ = plan_tiles(job, card)
     threads = n_threads if job.run.threads == "auto" else job.run.threads
-    own = _OF_NETWORK.get(card.network.name.partition(":")[0])
+    own = find(card.network.name).library
     versions = tuple((name, version(name)) for name in (*_DECISIVE, *([own] if own else [])))
     settings = RunSettings(
         tile=tile,
