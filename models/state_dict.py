@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +19,11 @@ from models.errors import WeightsError
 
 # Under these, training programs keep the weights beside their own state.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
+# What torch raises for bytes that are no file of its own.
+DAMAGED = (
+    AssertionError, AttributeError, EOFError, LookupError, OverflowError, RuntimeError, TypeError, ValueError,
+    struct.error, zipfile.BadZipFile,
+)  # fmt: skip
 # Of DistributedDataParallel, of torch.compile.
 _PREFIXES = ("module.", "_orig_mod.")
 
@@ -45,18 +52,28 @@ def unpickle_state_dict(name: str, content: bytes) -> dict[str, Tensor]:
         WeightsError: When reading would run code (the text has the conversion to make), when the file is damaged, or
             when it holds something else than a state dict.
     """
-    if _is_torchscript(content):
-        raise WeightsError(f"{name}: a TorchScript program, no state dict; its card says network.name: torchscript")
     try:
-        with warnings.catch_warnings():
-            # Of a protocol that it may not know: then it says so in an error.
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if _is_torchscript(content):
+            raise WeightsError(f"{name}: a TorchScript program, no state dict; its card says network.name: torchscript")
+        found = load_plain(io.BytesIO(content))
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(name, str(error))) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, UnicodeDecodeError) as error:
+    except DAMAGED as error:
         raise WeightsError(f"{name}: damaged, or no file of torch.save: {str(error).splitlines()[:1]}") from error
     return _without_prefix(_tensors(name, found))
+
+
+def load_plain(file: Path | io.BytesIO) -> object:
+    """Read what ``torch.save`` wrote, onto the CPU, as long as it is tensors and plain values.
+
+    Raises:
+        pickle.UnpicklingError: When it is more than that.
+        OSError: When it cannot be read; one of ``DAMAGED`` when it is no such file.
+    """
+    with warnings.catch_warnings():
+        # Of a protocol that it may not know: then it says so in an error.
+        warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _is_torchscript(content: bytes) -> bool:
@@ -67,11 +84,15 @@ def _is_torchscript(content: bytes) -> bool:
         return any("/code/" in member or member.endswith("/constants.pkl") for member in archive.namelist())
 
 
-def _refusal(name: str, told: str) -> str:
+def what_it_needs(told: str) -> str:
+    """Return what a pickle asks for, out of what torch tells of its refusal."""
     wanted = re.search(r"GLOBAL ([\w.]+)|class ([\w.]+)", told)
-    what = f"it asks for {wanted[1] or wanted[2]}" if wanted else "it holds more than tensors"
+    return f"it asks for {wanted[1] or wanted[2]}" if wanted else "it holds more than tensors"
+
+
+def _refusal(name: str, told: str) -> str:
     conversion = _CONVERSION.format(name=name, stem=name.rpartition(".")[0] or name)
-    return f"{name}: reading this pickle would run code ({what}), and it is not read. {conversion}"
+    return f"{name}: reading this pickle would run code ({what_it_needs(told)}), and it is not read. {conversion}"
 
 
 def _tensors(name: str, found: object) -> dict[str, Tensor]:

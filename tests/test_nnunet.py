@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import re
 import shutil
 import warnings
@@ -20,6 +21,7 @@ from scenes import oblique_affine
 from scipy import ndimage
 
 from models.errors import CardError, WeightsError
+from models.foreign.nnunet_checkpoint import read_checkpoints
 from models.networks.nnunet import NnunetArguments, unet
 from models.registry import resolve_model
 from tasks.intake import describe
@@ -442,6 +444,8 @@ def changed_dataset(folder: Path, out: Path, **changes) -> Path:
         ({"labels": {"background": 0, "all": [1, 2], "lesion": 2}}, r"'all' is a region of \[1, 2\]"),
         ({"labels": {"background": 0, "organ": 1, "lesion": 3}}, r"labels \[0, 1, 3\] .* are not 0, 1, 2"),
         ({"channel_names": {"0": "T1", "1": "T2"}}, r"reads 2 channels \(T1, T2\)"),
+        ({"labels": ["background", "organ"]}, r"dataset\.json of nnU-Net make no card"),
+        ({"labels": {"background": 0, "organ": "one"}}, r"dataset\.json of nnU-Net make no card"),
         ({"labels": {"background": 0, "organ": 1}}, r"seg_layers.0.weight has shape \(3, .* plans.json \(2, "),
     ],
 )
@@ -467,6 +471,8 @@ ARCHITECTURE = {"network_class_name": "dynamic_network_architectures.architectur
             r"nonlin 'os.system' is not known",
         ),
         ({"architecture": ARCHITECTURE | {"arch_kwargs": KWARGS | {"nonlin_first": True}}}, r"nonlin_first"),
+        ({"patch_size": None}, r"make no card"),
+        ({"architecture": ARCHITECTURE | {"arch_kwargs": KWARGS | {"features_per_stage": [4, 0, 8]}}}, r"do not fit"),
         (
             {"architecture": ARCHITECTURE | {"arch_kwargs": KWARGS | {"n_conv_per_stage": [1, 2, 2]}}},
             r"fold_0/checkpoint_final.pth: not the weights .* names are in one of them only",
@@ -499,6 +505,39 @@ def test_a_checkpoint_that_would_run_code_is_refused_with_the_conversion_to_make
     conversion = re.search(r"convert it: (.*)", str(refused.value)).group(1)
     exec(conversion, {"torch": torch, "FILE": path})
     assert resolve_model(str(folder))[0] == resolve_model(str(plain))[0]
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
+CHECKPOINT = {"network_weights": {}, "trainer_name": "nnUNetTrainer", "init_args": {"configuration": "3d_fullres"}}
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", POINTER, pickle.dumps(Unsafe()), "legacy"])
+def test_what_is_no_archive_of_torch_is_refused_and_not_run(tmp_path, capsys, content):
+    path = tmp_path / "fold_0" / "checkpoint_final.pth"
+    path.parent.mkdir()
+    if content == "legacy":
+        torch.save({"network_weights": {"a": Unsafe()}}, path, _use_new_zipfile_serialization=False)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"fold_0/checkpoint_final\.pth"):
+        read_checkpoints((path,))
+    assert "was run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"inference_allowed_mirroring_axes": "ab"},
+        {"init_args": None},
+        {"network_weights": [1]},
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path, changes):
+    path = tmp_path / "fold_0" / "checkpoint_final.pth"
+    path.parent.mkdir()
+    torch.save(CHECKPOINT | changes, path)
+    with pytest.raises(WeightsError, match=r"no checkpoint of nnU-Net v2"):
+        read_checkpoints((path,))
 
 
 def test_a_folder_without_a_final_checkpoint_and_a_damaged_one_are_refused(plain, tmp_path):

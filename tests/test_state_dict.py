@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
 import warnings
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling, Weights, write_card
 from models.errors import CardError, WeightsError
@@ -171,6 +174,36 @@ def test_damaged_files_and_programs_are_named(tmp_path):
         torch.jit.script(torch.nn.ReLU()).save(str(path))
     with pytest.raises(WeightsError, match=r"TorchScript program.*network\.name: torchscript"):
         unpickle_state_dict("theirs.pt", path.read_bytes())
+
+
+@given(
+    st.booleans(),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8),
+    st.floats(0.2, 1),
+)
+@settings(deadline=None, max_examples=150)
+def test_of_a_damaged_file_weights_or_its_name_come_back(zipped, changes, share):
+    buffer = io.BytesIO()
+    torch.save({"a": torch.zeros(3), "b": torch.ones(2, 2)}, buffer, _use_new_zipfile_serialization=zipped)
+    content = bytearray(buffer.getvalue())
+    content = content[: int(len(content) * share)]
+    for place, value in changes:
+        content[int(place * len(content))] = value
+    with warnings.catch_warnings():
+        # What torch warns of on the way is not what is tested.
+        warnings.simplefilter("ignore")
+        try:
+            found = unpickle_state_dict("theirs.pt", bytes(content))
+        except WeightsError:
+            return
+    assert all(isinstance(value, torch.Tensor) for value in found.values())
+
+
+def test_a_broken_directory_of_the_archive_is_named():
+    buffer = io.BytesIO()
+    torch.save({"a": torch.zeros(3)}, buffer)
+    with pytest.raises(WeightsError, match=r"theirs\.pt: damaged"):
+        unpickle_state_dict("theirs.pt", buffer.getvalue().replace(b"PK\x01\x02", b"PK\x01\x00", 1))
 
 
 def test_weights_without_a_card_are_told_to_get_one(tmp_path):

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from models.card import Card, ClassEntry, Network, Tiling
 from models.errors import CardError
 from models.foreign.colours import class_colour
 from models.foreign.nnunet_plans import architecture, normalization, resampling
+from models.validation import explained
 
 NAME = "nnU-Net v2"
 _CHECKPOINT = "checkpoint_final.pth"
@@ -77,6 +80,9 @@ def _card(plans: Mapping[str, Any], dataset: Mapping[str, Any], name: str, train
         raise CardError(
             f"plans.json or dataset.json of nnU-Net does not say {error}; they are not of version 2"
         ) from error
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        why = explained(error, Card) if isinstance(error, ValidationError) else error
+        raise CardError(f"plans.json and dataset.json of nnU-Net make no card: {why}") from error
 
 
 def _mapped(plans: Mapping[str, Any], dataset: Mapping[str, Any], name: str, trainer: str) -> Card:

@@ -15,6 +15,7 @@ from models.card import Network
 from models.errors import CardError, WeightsError
 from models.networks.nnunet import NnunetArguments, unet
 from models.registry import build_network
+from models.state_dict import DAMAGED, load_plain, what_it_needs
 
 # Scores and their history are NumPy numbers, which a pickle makes by these two functions.
 _SCALAR, _ARRAY = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
@@ -61,14 +62,14 @@ def read_checkpoints(paths: tuple[Path, ...]) -> Folds:
     try:
         # nnU-Net itself takes all but the weights from the first fold.
         first = found[0]
-        facts = [(fold["trainer_name"], fold["init_args"]["configuration"]) for fold in found]
-        axes = first.get("inference_allowed_mirroring_axes") or ()
+        facts = [(str(fold["trainer_name"]), str(fold["init_args"]["configuration"])) for fold in found]
+        axes = tuple(int(axis) for axis in first.get("inference_allowed_mirroring_axes") or ())
         weights = tuple({_plain(name): value for name, value in fold["network_weights"].items()} for fold in found)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{names[0]}: no checkpoint of nnU-Net v2: {error} is missing or of another kind") from error
     if len(set(facts)) > 1:
         raise CardError(f"the folds were fitted by different trainers or configurations: {sorted(set(facts))}")
-    return Folds(names, weights, *facts[0], tuple(int(axis) for axis in axes))
+    return Folds(names, weights, *facts[0], axes)
 
 
 def _plain(name: str) -> str:
@@ -79,39 +80,37 @@ def _plain(name: str) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(_NUMBERS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_plain(path)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path.parent.name}/{path.name}: a pickle that needs more than numbers to be read ({_culprits(path)}); it "
-            "could run code and is not read. Where you trust it, convert it: c = torch.load(FILE, weights_only=False); "
+            f"{path.parent.name}/{path.name}: a pickle that needs more than numbers to be read "
+            f"({what_it_needs(str(error))}); it could run code and is not read. Where you trust it, convert it: "
+            "c = torch.load(FILE, weights_only=False); "
             "torch.save({k: c[k] for k in ('network_weights', 'trainer_name', 'inference_allowed_mirroring_axes')} | "
             "{'init_args': {'configuration': c['init_args']['configuration']}}, FILE)"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except (OSError, *DAMAGED) as error:
         raise WeightsError(f"{path.parent.name}/{path.name}: cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path.parent.name}/{path.name}: no checkpoint of nnU-Net v2")
     return content
 
 
-def _culprits(path: Path) -> str:
-    with torch.serialization.safe_globals(_NUMBERS):
-        return ", ".join(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path)))
-
-
 def fold_weights(folds: Folds, network: Network, n_channels: int, n_classes: int) -> dict[str, Tensor]:
     """Return the weights of all folds under the names of the network that holds them.
 
     Raises:
+        CardError: When the plans' network cannot be built.
         WeightsError: When a fold has other names or shapes than the plans' network; the text names the first ones.
     """
+    names = build_network(network, n_channels, n_classes).state_dict()
     expected = unet(n_channels, n_classes, NnunetArguments.model_validate(network.arguments)).state_dict()
     weights: dict[str, Tensor] = {}
     for number, (name, found) in enumerate(zip(folds.names, folds.weights, strict=True)):
         _require_fit(name, found, expected)
         weights |= {f"folds.{number}.{key}": value for key, value in found.items()}
     # Each layer stands in a checkpoint under several names.
-    return {key: weights[key] for key in build_network(network, n_channels, n_classes).state_dict()}
+    return {key: weights[key] for key in names}
 
 
 def _require_fit(name: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -122,6 +121,8 @@ def _require_fit(name: str, found: dict[str, Tensor], expected: dict[str, Tensor
             f"the first {differing[:3]}"
         )
     for key, value in expected.items():
+        if not isinstance(found[key], Tensor):
+            raise WeightsError(f"{name}: {key} is a {type(found[key]).__name__}, no tensor")
         if found[key].shape != value.shape:
             raise WeightsError(
                 f"{name}: {key} has shape {tuple(found[key].shape)}, the network in plans.json {tuple(value.shape)}"
