@@ -88,8 +88,8 @@ def _make(kind: Kind, path: Path, kept: Path) -> None:
 
 
 def _key(files: tuple[Path, ...], folder: Path) -> str:
-    # What is made of a folder may change from version to version.
-    digest = hashlib.sha256(version("swathe").encode())
+    # What is made of a folder may change from version to version; some models are called after theirs.
+    digest = hashlib.sha256(f"{version('swathe')}\0{folder.resolve().name}\0".encode())
     for file in sorted(files):
         try:
             content = hashlib.sha256(file.read_bytes()).digest()
