@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -149,6 +150,8 @@ def _session(name: str, content: bytes, settings: RunSettings) -> onnxruntime.In
     options.use_deterministic_compute = True
     # Warnings about nodes that are placed on the CPU say nothing that a user could mend.
     options.log_severity_level = 3
+    # Else weights that lie beside the graph would be read from wherever the process happens to be, without a hash.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         return onnxruntime.InferenceSession(content, options, providers=[_PROVIDERS[reachable(settings.device)]])
     except _ERRORS as error:

@@ -6,6 +6,7 @@ import hashlib
 import warnings
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -167,6 +168,8 @@ def test_a_sigmoids_logit_and_finished_probabilities_become_scores_of_the_classe
         ({"classes": (ClassEntry(name="x", colour="#000000"),) * 2}, "(?s)gives an array of shape .*2 channels"),
         ({"network": {"arguments": {}}}, "stride"),
         ({"network": {"arguments": {"stride": [2, 2], "margin": [1]}}}, "one number per axis"),
+        ({"network": {"arguments": {"stride": [0, 2]}}}, "stride.0.* greater than 0"),
+        ({"network": {"arguments": {"stride": [2, 2], "margin": [-2, -2]}}}, "margin.0.* greater than or equal to 0"),
         ({"network": {"arguments": {"stride": [2, 2], "margin": [2, 2]}}}, "are expected. Mend"),
     ],
 )
@@ -202,6 +205,27 @@ def test_a_file_that_is_no_program_or_another_one_is_refused(tmp_path, kind):
         loaded(card, tmp_path)
     with pytest.raises(CardError, match=r"run\.dtype"):
         loaded(card, tmp_path, RunSettings(TILES[2], device="cpu", dtype="bfloat16"))
+
+
+def test_weights_beside_a_graph_are_not_read(tmp_path, monkeypatch):
+    weights = onnx.numpy_helper.from_array(np.ones((3, 1, 1), np.float32), "w")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["x", "w"], ["y"])],
+        "graph",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 64, 64])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 3, 64, 64])],
+        [weights],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save_model(
+        model, tmp_path / "graph.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
+    assert (tmp_path / "weights.bin").is_file()
+    card = program_card(tmp_path, "graph.onnx", "onnx", small_card(2))
+    # From here onnxruntime would find them.
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match=r"graph\.onnx: not an ONNX graph with its weights inside"):
+        loaded(card, tmp_path)
 
 
 def test_a_device_that_onnxruntime_does_not_know_is_refused(tmp_path):
