@@ -163,6 +163,12 @@ def test_columns_of_numbers_are_found_and_names_of_rows_are_none():
     assert view.numeric == (False, True, True, True, False)
 
 
+def test_a_table_under_its_own_name_says_it_once_to_the_eye():
+    tables = tuple(Table(caption, ("a",), (("1",),)) for caption in ("Fields", "Others"))
+    page = Page.read(render_report(Report("t", "s", (), {}, (Section("Fields", tables),))))
+    assert [caption.get("class") for caption in page.all("caption")] == ["unseen", None]
+
+
 def test_a_chart_says_its_numbers_and_does_not_draw_what_is_absent():
     chart = bar_chart("Area", "ha", [Bar("a", 10.0, interval=(8.0, 12.5)), Bar("b", None)])
     assert chart.alt == "Area: a 10 ha (8 to 12.5); b not computed"
@@ -204,15 +210,24 @@ def test_findings_become_a_summary_and_a_page_with_the_preview_in_front(tmp_path
     assert "run.json" not in links, "nobody says that it will be there"
 
 
-def test_the_record_names_every_fact_and_nested_facts_have_tables_of_their_own():
+def test_the_record_names_every_fact_that_is_set_and_nested_facts_have_tables_of_their_own():
     facts = FACTS | {
         "inputs_sha256": {"mask": "ab12"},
-        "settings": {"crs": None, "zone_m": 8, "classes": []},
+        "settings": {
+            "crs": None,
+            "zone_m": 8,
+            "classes": [],
+            "offset": 0,
+            "exact": False,
+            "bands": {"red": {"a": None}},
+        },
         "note": None,
     }
     tables = {table.caption: dict(table.rows) for table in record_tables(facts)}
     assert tables["SHA-256 of the inputs"] == {"Mask": "ab12"}
-    assert tables["Settings"] == {"CRS": "\u2013", "Zone (m)": "8", "Classes": "\u2013"}
+    assert tables["Settings"] == {"Zone (m)": "8", "Offset": "0", "Exact": "no"}
+    assert "Red" not in tables
+    assert "Note" not in tables["Input"]
     assert tables["Input"]["Shape"] == "3 x 4 (rows, cols)"
     assert tables["Versions that decide the bits of the mask"] == {"Numpy": "2"}
 

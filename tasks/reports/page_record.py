@@ -21,7 +21,6 @@ _LABELS = {
     "analysis": "Settings of the analysis",
     "settings": "Settings",
 }
-_UNSET = "\u2013"
 _PER_AXIS = {"shape", "tile", "halo", "overlap", "stride", "margin"}
 _AXES = {2: "rows, cols", 3: "depth, rows, cols"}
 # Said elsewhere on the page.
@@ -32,7 +31,8 @@ def record_tables(facts: Mapping[str, Any], card: Card | None = None) -> tuple[T
     """Return what a reader needs to make the product again.
 
     Args:
-        facts: Of ``summary.json``; nested ``plan`` and its ``versions`` get tables of their own.
+        facts: Of ``summary.json``; nested ``plan`` and its ``versions`` get tables of their own. What is null or
+            empty is left out.
         card: Of the model that segmented; None where the mask was made elsewhere.
     """
     own = {name: value for name, value in facts.items() if name not in _ELSEWHERE}
@@ -42,7 +42,7 @@ def record_tables(facts: Mapping[str, Any], card: Card | None = None) -> tuple[T
 
 def _nested(name: str, facts: Mapping[str, Any]) -> list[Table]:
     """Return a table of what is plain, and tables of what is nested."""
-    plain = {key: value for key, value in facts.items() if not isinstance(value, Mapping)}
+    plain = {key: value for key, value in facts.items() if not isinstance(value, Mapping) and _is_set(value)}
     tables = [_table(_label(name), plain)] if plain else []
     for key, value in facts.items():
         tables += _nested(key, value) if isinstance(value, Mapping) else []
@@ -82,8 +82,12 @@ def _label(name: str) -> str:
     return _LABELS.get(name) or heading(name)
 
 
+def _is_set(value: Any) -> bool:  # noqa: ANN401 - anything that JSON can say
+    """Tell what was said from what was left out: that is at its default, and not a number that is missing."""
+    return value is not None and value not in ([], (), "")
+
+
 def _text(name: str, value: Any) -> str:  # noqa: ANN401 - anything that JSON can say
     if name in _PER_AXIS and isinstance(value, (list, tuple)) and len(value) in _AXES:
         return f"{' x '.join(cell(part) for part in value)} ({_AXES[len(value)]})"
-    # A setting that is left out is not a number that could not be computed.
-    return _UNSET if value is None or value in ([], (), {}, "") else cell(value)
+    return cell(value)
