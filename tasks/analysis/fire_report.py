@@ -120,9 +120,10 @@ def _severity(fires: Sequence[Detection], severity: SeverityReader | None, unrat
         (name, bound, number(total), number(100 * total / whole) if whole else _NONE)
         for name, bound, total in zip(names, bounds, totals, strict=True)
     )
-    state = "compared with the publication" if table.verified else "not compared with the publication itself"
+    # That thresholds were not compared is a warning, which stands on top of the page.
+    state = "; thresholds compared with the publication" if table.verified else ""
     offset = f"dNBR offset {severity.offset.value:.3f} ({severity.offset.source})"
-    note = f"{table.reference}; thresholds {state}. {offset}."
+    note = f"{table.reference}{state}. {offset}."
     header = ("Class", f"{table.index} x 1000 from", "ha", "%")
     colours = [entry.colour for entry in severity_classes(table)][1:]
     blocks: list[Block] = [Table("Severity within the fires", header, rows, note)]
