@@ -19,14 +19,20 @@ _NOTHING = "-"
 
 
 def evaluation_tables(report: Report) -> Iterator[RenderableType]:
-    """Yield the tables of a report: of the pair where there is one, else a row per pair and statistics over pairs."""
+    """Yield what failed and the tables of a report: of the pair where there is one, else a row per pair and statistics.
+
+    What failed is counted again at the end, where it cannot be overlooked.
+    """
+    failed = len(report.failures)
+    for failure in report.failures:
+        yield Text.assemble(("failed  ", "red"), f"{failure.id}  {failure.error}")
     if len(report.evaluations) == 1:
         yield from _pair(report.evaluations[0])
     elif report.evaluations:
         yield _pairs(report)
         yield _statistics(report)
-    for failure in report.failures:
-        yield Text.assemble(("failed  ", "red"), f"{failure.id}  {failure.error}")
+    if failed and report.evaluations:
+        yield Text(f"{failed} of {failed + len(report.evaluations)} pairs failed; they are named on top", "red")
 
 
 def _pair(one: Evaluation) -> Iterator[RenderableType]:

@@ -94,11 +94,33 @@ def card(shown: Card) -> Table:
     """Return a model's card, a row per field."""
     table = Table("field", "value", title=shown.title, show_lines=True)
     for name, value in shown.model_dump(mode="json", exclude_none=True).items():
-        if isinstance(value, dict):
-            text = "\n".join(f"{key}: {inner}" for key, inner in value.items())
-        elif isinstance(value, list):
-            text = "\n".join(str(item) for item in value)
-        else:
-            text = str(value)
-        table.add_row(name, Text(text))
+        table.add_row(name, Text(_classes(shown) if name == "classes" else _lines(value)))
     return table
+
+
+def _classes(shown: Card) -> str:
+    return "\n".join(
+        f"{number}  {entry.name}  {entry.colour}{'  thing' if entry.thing else ''}"
+        for number, entry in enumerate(shown.classes)
+    )
+
+
+def _lines(value: object) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_plain(inner)}" for key, inner in value.items())
+    return _plain(value)
+
+
+def _plain(value: object) -> str:
+    """Write what JSON can say as people write it: no brackets, quotes or braces but round what is nested."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_nested(inner)}" for key, inner in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_nested, value)) or "none"
+    return str(value)
+
+
+def _nested(value: object) -> str:
+    return f"({_plain(value)})" if isinstance(value, (dict, list)) and value else _plain(value)

@@ -282,6 +282,8 @@ def test_folders_are_matched_by_name_and_a_bad_pair_costs_itself(tmp_path):
     shown = run(tmp_path / "ours", tmp_path / "theirs", "--json", tmp_path / "all.json", code=1)
     assert "c GridError" in shown
     assert "d SceneError: d: no prediction of that name" in shown
+    assert shown.index("d SceneError") < shown.index("mean dice"), "above the tables"
+    assert shown.strip().endswith("2 of 4 pairs failed; they are named on top")
     found = json.loads((tmp_path / "all.json").read_text())
     assert [one["id"] for one in found["pairs"]] == ["a", "b"]
     assert [one["id"] for one in found["failed"]] == ["c", "d"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from io import StringIO
 
 import pytest
 from rich.console import Console
@@ -72,6 +73,16 @@ def test_the_command_shows_a_card_a_method_or_a_library(name, shown):
     result = CliRunner().invoke(app, ["models", name])
     assert result.exit_code == 0, result.output
     assert shown in result.output
+
+
+@pytest.mark.parametrize("card", zoo_cards().values(), ids=zoo_cards())
+def test_a_card_is_shown_as_plain_text(card):
+    told = StringIO()
+    Console(file=told, width=300, color_system=None).print(model_tables.card(card))
+    assert not set("{}[]") & set(told.getvalue())
+    assert "': " not in told.getvalue()
+    for number, entry in enumerate(card.classes):
+        assert f"{number}  {entry.name}  {entry.colour}" in told.getvalue()
 
 
 @pytest.mark.parametrize(("name", "near"), [("pspnett", "pspnet"), ("fire-unett", "fire-unet")])
