@@ -15,6 +15,7 @@ from prefect.states import Completed
 
 from flows import steps
 from flows.batch import Setup
+from flows.figures import write_figures
 from flows.nights import tell_end, tell_missed, tell_night
 from flows.segment import run_batch
 from tasks.fire_ledger import FireLedger
@@ -85,6 +86,7 @@ def nightly(order: Nightly) -> Night:
         write_night(request.out.root, job.title or job.job, night)
         tell_night(night, request.out.root)
     tell_end(night)
+    write_figures(request.out)
     if not night.failed:
         return night
     # The run did its work, and its page shall not look as if all were well; whoever calls gets the night.
