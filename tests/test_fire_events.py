@@ -215,6 +215,7 @@ def test_small_values_alarm_where_distance_is_what_counts_and_what_is_gone_is_ov
     assert crossings([reading(14.0, falling=True, clear=15)], standing) == []
     assert [alert.kind for alert in crossings([reading(16.0, falling=True, clear=15)], standing)] == ["cleared"]
     assert [alert.kind for alert in crossings([], standing)] == ["cleared"]
+    assert [alert.payload["text"] for alert in crossings([], standing)] == ["site: fire fire is no longer there"]
 
 
 class Site:
