@@ -21,6 +21,8 @@ _HANDLERS = (
 )  # fmt: skip
 _SCHEMES = ("https://", "http://", "s3://", "gs://", "az://", "oss://")
 _OUTSIDE = re.compile(r"(^|[/\\])\.\.($|[/\\])")
+# An address of IPv6, which has colons of its own.
+_ADDRESS = re.compile(r"\[[0-9a-fA-F:.]*\]")
 # Keys of job files whose values are files or folders.
 _FILES_OF_JOBS = ("model.weights", "model.name", "analysis.fields", "analysis.samples", "analysis.alerts.assets",
     "nightly.stac.area")  # fmt: skip
@@ -53,8 +55,7 @@ def require_remote(path: str) -> None:
     Raises:
         UndeclaredError: When it is an archive, a stream, a chain of handlers, or of an unknown scheme.
     """
-    known = path.startswith((*_HANDLERS, *_SCHEMES))
-    if not known or "/vsi" in path[1:] or _OUTSIDE.search(path.split("?", 1)[0]):
+    if not _is_plain(path) or _OUTSIDE.search(path.split("?", 1)[0]):
         raise UndeclaredError(
             f"{path}: not read: archives, streams and chains of handlers are refused, so is '..'. Unpack it, or give "
             f"one of {', '.join((*_SCHEMES[:4], *_HANDLERS[:1], _HANDLERS[2]))}..."
@@ -64,7 +65,7 @@ def require_remote(path: str) -> None:
 def is_allowed_remote(path: str) -> bool:
     """Tell whether the operator allows files to name this URL or /vsi path."""
     named = path.removeprefix("/vsicurl/")
-    if not path.startswith((*_HANDLERS, *_SCHEMES)) or "/vsi" in path[1:] or _OUTSIDE.search(path):
+    if not _is_plain(path) or _OUTSIDE.search(path):
         return False
     prefixes = (text.removeprefix("/vsicurl/").rstrip("/") + "/" for text in os.environ.get(REMOTE, "").split())
     return any(named.startswith(prefix) for prefix in prefixes)
@@ -105,6 +106,12 @@ def require_inside(path: str, pattern: str, key: str) -> None:
         raise UndeclaredError(
             f"{path}: {key} leads out of {folder}. Put the file itself there, or allow its folder in {FOLDERS}"
         )
+
+
+def _is_plain(path: str) -> bool:
+    """Tell whether one handler or scheme is named: GDAL chains them by /vsi, fsspec by two colons."""
+    chained = "/vsi" in path[1:] or "::" in _ADDRESS.sub("", path)
+    return path.startswith((*_HANDLERS, *_SCHEMES)) and not chained
 
 
 def _is_path(name: str) -> bool:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from scenes import write_raster, write_volume
 
 from models.card import Weights
-from tasks.declared import is_allowed_remote, leads_out
+from tasks.declared import is_allowed_remote, leads_out, require_remote
 from tasks.errors import (
     JobError,
     OversizedSceneError,
@@ -215,7 +215,8 @@ def test_ids_do_not_hide_among_what_a_run_keeps(name):
 NESTED = [
     "/vsizip/a.zip/a.tif", "/vsitar/a.tar/a.tif", "/vsigzip/a.tif.gz", "/vsistdin/", "/vsimem/a.tif",
     "/vsisubfile/0_9,/etc/passwd", "/vsicurl/http://x/../y.tif", "/vsicached?file=/etc/passwd", "zip://a.zip!a.tif",
-    "/vsizip//vsicurl/URL/a.zip", "/vsicurl//vsizip/a.zip", "vrt:///etc/passwd", "file:///etc/passwd", "ftp://x/a.tif",
+    "https://x/a.nii::file:///etc/passwd", "/vsizip//vsicurl/URL/a.zip", "/vsicurl//vsizip/a.zip",
+    "vrt:///etc/passwd", "file:///etc/passwd", "ftp://x/a.tif",
 ]  # fmt: skip
 
 
@@ -270,8 +271,15 @@ def test_a_vrt_fetches_nothing_and_opens_no_connection(tmp_path, server, source,
     with pytest.raises(UndeclaredError, match=r"is a connection|which nobody declared"):
         read_all(vrt(tmp_path / "in", source.replace("URL", url), element))
     assert seen() == []
-    (verdict,) = check_files([str(tmp_path / "in" / "scene.vrt")])
-    assert verdict.error == "UndeclaredError"
+
+
+def test_verdicts_fetch_nothing_either(tmp_path, server):
+    url, seen = server
+    for number, source in enumerate(SOURCES):
+        vrt(tmp_path / "in", source.replace("URL", url)).rename(tmp_path / "in" / f"{number}.vrt")
+    verdicts = check_files([str(tmp_path / "in")])
+    assert {verdict.error for verdict in verdicts} == {"UndeclaredError"}
+    assert len(verdicts) == len(SOURCES)
     assert seen() == []
 
 
@@ -280,6 +288,7 @@ def test_what_a_vrt_may_fetch_is_said_by_the_operator(monkeypatch):
     assert is_allowed_remote("https://data.example/open/a.tif")
     assert is_allowed_remote("/vsicurl/https://data.example/open/a.tif")
     assert is_allowed_remote("/vsis3/bucket/a.tif")
+    require_remote("http://[::1]:8000/a.tif")
     for name in ("https://data.example/opener/a.tif", "https://data.example/open/../a.tif", "/vsis3/bucket2/a.tif",
                  "/vsizip/vsis3/bucket/a.zip", "https://data.example.org/open/a.tif"):  # fmt: skip
         assert not is_allowed_remote(name)
