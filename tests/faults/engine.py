@@ -44,9 +44,7 @@ def main(rows: list[str], port: int, until: float) -> None:
         shutil.rmtree(folder)
 
 
-def _try_row(
-    world: World, folder: Path, row: str, expected: np.ndarray, seconds: float, until: float
-) -> None:
+def _try_row(world: World, folder: Path, row: str, expected: np.ndarray, seconds: float, until: float) -> None:
     told = {"times": 0, "met": 0, "went on": 0, "lost by name": 0, "problems": 0}
     for number in range(_TIMES):
         if time.time() > until:

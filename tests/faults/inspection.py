@@ -61,7 +61,7 @@ def final_problems(out: Path, expected: Mapping[str, Product], bad: tuple[str, .
             problems.append(f"{name}: other bytes than those of an undisturbed run")
         if (out / ".swathe" / "scenes" / name).exists():
             problems.append(f"{name}: its work in progress was left behind")
-    rows = {row["scene"]: row for row in csv.DictReader((out / "batch.csv").open())} if _has_table(out) else {}
+    rows = _table(out / "batch.csv")
     problems += [
         f"{name}: did not fail by name"
         for name in bad
@@ -72,8 +72,10 @@ def final_problems(out: Path, expected: Mapping[str, Product], bad: tuple[str, .
     return problems + _ledger_problems(out, expected, bad)
 
 
-def _has_table(out: Path) -> bool:
-    return (out / "batch.csv").exists()
+def _table(path: Path) -> dict[str, dict[str, str]]:
+    if not path.exists():
+        return {}
+    return {row["scene"]: row for row in csv.DictReader(path.read_text().splitlines())}
 
 
 def _ledger_problems(out: Path, expected: Mapping[str, Product], bad: tuple[str, ...]) -> list[str]:
