@@ -96,8 +96,8 @@ def method(name: str) -> Method:
 def _arguments(name: str, entry: Entry) -> tuple[Argument, ...]:
     if name in ARGUMENTS:
         # The scene says how many axes, and the fit its numbers; left out, features are the channels as they are.
-        own = (argument for argument in _of_fields(ARGUMENTS[name]) if argument.name not in ("ndim", "fitted"))
-        return tuple(replace(argument, default="()") if argument.name == "features" else argument for argument in own)
+        told = (argument for argument in _of_fields(ARGUMENTS[name]) if argument.name not in ("ndim", "fitted"))
+        return tuple(replace(argument, default="()") if argument.name == "features" else argument for argument in told)
     if name in FAKES:
         parameters = inspect.signature(FAKES[name], eval_str=True).parameters
         return tuple(_of_parameter(value, _meanings(FAKES[name])) for value in parameters.values())
