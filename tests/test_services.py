@@ -24,6 +24,8 @@ import yaml
 from scenes import write_raster
 from test_schedule import free_port
 
+from flows.deploy import Target, _make_automations, _make_pool, _server, shipped
+
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
 AUTH = ("swathe", "correct horse")
@@ -252,13 +254,24 @@ def test_a_schedule_fires_and_a_batch_runs_on_the_services_of_the_compose_file(s
     assert (tmp_path / "out" / "nightly" / "scene" / "mask.tif").is_file()
     assert list((tmp_path / "out" / "nightly" / "nights").glob("*.html"))
 
-    pool = httpx.get(f"{services.api}/work_pools/swathe", auth=AUTH).json()
-    queues = httpx.post(f"{services.api}/work_pools/swathe/queues/filter", json={}, auth=AUTH).json()
-    assert pool["concurrency_limit"] == 3
-    assert {queue["name"]: queue["concurrency_limit"] for queue in queues if queue["name"] != "default"} == {
-        "urgent": 3,
-        "routine": 2,
-        "gpu": 1,
-    }
-    automations = httpx.post(f"{services.api}/automations/filter", json={}, auth=AUTH).json()
-    assert len(automations) == len({entry["name"] for entry in automations}) >= 1
+    assert limits(services) == {"swathe": 3, "urgent": 3, "routine": 2, "gpu": 1}
+    names = automations(services)
+    with _server(Target(services.api, ":".join(AUTH), 4)) as server:
+        # What `swathe deploy` does on a server that it was run on before.
+        _make_pool(server, 4)
+        _make_automations(server)
+    assert limits(services) == {"swathe": 4, "urgent": 4, "routine": 3, "gpu": 1}
+    assert automations(services) == names
+    assert names == sorted(entry["name"] for entry in shipped("automations.yaml")["automations"])
+
+
+def limits(services: Services) -> dict[str, int]:
+    pool = httpx.get(f"{services.api}/work_pools/swathe", auth=AUTH, timeout=30).json()
+    queues = httpx.post(f"{services.api}/work_pools/swathe/queues/filter", json={}, auth=AUTH, timeout=30).json()
+    found = {queue["name"]: queue["concurrency_limit"] for queue in queues if queue["name"] != "default"}
+    return {"swathe": pool["concurrency_limit"], **found}
+
+
+def automations(services: Services) -> list[str]:
+    found = httpx.post(f"{services.api}/automations/filter", json={}, auth=AUTH, timeout=30).json()
+    return sorted(entry["name"] for entry in found)
