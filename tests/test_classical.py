@@ -268,9 +268,9 @@ def test_a_scene_that_cannot_carry_the_fit_is_refused_by_name(tmp_path):
 
 
 WRONG = [
-    ("kmeans", {}, "classes: Field required"),
+    ("kmeans", {}, ".classes. is missing"),
     ("kmeans", {"classes": 1}, "greater than or equal to 2"),
-    ("kmeans", {"classes": 3, "bandwidth": 1}, "bandwidth: Extra inputs"),
+    ("kmeans", {"classes": 3, "bandwidth": 1}, ".bandwidth. is not known"),
     ("otsu", {}, "one feature; name one under features: B0, B1"),
     ("otsu", {"features": "B0", "classes": 9}, "less than or equal to 5"),
     ("gaussian-mixture", {"classes": [5, 3]}, "the fewest and the most"),
@@ -287,6 +287,38 @@ WRONG = [
 def test_arguments_that_do_not_fit_are_refused_by_name(name, arguments, why):
     with pytest.raises(CardError, match=f"arguments of '{name}' do not fit.*{why}"):
         card_without_weights(name, arguments, ("B0", "B1"), "raster")
+
+
+CENTRES = {"mean": [0, 0], "std": [1, 1], "centres": [[0, 0], [1, 1]]}
+GAUSSIANS = {
+    "mean": [0, 0], "std": [1, 1], "weights": [0.5, 0.5], "means": [[0, 0], [1, 1]],
+    "precisions_cholesky": [[[1, 0], [0, 1]], [[1, 0], [0, 1]]],
+}  # fmt: skip
+DAMAGED = [
+    ("kmeans", CENTRES | {"mean": [0]}, "do not belong together"),
+    ("kmeans", CENTRES | {"centres": [[0, 0], [1]]}, "do not belong together"),
+    ("kmeans", CENTRES | {"centres": [[0, 0]]}, "fitted to 1 classes, and 2 are asked for"),
+    ("kmeans", CENTRES | {"std": [1, 0]}, "greater than 0"),
+    ("kmeans", {"mean": [0], "std": [1], "centres": [[0], [1]]}, "fitted to 1 features, and there are 2"),
+    ("gaussian-mixture", GAUSSIANS | {"means": [[0, 0]]}, "do not belong together"),
+    ("gaussian-mixture", GAUSSIANS | {"weights": [1, 0]}, "greater than 0"),
+    ("gaussian-mixture", GAUSSIANS | {"precisions_cholesky": [[[1, 0]], [[1, 0]]]}, "do not belong together"),
+    ("gaussian-mixture", GAUSSIANS | {"precisions_cholesky": [[[0, 0], [0, 1]]] * 2}, "diagonal"),
+]
+
+
+@pytest.mark.parametrize(("name", "numbers", "why"), DAMAGED)
+def test_fitted_numbers_that_do_not_belong_together_are_refused(name, numbers, why):
+    card = card_without_weights(name, {"classes": 2}, ("B0", "B1"), "raster")
+    whole = CENTRES if name == "kmeans" else GAUSSIANS
+    for fitted_numbers, wrong in ((whole, None), (numbers, why)):
+        network = card.network.model_copy(update={"arguments": card.network.arguments | {"fitted": fitted_numbers}})
+        changed = card.model_copy(update={"network": network})
+        if wrong is None:
+            assert load_predictor(changed, None, RunSettings((8, 8))).spec.n_classes == 2
+            continue
+        with pytest.raises(CardError, match=f"arguments of '{name}' do not fit.*{wrong}"):
+            load_predictor(changed, None, RunSettings((8, 8)))
 
 
 def test_a_volume_has_one_channel_and_a_card_that_was_not_fitted_no_predictor():

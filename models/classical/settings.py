@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 _Classes = Annotated[int, Field(ge=2, le=64)]
 _Thresholds: TypeAlias = tuple[float, ...]
+_Spread = Annotated[float, Field(gt=0)]
 
 
 def _as_tuple(value: object) -> object:
@@ -20,6 +21,11 @@ _Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _require_length(length: int, *rows: tuple[object, ...]) -> None:
+    if any(len(row) != length for row in rows):
+        raise ValueError(f"rows of {sorted({length, *map(len, rows)})} numbers do not belong together")
 
 
 class Thresholds(_Frozen):
@@ -38,8 +44,13 @@ class Centres(_Frozen):
     """
 
     mean: tuple[float, ...]
-    std: tuple[float, ...]
-    centres: tuple[tuple[float, ...], ...]
+    std: tuple[_Spread, ...]
+    centres: Annotated[tuple[tuple[float, ...], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _of_the_same_features(self) -> Centres:
+        _require_length(len(self.mean), self.std, *self.centres)
+        return self
 
 
 class Mixture(_Frozen):
@@ -54,10 +65,19 @@ class Mixture(_Frozen):
     """
 
     mean: tuple[float, ...]
-    std: tuple[float, ...]
-    weights: tuple[float, ...]
+    std: tuple[_Spread, ...]
+    weights: Annotated[tuple[_Spread, ...], Field(min_length=1)]
     means: tuple[tuple[float, ...], ...]
     precisions_cholesky: tuple[tuple[tuple[float, ...], ...], ...]
+
+    @model_validator(mode="after")
+    def _of_the_same_features_and_classes(self) -> Mixture:
+        _require_length(len(self.weights), self.means, self.precisions_cholesky)
+        rows = [row for matrix in self.precisions_cholesky for row in matrix]
+        _require_length(len(self.mean), self.std, *self.means, *self.precisions_cholesky, *rows)
+        if any(matrix[k][k] <= 0 for matrix in self.precisions_cholesky for k in range(len(matrix))):
+            raise ValueError("precisions_cholesky: what stands on a diagonal is above 0")
+        return self
 
 
 Fitted: TypeAlias = Thresholds | Centres | Mixture
@@ -145,6 +165,16 @@ class FittedArguments(Arguments):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     fitted: Fitted | None = None
 
+    @model_validator(mode="after")
+    def _fitted_to_these(self) -> Self:
+        if isinstance(self.fitted, Centres | Mixture) and len(self.fitted.mean) != len(self.features):
+            raise ValueError(f"fitted to {len(self.fitted.mean)} features, and there are {len(self.features)}")
+        return self
+
+    def _require_classes(self, found: int) -> None:
+        if found != self.n_classes:
+            raise ValueError(f"fitted to {found} classes, and {self.n_classes} are asked for")
+
 
 class OtsuArguments(FittedArguments):
     """Of ``otsu``; more than five classes would take minutes to search.
@@ -159,6 +189,8 @@ class OtsuArguments(FittedArguments):
 
     @model_validator(mode="after")
     def _of_one(self) -> OtsuArguments:
+        if self.fitted is not None:
+            self._require_classes(len(self.fitted.thresholds) + 1)
         return _looking_at_one(self)
 
     @property
@@ -176,6 +208,12 @@ class KMeansArguments(FittedArguments):
 
     classes: _Classes
     fitted: Centres | None = None
+
+    @model_validator(mode="after")
+    def _as_many(self) -> KMeansArguments:
+        if self.fitted is not None:
+            self._require_classes(len(self.fitted.centres))
+        return self
 
     @property
     def n_classes(self) -> int:
