@@ -164,10 +164,16 @@ def sample_plan(summary: Mapping[str, Any]) -> Table:
 
 
 def training(result: TrainingResult) -> Table:
-    """Return what was fitted and how it scored."""
-    table = Table("what", "value", title=f"{result.name}: weights and card in {result.folder}")
+    """Return where what was fitted is, how it scored, and what was measured of it."""
+    table = Table("what", "value", title=result.name)
+    table.add_row("weights", Text(str(result.folder / result.weights)))
+    table.add_row("card", Text(str(result.folder / f"{result.name}.json")))
+    if not result.scores:
+        table.add_row("cross-validation", "left out by folds: 0")
     for name, value in result.scores.items():
         table.add_row(name, _short(value))
+    for name, share in (("tiles", result.tiled_disagreement), ("bfloat16", result.bfloat16_disagreement)):
+        table.add_row(f"labels changed by {name}", "not measured" if share is None else f"{100 * share:.4g} %")
     return table
 
 

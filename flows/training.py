@@ -4,7 +4,8 @@
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -40,12 +41,18 @@ class TrainingResult:
     Attributes:
         name: Of the model.
         folder: Holds its weights and card.
-        scores: Validation figures and, with the prefix ``baseline_``, those of the simple method.
+        weights: File of the weights, in that folder.
+        scores: Validation figures and, with the prefix ``baseline_``, those of the simple method; empty without folds.
+        tiled_disagreement: Share of labels that tiles change.
+        bfloat16_disagreement: Share of labels that bfloat16 changes; None where it was not measured.
     """
 
     name: str
     folder: Path
+    weights: str
     scores: dict[str, float]
+    tiled_disagreement: float | None
+    bfloat16_disagreement: float | None
 
 
 @flow(name="train", flow_run_name="train · {job_name}")
@@ -67,8 +74,15 @@ def train(job_name: str, out: Path, overrides: list[str]) -> TrainingResult:
     with tempfile.TemporaryDirectory(prefix="swathe-training-") as scratch:
         scenes = read_scenes(job, card, Path(scratch))
         scores, baseline = cross_validation(job, card, scenes) if job.folds else ({}, {})
-        fit_and_write(job, card, scenes, Figures(scores, baseline), out)
-    return TrainingResult(card.name, out, scores | {f"baseline_{name}": value for name, value in baseline.items()})
+        written = fit_and_write(job, card, scenes, Figures(scores, baseline), out)
+    return TrainingResult(
+        name=card.name,
+        folder=out,
+        weights=written.weights.file if written.weights else "",
+        scores=scores | {f"baseline_{name}": value for name, value in baseline.items()},
+        tiled_disagreement=written.tiling.disagreement,
+        bfloat16_disagreement=written.bfloat16_disagreement,
+    )
 
 
 def _template(job: TrainingJob) -> Card:
@@ -146,21 +160,40 @@ class Figures:
 
 
 @task(name="fit", cache_policy=NO_CACHE)
-def fit_and_write(job: TrainingJob, card: Card, scenes: list[LabelledScene], figures: Figures, out: Path) -> None:
-    """Fit on all scenes and write the model."""
+def fit_and_write(job: TrainingJob, card: Card, scenes: list[LabelledScene], figures: Figures, out: Path) -> Card:
+    """Fit on all scenes and write the model; return its card."""
     from models.training.slices import fit_card
     from models.weights import write_model
 
     fitted = fit_card(as_samples(scenes), card, fit_settings(job), _tell)
-    training = card.training or Training(data=job.training.folder, licence="", attribution="", protocol="")
+    # A card travels: whose disk the scenes were on is nobody's business.
+    data = _folder(job).absolute().name
+    training = card.training or Training(data=data, licence="", attribution="", protocol="")
     measured = training.model_copy(update={"scores": figures.scores, "baseline": figures.baseline})
     written = write_model(out, fitted.card.model_copy(update={"training": measured}), fitted.state_dict)
-    seams = tiled_disagreement(job, written, scenes, out)
-    update = {
-        "tiling": written.tiling.model_copy(update={"disagreement": seams}),
-        "bfloat16_disagreement": bfloat16_disagreement(job, written, scenes, out),
-    }
-    write_card(written.model_copy(update=update), out / f"{card.name}.json")
+    logger.info(
+        "measuring on %d scenes which share of labels tiles change, and which bfloat16: each is segmented four times",
+        len(scenes),
+    )
+    with _quiet_models():
+        seams = tiled_disagreement(job, written, scenes, out)
+        halved = bfloat16_disagreement(job, written, scenes, out)
+    tiling = written.tiling.model_copy(update={"disagreement": seams})
+    measured_card = written.model_copy(update={"tiling": tiling, "bfloat16_disagreement": halved})
+    write_card(measured_card, out / f"{card.name}.json")
+    return measured_card
+
+
+@contextmanager
+def _quiet_models() -> Iterator[None]:
+    """Leave out the line that each model says when it is loaded: here the same one is, for each scene and way."""
+    models = logging.getLogger("models")
+    level = models.level
+    models.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        models.setLevel(level)
 
 
 def bfloat16_disagreement(job: TrainingJob, card: Card, scenes: list[LabelledScene], folder: Path) -> float | None:

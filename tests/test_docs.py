@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import shlex
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from flows.cli import app
 from models.card import Card, Network, Tiling, Training, Weights
 from models.catalogue import CATALOGUE
 from models.registry import zoo_cards
+from models.training.settings import Augmentation, TrainSettings
 from tasks import job as jobs
 from tasks.analysis.settings import AreaAnalysis
 from tasks.answers.crop.settings import CropAnalysis
@@ -153,6 +155,17 @@ def expected_defaults(name: str, section: type[BaseModel]) -> dict[str, str]:
     return found
 
 
+def fit_defaults(prefix: str, settings: type) -> dict[str, str]:
+    found = {}
+    for field in fields(settings):
+        required = field.default is MISSING
+        # Its keys are described one by one.
+        if required and field.default_factory is not MISSING:
+            continue
+        found[f"`{prefix}.{field.name}`"] = "required" if required else f"`{yaml_word(field.default)}`"
+    return found
+
+
 def yaml_word(value: object) -> str:
     if value in ((), {}) or value is None or isinstance(value, bool):
         return {"()": "[]", "{}": "{}", "None": "null", "True": "true", "False": "false"}[str(value)]
@@ -168,6 +181,7 @@ def test_every_key_of_a_job_is_described_with_its_default():
     expected["`analysis.kind`"] = "required"
     training = expected_defaults("", jobs.TrainingJob)
     expected |= {key: default for key, default in training.items() if key not in expected and key != "`training`"}
+    expected |= fit_defaults("settings", TrainSettings) | fit_defaults("settings.augmentation", Augmentation)
     assert described == expected
 
 

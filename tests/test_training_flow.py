@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
+from flows import tables
+from models.card import Card
 from models.registry import resolve_model
 from tasks.errors import JobError
 from tasks.job_file import CONFIGS
@@ -62,6 +65,27 @@ def test_networks_of_two_and_three_axes_are_fitted_and_scored_on_volumes(tmp_pat
     assert card.position
     assert card.n_inputs == 4
     assert 0 <= card.tiling.disagreement <= 1
+
+
+def test_without_folds_the_command_tells_where_the_weights_are_and_what_was_measured(tmp_path, caplog):
+    for seed in range(2):
+        write_synthetic_fire(tmp_path / "my-fires", f"fire-{seed}", 64, seed)
+    job = small("train-fire", tmp_path / "my-fires", folds=0)
+    del job["card"]["training"]
+    with caplog.at_level("INFO"):
+        result = train(job, tmp_path)
+    assert not [line for line in caplog.messages if "fire-unet on cpu" in line]
+    assert sum("measuring on 2 scenes" in line for line in caplog.messages) == 1
+    console = Console(width=400)
+    with console.capture() as told:
+        console.print(tables.training(result))
+    weights = tmp_path / "trained" / "fire-unet.safetensors"
+    assert weights.is_file()
+    for shown in (str(weights), "fire-unet.json", "left out by folds: 0", "labels changed by tiles"):
+        assert shown in told.get()
+    text = (tmp_path / "trained" / "fire-unet.json").read_text()
+    assert Card.model_validate_json(text).training.data == "my-fires"
+    assert str(tmp_path) not in text
 
 
 def test_settings_that_do_not_exist_are_refused_by_name(tmp_path):
