@@ -14,7 +14,7 @@ from tasks.errors import JobError
 from tasks.instances import areas as areas_module
 from tasks.instances import volume_areas as volume_module
 from tasks.instances.areas import Spool, find_areas
-from tasks.instances.borders import grow
+from tasks.instances.borders import REACH, grow, grow_by_windows
 from tasks.instances.settings import InstanceRules, InstanceSettings, instance_rules
 from tasks.instances.split import peaks
 from tasks.instances.volume_areas import find_volume_areas
@@ -176,6 +176,24 @@ def test_a_window_with_a_margin_grows_as_the_whole_does():
     grow(whole, border, 2, 5)
     grow(part, border[15:45, 15:45], 2, 5)
     np.testing.assert_array_equal(part[5:-5, 5:-5], whole[20:40, 20:40])
+
+
+@pytest.mark.parametrize(
+    ("shape", "window"), [((30, 300), (7, 40)), ((30, 300), (30, 300)), ((12, 20, 160), (5, 8, 30))]
+)
+def test_borders_grown_by_windows_are_those_of_the_whole(shape, window):
+    border = blobs(shape, 5, 0.6) > 0
+    # A corridor that is longer than what is reached through it.
+    border[0] = True
+    ids = np.where(border, 0, np.arange(1, border.size + 1).reshape(shape)).astype(np.uint32)
+    border[0, ..., 0], ids[0, ..., 0] = False, 1
+    ids[1:3], border[1:3] = 0, False
+    whole, painted = ids.copy(), ids.copy()
+    grow(whole, border, len(shape))
+    grow_by_windows(lambda box: border[box.slices], shape, window, len(shape), painted)
+    np.testing.assert_array_equal(painted, whole)
+    assert (whole[0, ..., 1 : REACH + 1] == 1).all()
+    assert (whole[0, ..., REACH + 1 :] == 0).all()
 
 
 NAMES = ["background", "field", "border"]

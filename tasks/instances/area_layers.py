@@ -5,26 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.box import Box, split
 from tasks.instances.areas import Spool, find_areas
-from tasks.instances.borders import REACH, grow
+from tasks.instances.borders import Painted, grow_by_windows
 from tasks.instances.paint import WINDOWS, InstanceTable, beside_unseen, first_pixels
 from tasks.instances.settings import InstanceRules
 from tasks.instances.volume_areas import find_volume_areas
 from tasks.segment.store import BlockStore
-
-
-class Painted(Protocol):
-    """A scratch array on disk."""
-
-    def __getitem__(self, index: tuple[slice, ...]) -> Any: ...  # noqa: ANN401 - whatever the store returns
-
-    def __setitem__(self, index: tuple[slice, ...], values: NDArray[np.uint32]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -69,24 +61,8 @@ def _lay_raster(
             if numbers.any():
                 painted[box.slices] = numbers.astype(np.uint32)
     if rules.border is not None:
-        for box in split(shape, WINDOWS[2]):
-            _grow_window(read, box, shape, rules, painted)
+        grow_by_windows(lambda box: read(box) == rules.border, shape, WINDOWS[2], rules.rank, painted)
     return areas.classes, areas.n_whole
-
-
-def _grow_window(
-    read: Callable[[Box], NDArray[Any]], box: Box, shape: tuple[int, ...], rules: InstanceRules, painted: Painted
-) -> None:
-    wide = Box(tuple(a - REACH for a in box.start), tuple(b + REACH for b in box.stop))
-    wide = wide.intersection(Box.of_shape(shape))
-    border = read(wide) == rules.border
-    if not border.any():
-        return
-    ids = np.asarray(painted[wide.slices])
-    # Neighbouring windows have already taken some.
-    ids[border] = 0
-    grow(ids, border, rules.rank)
-    painted[box.slices] = ids[box.relative_to(wide.start).slices]
 
 
 def _lay_volume(

@@ -2,14 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.box import Box, split
+
 # Steps from an object to the last pixel of a border that can become its own.
 REACH = 64
 _NONE = np.uint32(np.iinfo(np.uint32).max)
+
+
+class Painted(Protocol):
+    """An array in memory, or a scratch array on disk."""
+
+    def __getitem__(self, index: tuple[slice, ...]) -> Any: ...  # noqa: ANN401 - whatever the store returns
+
+    def __setitem__(self, index: tuple[slice, ...], values: NDArray[np.uint32]) -> None: ...
+
+
+def grow_by_windows(
+    is_border: Callable[[Box], NDArray[np.bool_]],
+    shape: tuple[int, ...],
+    window: tuple[int, ...],
+    rank: int,
+    painted: Painted,
+) -> None:
+    """Let objects grow into a border as ``grow`` does, with a window and its margin in memory at a time.
+
+    Args:
+        is_border: Reads which pixels of a window may be taken.
+        shape: Of the scene.
+        window: How much is done at a time; changes nothing else.
+        rank: As of ``grow``.
+        painted: Ids of objects, 0 outside; changed in place.
+    """
+    for box in split(shape, window):
+        wide = Box(tuple(a - REACH for a in box.start), tuple(b + REACH for b in box.stop))
+        wide = wide.intersection(Box.of_shape(shape))
+        border = is_border(wide)
+        if not border.any():
+            continue
+        ids = np.array(painted[wide.slices])
+        # Neighbouring windows have already taken some.
+        ids[border] = 0
+        grow(ids, border, rank)
+        painted[box.slices] = ids[box.relative_to(wide.start).slices]
 
 
 def grow(ids: NDArray[np.uint32], border: NDArray[np.bool_], rank: int, reach: int = REACH) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from tasks.box import Box, split
 from tasks.durable import sync
-from tasks.instances.area_layers import Painted, lay_areas
+from tasks.instances.area_layers import lay_areas
+from tasks.instances.borders import Painted
 from tasks.instances.join import join
 from tasks.instances.paint import WINDOWS, InstanceTable, paint
 from tasks.instances.panoptic import seen_objects, stuff_windows

@@ -9,11 +9,13 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.instances.borders import grow
+from tasks.instances.borders import grow_by_windows
 from tasks.instances.settings import InstanceRules
 from tasks.instances.split import MOST_PIXELS, by_distance
 
 Labels = NDArray[np.int64]
+# Borders are shared out so many voxels at a time: each takes some hundred bytes while they are.
+_GROWN = (128, 256, 256)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,7 @@ def find_volume_areas(mask: NDArray[np.unsignedinteger[Any]], rules: InstanceRul
         n_whole = _cut(ids, rules.spacing, rules.min_distance, rules.rank)
     classes = _number(ids, mask, rules.min_pixels)
     if rules.border is not None:
-        grow(ids, mask == rules.border, rules.rank)
+        grow_by_windows(lambda box: mask[box.slices] == rules.border, mask.shape, _GROWN, rules.rank, ids)
     return VolumeAreas(ids, classes, n_whole)
 
 
