@@ -94,11 +94,6 @@ def run_held(setup: Setup, request: Request, items: list[Input], *, urgent: bool
 
     Urgent scenes of others that arrive for the same folder and job are done as well, and are in its tables.
     """
-    with known_process(request.out):
-        return _run(setup, request, items, urgent=urgent)
-
-
-def _run(setup: Setup, request: Request, items: list[Input], *, urgent: bool) -> list[SceneOutcome]:
     run_id = uuid.uuid4().hex
     set_up_where_asked()
     with known_process(request.out), about("run", run_id):
