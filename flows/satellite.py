@@ -65,20 +65,23 @@ def nightly(order: Nightly) -> Night:
     # How old things are is counted from the newest night, also when an earlier one is run again.
     newest = nights.newest()
     request = replace(request, today=tonight if newest is None else max(tonight, newest[0].date))
+    is_past = request.today != tonight
     found = list_arrivals(order.inbox, job, tonight, nights.last(tonight))
     items = [item for item in found if is_kept(item.date, job.nightly.retention, request.today or tonight)]
     earlier = nights.night(tonight)
     night = earlier or Night(
         tonight,
         job.job,
-        missed=missed_nights(nights.last(tonight), tonight),
+        missed=() if is_past else missed_nights(nights.last(tonight), tonight),
         overdue_hours=job.nightly.overdue_hours,
     )
     if earlier is None and night.missed:
         tell_missed(night)
     had_product = {item.id for item in items if (known := ledger.product(item.id)) and known.product}
     outcomes = run_batch(order, request, [item for item in items if not item.waits])
-    night = after_run(night, items, outcomes, had_product)
+    after = after_run(night, items, outcomes, had_product)
+    # What waits and what is unchanged now was not so then.
+    night = night if earlier and is_past and after.scenes == night.scenes else after
     night = night.with_alerts(FireLedger(request.out.ledger).told_since(started))
     _prune(request, items, request.today or tonight)
     nights.enter(night, steps.now())
