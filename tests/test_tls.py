@@ -74,10 +74,12 @@ def connected(address: str):
 
 
 def test_a_run_with_certificates_makes_the_same_bytes(address, certificates, tmp_path):
-    image = np.random.default_rng(1).random((1, 600, 80)).astype(np.float32)
-    tiling = {"tile": 64, "halo": 0, "overlap": 0, "block": 256}
+    image = np.random.default_rng(1).random((1, 3 * 512, 80)).astype(np.float32)
+    tiling = {"tile": 64, "halo": 0, "overlap": 0, "block": 512}
     work, plain = (
-        fake_work(array_scene(tmp_path / name, image), tmp_path / name / "store", "threshold", tiling=tiling)
+        fake_work(
+            array_scene(tmp_path / name, image), tmp_path / name / "store", "threshold", tiling=tiling, threshold=0.5
+        )
         for name in ("tls", "plain")
     )
     with dask.config.set(settings_of(certificates)):
