@@ -1,5 +1,6 @@
 """Training by its flow: folds are scored on scenes they have not seen, and weights and card are written together."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 from rich.console import Console
 
 from flows import tables
+from flows.disagreement import quiet_models
 from models.card import Card
 from models.registry import resolve_model
 from tasks.errors import JobError
@@ -67,15 +69,24 @@ def test_networks_of_two_and_three_axes_are_fitted_and_scored_on_volumes(tmp_pat
     assert 0 <= card.tiling.disagreement <= 1
 
 
-def test_without_folds_the_command_tells_where_the_weights_are_and_what_was_measured(tmp_path, caplog):
+def test_models_are_quiet_while_they_are_compared_and_not_after():
+    models = logging.getLogger("models.torch_predictor")
+    before = models.getEffectiveLevel()
+    with quiet_models():
+        assert not models.isEnabledFor(logging.INFO)
+    assert models.getEffectiveLevel() == before
+
+
+def test_without_folds_the_command_tells_where_the_weights_are_and_what_was_measured(tmp_path, monkeypatch):
     for seed in range(2):
         write_synthetic_fire(tmp_path / "my-fires", f"fire-{seed}", 64, seed)
     job = small("train-fire", tmp_path / "my-fires", folds=0)
     del job["card"]["training"]
-    with caplog.at_level("INFO"):
-        result = train(job, tmp_path)
-    assert not [line for line in caplog.messages if "fire-unet on cpu" in line]
-    assert sum("measuring on 2 scenes" in line for line in caplog.messages) == 1
+    lines = []
+    # Prefect has handlers of its own.
+    monkeypatch.setattr(logging.getLogger("flows.training"), "info", lambda text, *values: lines.append(text % values))
+    result = train(job, tmp_path)
+    assert sum("measuring on 2 scenes" in line for line in lines) == 1
     console = Console(width=400)
     with console.capture() as told:
         console.print(tables.training(result))
