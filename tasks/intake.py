@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import FireAnalysis
-from tasks.declared import require_inside
 from tasks.declared import is_local, require_inside
 from tasks.errors import BandError, ChangedSceneError, JobError, SceneError
 from tasks.fingerprint import Fingerprint, combined_sha256, dataset_sha256, file_sha256
