@@ -76,7 +76,8 @@ def test_a_batch_names_what_failed_and_what_stands_out(tmp_path):
 def test_a_run_leaves_its_artifacts_and_says_no_file_name(tmp_path: Path):
     from prefect.client.orchestration import get_client
 
-    from flows.segment import Batch, segment
+    from flows.batch import Batch
+    from flows.segment import segment
 
     image = np.random.default_rng(0).integers(0, 3, (1, 80, 90)).astype(np.uint8)
     write_raster(tmp_path / "Mustermann_Erika.tif", image)
