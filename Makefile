@@ -26,7 +26,7 @@ check: $(READY)
 
 # Two at a time, a file each: many tests wait for servers and workers of their own.
 test: check
-	pytest -n 2 --dist loadfile
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 certificates:
 	docs/clusters/certificates.sh certificates

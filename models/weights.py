@@ -100,13 +100,14 @@ def write_model(directory: Path, card: Card, state_dict: dict[str, Tensor], dtyp
         directory: Where; files are named after the card.
         card: Its ``weights`` is filled in.
         state_dict: The weights.
-        dtype: Floats are stored in it: float32 for weights that others fitted, so that not a bit of them is lost.
+        dtype: Floats are stored in it where it holds them: float32 for weights that others fitted, so that not a bit
+            of them is lost.
 
     Returns:
         The card as written.
 
     Raises:
-        WeightsError: When a weight does not fit into ``dtype``.
+        WeightsError: When a weight is not finite.
     """
     content = save({name: _stored(name, value, dtype) for name, value in sorted(state_dict.items())})
     file = f"{card.name}.safetensors"
@@ -123,7 +124,9 @@ def write_model(directory: Path, card: Card, state_dict: dict[str, Tensor], dtyp
 def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
     if not value.is_floating_point():
         return value.cpu().contiguous()
-    stored = value.detach().cpu().to(dtype).contiguous()
-    if not bool(stored.isfinite().all()):
-        raise WeightsError(f"{name}: holds values that {str(dtype).removeprefix('torch.')} cannot; the fit has failed")
-    return stored
+    exact = value.detach().cpu().contiguous()
+    if not bool(exact.isfinite().all()):
+        raise WeightsError(f"{name}: holds NaN or infinity; the fit has failed")
+    stored = exact.to(dtype)
+    # A running variance may be larger than float16 reaches, and the network none the worse.
+    return stored if bool(stored.isfinite().all()) else exact

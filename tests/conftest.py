@@ -15,6 +15,19 @@ os.environ["SWATHE_CACHE"] = mkdtemp(prefix="swathe-tests-")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
 
+# They start servers, workers and whole runs, and mostly wait: begun last, they would be waited for alone.
+_BEGUN_FIRST = (
+    "test_services", "test_week_of_nights", "test_workers", "test_nightly", "test_killed_flow", "test_recovery",
+    "test_schedule", "test_flows", "test_graph", "test_tls", "test_ghosts", "test_remote", "test_nnunet",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest at the beginning."""
+    places = {name: place for place, name in enumerate(_BEGUN_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """One temporary Prefect server for all flows of the session."""

@@ -181,15 +181,6 @@ def test_what_cannot_be_mapped_is_refused_by_name(tmp_path, change, text):
         resolve_model(str(bundle))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        ({"diagonal": True}, "diagonal True cannot be mapped"),
-        ({"mode": "nearest"}, "mode 'nearest' cannot be mapped"),
-        ({"max_pixdim": [2, 2, 2]}, "max_pixdim"),
-        ({"something": 1}, "'something' cannot be mapped"),
-    ],
-)
 def bare(name, **arguments):
     return {"_target_": name, "keys": "image", **arguments}
 
@@ -241,6 +232,15 @@ def test_a_bundle_is_called_after_its_folder_and_licensed_as_it_says_now(tmp_pat
     assert "LICENSE" in resolve_model(str(bundle))[0].licence
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"diagonal": True}, "diagonal True cannot be mapped"),
+        ({"mode": "nearest"}, "mode 'nearest' cannot be mapped"),
+        ({"max_pixdim": [2, 2, 2]}, "max_pixdim"),
+        ({"something": 1}, "'something' cannot be mapped"),
+    ],
+)
 def test_arguments_that_cannot_be_mapped_are_refused_by_name(tmp_path, arguments, text):
     before = transforms(SPACING, RANGE)
     before[3] |= arguments

@@ -154,7 +154,9 @@ def test_weights_that_are_not_there_are_named(written):
 
 
 def test_an_unknown_model_lists_the_known_ones():
-    with pytest.raises(UnknownModelError, match="fire-deeplabv3plus, fire-unet, sarcoma-t1-unet"):
+    with pytest.raises(
+        UnknownModelError, match=r"did you mean fire-unet\? known: .*fire-deeplabv3plus, fire-unet, .*sarcoma-t1-unet"
+    ):
         resolve_model("fire-unnet")
 
 
@@ -252,3 +254,17 @@ def test_the_lower_bound_of_memory_grows_with_the_pixels():
 
 def test_the_allocator_can_be_told_to_keep_memory_more_than_once():
     assert keep_memory() == keep_memory()
+
+
+def test_what_float16_cannot_hold_is_kept_in_float32_and_nan_is_refused(tmp_path):
+    card = small_card()
+    network = build_network(card.network, card.n_inputs, card.n_classes)
+    state = network.state_dict()
+    name = next(key for key in state if key.endswith("running_var"))
+    state[name] = torch.full_like(state[name], 1e6)
+    written = write_model(tmp_path, card, state)
+    read = read_weights(tmp_path / written.weights.file, written.weights.sha256, network)
+    assert torch.equal(read[name], state[name])
+    state[name] = torch.full_like(state[name], float("nan"))
+    with pytest.raises(WeightsError, match="NaN or infinity"):
+        write_model(tmp_path, card, state)
