@@ -69,6 +69,19 @@ def test_training_lowers_the_loss_and_is_reproducible():
     assert not states_equal(first.state_dict, other.state_dict)
 
 
+def test_what_a_network_drops_out_is_reproducible_and_leaves_the_callers_random_numbers_alone():
+    small = {"widths": [2, 2, 2, 2, 2], "dense_width": 4}
+    dropping = card().model_copy(update={"network": Network(name="fcn32s", arguments=small)})
+    settings = TrainSettings(**{**SHORT.__dict__, "crop": (32, 32), "steps": 3})
+    torch.manual_seed(7)
+    first = fit(samples(), [], dropping, settings)
+    drawn = torch.rand(1)
+    second = fit(samples(), [], dropping, settings)
+    torch.manual_seed(7)
+    assert torch.equal(drawn, torch.rand(1))
+    assert states_equal(first.state_dict, second.state_dict)
+
+
 def test_one_step_on_a_batch_lowers_its_loss():
     from models.registry import build_network
 

@@ -76,11 +76,12 @@ def fit(
         card = card.model_copy(update={"normalization": fixed_statistics(train)})
     torch.set_num_threads(settings.threads)
     with torch.random.fork_rng(devices=[]):
+        # Of the weights, and of what a network drops out while it is fitted.
         torch.manual_seed(settings.seed)
         network = build_network(card.network, card.n_inputs, card.n_classes)
-    card = card.model_copy(update={"parameters": sum(p.numel() for p in network.parameters())})
-    run = _Run(network, card, settings, [prepare_sample(sample, card) for sample in valid])
-    history = run.train([prepare_sample(sample, card) for sample in train], progress)
+        card = card.model_copy(update={"parameters": sum(p.numel() for p in network.parameters())})
+        run = _Run(network, card, settings, [prepare_sample(sample, card) for sample in valid])
+        history = run.train([prepare_sample(sample, card) for sample in train], progress)
     names = [sample.name for sample in valid]
     return FitResult(card, run.kept, dict(zip(names, run.kept_scores, strict=True)), tuple(history))
 
