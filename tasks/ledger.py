@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from tasks.errors import StoreError
 from tasks.fingerprint import Fingerprint
-from tasks.room import writing
+from tasks.ledger_file import LedgerFile
 
 Status = Literal["done", "failed", "skipped"]
 
@@ -71,24 +67,10 @@ class RunRow:
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """Opens the file for each statement, so that it can be used from any thread and travels to none.
+class Ledger(LedgerFile):
+    """Runs, the newest word on every scene, and what was hashed."""
 
-    Attributes:
-        path: Of the SQLite file.
-    """
-
-    path: Path
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        with writing("the ledger", self.path.parent):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=60)) as connection:
-                connection.execute("PRAGMA synchronous=FULL")
-                connection.executescript(_SCHEMA)
-                with connection:
-                    yield connection
+    schema: ClassVar[str] = _SCHEMA
 
     def begin_run(self, run: str, job: str, now: str) -> None:
         """Enter a run; runs that an earlier process left open are closed as interrupted.

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import socket
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
-from tasks.room import writing
+from tasks.ledger_file import LedgerFile
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS processes (
     flow_run TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, created REAL NOT NULL
 );
 """
+
+
+def is_running(pid: int, created: float) -> bool:
+    """Tell whether a process of this machine runs still; a later one with its number began later."""
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @dataclass(frozen=True)
@@ -45,32 +51,14 @@ class RunProcess:
     @property
     def runs_here(self) -> bool:
         """Whether it is a process of this machine that runs still."""
-        if self.host != socket.gethostname():
-            return False
-        try:
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return self.host == socket.gethostname() and is_running(self.pid, self.created)
 
 
 @dataclass(frozen=True)
-class ProcessLedger:
-    """Opens the file for each statement, so that it can be used from any thread.
+class ProcessLedger(LedgerFile):
+    """Runs that have not said that they ended, each with its process."""
 
-    Attributes:
-        path: Of the SQLite file of OUT.
-    """
-
-    path: Path
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        with writing("the ledger", self.path.parent), closing(sqlite3.connect(self.path, timeout=60)) as connection:
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.executescript(_SCHEMA)
-            with connection:
-                yield connection
+    schema: ClassVar[str] = _SCHEMA
 
     def enter(self, process: RunProcess) -> None:
         """Keep that a process does a run."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.job import Job
-from tasks.room import writing
+from tasks.ledger_file import LedgerFile
 from tasks.scenes.input import Input
 from tasks.scenes.naming import site_of
 
@@ -40,23 +37,10 @@ def sighting_of(job: Job, item: Input) -> Sighting | None:
 
 
 @dataclass(frozen=True)
-class SightingLedger:
-    """A table of its own in the ledger's file; opens it for each statement, so that any thread can use it.
+class SightingLedger(LedgerFile):
+    """Which scenes show which site, and when."""
 
-    Attributes:
-        path: Of the SQLite file of OUT.
-    """
-
-    path: Path
     schema: ClassVar[str] = _OBSERVATIONS
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        with writing("the ledger", self.path.parent), closing(sqlite3.connect(self.path, timeout=60)) as connection:
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.executescript(self.schema)
-            with connection:
-                yield connection
 
     def enter(self, sightings: Sequence[Sighting]) -> None:
         """Enter scenes; what is said of one later supersedes."""

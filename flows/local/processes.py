@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from tasks.durable import replace_file
+from tasks.processes import is_running
 
 _STOPPING_S = 20.0
 
@@ -33,11 +34,7 @@ class Service:
     @property
     def runs(self) -> bool:
         """Whether it is still there."""
-        try:
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return is_running(self.pid, self.created)
 
 
 def start(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> Service:

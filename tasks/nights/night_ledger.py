@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
+from tasks.ledger_file import LedgerFile
 from tasks.nights.night import Night
-from tasks.room import writing
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS nights (
@@ -20,23 +17,10 @@ CREATE TABLE IF NOT EXISTS nights (
 
 
 @dataclass(frozen=True)
-class NightLedger:
-    """Opens the file for each statement, so that it can be used from any thread.
+class NightLedger(LedgerFile):
+    """What was done in each night."""
 
-    Attributes:
-        path: Of the SQLite file of OUT.
-    """
-
-    path: Path
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with writing("the ledger", self.path.parent), closing(sqlite3.connect(self.path, timeout=60)) as connection:
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.executescript(_SCHEMA)
-            with connection:
-                yield connection
+    schema: ClassVar[str] = _SCHEMA
 
     def night(self, date: str) -> Night | None:
         """Return what was done in a night; None where it had no run that ended."""
