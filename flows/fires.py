@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 from uuid import UUID
 
-import httpx
-from prefect.client.orchestration import get_client
 from prefect.events import Event, Resource
 
 from flows import steps
+from flows.events import SENDING, send
 from models.errors import SwatheError
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.fire_ledger import FireLedger, Message
@@ -56,14 +55,10 @@ def send_alerts(ledger: FireLedger) -> None:
     for message in messages:
         logger.warning("alert %s: %s", message.kind, message.payload["text"])
     try:
-        # An event that is only queued dies with the process: each is sent, and marked when the server has it.
-        if messages:
-            with get_client(sync_client=True) as client:
-                for message in messages:
-                    event = _event(message).model_dump(mode="json")
-                    client.request("POST", "/events", json=[event]).raise_for_status()
-                    ledger.mark_sent(message)
-    except (httpx.HTTPError, OSError, RuntimeError, ValueError) as error:
+        for message in messages:
+            send(_event(message))
+            ledger.mark_sent(message)
+    except SENDING as error:
         logger.warning("alerts could not be sent, and wait in %s for the next run: %s", ledger.path.name, error)
 
 
