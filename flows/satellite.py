@@ -59,9 +59,10 @@ def nightly(order: Nightly) -> Night:
         SwatheError: When the job, the model, the inbox or the cluster cannot be used at all.
     """
     job = load_job(order.job, order.all_overrides)
-    tonight, started = _tonight(order), steps.now()
+    tonight = _tonight(order)
     request = make_request(job, order.out, order.model)
     ledger, nights = Ledger(request.out.ledger), NightLedger(request.out.ledger)
+    fires = FireLedger(request.out.ledger)
     # How old things are is counted from the newest night, also when an earlier one is run again.
     newest = nights.newest()
     request = replace(request, today=tonight if newest is None else max(tonight, newest[0].date))
@@ -78,11 +79,12 @@ def nightly(order: Nightly) -> Night:
     if earlier is None and night.missed:
         tell_missed(night)
     had_product = {item.id for item in items if (known := ledger.product(item.id)) and known.product}
+    told = fires.last_told()
     outcomes = run_batch(order, request, [item for item in items if not item.waits])
     after = after_run(night, items, outcomes, had_product)
     # What waits and what is unchanged now was not so then.
     night = night if earlier and is_past and after.scenes == night.scenes else after
-    night = night.with_alerts(FireLedger(request.out.ledger).told_since(started))
+    night = night.with_alerts(fires.told_after(told))
     _prune(request, items, request.today or tonight)
     nights.enter(night, steps.now())
     if night != earlier:

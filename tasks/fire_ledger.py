@@ -65,11 +65,16 @@ class FireLedger(SightingLedger):
             ).fetchall()
         return [Message(name, kind, json.loads(payload)) for name, kind, payload in rows]
 
-    def told_since(self, time: str) -> list[str]:
-        """Return the texts of what was decided at or after a time; an alert that is over says so."""
+    def last_told(self) -> int:
+        """Return the number of the last decision; 0 before the first."""
+        with self._connection() as connection:
+            return int(connection.execute("SELECT coalesce(max(rowid), 0) FROM alert_messages").fetchone()[0])
+
+    def told_after(self, number: int) -> list[str]:
+        """Return the texts of the decisions after one; an alert that is over says so."""
         with self._connection() as connection:
             rows = connection.execute(
-                "SELECT kind, payload FROM alert_messages WHERE decided >= ? ORDER BY decided, rowid", (time,)
+                "SELECT kind, payload FROM alert_messages WHERE rowid > ? ORDER BY rowid", (number,)
             ).fetchall()
         texts = [(kind, json.loads(payload)["text"]) for kind, payload in rows]
         return [text if kind == "raised" else f"over: {text}" for kind, text in texts]

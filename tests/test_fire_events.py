@@ -218,6 +218,16 @@ def test_small_values_alarm_where_distance_is_what_counts_and_what_is_gone_is_ov
     assert [alert.payload["text"] for alert in crossings([], standing)] == ["site: fire fire is no longer there"]
 
 
+def test_what_was_told_after_a_decision_does_not_depend_on_the_clock(tmp_path):
+    ledger = FireLedger(tmp_path / "state.sqlite")
+    assert ledger.last_told() == 0
+    ledger.decide(crossings([reading(20.0, key="first|site|fire")], {}), "2026-07-20T00:00:00+00:00")
+    earlier = ledger.last_told()
+    ledger.decide(crossings([reading(20.0, key="second|site|fire")], {}), "2026-07-20T00:00:00+00:00")
+    assert (len(ledger.told_after(0)), len(ledger.told_after(earlier))) == (2, 1)
+    assert ledger.told_after(ledger.last_told()) == []
+
+
 class Site:
     """An OUT folder that gets masks as products, as a job would publish them."""
 
