@@ -1,4 +1,4 @@
-"""Each semantic network fitted briefly on the sample data, scored on scenes it has not seen; writes its own table."""
+"""Each network fitted briefly on the sample data, scored on scenes it has not seen; writes its own table."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ _FIRES = _Subject(
         _Variant("deeplabv3plus", "ResNet-18, three stages"),
         _Variant("smp:Segformer", "MiT-B0", {"encoder_name": "mit_b0"}),
         _Variant("smp:UnetPlusPlus", "ResNet-18", {"encoder_name": "resnet18"}),
+        _Variant("maskrcnn", "ResNet-18, 64 boxes a crop", {"backbone": "resnet18", "boxes_per_crop": 64}),
     ),
 )
 _SARCOMAS = _Subject(
