@@ -80,6 +80,7 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
     cluster: Annotated[str, typer.Option(help="local, or the address of a running Dask scheduler.")] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of the local cluster.")] = None,
     device: Annotated[Device | None, typer.Option(help="What to compute on, instead of what the job says.")] = None,
+    wait_hours: Annotated[float, typer.Option(min=0, help="How long to wait while another run holds OUT.")] = 12,
     overrides: Overrides = None,
 ) -> None:
     """Segment what is new in the inbox, by hand what the schedule does; run again, it does nothing."""
@@ -97,6 +98,7 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
         cluster=cluster,
         workers=workers,
         device=device,
+        wait_hours=wait_hours,
     )
     done = nightly_flow(order)
     OUT.print(tables.night(done, out))

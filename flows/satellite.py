@@ -4,6 +4,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import cast
 from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
+from pydantic import Field
 
 from flows import steps
 from flows.batch import Setup
 from flows.figures import write_figures
 from flows.nights import tell_end, tell_missed, tell_night
-from flows.segment import run_batch
+from flows.segment import run_held
+from flows.waiting import take
 from tasks.fire_ledger import FireLedger
 from tasks.job import load_job
 from tasks.ledger import Ledger
@@ -34,15 +37,16 @@ logger = logging.getLogger(__name__)
 
 
 class Nightly(Setup):
-    """A night's work, as a schedule or a user says it.
+    """A night's work, as a schedule or a user says it."""
 
-    Attributes:
-        inbox: Folder that scenes arrive in, or a STAC catalogue.
-        night: Which night; today, in UTC, where left out.
-    """
-
-    inbox: str
-    night: date | None = None
+    inbox: str = Field(description="Folder that scenes arrive in, or a STAC catalogue: catalog.json or URL.")
+    night: date | None = Field(default=None, description="Which night; today, in UTC, where left out.")
+    wait_hours: float = Field(
+        default=12,
+        ge=0,
+        le=24 * 14,
+        description="How long to wait while another run holds the folder, such as that of the night before.",
+    )
 
 
 def _run_name() -> str:
@@ -55,14 +59,27 @@ def _run_name() -> str:
 def nightly(order: Nightly) -> Night:
     """Segment what is new since the last night; run again, it does nothing.
 
+    Where another run holds OUT, this one waits for it: what is new is looked up afterwards.
+
     Raises:
+        HeldFolderError: When OUT did not become free in time.
         SwatheError: When the job, the model, the inbox or the cluster cannot be used at all.
     """
-    job = load_job(order.job, order.all_overrides)
-    tonight = _tonight(order)
+    job, tonight = load_job(order.job, order.all_overrides), _tonight(order)
     request = make_request(job, order.out, order.model)
-    ledger, nights = Ledger(request.out.ledger), NightLedger(request.out.ledger)
-    fires = FireLedger(request.out.ledger)
+    with ExitStack() as held:
+        if not take(request, held):
+            steps.wait_for_folder(request, order.wait_hours, (), held)
+        night = _do(order, request, tonight)
+    if not night.failed:
+        return night
+    # The run did its work, and its page shall not look as if all were well; whoever calls gets the night.
+    message = f"{len(night.failed)} scenes failed"
+    return cast("Night", Completed(name="FailedScenes", message=message, data=night))
+
+
+def _do(order: Nightly, request: Request, tonight: str) -> Night:
+    job, nights = request.job, NightLedger(request.out.ledger)
     # How old things are is counted from the newest night, also when an earlier one is run again.
     newest = nights.newest()
     request = replace(request, today=tonight if newest is None else max(tonight, newest[0].date))
@@ -78,13 +95,9 @@ def nightly(order: Nightly) -> Night:
     )
     if earlier is None and night.missed:
         tell_missed(night)
-    had_product = {item.id for item in items if (known := ledger.product(item.id)) and known.product}
-    told = fires.last_told()
-    outcomes = run_batch(order, request, [item for item in items if not item.waits])
-    after = after_run(night, items, outcomes, had_product)
+    after = _segment(order, request, night, items)
     # What waits and what is unchanged now was not so then.
-    night = night if earlier and is_past and after.scenes == night.scenes else after
-    night = night.with_alerts(fires.told_after(told))
+    night = replace(night, alerts=after.alerts) if earlier and is_past and after.scenes == night.scenes else after
     _prune(request, items, request.today or tonight)
     nights.enter(night, steps.now())
     if night != earlier:
@@ -92,11 +105,16 @@ def nightly(order: Nightly) -> Night:
         tell_night(night, request.out.root)
     tell_end(night)
     write_figures(request.out)
-    if not night.failed:
-        return night
-    # The run did its work, and its page shall not look as if all were well; whoever calls gets the night.
-    message = f"{len(night.failed)} scenes failed"
-    return cast("Night", Completed(name="FailedScenes", message=message, data=night))
+    return night
+
+
+def _segment(order: Nightly, request: Request, night: Night, items: list[Input]) -> Night:
+    """Do what does not wait; return the night with that."""
+    ledger, fires = Ledger(request.out.ledger), FireLedger(request.out.ledger)
+    had_product = {item.id for item in items if (known := ledger.product(item.id)) and known.product}
+    told = fires.last_told()
+    outcomes = run_held(order, request, [item for item in items if not item.waits])
+    return after_run(night, items, outcomes, had_product).with_alerts(fires.told_after(told))
 
 
 def _tonight(order: Nightly) -> str:
@@ -105,8 +123,7 @@ def _tonight(order: Nightly) -> str:
 
 def _prune(request: Request, items: Sequence[Input], today: str) -> None:
     dates = {item.id: item.date for item in items if item.date is not None}
-    with request.out.locked():
-        prune(request.out, request.job.nightly.retention, _dates_in_names(request) | dates, today, steps.now()[:10])
+    prune(request.out, request.job.nightly.retention, _dates_in_names(request) | dates, today, steps.now()[:10])
 
 
 def _dates_in_names(request: Request) -> dict[str, str]:

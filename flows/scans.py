@@ -56,7 +56,7 @@ def batch(order: Submission) -> list[SceneOutcome]:
     items = _listed(order, job)
     with ExitStack() as held:
         if not take(request, held):
-            found = steps.wait_for_folder(request, order, items, held)
+            found = steps.wait_for_folder(request, order.wait_hours, items if order.urgent else (), held)
             if found is not None:
                 _tell(request, found)
                 return ended(found)

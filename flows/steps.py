@@ -19,7 +19,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 
 from flows.artifacts import tell_scene
-from flows.batch import Submission
 from flows.progress import BatchProgress
 from flows.waiting import wait_for_folder as wait_until_free
 from models.errors import SwatheError
@@ -220,10 +219,10 @@ def follow_patients(request: Request, settings: TumourAnalysis, sightings: Seque
 
 @task(name="wait", task_run_name="wait · {request.out.root.name}", cache_policy=NO_CACHE)
 def wait_for_folder(
-    request: Request, order: Submission, items: Sequence[Input], held: ExitStack
+    request: Request, wait_hours: float, offered: Sequence[Input], held: ExitStack
 ) -> list[SceneOutcome] | None:
     """Wait for the run that holds the folder."""
-    return wait_until_free(request, order, items, held)
+    return wait_until_free(request, wait_hours, offered, held)
 
 
 def skipped(request: Request, item: Input, fingerprint: Fingerprint) -> SceneOutcome | None:

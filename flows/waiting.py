@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from flows.batch import Submission
 from flows.progress import Pace, Told
 from tasks.errors import HeldFolderError
 from tasks.outcome import SceneOutcome
@@ -37,33 +36,33 @@ def take(request: Request, held: ExitStack) -> bool:
 
 
 def wait_for_folder(
-    request: Request, order: Submission, items: Sequence[Input], held: ExitStack
+    request: Request, wait_hours: float, offered: Sequence[Input], held: ExitStack
 ) -> list[SceneOutcome] | None:
-    """Wait until the folder is free, or until the run that holds it has done what this one wants.
+    """Wait until the folder is free, or until the run that holds it has done what this one offers.
 
     Args:
         request: Names the folder.
-        order: How long to wait, and whether to offer the scenes to the run that holds it.
-        items: Scenes.
+        wait_hours: At most.
+        offered: Scenes that the run that holds the folder may do meanwhile; none where empty.
         held: Gets the lock.
 
     Returns:
-        What the other run made of the scenes; None where the folder is held now.
+        What the other run made of all that was offered; None where the folder is held now.
 
     Raises:
         HeldFolderError: When it took too long.
     """
-    ticket = Ticket(uuid.uuid4().hex, request.key(""), tuple(items))
+    ticket = Ticket(uuid.uuid4().hex, request.key(""), tuple(offered))
     with ExitStack() as offer:
-        if order.urgent and items:
+        if offered:
             offer.enter_context(Tickets(request.out.tickets).offered(ticket))
-        return _wait(request, order, ticket, held)
+        return _wait(request, wait_hours, ticket, held)
 
 
-def _wait(request: Request, order: Submission, ticket: Ticket, held: ExitStack) -> list[SceneOutcome] | None:
+def _wait(request: Request, wait_hours: float, ticket: Ticket, held: ExitStack) -> list[SceneOutcome] | None:
     tickets, told = Tickets(request.out.tickets), Told("Scenes done by the run that holds the folder")
     folder, begun, saying, known = request.out.root.name, time.monotonic(), Pace(_SAYING_S), 0
-    logger.info("%s: another run is writing here; this one waits, for %g h at most", folder, order.wait_hours)
+    logger.info("%s: another run is writing here; this one waits, for %g h at most", folder, wait_hours)
     while not take(request, held):
         answers = tickets.answers(ticket.id)
         if ticket.items and len(answers) == len(ticket.items):
@@ -72,9 +71,9 @@ def _wait(request: Request, order: Submission, ticket: Ticket, held: ExitStack) 
             known = len(answers)
             told.tell(known, len(ticket.items))
         waited_s = time.monotonic() - begun
-        if waited_s > order.wait_hours * 3600:
+        if waited_s > wait_hours * 3600:
             raise HeldFolderError(
-                f"{request.out.root}: another run has been writing here for {order.wait_hours:g} h. Submit again "
+                f"{request.out.root}: another run has been writing here for {wait_hours:g} h. Start this one again "
                 "when it has ended, or with a longer wait, or name another folder"
             )
         if saying.is_due():

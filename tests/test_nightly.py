@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
@@ -14,12 +15,15 @@ import rasterio
 from catalogues import make_item, served, write_catalogue
 from scenes import derive_earlier, write_raster
 
+from flows.waiting import take
+from tasks.errors import HeldFolderError
 from tasks.nights.night import Night, NightScene, after_run, missed_nights
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.retention import is_kept, prune
 from tasks.nights.settings import Retention
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
+from tasks.request import Request
 from tasks.scenes.input import Input
 
 JOB = """
@@ -46,12 +50,17 @@ def run(tmp_path):
     job = tmp_path / "greens.yaml"
     job.write_text(JOB)
 
-    def nightly(night: str) -> Night:
+    def nightly(night: str, wait_hours: float = 1) -> Night:
         from flows.satellite import Nightly
         from flows.satellite import nightly as flow
 
         order = Nightly(
-            inbox=str(tmp_path / "in"), night=date.fromisoformat(night), job=str(job), out=tmp_path / "out", workers=1
+            inbox=str(tmp_path / "in"),
+            night=date.fromisoformat(night),
+            job=str(job),
+            out=tmp_path / "out",
+            workers=1,
+            wait_hours=wait_hours,
         )
         return flow(order)
 
@@ -105,6 +114,26 @@ def test_nights_do_what_is_new_once_catch_up_and_supersede(tmp_path, run):
     assert not last.scenes
     assert list((out / ".products").glob("*/*")) == []
     assert not os.path.lexists(out / "A_20260720")
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_night_waits_for_its_folder_and_sees_what_came_meanwhile(tmp_path, run, monkeypatch):
+    inbox, folder = tmp_path / "in", OutFolder(tmp_path / "out")
+    arrive(inbox, "A_20260720")
+    with folder.locked(), pytest.raises(HeldFolderError, match="another run has been writing here for 0 h"):
+        run("2026-07-21", wait_hours=0)
+
+    held = ExitStack()
+    held.enter_context(folder.locked())
+
+    def other_run_ends(request: Request, mine: ExitStack) -> bool:
+        arrive(inbox, "B_20260720")
+        held.close()
+        return take(request, mine)
+
+    monkeypatch.setattr("flows.waiting.take", other_run_ends)
+    assert [scene.id for scene in run("2026-07-21").scenes] == ["A_20260720", "B_20260720"]
+    assert not folder.is_locked()
 
 
 SKY = """

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from threading import Event
 
 import pytest
 
-from flows.batch import Submission
 from flows.waiting import take, wait_for_folder
 from tasks.errors import HeldFolderError
 from tasks.job import Job
@@ -30,10 +28,6 @@ def request_(tmp_path, monkeypatch) -> Request:
     return make_request(JOB, tmp_path)
 
 
-def order(out: Path, urgent: bool = False, wait_hours: float = 1.0) -> Submission:
-    return Submission(inputs=["x"], job="j", out=out, urgent=urgent, wait_hours=wait_hours)
-
-
 def eventually(reached: Callable[[], bool]) -> None:
     waiting = Event()
     for _ in range(3000):
@@ -43,10 +37,10 @@ def eventually(reached: Callable[[], bool]) -> None:
     pytest.fail("it never came")
 
 
-def test_a_run_takes_the_folder_as_soon_as_it_is_free(request_, tmp_path):
+def test_a_run_takes_the_folder_as_soon_as_it_is_free(request_):
     with ExitStack() as mine, ExitStack() as theirs, ThreadPoolExecutor(1) as pool:
         assert take(request_, theirs)
-        waiting = pool.submit(wait_for_folder, request_, order(tmp_path), ITEMS, mine)
+        waiting = pool.submit(wait_for_folder, request_, 1.0, (), mine)
         theirs.close()
         assert waiting.result(timeout=60) is None
         assert request_.out.is_locked()
@@ -54,12 +48,12 @@ def test_a_run_takes_the_folder_as_soon_as_it_is_free(request_, tmp_path):
     assert not request_.out.tickets.exists(), "a routine run offers nothing"
 
 
-def test_an_urgent_run_ends_when_the_run_that_holds_the_folder_has_done_its_scenes(request_, tmp_path):
+def test_a_run_that_offers_its_scenes_ends_when_the_run_that_holds_the_folder_has_done_them(request_):
     tickets = Tickets(request_.out.tickets)
     done = {item.id: SceneOutcome(item.id, "done", None, "p", {"x_ha": 1.0}) for item in ITEMS}
     with ExitStack() as mine, ExitStack() as theirs, ThreadPoolExecutor(1) as pool:
         assert take(request_, theirs)
-        waiting = pool.submit(wait_for_folder, request_, order(tmp_path, urgent=True), ITEMS, mine)
+        waiting = pool.submit(wait_for_folder, request_, 1.0, ITEMS, mine)
         eventually(lambda: bool(tickets.waiting()))
         (ticket,) = tickets.waiting()
         assert ticket.items == ITEMS
@@ -71,11 +65,11 @@ def test_an_urgent_run_ends_when_the_run_that_holds_the_folder_has_done_its_scen
     assert list(tickets.folder.iterdir()) == []
 
 
-def test_waiting_has_an_end_and_takes_its_offer_back(request_, tmp_path):
+def test_waiting_has_an_end_and_takes_its_offer_back(request_):
     with (
         ExitStack() as mine,
         request_.out.locked(),
-        pytest.raises(HeldFolderError, match=r"another run has been writing here for 1e-05 h\. Submit again"),
+        pytest.raises(HeldFolderError, match=r"another run has been writing here for 1e-05 h\. Start this one again"),
     ):
-        wait_for_folder(request_, order(tmp_path, urgent=True, wait_hours=1e-5), ITEMS, mine)
+        wait_for_folder(request_, 1e-5, ITEMS, mine)
     assert list(request_.out.tickets.iterdir()) == []
