@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from flows.cli import prepare_prefect
+from flows.disagreement import tiled_disagreement
 from models.card import Card, Network
 from tasks.job import TrainingJob, load_training_job
 from tasks.scenes.labelled import LabelledScene
@@ -21,6 +22,7 @@ _PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 _BEGIN, _END = "<!-- networks: written by python -m benchmarks networks -->", "<!-- networks: end -->"
 # VGG-16 with a quarter of the channels, and dense layers of 256.
 _SMALL_VGG = {"widths": [16, 32, 64, 128, 128], "dense_width": 256, "batch_norm": True}
+_SMALL_BOXES = {"backbone": "resnet18", "boxes_per_crop": 64}
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,15 @@ class _Variant:
         network: Name in the catalogue.
         what: How it differs from the published network; empty where it does not.
         arguments: Of the network.
+        rounds: How many times the usual number of steps it is fitted for.
+        has_things: Whether the classes but for the first are things.
     """
 
     network: str
     what: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    rounds: int = 1
+    has_things: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,8 @@ _FIRES = _Subject(
         _Variant("deeplabv3plus", "ResNet-18, three stages"),
         _Variant("smp:Segformer", "MiT-B0", {"encoder_name": "mit_b0"}),
         _Variant("smp:UnetPlusPlus", "ResNet-18", {"encoder_name": "resnet18"}),
-        _Variant("maskrcnn", "ResNet-18, 64 boxes a crop", {"backbone": "resnet18", "boxes_per_crop": 64}),
+        _Variant("maskrcnn", "ResNet-18, 64 boxes a crop, 400 steps", _SMALL_BOXES, rounds=4),
+        _Variant("panoptic-fpn", "ResNet-18, 64 boxes a crop, 400 steps", _SMALL_BOXES, rounds=4, has_things=True),
     ),
 )
 _SARCOMAS = _Subject(
@@ -101,6 +108,7 @@ class _Row:
     parameters: int | None
     seconds: float | None
     scores: tuple[float, ...]
+    seams: float | None = None
 
 
 def run(folder: Path, only: Sequence[str] = (), steps: int | None = None, page: Path = _PAGE) -> None:
@@ -146,7 +154,9 @@ def _compare(folder: Path, subject: _Subject, variants: Sequence[_Variant], step
     yield _Row(subject.title, "simple method", simple, None, None, tuple(method.dice(scene) for scene in unseen))
     for number, variant in enumerate(variants):
         network = Network(name=variant.network, arguments=dict(variant.arguments))
-        card = template.model_copy(update={"network": network})
+        first, *others = template.classes
+        classes = (first, *(one.model_copy(update={"thing": variant.has_things}) for one in others))
+        card = template.model_copy(update={"network": network, "classes": classes})
         yield _fit_and_score(folder / f"{subject.title}-{number}", job, card, (seen, unseen), (subject.title, variant))
 
 
@@ -173,26 +183,34 @@ def _fit_and_score(
         -(-(length + 2 * margin) // step) * step
         for length, margin, step in zip(job.settings["crop"], geometry.margin, geometry.stride, strict=True)
     ]
-    settings = training.fit_settings(job.model_copy(update={"settings": {**job.settings, "crop": crop}}))
+    title, variant = row
+    changes = {"crop": crop, "steps": job.settings["steps"] * variant.rounds}
+    settings = training.fit_settings(job.model_copy(update={"settings": {**job.settings, **changes}}))
     begin = time.perf_counter()
     fitted = fit_card(training.as_samples(seen), card, settings)
     seconds = time.perf_counter() - begin
     written = write_model(folder, fitted.card, fitted.state_dict)
-    request = Request(training.segmenting_job(job), written, folder, OutFolder(folder))
+    plain = training.segmenting_job(job)
+    request = Request(plain, written, folder, OutFolder(folder))
     scores = tuple(dice(segment_whole(request, scene.scene), scene.native_labels, 1) for scene in unseen)
-    title, variant = row
-    return _Row(title, f"`{variant.network}`", variant.what or "as published", written.parameters, seconds, scores)
+    seams = tiled_disagreement(plain, written, unseen, folder)
+    name, what = f"`{variant.network}`", variant.what or "as published"
+    return _Row(title, name, what, written.parameters, seconds, scores, seams)
 
 
 def _line(row: _Row) -> str:
     parameters = "" if row.parameters is None else f"{row.parameters:,}"
     seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
+    seams = "" if row.seams is None else f"{100 * row.seams:.3f}"
     mean, lowest = float(np.mean(row.scores)), min(row.scores)
-    return f"| {row.subject} | {row.name} | {row.what} | {parameters} | {seconds} | {mean:.3f} | {lowest:.3f} |"
+    return (
+        f"| {row.subject} | {row.name} | {row.what} | {parameters} | {seconds} | {mean:.3f} | {lowest:.3f} | {seams} |"
+    )
 
 
 def _write(page: Path, rows: Sequence[_Row]) -> None:
-    head = "| data | network | variant | parameters | seconds | Dice, mean | lowest |\n|---|---|---|---|---|---|---|"
+    names = ("data", "network", "variant", "parameters", "seconds", "Dice, mean", "lowest", "% changed by tiles")
+    head = f"| {' | '.join(names)} |\n{'|---' * len(names)}|"
     table = "\n".join([_BEGIN, head, *(_line(row) for row in rows), _END])
     text, found = re.subn(
         rf"{re.escape(_BEGIN)}.*{re.escape(_END)}", lambda _: table, page.read_text(), flags=re.DOTALL

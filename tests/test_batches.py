@@ -246,7 +246,9 @@ def test_the_form_shows_what_a_batch_can_be_told(services, page):
     page.goto(f"{base(services)}/deployments/deployment/{deployment['id']}/run")
     page.get_by_text("How long to wait for the folder").wait_for()
     text = page.inner_text("main")
-    shown = [text.index(name) for name in ("Job", "Inputs", "Out", "Name", "Urgent", "Model", "Device", "Wait Hours")]
+    # Above it stand the run's own name and tags.
+    form = text[text.index("Job") :]
+    shown = [form.index(name) for name in ("Job", "Inputs", "Out", "Name", "Urgent", "Model", "Device", "Wait Hours")]
     assert shown == sorted(shown), "what everybody fills in comes first"
     assert "Before routine scenes" in text
     assert "give a table with ids of its own" in text
