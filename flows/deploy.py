@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,8 @@ from models.errors import SwatheError
 
 POOL = "swathe"
 _TRYING_S = 15.0
+# After 2, 4, 8, 16 s.
+_ASKED_AGAIN = 4
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,22 @@ def deploy(target: Target) -> None:
         raise SwatheError(f"{target.api}: no Prefect server answers there ({error}). Check PREFECT_API_URL") from error
 
 
-def _server(target: Target) -> httpx.Client:
+@contextmanager
+def _server(target: Target) -> Iterator[httpx.Client]:
+    # Here, because the command line need not wait for Prefect where it does not deploy.
+    from prefect.client.base import PrefectHttpxSyncClient
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
     user, _, password = (target.auth or "").partition(":")
     auth = (user, password) if target.auth else None
-    return httpx.Client(base_url=target.api.rstrip("/"), auth=auth, timeout=_TRYING_S)
+    # A server on SQLite whose own services write at the moment answers 503: Prefect's client asks again.
+    with (
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _ASKED_AGAIN}),
+        PrefectHttpxSyncClient(
+            base_url=target.api.rstrip("/"), auth=auth, timeout=_TRYING_S, raise_on_all_errors=False
+        ) as client,
+    ):
+        yield client
 
 
 def _make_pool(server: httpx.Client, runs: int) -> None:
