@@ -58,9 +58,10 @@ def _close(process: RunProcess) -> bool:
     try:
         with get_client(sync_client=True) as client:
             found = client.read_flow_run(UUID(process.flow_run))
+            # Also where the server's automation was there first: it closes the run and not its steps.
+            for task_run in _open_tasks(client, found.id):
+                client.set_task_run_state(task_run, Crashed(message=message), force=True)
             if found.state is not None and not found.state.is_final():
-                for task_run in _open_tasks(client, found.id):
-                    client.set_task_run_state(task_run, Crashed(message=message), force=True)
                 client.set_flow_run_state(found.id, Crashed(message=message), force=True)
                 logger.warning("%s: its process died; the run is closed as crashed", found.name)
     except ObjectNotFound:
