@@ -188,6 +188,7 @@ def _on_command(bench: Bench, fault: Fault, row: str, out: Path, rng: random.Ran
     result.went_on += went_on
     if fault.survives and not went_on:
         result.problems.append(f"the run did not go on by itself; it ended with {_how(code)}")
+    result.problems += fault.inspect(scenario)
     fault.mend(scenario)
     again = bench.begin(out).wait(fault.limit_s)
     if again != _FAILED_SCENES:

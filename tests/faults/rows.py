@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from distributed import Client
+
 from faults.runs import Run
 from faults.scenes import GOOD, write_good
-from faults.world import World
+from faults.world import STRANGE, World
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Fault:
         strike: What happens.
         mend: What an operator does before the command is given again.
         needs: Services: ``server``, ``postgres``, ``cluster``, ``prefect-worker``.
+        inspect: What is to be seen before that, beside the products; returns problems.
         limit_s: After which a run counts as hung.
         survives: Whether the run has to end well by itself.
     """
@@ -52,6 +55,7 @@ class Fault:
     strike: Callable[[Scenario], None]
     mend: Callable[[Scenario], None] = lambda scenario: None
     needs: tuple[str, ...] = ("server", "cluster")
+    inspect: Callable[[Scenario], list[str]] = lambda scenario: []
     limit_s: float = 600.0
     survives: bool = False
 
@@ -122,6 +126,20 @@ def _grow_disk(scenario: Scenario) -> None:
     subprocess.run(["mount", "-o", "remount,size=512m", str(scenario.out)], check=True)
 
 
+def _start_strange_worker(scenario: Scenario) -> None:
+    scenario.world.start_strange_worker()
+
+
+def _stop_strange_worker(scenario: Scenario) -> None:
+    scenario.world.kill(STRANGE)
+
+
+def _strange_worker_problems(scenario: Scenario) -> list[str]:
+    with Client(scenario.world.cluster, set_as_default=False) as client:
+        done = client.run(lambda dask_worker: (dask_worker.name, dask_worker.state.executed_count))
+    return [f"the strange worker did {count} tasks" for name, count in done.values() if name == STRANGE and count]
+
+
 def _part_workers(scenario: Scenario) -> None:
     link = f"swf{scenario.world.port}b{scenario.rng.randrange(2)}"
     subprocess.run(["ip", "link", "set", link, "down"], check=True)
@@ -149,6 +167,10 @@ ROWS = {
     ),
     "disk-full": Fault("disk full", 6, lambda scenario: None, _grow_disk),
     "input": Fault("input replaced during the run", 10, _replace_input),
+    "strange-worker": Fault(
+        "a worker with another package version joins", 3, _start_strange_worker, _stop_strange_worker,
+        inspect=_strange_worker_problems, survives=True,
+    ),
     "partition": Fault(
         "one worker's network away for 10 to 30 s", 3, _part_workers, survives=True,
     ),

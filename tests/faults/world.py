@@ -18,6 +18,7 @@ from flows.profiles import profile
 
 PASSWORD = "swathe:faults"
 POOL = "faults"
+STRANGE = "dask-strange"
 # Prefect allows no heartbeat more often than this; the shipped automation waits for three of them.
 GHOST_S = 45
 _READY_S = 400.0
@@ -119,12 +120,23 @@ class World:
         names = [f"dask-{number}" for number in range(workers)]
         for number, name in enumerate(names):
             if name not in self.services or not self.services[name].runs:
-                command = [*_PYTHON, "dask", "worker", self.cluster, "--nthreads", "3", "--resources", "CPU=1",
-                           "--memory-limit", "0", "--no-dashboard",
-                           "--local-directory", str(self.folder / "dask")]  # fmt: skip
-                self.start(name, [*self.prefix.get(number, []), *command], _DASK)
+                self.start(name, [*self.prefix.get(number, []), *self._worker_command()], _DASK)
         for name in names:
             wait_for(lambda name=name: "Registered to" in self.log(name).read_text(), name)
+
+    def start_strange_worker(self) -> None:
+        """Start a worker whose Python believes in another version of numpy; see that it registers."""
+        about = self.folder / "strange" / "numpy-0.0.1.dist-info"
+        about.mkdir(parents=True, exist_ok=True)
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0.0.1\n")
+        path = os.pathsep.join(filter(None, [str(about.parent), os.environ.get("PYTHONPATH")]))
+        command = [*self._worker_command(), "--name", STRANGE]
+        self.start(STRANGE, command, {**_DASK, "PYTHONPATH": path})
+        wait_for(lambda: "Registered to" in self.log(STRANGE).read_text(), STRANGE)
+
+    def _worker_command(self) -> list[str]:
+        return [*_PYTHON, "dask", "worker", self.cluster, "--nthreads", "3", "--resources", "CPU=1",
+                "--memory-limit", "0", "--no-dashboard", "--local-directory", str(self.folder / "dask")]  # fmt: skip
 
     def worker_processes(self) -> list[psutil.Process]:
         """Return the processes that hold blocks: what the nannies look after."""
