@@ -17,6 +17,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 # The expectation counts bytes uncompressed; class maps have been seen to compress to a twentieth of that.
 _CLEARLY = 20
+# More than any piece that is written at once.
+_NOTHING_BYTES = 1 << 20
 
 
 @contextmanager
@@ -64,6 +66,20 @@ def require_room(folder: Path, disk_bytes: int, what: str) -> None:
             f"{folder}: {what} takes up to {_mib(disk_bytes)} MiB, at least {_mib(disk_bytes // _CLEARLY)}, and "
             f"{_mib(free)} MiB are free. Make room, or name another --out"
         )
+
+
+def blame_full_disk(what: str, folder: Path) -> None:
+    """Name a full disk as the reason why a library could not write, of those that do not say it.
+
+    Args:
+        what: It wrote.
+        folder: It wrote below, with what it has written still there.
+
+    Raises:
+        DiskFullError: When next to nothing is free.
+    """
+    if shutil.disk_usage(folder).free < _NOTHING_BYTES:
+        raise DiskFullError(_full(what, folder, os.strerror(errno.ENOSPC)))
 
 
 def require_writable(folder: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 from scenes import write_raster, write_volume
 
 from tasks import durable, room
@@ -25,12 +26,16 @@ from tasks.intake import describe, identify
 from tasks.job import Job
 from tasks.ledger import Ledger, ProductRow
 from tasks.outfolder import OutFolder
+from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.finish import begin_product, finish
 from tasks.products.publish import publish
+from tasks.products.vectors import write_gpkg, write_parquet
 from tasks.request import make_request
 from tasks.room import require_room, writing
 from tasks.scenes.listing import list_inputs
+from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.spool import spool
+from tasks.scenes.vectors import VectorTable
 from tasks.segment.graph import PlainEngine
 from tasks.segment.prepare import Prepared, prepare
 from tasks.segment.slot import measure_slot
@@ -143,6 +148,14 @@ def test_a_disk_that_fills_up_is_named_and_the_run_goes_on_when_there_is_room(tm
             pytest.fail("a full folder was taken")
         with pytest.raises(DiskFullError, match=r"a takes up to 1000 MiB, at least 50, and 0 MiB are free"):
             require_room(disk, 1000 << 20, "a")
+        values = np.random.default_rng(0).integers(0, 200, (600, 600)).astype(np.uint8)
+        with pytest.raises(DiskFullError, match=r"no room for mask\.tif"):
+            write_cog(lambda box: values[box.slices], disk / "mask.tif", RasterProductSpec(RasterGrid(600, 600)))
+        table = VectorTable("a", None, shapely.points(np.arange(9), 0), {"id": np.arange(9)}, "Point")
+        with pytest.raises(DiskFullError, match=r"no room for a\.gpkg"):
+            write_gpkg(disk / "a.gpkg", table)
+        with pytest.raises(DiskFullError, match=r"no room for a\.parquet"):
+            write_parquet(disk / "a.parquet", table)
         source = write_volume(tmp_path / "a.nii.gz", np.ones((8, 8, 8), np.int16))
         with pytest.raises(OversizedSceneError, match="of disk to be decompressed"):
             spool(source, 1376, disk / "spool")

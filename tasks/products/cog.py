@@ -24,6 +24,7 @@ from models.card import ClassEntry
 from tasks.box import Box, split
 from tasks.errors import ProductError
 from tasks.products.attributes import sidecar_of, write_attributes
+from tasks.room import blame_full_disk
 from tasks.scenes.raster_gdal import GDAL_ERRORS, gdal_env, read_header
 from tasks.scenes.raster_grid import IDENTITY, RasterGrid
 
@@ -77,18 +78,20 @@ def write_cog(read_block: ReadBlock, destination: Path, spec: RasterProductSpec)
         spec: What to write.
 
     Raises:
+        DiskFullError: When there is no room for it.
         ProductError: When the file cannot be written or does not verify.
     """
-    try:
-        with _scratch(destination) as folder:
-            plain = folder / "plain.tif"
+    with _scratch(destination) as folder:
+        plain = folder / "plain.tif"
+        try:
             # A grid without CRS is allowed; catch_warnings keeps rasterio's remark out of logs.
             with gdal_env(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 _write_plain(read_block, plain, spec)
                 _write_final(plain, destination, spec)
-    except GDAL_ERRORS as error:
-        raise ProductError(f"{destination}: cannot be written: {error}. Check the free space of the folder") from error
+        except GDAL_ERRORS as error:
+            blame_full_disk(destination.name, folder)
+            raise ProductError(f"{destination}: cannot be written: {error}") from error
     _complete_and_verify(destination, spec)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from tasks.errors import ProductError
+from tasks.room import blame_full_disk
 from tasks.scenes.vectors import OGR_ERRORS, Column, VectorTable
 
 # GeoPackage holds times of its own making; with this the same tables give the same bytes.
@@ -30,7 +31,8 @@ def write_gpkg(path: Path, *tables: VectorTable) -> None:
         tables: One per layer, at least one.
 
     Raises:
-        ProductError: When the file cannot be written.
+        DiskFullError: When there is no room for it.
+        ProductError: When the file cannot be written otherwise.
     """
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _GPKG_DATE})
     # A journal that a killed attempt left would be rolled back into the new file.
@@ -40,7 +42,8 @@ def write_gpkg(path: Path, *tables: VectorTable) -> None:
         for table in tables:
             _write_layer(path, table)
     except OGR_ERRORS as error:
-        raise ProductError(f"{path}: cannot be written: {error}. Check the free space of the folder") from error
+        blame_full_disk(path.name, path.parent)
+        raise ProductError(f"{path}: cannot be written: {error}") from error
 
 
 def _write_layer(path: Path, table: VectorTable) -> None:
@@ -70,7 +73,8 @@ def write_parquet(path: Path, table: VectorTable) -> None:
         table: What to write.
 
     Raises:
-        ProductError: When the file cannot be written.
+        DiskFullError: When there is no room for it.
+        ProductError: When the file cannot be written otherwise.
     """
     arrays = {name: _arrow(column) for name, column in table.columns.items()}
     arrays["geometry"] = pa.array(list(_wkb(table)), pa.binary())
@@ -79,7 +83,8 @@ def write_parquet(path: Path, table: VectorTable) -> None:
     try:
         pq.write_table(pa.table(arrays).replace_schema_metadata(metadata), path, compression="zstd")
     except OSError as error:
-        raise ProductError(f"{path}: cannot be written: {error}. Check the free space of the folder") from error
+        blame_full_disk(path.name, path.parent)
+        raise ProductError(f"{path}: cannot be written: {error}") from error
 
 
 def _wkb(table: VectorTable) -> NDArray[np.object_]:
