@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from models.card import Card, CentredResampling, ClassEntry, GridNormalization, Network, NoNormalization, Tiling
-from models.errors import CardError, UnknownModelError, WeightsError
+from models.errors import CardError, SwatheError, UnknownModelError, WeightsError
 from models.foreign.folder import convert, is_foreign
 from models.normalization import grid_statistics, normalise
 from models.registry import build_network, resolve_model
@@ -123,6 +123,14 @@ def test_a_bundle_becomes_a_card_once(tmp_path, weights):
     metadata = bundle / "configs" / "metadata.json"
     metadata.write_text(metadata.read_text().replace("bright", "light"))
     assert convert(bundle).parent != folder
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(tmp_path, weights, monkeypatch):
+    bundle = write_bundle(tmp_path / "blobs", config(transforms(SPACING, RANGE), [SOFTMAX]), {"model": weights})
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("SWATHE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(SwatheError, match=r"file/models: .*Not a directory\. Name another folder in SWATHE_CACHE"):
+        convert(bundle)
 
 
 def changed(**changes):

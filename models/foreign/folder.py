@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from models.cache import cache_folder
-from models.errors import CardError, UnknownModelError
+from models.errors import CardError, SwatheError, UnknownModelError
 
 # Modules of this package, asked in this order.
 _KINDS = ("nnunet", "monai_bundle")
@@ -61,6 +61,7 @@ def convert(path: Path) -> Path:
         UnknownModelError: When the folder is of no known kind.
         CardError: When something of the model cannot be mapped; the text names it.
         WeightsError: When the weights are not what they should be, or reading them would run code.
+        SwatheError: When the cache folder cannot be written to.
     """
     kind = _kind_of(path)
     if kind is None:
@@ -74,8 +75,7 @@ def convert(path: Path) -> Path:
 
 
 def _make(kind: Kind, path: Path, kept: Path) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".partial-") as scratch:
+    with _scratch(kept.parent) as scratch:
         made = Path(scratch) / "model"
         made.mkdir()
         kind.write(path, made)
@@ -85,6 +85,16 @@ def _make(kind: Kind, path: Path, kept: Path) -> None:
             # Another process was quicker; it made the same.
             if not kept.is_dir():
                 raise
+
+
+def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=folder, prefix=".partial-")
+    except OSError as error:
+        raise SwatheError(
+            f"{folder}: converted models cannot be kept there: {error.strerror}. Name another folder in SWATHE_CACHE"
+        ) from error
 
 
 def _key(files: tuple[Path, ...], folder: Path) -> str:
