@@ -18,7 +18,7 @@ from models.training.folds import cross_validate, k_folds, summary
 from models.training.losses import MaskedDiceCrossEntropy
 from models.training.scores import dice
 from models.training.settings import Augmentation, Sample, TrainSettings
-from models.training.slices import _slices
+from models.training.slices import _slices, fit_card
 
 torch.set_num_threads(1)
 SHORT = TrainSettings(steps=12, batch=4, crop=(16, 16), learning_rate=1e-2, bfloat16=False, averaging=0.5)
@@ -265,6 +265,13 @@ def test_slices_keep_the_positions_of_their_volume():
     pieces = list(_slices(samples(1, shape)[0], flat))
     together = np.stack([piece.position for piece in pieces], axis=1)
     assert np.array_equal(together, positions((0, 0, 0), shape, shape))
+
+
+def test_slices_are_normalised_with_the_numbers_of_all_volumes():
+    flat = card(3).model_copy(update={"network": Network(name="unet", arguments={"widths": [4, 8]})})
+    volumes = samples(2, (4, 24, 24))
+    few = TrainSettings(steps=2, batch=2, crop=(16, 16), bfloat16=False)
+    assert fit_card(volumes, flat, few).card.normalization == fixed_statistics(volumes)
 
 
 def test_fixed_statistics_look_at_valid_pixels_only():

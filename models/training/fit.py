@@ -37,6 +37,13 @@ def fixed_statistics(samples: Sequence[Sample]) -> FixedNormalization:
     )
 
 
+def with_numbers(card: Card, samples: Sequence[Sample]) -> Card:
+    """Return a card whose ``fixed`` normalisation has numbers: those of the samples where it comes without."""
+    if not isinstance(card.normalization, FixedNormalization) or card.normalization.clip:
+        return card
+    return card.model_copy(update={"normalization": fixed_statistics(samples)})
+
+
 def prepare_sample(sample: Sample, card: Card) -> PreparedScene:
     """Normalise as the card says and bring to torch."""
     resolved = resolve(card.normalization, sample.image[:, sample.valid])
@@ -72,8 +79,7 @@ def fit(
         CardError: When the network's arguments or the crop do not fit it.
     """
     _check_crop(card, settings)
-    if isinstance(card.normalization, FixedNormalization) and not card.normalization.clip:
-        card = card.model_copy(update={"normalization": fixed_statistics(train)})
+    card = with_numbers(card, train)
     torch.set_num_threads(settings.threads)
     with torch.random.fork_rng(devices=[]):
         # Of the weights, and of what a network drops out while it is fitted.

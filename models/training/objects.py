@@ -16,12 +16,12 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from models.card import Card, FixedNormalization
+from models.card import Card
 from models.errors import CardError
 from models.registry import build_network, network_geometry
 from models.training.averaging import RunningMean
 from models.training.crops import IGNORED, PreparedScene, random_batch
-from models.training.fit import fixed_statistics, prepare_sample
+from models.training.fit import prepare_sample, with_numbers
 from models.training.settings import FitResult, Progress, Sample, TrainSettings
 
 _LARGEST_GRADIENT = 5.0
@@ -86,8 +86,7 @@ def fit_objects(
     stride = network_geometry(card.network).stride
     if len(settings.crop) != len(stride) or any(n % s for n, s in zip(settings.crop, stride, strict=True)):
         raise CardError(f"a crop of {settings.crop} does not fit {card.network.name!r}: give multiples of {stride}")
-    if isinstance(card.normalization, FixedNormalization) and not card.normalization.clip:
-        card = card.model_copy(update={"normalization": fixed_statistics(samples)})
+    card = with_numbers(card, samples)
     torch.set_num_threads(settings.threads)
     with torch.random.fork_rng(devices=[]):
         # Of the weights, and of torchvision's choice of the anchors and boxes that count.

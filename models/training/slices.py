@@ -8,7 +8,7 @@ from models.card import Card, NoNormalization
 from models.normalization import normalise, resolve
 from models.position import positions
 from models.registry import network_geometry
-from models.training.fit import fit
+from models.training.fit import fit, with_numbers
 from models.training.settings import FitResult, Progress, Sample, TrainSettings
 
 
@@ -33,6 +33,7 @@ def fit_card(
     n_axes = len(geometry.stride)
     if card.kind == "raster" or n_axes == 3:
         return fit(samples, [], card, settings, progress)
+    card = with_numbers(card, samples)
     plain = card.model_copy(update={"normalization": NoNormalization()})
     slices = [piece for sample in samples for piece in _slices(sample, card)]
     fitted = fit(slices, [], plain, settings, progress)
