@@ -20,7 +20,7 @@ from flows.cli import app
 from tasks.analysis.fire import analyse_fire
 from tasks.analysis.mask_raster import open_raster_mask
 from tasks.answers.area import class_areas
-from tasks.answers.fire.components import join
+from tasks.answers.components import join
 from tasks.answers.fire.geodesy import Earth
 from tasks.answers.fire.indices import indices_from, nbr, rbr, rdnbr
 from tasks.answers.fire.measures import measure_fires

@@ -15,11 +15,11 @@ from tasks.analysis.area import area_headline, area_table
 from tasks.analysis.fire_report import fire_sections
 from tasks.analysis.fire_severity import SeverityReader, opened_severity, why_unrated
 from tasks.analysis.subject import Findings, RasterMask
-from tasks.answers.area import PixelAreas, class_areas
-from tasks.answers.fire.components import Components, join
+from tasks.answers.area import PixelAreas, class_areas, component_areas_ha
+from tasks.answers.components import Components, join
 from tasks.answers.fire.detections import Detection, detection_columns, detections
 from tasks.answers.fire.geodesy import Earth
-from tasks.answers.fire.measures import component_areas_ha, measure_fires, observed_share
+from tasks.answers.fire.measures import measure_fires, observed_share
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.fire.severity import CAVEAT, UNRATED
 from tasks.box import Box

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from models.card import ClassEntry
 from tasks.analysis.subject import Findings
-from tasks.answers.area import PixelAreas
-from tasks.answers.fire.measures import component_areas_ha
+from tasks.answers.area import PixelAreas, component_areas_ha
 from tasks.answers.numbered import Numbered
 from tasks.instances.paint import InstanceTable
 from tasks.products.outlines import outlines

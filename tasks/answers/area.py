@@ -1,4 +1,4 @@
-"""True areas: of every pixel of a raster on the ellipsoid of its CRS, and of every class of a mask."""
+"""True areas: of every pixel of a raster on the ellipsoid of its CRS, of every class of a mask, of components."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
+from tasks.answers.numbered import Numbered
 from tasks.box import Box, split
 from tasks.scenes.raster_grid import RasterGrid
 
@@ -223,6 +224,18 @@ def class_areas(
         return ClassAreas(pixels[:-1], pixels[-1], None, None, areas.reason)
     hectares = [fsum(column) / M2_PER_HA for column in np.array(sums).reshape(-1, n_classes + 1).T]
     return ClassAreas(pixels[:-1], pixels[-1], tuple(hectares[:-1]), hectares[-1])
+
+
+def component_areas_ha(components: Numbered, grid: RasterGrid) -> Floats | None:
+    """Return the area of each component in hectares on the ellipsoid; None where the raster has no areas."""
+    areas = PixelAreas(grid)
+    if areas.reason is not None:
+        return None
+    sums = np.zeros(components.n + 1)
+    for box, labels in components.windows():
+        weights = np.broadcast_to(areas.window(box), box.shape)
+        sums += np.bincount(labels.ravel(), weights=weights.ravel(), minlength=components.n + 1)
+    return sums[1:] / M2_PER_HA
 
 
 def _lerp(nodes: Floats, places: Floats) -> Floats:

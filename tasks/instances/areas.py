@@ -12,7 +12,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.answers.fire.components import WINDOW, Components, Labels, join
+from tasks.answers.components import WINDOW, Components, Labels, join
 from tasks.box import Box
 from tasks.instances.settings import InstanceRules
 from tasks.instances.split import MOST_PIXELS, Parts, by_distance

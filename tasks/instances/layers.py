@@ -27,7 +27,7 @@ from tasks.segment.work import INSTANCES, Work
 NOT_OBSERVED = np.iinfo(np.uint32).max
 # The layer with what lies below the things of a panoptic scene.
 _STUFF = "stuff"
-# Windows in which measures are summed and outlines cut, as in ``tasks.answers.fire.components``.
+# Windows in which measures are summed and outlines cut, as in ``tasks.answers.components``.
 _WINDOW = (1024, 1024)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from tasks.answers.fire.components import join
+from tasks.answers.components import join
 from tasks.box import Box, split
 from tasks.instances.join import Objects
 from tasks.instances.paint import WINDOWS

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.answers.area import M2_PER_HA, PixelAreas
-from tasks.answers.fire.components import WINDOW, Components
-from tasks.answers.numbered import Numbered
+from tasks.answers.area import M2_PER_HA, PixelAreas, component_areas_ha
+from tasks.answers.components import WINDOW, Components
 from tasks.box import Box, split
 from tasks.scenes.raster_grid import RasterGrid
 
@@ -63,17 +62,6 @@ class FireSums:
         top, left, bottom, right = self.boxes.T
         reaches: NDArray[np.bool_] = (top == 0) | (left == 0) | (bottom == self.shape[0]) | (right == self.shape[1])
         return reaches
-
-
-def component_areas_ha(components: Numbered, grid: RasterGrid) -> Floats | None:
-    """Return the area of each component in hectares on the ellipsoid; None where the raster has no areas."""
-    areas = PixelAreas(grid)
-    if areas.reason is not None:
-        return None
-    sums = np.zeros(components.n + 1)
-    for box, labels in components.windows():
-        sums += _sum(labels, np.broadcast_to(areas.window(box), box.shape), components.n)
-    return sums[1:] / M2_PER_HA
 
 
 def measure_fires(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from tasks.answers.fire.components import WINDOW, Inside
+from tasks.answers.components import WINDOW, Inside
 from tasks.box import Box, split
 
 # dNBR is counted in steps of 0.001, so that no sum depends on the windows.
