@@ -216,7 +216,7 @@ def _through_prefect(bench: Bench, fault: Fault, row: str, out: Path, rng: rando
     flow_run = bench.submit(out)
     scenario = Scenario(bench.world, Run(0, 0), rng, bench.scenes, out)
     wait_for(lambda: flow_run not in bench.world.runs_in("SCHEDULED"), "the run's start")
-    time.sleep(rng.uniform(0, 4 * bench.seconds))
+    time.sleep(rng.uniform(0, 1.5 * bench.seconds))
     result.met += flow_run in bench.world.runs_in("RUNNING", "PENDING")
     fault.strike(scenario)
     time.sleep(1)
