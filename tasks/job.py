@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -29,8 +29,8 @@ def _relative(pattern: str) -> str:
     return pattern
 
 
-# Relative to the input folder.
-_Pattern = Annotated[str, AfterValidator(_relative)]
+# Of a file, relative to the input folder.
+Pattern = Annotated[str, AfterValidator(_relative)]
 
 
 def _as_tuple(value: object) -> object:
@@ -112,7 +112,7 @@ class Source(Section):
             or where it does not match.
     """
 
-    files: dict[str, _Pattern] = Field(default={})
+    files: dict[str, Pattern] = Field(default={})
     pair: Pair | None = None
     bands: dict[str, BandSource] = Field(default={})
     invalid: Annotated[tuple[Invalid, ...], BeforeValidator(_as_tuple)] = ()
@@ -264,39 +264,6 @@ class Job(Section):
         return self
 
 
-class TrainingSource(Section):
-    """Scenes with full labels.
-
-    Attributes:
-        folder: Folder that holds them; ``{data}`` is the folder of the sample data.
-        labels: Pattern of the label file, relative to the folder.
-        exclude: Scene ids that are left out of training and validation alike.
-    """
-
-    folder: str
-    labels: _Pattern
-    exclude: tuple[str, ...] = ()
-
-
-class TrainingJob(Section):
-    """A file such as ``configs/train-fire.yaml``: what to fit, on what, and for how long.
-
-    Attributes:
-        card: Card fields that do not come out of training: name, network, channels, classes, tiling, origin.
-        folds: Cross-validation folds over scenes before the final fit; 0 leaves it out.
-        settings: Fields of ``models.training.settings.TrainSettings``.
-    """
-
-    job: str
-    kind: Literal["raster", "volume"]
-    source: Source = Source()
-    training: TrainingSource
-    card: dict[str, Any]
-    baseline: dict[str, Any] = Field(default={})
-    folds: Annotated[int, Field(ge=0)] = 4
-    settings: dict[str, Any] = Field(default={})
-
-
 def load_job(name_or_path: str, overrides: tuple[str, ...] = ()) -> Job:
     """Read a job.
 
@@ -308,8 +275,3 @@ def load_job(name_or_path: str, overrides: tuple[str, ...] = ()) -> Job:
         JobError: When there is no such job or a key or value of it is wrong.
     """
     return load_section(name_or_path, Job, overrides)
-
-
-def load_training_job(name_or_path: str, overrides: tuple[str, ...] = ()) -> TrainingJob:
-    """Read a training job; arguments and errors are those of ``load_job``."""
-    return load_section(name_or_path, TrainingJob, overrides)

@@ -30,7 +30,7 @@ from tasks.errors import (
     UnsupportedSceneError,
 )
 from tasks.intake import identify
-from tasks.job import Job, Source, load_job, load_training_job
+from tasks.job import Job, Source, load_job
 from tasks.outfolder import OutFolder
 from tasks.products.publish import publish
 from tasks.request import make_request
@@ -42,6 +42,7 @@ from tasks.scenes.raster_gdal import opened_raster
 from tasks.scenes.spool import spool
 from tasks.scenes.vectors import read_vectors
 from tasks.scenes.volume_header import volume_header
+from tasks.training_job import load_training_job
 from tasks.verdict import check_files
 
 ONES = np.ones((1, 40, 30), np.uint8)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.job import load_job, load_training_job
+from tasks.job import load_job
+from tasks.training_job import load_training_job
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("configs", "flows", "models", "tasks")
