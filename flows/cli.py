@@ -12,7 +12,20 @@ import typer
 from flows import logs, tables
 from flows.analysis.commands import analyse_app
 from flows.local.commands import deploy_command, down_command, status_command, up_command
-from flows.options import ERR, FAILED_SCENES, OUT, WRONG, Device, Inputs, JobName, OutFolder, Overrides
+from flows.options import (
+    ERR,
+    FAILED_SCENES,
+    OUT,
+    WRONG,
+    Cluster,
+    DeviceChoice,
+    Inputs,
+    JobName,
+    ModelName,
+    OutFolder,
+    Overrides,
+    Workers,
+)
 from flows.profiles import apply_profile
 from flows.server import require_server, server_failures
 from flows.submit import submit_command
@@ -40,10 +53,10 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     inputs: Inputs,
     job: JobName,
     out: OutFolder,
-    model: Annotated[str | None, typer.Option(help="A model's name or path instead of the job's.")] = None,
-    cluster: Annotated[str, typer.Option(help="local, or the address of a running Dask scheduler.")] = "local",
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of the local cluster.")] = None,
-    device: Annotated[Device | None, typer.Option(help="What to compute on, instead of what the job says.")] = None,
+    model: ModelName = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+    device: DeviceChoice = None,
     overrides: Overrides = None,
 ) -> None:
     """Segment scenes and publish their masks, numbers and pictures."""
@@ -76,10 +89,10 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
     inbox: Annotated[str, typer.Option(help="Folder that scenes arrive in, or a STAC catalogue: catalog.json or URL.")],
     out: OutFolder,
     night: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Which night; today in UTC.")] = None,
-    model: Annotated[str | None, typer.Option(help="A model's name or path instead of the job's.")] = None,
-    cluster: Annotated[str, typer.Option(help="local, or the address of a running Dask scheduler.")] = "local",
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of the local cluster.")] = None,
-    device: Annotated[Device | None, typer.Option(help="What to compute on, instead of what the job says.")] = None,
+    model: ModelName = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+    device: DeviceChoice = None,
     wait_hours: Annotated[float, typer.Option(min=0, help="How long to wait while another run holds OUT.")] = 12,
     overrides: Overrides = None,
 ) -> None:
@@ -110,7 +123,7 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
 def check(
     inputs: Inputs,
     job: Annotated[str | None, typer.Option("--job", help="Check against this job's bands and model as well.")] = None,
-    model: Annotated[str | None, typer.Option(help="A model's name or path instead of the job's.")] = None,
+    model: ModelName = None,
     overrides: Overrides = None,
 ) -> None:
     """Give each input a verdict, go or a named refusal, without doing any work."""
@@ -228,7 +241,7 @@ def train(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for samples and products.")] = Path("demo-out"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of the local cluster.")] = None,
+    workers: Workers = None,
 ) -> None:
     """Run the jobs on sample scenes and compare them with their reference answers."""
     prepare_prefect()

@@ -26,3 +26,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a key of the job, such as tiling.halo=64.", metavar="KEY=VALUE"),
 ]
+ModelName = Annotated[str | None, typer.Option("--model", help="A model's name or path instead of the job's.")]
+Cluster = Annotated[str, typer.Option("--cluster", help="local, or the address of a running Dask scheduler.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes of a local cluster.")]
+DeviceChoice = Annotated[
+    Device | None, typer.Option("--device", help="What to compute on, instead of what the job says.")
+]

@@ -15,7 +15,7 @@ from rich.text import Text
 from flows import tables
 from flows.local.commands import HOME, Home
 from flows.local.up import left_running
-from flows.options import FAILED_SCENES, OUT, Device, Inputs, JobName, OutFolder, Overrides
+from flows.options import FAILED_SCENES, OUT, DeviceChoice, Inputs, JobName, ModelName, OutFolder, Overrides, Workers
 from flows.profiles import apply_profile
 from flows.server import require_server
 from models.errors import SwatheError
@@ -73,10 +73,10 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     out: OutFolder,
     urgent: Annotated[bool, typer.Option("--urgent", help="Before routine scenes, also of a run under way.")] = False,
     name: Annotated[str | None, typer.Option(help="What the run is called behind the job's name.")] = None,
-    model: Annotated[str | None, typer.Option(help="A model's name or path instead of the job's.")] = None,
+    model: ModelName = None,
     cluster: Annotated[str, typer.Option(help="auto, local, or the address of a Dask scheduler.")] = "auto",
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of a local cluster.")] = None,
-    device: Annotated[Device | None, typer.Option(help="What to compute on, instead of what the job says.")] = None,
+    workers: Workers = None,
+    device: DeviceChoice = None,
     wait_hours: Annotated[float, typer.Option(help="How long to wait while another run holds the folder.")] = 24,
     overrides: Overrides = None,
     home: Home = HOME,
