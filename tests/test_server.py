@@ -1,5 +1,6 @@
 """The Prefect server that a run is told to."""
 
+import httpx
 import pytest
 
 from flows.server import require_server, server_failures
@@ -46,3 +47,23 @@ def test_a_server_of_a_runs_own_that_does_not_come_up_is_named():
         raise RuntimeError("Timed out while attempting to connect to ephemeral Prefect API server.")
     with pytest.raises(RuntimeError, match="another"), server_failures():
         raise RuntimeError("another")
+
+
+def test_one_that_goes_away_before_a_flow_begins_is_named(monkeypatch):
+    from prefect import flow
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    gone = "http://127.0.0.1:9/api"
+    monkeypatch.setenv("PREFECT_API_URL", gone)
+    with (
+        temporary_settings({PREFECT_API_URL: gone}),
+        pytest.raises(SwatheError, match=r"127\.0\.0\.1:9/api: the Prefect server went away .* run again"),
+        server_failures(),
+    ):
+        flow(lambda: None, name="nothing")()
+
+
+def test_a_connection_that_breaks_under_way_is_named(monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://server/api")
+    with pytest.raises(SwatheError, match="http://server/api: the Prefect server went away"), server_failures():
+        raise httpx.ConnectError("refused")
