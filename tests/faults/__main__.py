@@ -21,7 +21,7 @@ from faults.scenes import BAD, GOOD, write_good, write_inputs
 from faults.world import GHOST_S, POOL, World, wait_for
 
 _HEARTBEAT_S = 30
-_FAILED_SCENES = 1
+_FAILED_SCENES, _REFUSED = 1, 2
 
 
 @dataclass
@@ -186,7 +186,9 @@ def _on_command(bench: Bench, fault: Fault, row: str, out: Path, rng: random.Ran
     result.problems += [f"right after: {problem}" for problem in visible_problems(out, either)]
     went_on = not _missing(out)
     result.went_on += went_on
-    if fault.survives and not went_on:
+    # Where the fault came before the run had a flow, a refusal by name is all that can be asked for.
+    refused = code == _REFUSED and not (out / "state.sqlite").exists()
+    if fault.survives and not went_on and not refused:
         result.problems.append(f"the run did not go on by itself; it ended with {_how(code)}")
     result.problems += fault.inspect(scenario)
     fault.mend(scenario)
