@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from flows.following import follow
 from flows.line import Line
 from flows.triage import triage
+from models.errors import SwatheError
 from tasks.outcome import SceneOutcome
 from tasks.request import Request
 from tasks.scenes.input import Input
@@ -86,7 +87,11 @@ class Arrivals:
 
     def _answer(self, ticket: Ticket) -> None:
         known = {item.id: self.outcomes[item.id] for item in ticket.items if item.id in self.outcomes}
-        if len(known) == len(ticket.items):
-            # Before the last word: whoever waits for it finds everything in place.
-            follow(self.request, ticket.items, list(known.values()))
-        self._tickets.answer(ticket.id, known)
+        try:
+            if len(known) == len(ticket.items):
+                # Before the last word: whoever waits for it finds everything in place.
+                follow(self.request, ticket.items, list(known.values()))
+            self._tickets.answer(ticket.id, known)
+        except (OSError, SwatheError) as error:
+            # It goes on waiting for the folder, and finds there what is done.
+            logger.warning("a run that waits could not be told of its urgent scenes: %s", error)

@@ -41,8 +41,8 @@ class Figures:
         self._told = backlog
         try:
             write_backlog(self.out, backlog)
-        except OSError as error:
-            logger.debug("what is to do could not be told: %s", error)
+        except (OSError, SwatheError) as error:
+            logger.warning("what is to do could not be told: %s", error)
         if time.monotonic() - self._written >= _INTERVAL_S:
             self._written = time.monotonic()
             write_figures(self.out)
@@ -54,4 +54,4 @@ def write_figures(out: OutFolder) -> None:
         text = metrics_text([status_of(out.root, steps.now())], gpus())
         replace_file(out.scratch / FILE, text.encode())
     except (OSError, SwatheError) as error:
-        logger.debug("figures could not be written: %s", error)
+        logger.warning("figures could not be written: %s", error)

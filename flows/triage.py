@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 from collections.abc import Sequence
 
 from flows import steps
 from flows.line import Fresh
 from flows.logs import about
+from models.errors import SwatheError
 from tasks.fingerprint import Fingerprint
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome
@@ -42,16 +44,23 @@ def failed(request: Request, item: Input, error: str, run_id: str, seconds: floa
     error = item.pseudonymised(error)
     with about("scene", item.id):
         logger.error("%s: failed%s: %s", item.id, "" if seconds is None else f" after {seconds:.1f} s", error)
-    ledger = Ledger(request.out.ledger)
-    known = ledger.product(item.id)
-    product = known.product if known else None
-    ledger.record(ProductRow(item.id, "", product, "failed", error, {}), run_id, steps.now())
+    try:
+        _enter_failure(Ledger(request.out.ledger), item, error, run_id)
+    except (OSError, sqlite3.Error, SwatheError) as unwritten:
+        # The scene has failed all the same, and the others are still to be tried; the next run does it again.
+        logger.warning("%s: its failure could not be entered into the ledger: %s", item.id, unwritten)
     return SceneOutcome(item.id, "failed", error)
 
 
 def named(error: Exception) -> str:
     """Return an error's name and text."""
     return f"{type(error).__name__}: {error}"
+
+
+def _enter_failure(ledger: Ledger, item: Input, error: str, run_id: str) -> None:
+    known = ledger.product(item.id)
+    product = known.product if known else None
+    ledger.record(ProductRow(item.id, "", product, "failed", error, {}), run_id, steps.now())
 
 
 def _triage_one(request: Request, item: Input, verdict: Verdict, run_id: str) -> SceneOutcome | Fingerprint:
