@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tasks.durable import replace_file
 from tasks.errors import HeldFolderError, StoreError
-from tasks.room import require_writable
+from tasks.room import require_writable, writing
 
 
 @dataclass(frozen=True)
@@ -89,22 +89,12 @@ class OutFolder:
             HeldFolderError: When another run holds it.
             StoreError: When it cannot be written to, is full, leads elsewhere by links, or has no locks.
         """
-        self._make()
-        self.require_own(*self._names())
-        require_writable(self.scratch)
-        descriptor = os.open(self.scratch / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        descriptor = self._open_lock()
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    raise StoreError(
-                        f"{self.root}: its file system has no locks ({error.strerror}), so two runs could write "
-                        "here at once. Mount it with locks, or name another --out"
-                    ) from error
-                raise HeldFolderError(
-                    f"{self.root}: another run is writing here. Wait for it, or name another --out"
-                ) from error
+            self._lock(descriptor)
+            # By its holder alone: a disk that another run has filled is no fault of those that wait for it.
+            self.require_own(*self._names())
+            require_writable(self.scratch)
             yield
         finally:
             os.close(descriptor)
@@ -133,6 +123,26 @@ class OutFolder:
         for path in paths:
             if path.resolve() != root / path.relative_to(self.root):
                 raise StoreError(f"{path}: leads to {path.resolve()}, and runs write below --out alone. Remove it")
+
+    def _open_lock(self) -> int:
+        self._make()
+        lock = self.scratch / "lock"
+        self.require_own(lock)
+        with writing("the lock", self.scratch):
+            return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise StoreError(
+                    f"{self.root}: its file system has no locks ({error.strerror}), so two runs could write "
+                    "here at once. Mount it with locks, or name another --out"
+                ) from error
+            raise HeldFolderError(
+                f"{self.root}: another run is writing here. Wait for it, or name another --out"
+            ) from error
 
     def _names(self) -> Iterator[Path]:
         tables = ("", "-journal", "-wal", "-shm")

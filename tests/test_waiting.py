@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from threading import Event
 
 import pytest
 
 from flows.waiting import take, wait_for_folder
-from tasks.errors import HeldFolderError
+from tasks.errors import DiskFullError, HeldFolderError
 from tasks.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.request import Request, make_request
@@ -63,6 +64,22 @@ def test_a_run_that_offers_its_scenes_ends_when_the_run_that_holds_the_folder_ha
         assert waiting.result(timeout=60) == [done["a"], done["b"]]
         assert tickets.waiting() == []
     assert list(tickets.folder.iterdir()) == []
+
+
+def test_a_disk_that_another_run_fills_concerns_who_takes_the_folder_next_and_not_who_waits(request_, monkeypatch):
+    def fill(folder: Path) -> None:
+        raise DiskFullError(f"{folder}: no room for a first file")
+
+    with ExitStack() as mine, ExitStack() as theirs:
+        assert take(request_, theirs)
+        with monkeypatch.context() as full:
+            full.setattr("tasks.outfolder.require_writable", fill)
+            assert not take(request_, mine)
+            theirs.close()
+            with pytest.raises(DiskFullError, match="no room for a first file"):
+                take(request_, mine)
+        assert not request_.out.is_locked(), "a folder that is refused is left free"
+        assert take(request_, mine)
 
 
 def test_waiting_has_an_end_and_takes_its_offer_back(request_):
