@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pystac
 import pytest
 import shapely
 from catalogues import make_item, served, write_catalogue
@@ -17,6 +18,7 @@ from tasks.intake import identify
 from tasks.job import load_job
 from tasks.nights.arrivals import is_catalogue, list_arrivals
 from tasks.request import make_request
+from tasks.scenes.stac import item_date
 
 JOB = """
 job: sky
@@ -54,8 +56,6 @@ def put(folder: Path, name: str, day: str, value: int = 150, **told) -> None:
 
 
 def _items(folder: Path):
-    import pystac
-
     for path in sorted((folder / "s2").glob("*/*.json")):
         item = pystac.Item.from_dict(json.loads(path.read_text()))
         item.clear_links()
@@ -113,6 +113,21 @@ def test_an_api_is_asked_page_by_page_for_what_the_job_looks_for(catalogue, job,
     assert asked[0]["datetime"] == "2026-07-16T00:00:00Z/2026-07-21T23:59:59Z"
     assert asked[0]["collections"] in (["s2"], "s2")
     assert asked[0]["bbox"] in ([8.9, 44.9, 9.3, 45.3], "8.9,44.9,9.3,45.3")
+
+
+@pytest.mark.parametrize(
+    ("told", "day"),
+    [
+        ("2026-11-19T23:30:00-05:00", "2026-11-20"),
+        ("2026-11-20T00:30:00+02:00", "2026-11-19"),
+        ("2026-11-19T23:30:00Z", "2026-11-19"),
+        ("2026-11-19T23:30:00", "2026-11-19"),
+    ],
+)
+def test_the_date_of_a_scene_is_that_in_utc_whatever_zone_its_item_tells_the_time_in(told, day):
+    facts = make_item("a", "2026-11-19", {}).to_dict()
+    facts["properties"]["datetime"] = told
+    assert item_date(pystac.Item.from_dict(facts)) == day
 
 
 def test_after_an_outage_the_days_before_the_last_night_are_looked_at_too(catalogue, job):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -99,7 +99,7 @@ def search(url: str, wanted: StacSearch, first: str, last: str) -> Iterator[pyst
 def item_date(item: pystac.Item) -> str | None:
     """Return the ISO date, in UTC, of an item's observation, or of its beginning."""
     when = item.datetime or item.common_metadata.start_datetime
-    return None if when is None else when.date().isoformat()
+    return None if when is None else _in_utc(when).date().isoformat()
 
 
 def cloud_cover(item: pystac.Item) -> float | None:
@@ -111,7 +111,12 @@ def cloud_cover(item: pystac.Item) -> float | None:
 def last_change(item: pystac.Item) -> str:
     """Return when an item was updated, else created, in UTC; '' where it does not tell."""
     when = item.common_metadata.updated or item.common_metadata.created
-    return "" if when is None else when.astimezone(UTC).isoformat()
+    return "" if when is None else _in_utc(when).isoformat()
+
+
+def _in_utc(when: datetime) -> datetime:
+    # A time without a zone is none of this machine's.
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
 def _ask(
