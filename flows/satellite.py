@@ -19,6 +19,7 @@ from flows import steps
 from flows.batch import Setup
 from flows.figures import write_figures
 from flows.nights import tell_end, tell_missed, tell_night
+from flows.profiles import speak
 from flows.segment import run_held
 from flows.waiting import take
 from tasks.fire_ledger import FireLedger
@@ -65,6 +66,7 @@ def nightly(order: Nightly) -> Night:
         HeldFolderError: When OUT did not become free in time.
         SwatheError: When the job, the model, the inbox or the cluster cannot be used at all.
     """
+    speak()
     job, tonight = load_job(order.job, order.all_overrides), _tonight(order)
     request = make_request(job, order.out, order.model)
     with ExitStack() as held:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from catalogues import make_item, served, write_catalogue
 from scenes import derive_earlier, write_raster
 
 from flows.waiting import take
-from tasks.errors import HeldFolderError
+from tasks.errors import HeldFolderError, JobError
 from tasks.nights.night import Night, NightScene, after_run, missed_nights
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.retention import is_kept, prune
@@ -219,6 +220,15 @@ def test_the_fire_job_of_the_night_finds_in_raw_pictures_what_the_fire_job_finds
             masks.append(dataset.read(1))
     assert (masks[1] == 1).sum() > 5000
     assert (masks[0] == masks[1]).mean() > 0.9999
+
+
+def test_a_night_that_a_prefect_worker_starts_says_what_it_does(tmp_path, caplog):
+    from flows.satellite import Nightly, nightly
+
+    with caplog.at_level(logging.NOTSET, logger="flows"):
+        with pytest.raises(JobError):
+            nightly.fn(Nightly(inbox="in", job=str(tmp_path / "none.yaml"), out=tmp_path))
+        assert logging.getLogger("flows").isEnabledFor(logging.INFO)
 
 
 def test_a_second_run_of_a_night_adds_to_the_first():
