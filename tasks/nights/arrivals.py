@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tasks.job import Job
 from tasks.scenes.best import newest_of
+from tasks.scenes.clashes import fail_clashes
 from tasks.scenes.input import Input
 from tasks.scenes.listing import list_scenes
 from tasks.scenes.pairing import paired
@@ -14,7 +15,7 @@ from tasks.scenes.stac_scenes import list_catalogue
 
 
 def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None) -> list[Input]:
-    """Return the scenes of an inbox that count, done or not.
+    """Return the scenes of an inbox that count, done or not; what cannot be told apart is one that cannot be used.
 
     Args:
         inbox: A folder, or the address of a STAC catalogue: a URL, or a file ``*.json``.
@@ -24,7 +25,7 @@ def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None) -> list[
 
     Raises:
         CatalogueError: When a catalogue is not there, or does not answer.
-        JobError: When scenes cannot be told apart, or the job does not say what to look for.
+        JobError: When the job does not say what to look for, or a pattern of it is wrong.
     """
     rules = job.nightly
     if is_catalogue(inbox):
@@ -35,6 +36,7 @@ def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None) -> list[
         found = list_scenes([inbox], job)
         if rules.best == "newest":
             found = newest_of(found, job.source.dates)
+        found = fail_clashes(found, "Keep one of them in the inbox, or name them apart")
         if job.source.pair is not None:
             found = paired(found, job.source.pair, job.source.dates)
     return found

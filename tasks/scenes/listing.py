@@ -13,6 +13,7 @@ from typing import Any
 from tasks.declared import FOLDERS, lies_below
 from tasks.errors import JobError, SceneError, UndeclaredError
 from tasks.job import Job
+from tasks.scenes.clashes import require_apart
 from tasks.scenes.input import Input
 from tasks.scenes.naming import Pattern, date_of, scene_id, site_in, stem_of
 from tasks.scenes.pairing import paired
@@ -28,14 +29,17 @@ _NAMELESS = "unnamed"
 def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
     """Return the scenes that files, folders and tables name, each with the earlier one that the job compares it with.
 
-    Arguments and errors are those of ``list_scenes``.
+    Arguments are those of ``list_scenes``.
+
+    Raises:
+        JobError: As ``list_scenes`` does, and when two scenes have one id.
     """
-    scenes = list_scenes(inputs, job)
+    scenes = require_apart(list_scenes(inputs, job))
     return scenes if job.source.pair is None else paired(scenes, job.source.pair, job.source.dates)
 
 
 def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
-    """Return the scenes that files, folders and tables name, each by itself.
+    """Return the scenes that files, folders and tables name, each by itself; several may have one id.
 
     Args:
         inputs: Each a file, a URL or /vsi path, a folder, or a CSV with the columns ``scene``, one per role of the
@@ -44,21 +48,12 @@ def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
         job: Its ``kind`` and ``source`` say what belongs to a scene.
 
     Raises:
-        JobError: When two scenes have one id, a table lacks a column, or a pattern of the job is wrong.
+        JobError: When a table lacks a column, or a pattern of the job is wrong.
     """
     named = itertools.chain.from_iterable(map(_expanded, inputs))
     found = [_dated(_absolute(item), job) for text in named for item in _list_one(text, job)]
     nameless = itertools.count(1)
-    found = [replace(item, id=f"{item.id}-{next(nameless)}") if item.id == _NAMELESS else item for item in found]
-    seen: dict[str, Input] = {}
-    for item in found:
-        other = seen.setdefault(item.id, item)
-        if other is not item and other.files != item.files:
-            raise JobError(
-                f"two scenes are called '{item.id}': {_first(other)} and {_first(item)}. Name them apart in a CSV "
-                "with the columns scene and one per file"
-            )
-    return list(seen.values())
+    return [replace(item, id=f"{item.id}-{next(nameless)}") if item.id == _NAMELESS else item for item in found]
 
 
 def _expanded(text: str) -> list[str]:
@@ -243,7 +238,3 @@ def _has_dicom_magic(path: Path) -> bool:
 
 def _roles(job: Job) -> str:
     return ", ".join(f"{role}: {text}" for role, text in job.source.files.items())
-
-
-def _first(item: Input) -> str:
-    return next(iter(item.files.values()), item.error or item.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import pystac
 from tasks.errors import JobError, SceneError
 from tasks.job import Job
 from tasks.nights.settings import StacSearch
+from tasks.scenes.clashes import fail_clashes
 from tasks.scenes.input import Input
 from tasks.scenes.naming import observation_id, scene_id, stem_of
 from tasks.scenes.pairing import paired
@@ -27,6 +29,9 @@ _SITES = (
 _REMOTE = ("http", "https", "s3", "gs")
 # One that does not tell is worse than any that does.
 _UNTOLD_PERCENT = 101
+_APART = (
+    "Ids have letters, digits, '.', '_' and '-' only; name a property under nightly.stac.site that tells sites apart"
+)
 
 
 def list_catalogue(url: str, job: Job, first: str, last: str) -> list[Input]:
@@ -52,7 +57,7 @@ def list_catalogue(url: str, job: Job, first: str, last: str) -> list[Input]:
     if wanted is None:
         raise JobError(f"job '{job.job}': {url} is a STAC catalogue; say under nightly.stac which assets to take")
     since = first if pair is None else (date.fromisoformat(first) - timedelta(days=pair.days[1])).isoformat()
-    scenes = sorted(_scenes(url, wanted, since, last), key=lambda scene: scene.id)
+    scenes = sorted(fail_clashes(_scenes(url, wanted, since, last), _APART), key=lambda scene: scene.id)
     if pair is not None:
         scenes = paired(scenes, pair, job.source.dates)
     return [scene for scene in scenes if scene.date is None or scene.date >= first]
@@ -78,7 +83,7 @@ def _scenes(url: str, wanted: StacSearch, first: str, last: str) -> Iterator[Inp
 
 
 def _scene(item: pystac.Item, site: str, day: str, wanted: StacSearch, url: str) -> Input:
-    name = _id(f"{site}_{day.replace('-', '')}")
+    name = _id(re.sub(r"[/\\]", "_", f"{site}_{day.replace('-', '')}"))
     try:
         files = {role: _href(item, key, url) for role, key in wanted.assets.items()}
         return Input(observation_id(site, day), files, site, day, revision=_revision(item, wanted))

@@ -1,0 +1,102 @@
+"""What an inbox holds tonight: whatever is wrong with a scene costs that scene only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from catalogues import make_item, write_catalogue
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.errors import JobError
+from tasks.job import Job
+from tasks.nights.arrivals import list_arrivals
+from tasks.scenes.clashes import fail_clashes
+from tasks.scenes.input import Input
+from tasks.scenes.listing import list_inputs
+
+TONIGHT = "2026-07-21"
+DATES = {"post": "{scene:%Y%m%d}"}
+
+
+def job(nightly: dict | None = None, **source) -> Job:
+    raw = {"job": "j", "kind": "raster", "model": {"name": "m"}, "source": source, "nightly": nightly or {}}
+    return Job.model_validate(raw)
+
+
+def arrivals(inbox: Path, of: Job) -> dict[str, Input]:
+    found = list_arrivals(str(inbox), of, TONIGHT, None)
+    assert len({item.id for item in found}) == len(found)
+    return {item.id: item for item in found}
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    return folder
+
+
+@given(st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from(["x", "y", "z"])), max_size=8))
+def test_scenes_of_one_name_are_one_that_fails_and_the_others_stay(named):
+    items = [Input(name, {"file": f"{name}.{suffix}"}) for name, suffix in named]
+    found = {item.id: item for item in fail_clashes(items, "Rename one")}
+    for name in {name for name, _ in named}:
+        files = {item.files["file"] for item in items if item.id == name}
+        if len(files) == 1:
+            assert found.pop(name) in items
+        else:
+            error = found.pop(name).error
+            assert all(file in error for file in files)
+            assert error.endswith("Rename one")
+    assert found == {}
+
+
+def test_two_files_of_one_name_cost_the_night_one_scene(inbox):
+    for name in ("A_20260720.tif", "A_20260720.vrt", "B_20260720.tif"):
+        (inbox / name).touch()
+    found = arrivals(inbox, job(dates=DATES))
+    assert found["B_20260720"].error is None
+    clash = found["A_20260720"]
+    assert f"{inbox / 'A_20260720.tif'} and {inbox / 'A_20260720.vrt'}. Keep one of them" in clash.error
+    assert (clash.date, clash.waits) == ("2026-07-20", False)
+    with pytest.raises(JobError, match="called 'A_20260720'"):
+        list_inputs([str(inbox)], job(dates=DATES))
+
+
+def test_the_rule_for_the_newest_says_which_of_two_files_of_one_name_counts(inbox):
+    for name in ("A_20260720.tif", "A_20260720.vrt"):
+        (inbox / name).touch()
+    found = arrivals(inbox, job({"best": "newest"}, dates=DATES))
+    assert {name: item.error for name, item in found.items()} == {"A_20260720": None}
+
+
+def test_a_scene_whose_name_is_not_clear_is_no_earlier_one_of_another(inbox):
+    for name in ("A_20260701.tif", "A_20260710.tif", "A 20260710.tif", "A_20260720.tif"):
+        (inbox / name).touch()
+    source = {"files": {"post": "{scene}.tif"}, "pair": {"files": {"pre": "post"}}, "dates": DATES}
+    found = arrivals(inbox, job(**source))
+    assert "A 20260710.tif" in found["A_20260710"].error
+    assert Path(found["A_20260720"].files["pre"]).name == "A_20260701.tif"
+
+
+def test_sites_that_ids_cannot_tell_apart_cost_their_scenes_only(tmp_path):
+    names = {"slash": "A/1", "line": "A_1", "other": "B"}
+    items = [make_item(name, "2026-07-20", {"B04": f"{name}.tif"}, site=site) for name, site in names.items()]
+    write_catalogue(tmp_path / "catalogue", items)
+    found = arrivals(tmp_path / "catalogue" / "catalog.json", job({"stac": {"assets": {"red": "B04"}}}))
+    assert found.pop("B_20260720").error is None
+    (clash,) = found.values()
+    assert clash.id == "A_1_20260720"
+    assert all(f"{name}.tif (site '{names[name]}')" in clash.error for name in ("slash", "line"))
+    assert "nightly.stac.site" in clash.error
+
+
+def test_items_of_one_name_that_cannot_be_used_are_told_of_together(tmp_path):
+    items = [make_item("a", "2026-07-20", {"B03": "a.tif"}, site=site) for site in ("A/1", "A_1")]
+    items[1].id = "b"
+    write_catalogue(tmp_path / "catalogue", items)
+    found = arrivals(tmp_path / "catalogue" / "catalog.json", job({"stac": {"assets": {"red": "B04"}}}))
+    assert set(found) == {"A_1_20260720"}
+    assert all(f"{name}: no asset 'B04'" in found["A_1_20260720"].error for name in "ab")
