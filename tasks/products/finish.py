@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -19,23 +20,27 @@ from tasks.segment.fitting import FITTED_CARD
 from tasks.segment.prepare import Prepared
 from tasks.segment.store import BlockStore
 
+_FOLDER = "product"
+
 
 def begin_product(prepared: Prepared) -> Path:
-    """Make the empty folder that a product is put together in.
+    """Make the empty folder that a product is put together in; what earlier runs left of theirs is cleared away.
 
     Args:
         prepared: The scene, every block of which is in the store.
 
     Returns:
-        The folder, in the scratch space; ``publish`` moves it.
+        The folder, in the scratch space, with a name that no other has; ``publish`` moves it.
 
     Raises:
         StoreError: When a block is missing.
     """
     work = prepared.work
     BlockStore(work.store).require_complete(work.plan.blocks(work.scene.frame))
-    folder = work.store.parent / "product"
-    shutil.rmtree(folder, ignore_errors=True)
+    for left in work.store.parent.glob(f"{_FOLDER}*"):
+        # As far as that goes: on a cluster, what a cancelled run began may write there still.
+        shutil.rmtree(left, ignore_errors=True)
+    folder = work.store.parent / f"{_FOLDER}-{uuid.uuid4().hex}"
     folder.mkdir()
     return folder
 
