@@ -15,6 +15,7 @@ SwatheError (models.errors)
 │   ├── GridError              two masks that do not lie on one grid
 │   └── OversizedSceneError    declares more pixels than its file or this machine can hold
 ├── CatalogueError             a catalogue of scenes that is not there or cannot be searched
+├── InboxError                 a folder that scenes arrive in is not there or cannot be listed
 ├── ClusterError               a running Dask cluster that cannot be used, or is lost
 ├── PlanError                  tile, halo, overlap and block that do not fit together, or the model
 ├── StoreError                 work in progress that cannot be continued
@@ -80,6 +81,10 @@ class OversizedSceneError(SceneError):
 
 class CatalogueError(SwatheError):
     """A catalogue of scenes is not there or cannot be searched."""
+
+
+class InboxError(SwatheError):
+    """A folder that scenes arrive in is not there or cannot be listed."""
 
 
 class ClusterError(SwatheError):

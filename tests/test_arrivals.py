@@ -9,7 +9,7 @@ from catalogues import make_item, write_catalogue
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import JobError
+from tasks.errors import InboxError, JobError
 from tasks.job import Job
 from tasks.nights.arrivals import list_arrivals
 from tasks.scenes.clashes import fail_clashes
@@ -100,3 +100,31 @@ def test_items_of_one_name_that_cannot_be_used_are_told_of_together(tmp_path):
     found = arrivals(tmp_path / "catalogue" / "catalog.json", job({"stac": {"assets": {"red": "B04"}}}))
     assert set(found) == {"A_1_20260720"}
     assert all(f"{name}: no asset 'B04'" in found["A_1_20260720"].error for name in "ab")
+
+
+@pytest.mark.parametrize("source", [{}, {"files": {"post": "post_fire/{scene}.tif"}}])
+def test_a_night_in_which_nothing_has_come_has_no_scene(inbox, source):
+    assert arrivals(inbox, job(**source)) == {}
+    (inbox / "post_fire").mkdir()
+    (inbox / "B_20260720.tif.part").touch()
+    assert arrivals(inbox, job(**source)) == {}
+    (batch,) = list_inputs([str(inbox)], job(**source))
+    assert "no scene found; looked for" in batch.error
+
+
+def test_a_folder_of_dicom_is_no_quiet_night(inbox):
+    (inbox / "1.dcm").touch()
+    (item,) = arrivals(inbox, job()).values()
+    assert "dcm2niix" in item.error
+
+
+@pytest.mark.parametrize("absent", ["gone", "A_20260720.tif/in", "x" * 300])
+def test_an_inbox_that_is_not_there_is_an_error_of_the_night(inbox, absent):
+    (inbox / "A_20260720.tif").touch()
+    with pytest.raises(InboxError, match="Check the path, and whether it is mounted"):
+        arrivals(inbox / absent, job())
+
+
+def test_an_inbox_may_be_a_table(inbox):
+    (inbox / "t.csv").write_text("scene,file\nA,a.tif\n")
+    assert set(arrivals(inbox / "t.csv", job())) == {"A"}

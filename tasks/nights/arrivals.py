@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from datetime import date, timedelta
 from pathlib import Path
 
+from tasks.declared import is_local
+from tasks.errors import InboxError
 from tasks.job import Job
 from tasks.scenes.best import newest_of
 from tasks.scenes.clashes import fail_clashes
 from tasks.scenes.input import Input
-from tasks.scenes.listing import list_scenes
+from tasks.scenes.listing import list_scenes, looked_for
 from tasks.scenes.pairing import paired
 from tasks.scenes.stac_scenes import list_catalogue
+
+logger = logging.getLogger(__name__)
 
 
 def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None) -> list[Input]:
@@ -24,27 +30,46 @@ def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None) -> list[
         last: ISO date of the last night before it that ended.
 
     Raises:
+        InboxError: When a folder is not there, or cannot be listed.
         CatalogueError: When a catalogue is not there, or does not answer.
         JobError: When the job does not say what to look for, or a pattern of it is wrong.
     """
-    rules = job.nightly
-    if is_catalogue(inbox):
-        days = 0 if rules.stac is None else rules.stac.lookback_days
-        first = date.fromisoformat(min(last or tonight, tonight)) - timedelta(days=days)
-        found = list_catalogue(_absolute(inbox), job, first.isoformat(), tonight)
-    else:
-        found = list_scenes([inbox], job)
-        if rules.best == "newest":
-            found = newest_of(found, job.source.dates)
-        found = fail_clashes(found, "Keep one of them in the inbox, or name them apart")
-        if job.source.pair is not None:
-            found = paired(found, job.source.pair, job.source.dates)
-    return found
+    if not is_catalogue(inbox):
+        return _in_folder(inbox, job)
+    rules = job.nightly.stac
+    days = 0 if rules is None else rules.lookback_days
+    first = date.fromisoformat(min(last or tonight, tonight)) - timedelta(days=days)
+    return list_catalogue(_absolute(inbox), job, first.isoformat(), tonight)
 
 
 def is_catalogue(inbox: str) -> bool:
     """Tell whether an inbox is a STAC catalogue, rather than a folder."""
     return inbox.startswith(("http://", "https://")) or inbox.casefold().endswith(".json")
+
+
+def _in_folder(inbox: str, job: Job) -> list[Input]:
+    _require_there(inbox)
+    found = list_scenes([inbox], job)
+    if not found:
+        logger.info("%s: no scene has come; looked for %s", inbox, looked_for(job))
+    if job.nightly.best == "newest":
+        found = newest_of(found, job.source.dates)
+    found = fail_clashes(found, "Keep one of them in the inbox, or name them apart")
+    return found if job.source.pair is None else paired(found, job.source.pair, job.source.dates)
+
+
+def _require_there(inbox: str) -> None:
+    if not is_local(inbox) or inbox.startswith("@"):
+        return
+    # A folder that is not there would pass for one in which nothing has come.
+    try:
+        # A table of scenes is a file.
+        if not Path(inbox).is_file():
+            os.scandir(inbox).close()
+    except OSError as error:
+        raise InboxError(
+            f"{inbox}: scenes cannot be looked for there ({error.strerror}). Check the path, and whether it is mounted"
+        ) from error
 
 
 def _absolute(inbox: str) -> str:

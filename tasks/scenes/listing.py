@@ -14,6 +14,7 @@ from tasks.declared import FOLDERS, lies_below
 from tasks.errors import JobError, SceneError, UndeclaredError
 from tasks.job import Job
 from tasks.scenes.clashes import require_apart
+from tasks.scenes.dicom_folder import holds_dicom
 from tasks.scenes.input import Input
 from tasks.scenes.naming import Pattern, date_of, scene_id, site_in, stem_of
 from tasks.scenes.pairing import paired
@@ -21,25 +22,26 @@ from tasks.scenes.pairing import paired
 # The role of the file of a scene that is one file.
 SINGLE_ROLE = "file"
 _EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
-_DICOM_EXTENSIONS = (".dcm", ".ima", ".dicom")
-_DICOM_MAGIC_OFFSET = 128
 _NAMELESS = "unnamed"
 
 
 def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
     """Return the scenes that files, folders and tables name, each with the earlier one that the job compares it with.
 
-    Arguments are those of ``list_scenes``.
+    A folder without a scene is one that cannot be used. Arguments are those of ``list_scenes``.
 
     Raises:
         JobError: As ``list_scenes`` does, and when two scenes have one id.
     """
-    scenes = require_apart(list_scenes(inputs, job))
+    found = [item for text in _all_named(inputs) for item in list(_list_one(text, job)) or [_without_scene(text, job)]]
+    scenes = require_apart(_finished(found, job))
     return scenes if job.source.pair is None else paired(scenes, job.source.pair, job.source.dates)
 
 
 def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
-    """Return the scenes that files, folders and tables name, each by itself; several may have one id.
+    """Return the scenes that files, folders and tables name, each by itself.
+
+    Several may have one id, and a folder may have none.
 
     Args:
         inputs: Each a file, a URL or /vsi path, a folder, or a CSV with the columns ``scene``, one per role of the
@@ -50,10 +52,22 @@ def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
     Raises:
         JobError: When a table lacks a column, or a pattern of the job is wrong.
     """
-    named = itertools.chain.from_iterable(map(_expanded, inputs))
-    found = [_dated(_absolute(item), job) for text in named for item in _list_one(text, job)]
+    return _finished([item for text in _all_named(inputs) for item in _list_one(text, job)], job)
+
+
+def looked_for(job: Job) -> str:
+    """Return which files of a folder are scenes of a job, for whoever misses them."""
+    return ", ".join(job.source.files.values()) or ", ".join(_EXTENSIONS[job.kind])
+
+
+def _finished(found: Sequence[Input], job: Job) -> list[Input]:
     nameless = itertools.count(1)
-    return [replace(item, id=f"{item.id}-{next(nameless)}") if item.id == _NAMELESS else item for item in found]
+    scenes = [_dated(_absolute(item), job) for item in found]
+    return [replace(item, id=f"{item.id}-{next(nameless)}") if item.id == _NAMELESS else item for item in scenes]
+
+
+def _all_named(inputs: Sequence[str]) -> Iterator[str]:
+    return itertools.chain.from_iterable(map(_expanded, inputs))
 
 
 def _expanded(text: str) -> list[str]:
@@ -106,16 +120,17 @@ def _named(name: str, files: dict[str, str]) -> Input:
 
 
 def _list_folder(folder: Path, job: Job) -> Iterator[Input]:
-    listed = _by_patterns(folder, job) if job.source.files else _by_extension(folder, job)
-    found = [_inside(item, folder) for item in listed]
-    if found:
-        yield from found
-        return
-    wanted = ", ".join(job.source.files.values()) or ", ".join(_EXTENSIONS[job.kind])
-    reason = f"no scene found; looked for {wanted}"
-    if _holds_dicom(folder):
+    listed = list(_by_patterns(folder, job) if job.source.files else _by_extension(folder, job))
+    if listed:
+        yield from (_inside(item, folder) for item in listed)
+    elif holds_dicom(folder):
         reason = "DICOM is not read yet. Convert the series to NIfTI with dcm2niix"
-    yield replace(_named(folder.resolve().name, {}), error=f"{folder}: {reason}")
+        yield replace(_named(folder.resolve().name, {}), error=f"{folder}: {reason}")
+
+
+def _without_scene(folder: str, job: Job) -> Input:
+    item = _named(Path(folder).resolve().name, {})
+    return replace(item, error=f"{folder}: no scene found; looked for {looked_for(job)}")
 
 
 def _inside(item: Input, folder: Path, named: str = "") -> Input:
@@ -217,23 +232,6 @@ def _dated(item: Input, job: Job) -> Input:
         return item
     dates = (date_of(item.id, pattern) for pattern in job.source.dates.values())
     return replace(item, date=next((date for date in dates if date), None))
-
-
-def _holds_dicom(folder: Path) -> bool:
-    for path in sorted(folder.iterdir())[:100]:
-        if path.is_file() and path.suffix.casefold() in _DICOM_EXTENSIONS:
-            return True
-        if path.is_file() and _has_dicom_magic(path):
-            return True
-    return False
-
-
-def _has_dicom_magic(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(_DICOM_MAGIC_OFFSET + 4)[_DICOM_MAGIC_OFFSET:] == b"DICM"
-    except OSError:
-        return False
 
 
 def _roles(job: Job) -> str:
