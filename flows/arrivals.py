@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from flows.following import follow
@@ -47,9 +47,7 @@ class Arrivals:
     def admit(self, line: Line) -> None:
         """Let urgent scenes into the line, and take out those whose owners have gone."""
         waiting = {ticket.id: ticket for ticket in self._tickets.waiting()}
-        for gone in self._taken.keys() - waiting.keys():
-            line.drop(gone)
-            self._forget(self._taken.pop(gone), line)
+        self._drop(self._taken.keys() - waiting.keys(), line)
         for ticket in waiting.values():
             if ticket.id not in self._taken and self._can_take(ticket):
                 self._take(ticket, line)
@@ -78,6 +76,13 @@ class Arrivals:
         for item in ticket.items:
             line.hasten(item.id)
         self._answer(ticket)
+
+    def _drop(self, ids: Collection[str], line: Line) -> None:
+        gone = [self._taken.pop(ticket_id) for ticket_id in ids]
+        heirs = {item.id: ticket.id for ticket in self._taken.values() for item in ticket.items}
+        for ticket in gone:
+            line.drop(ticket.id, heirs)
+            self._forget(ticket, line)
 
     def _forget(self, ticket: Ticket, line: Line) -> None:
         """What was never begun is no scene of this run any more, and may come again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tasks.fingerprint import Fingerprint
@@ -58,9 +58,20 @@ class Line:
         if scene in self._waiting:
             self.add([replace(self._waiting[scene], urgent=True)])
 
-    def drop(self, ticket: str) -> None:
-        """Take back what a ticket brought and has not begun."""
-        self._waiting = {name: scene for name, scene in self._waiting.items() if scene.ticket != ticket}
+    def drop(self, ticket: str, heirs: Mapping[str, str]) -> None:
+        """Take back what a ticket brought and has not begun.
+
+        Args:
+            ticket: Its id.
+            heirs: Scenes that another ticket asks for as well, each with the id of that ticket: they stay, as its own.
+        """
+        for name, scene in list(self._waiting.items()):
+            if scene.ticket != ticket:
+                continue
+            if name in heirs:
+                self._waiting[name] = replace(scene, ticket=heirs[name])
+            else:
+                del self._waiting[name]
 
     def take(self, *, urgent_only: bool = False) -> Fresh | None:
         """Return the next scene and take it out; None where there is none."""

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
@@ -138,6 +139,28 @@ def test_what_an_owner_takes_back_is_not_begun_and_may_come_again(tmp_path, monk
     with tickets.offered(ticket_for(held.request, scene("begun").item, name="again")):
         held.admit(line)
     assert taken(line) == ["begun"]
+
+
+def test_a_scene_that_two_tickets_ask_for_stays_until_both_are_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "flows.arrivals.triage", lambda request, items, run: ({}, [scene(item.id, 5) for item in items])
+    )
+    held, line = arrivals(tmp_path, "a"), Line([scene("a", 1)])
+    tickets = Tickets(held.request.out.tickets)
+    with ExitStack() as first, ExitStack() as second:
+        for stack, names in ((first, "xyz"), (second, "xz")):
+            items = [scene(name).item for name in names]
+            stack.enter_context(tickets.offered(ticket_for(held.request, *items, name=names)))
+            held.admit(line)
+        first.close()
+        held.admit(line)
+        assert set(held.items) == {"a", "x", "z"}, "what only the first asked for is taken back"
+        assert line.take().item.id == "x"
+        held.tell(SceneOutcome("x", "done", None, "p"))
+        assert set(tickets.answers("xz")) == {"x"}
+    held.admit(line)
+    assert set(held.items) == {"a", "x"}
+    assert taken(line) == ["a"], "what had not begun goes with the last of them"
 
 
 def test_lists_of_two_submissions_do_not_overwrite_one_another(tmp_path):
