@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import cast
 
@@ -26,7 +26,7 @@ from tasks.fire_ledger import FireLedger
 from tasks.job import load_job
 from tasks.ledger import Ledger
 from tasks.nights.arrivals import list_arrivals
-from tasks.nights.night import Night, after_run, missed_nights
+from tasks.nights.night import Night, after_run, missed_nights, require_begun
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.retention import is_kept, prune
 from tasks.reports.night import write_night
@@ -64,9 +64,11 @@ def nightly(order: Nightly) -> Night:
 
     Raises:
         HeldFolderError: When OUT did not become free in time.
+        JobError: When the night has not come yet.
         SwatheError: When the job, the model, the inbox or the cluster cannot be used at all.
     """
     speak()
+    require_begun(_tonight(order), _today())
     job, tonight = load_job(order.job, order.all_overrides), _tonight(order)
     request = make_request(job, order.out, order.model)
     with ExitStack() as held:
@@ -82,8 +84,9 @@ def nightly(order: Nightly) -> Night:
 
 def _do(order: Nightly, request: Request, tonight: str) -> Night:
     job, nights = request.job, NightLedger(request.out.ledger)
-    # How old things are is counted from the newest night, also when an earlier one is run again.
-    newest = nights.newest()
+    # How old things are is counted from the newest night, also when an earlier one is run again; never from one that
+    # a wrong clock dated ahead.
+    newest = nights.newest(_today())
     request = replace(request, today=tonight if newest is None else max(tonight, newest[0].date))
     is_past = request.today != tonight
     found = list_arrivals(order.inbox, job, tonight, nights.last(tonight))
@@ -120,7 +123,11 @@ def _segment(order: Nightly, request: Request, night: Night, items: list[Input])
 
 
 def _tonight(order: Nightly) -> str:
-    return (order.night or datetime.now(UTC).date()).isoformat()
+    return _today() if order.night is None else order.night.isoformat()
+
+
+def _today() -> str:
+    return steps.now()[:10]
 
 
 def _prune(request: Request, items: Sequence[Input], today: str) -> None:

@@ -118,6 +118,28 @@ def test_nights_do_what_is_new_once_catch_up_and_supersede(tmp_path, run):
 
 
 @pytest.mark.usefixtures("prefect_server")
+def test_a_night_that_a_wrong_clock_dated_ahead_costs_later_nights_nothing(tmp_path, run):
+    inbox, ledger = tmp_path / "in", NightLedger(tmp_path / "out" / "state.sqlite")
+    arrive(inbox, "A_20260720")
+    run("2026-07-21")
+    ledger.enter(Night("2999-01-01", "greens"), "2999-01-01T02:00:00+00:00")
+    arrive(inbox, "B_20260722")
+    night = run("2026-07-23")
+    assert [scene.id for scene in night.scenes] == ["B_20260722"]
+    assert night.missed == ("2026-07-22",)
+    assert (tmp_path / "out" / "A_20260720" / "mask.tif").is_file()
+    assert ledger.newest("2026-12-31") == (night, ledger.newest("2026-07-23")[1])
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_night_that_has_not_come_is_refused_before_anything_is_touched(tmp_path, run):
+    arrive(tmp_path / "in", "A_20260720")
+    with pytest.raises(JobError, match="9999-12-31 has not come yet"):
+        run("9999-12-31")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("prefect_server")
 def test_a_night_waits_for_its_folder_and_sees_what_came_meanwhile(tmp_path, run, monkeypatch):
     inbox, folder = tmp_path / "in", OutFolder(tmp_path / "out")
     arrive(inbox, "A_20260720")

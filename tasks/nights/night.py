@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Literal, TypeAlias
 
+from tasks.errors import JobError
 from tasks.outcome import SceneOutcome
 from tasks.scenes.input import Input
 
@@ -106,6 +107,23 @@ def after_run(
         scenes[name] = NightScene(name, status, dates[name], outcome.error, outcome.headline)
     waiting = {item.id: item.error or "" for item in items if item.waits}
     return replace(night, scenes=tuple(scenes[name] for name in sorted(scenes)), waiting=waiting, unchanged=unchanged)
+
+
+def require_begun(night: str, today: str) -> None:
+    """Refuse a night of the future: what is kept, late and missed is counted from the newest one.
+
+    Args:
+        night: Its ISO date.
+        today: ISO date in UTC.
+
+    Raises:
+        JobError: When it has not come yet.
+    """
+    if night > today:
+        raise JobError(
+            f"the night of {night} has not come yet: it is {today} in UTC. Leave the night out for tonight's, or "
+            "set the clock of this machine"
+        )
 
 
 def missed_nights(last: str | None, tonight: str) -> tuple[str, ...]:

@@ -34,10 +34,12 @@ class NightLedger(LedgerFile):
             row = connection.execute("SELECT MAX(date) FROM nights WHERE date < ?", (before,)).fetchone()
         return None if row is None else row[0]
 
-    def newest(self) -> tuple[Night, str] | None:
-        """Return the newest night, and when its last run ended."""
+    def newest(self, until: str = "9999-12-31") -> tuple[Night, str] | None:
+        """Return the newest night up to a date, and when its last run ended."""
         with self._connection() as connection:
-            row = connection.execute("SELECT facts, finished FROM nights ORDER BY date DESC LIMIT 1").fetchone()
+            row = connection.execute(
+                "SELECT facts, finished FROM nights WHERE date <= ? ORDER BY date DESC LIMIT 1", (until,)
+            ).fetchone()
         return None if row is None else (Night.from_facts(json.loads(row[0])), row[1])
 
     def count(self) -> int:
