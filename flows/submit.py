@@ -19,8 +19,10 @@ from flows.options import FAILED_SCENES, OUT, DeviceChoice, Inputs, JobName, Mod
 from flows.profiles import apply_profile
 from flows.server import require_server
 from models.errors import SwatheError
+from models.registry import is_named
 from tasks.errors import JobError
 from tasks.job import load_job
+from tasks.job_file import is_shipped
 from tasks.outfolder import OutFolder as Folder
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input
@@ -94,9 +96,9 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
 
     order = Submission(
         inputs=[keep_manifest(Folder(out.resolve()), checked.accepted)],
-        job=_absolute(job),
+        job=job if is_shipped(job) else _absolute(job),
         out=out.resolve(),
-        model=None if model is None else _absolute(model),
+        model=model if not model or is_named(model) else _absolute(model),
         overrides=overrides or [],
         cluster=cluster,
         workers=workers,
@@ -191,7 +193,6 @@ def _name(items: Sequence[Input], out: Path) -> str:
     return f"{out.resolve().name} · {len(items)} scenes"
 
 
-def _absolute(name_or_path: str) -> str:
+def _absolute(path: str) -> str:
     """The worker has a working directory of its own."""
-    path = Path(name_or_path)
-    return str(path.resolve()) if path.exists() else name_or_path
+    return str(Path(path).resolve())

@@ -140,6 +140,11 @@ def card_without_weights(name: str, arguments: Mapping[str, Any], bands: tuple[s
     return make(name, arguments, bands, kind)
 
 
+def is_named(name_or_path: str) -> bool:
+    """Tell whether a model is meant by its name: it goes before a folder of that name in the working directory."""
+    return name_or_path in WITHOUT_WEIGHTS or name_or_path in _zoo_names()
+
+
 def resolve_model(name_or_path: str, sha256: str | None = None) -> tuple[Card, Path | None]:
     """Find a model's card and the folder of its weights.
 
@@ -182,13 +187,16 @@ def _card_path(name_or_path: str) -> Path:
                     "(docs/models.md): weights do not say what they take and give"
                 )
             return path.with_suffix(".json")
-    shipped = ZOO / f"{name_or_path}.json"
-    known = {card.stem for card in ZOO.glob("*.json")}
-    if name_or_path not in known and path.is_dir():
+    known = _zoo_names()
+    if name_or_path in known:
+        return ZOO / f"{name_or_path}.json"
+    if path.is_dir():
         return convert(path)
-    if name_or_path not in known:
-        raise _unknown(name_or_path, known)
-    return shipped
+    raise _unknown(name_or_path, known)
+
+
+def _zoo_names() -> set[str]:
+    return {card.stem for card in ZOO.glob("*.json")}
 
 
 def _unknown(name: str, shipped: set[str]) -> UnknownModelError:

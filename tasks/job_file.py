@@ -29,6 +29,11 @@ def list_jobs() -> list[str]:
 _S = TypeVar("_S", bound=Section)
 
 
+def is_shipped(name_or_path: str) -> bool:
+    """Tell whether a name is that of a job that ships: it goes before a file of that name in the working directory."""
+    return "/" not in name_or_path and _shipped(name_or_path).is_file()
+
+
 def load_section(name_or_path: str, section: type[_S], overrides: tuple[str, ...]) -> _S:
     """Read one file into one kind of section.
 
@@ -75,9 +80,8 @@ def build_section(raw: dict[str, Any], origin: str, section: type[_S], overrides
 
 def _read_text(name_or_path: str) -> tuple[str, str, Path]:
     """Return a job's text, its name for errors, and the folder that it may name files in."""
-    shipped = CONFIGS / f"{name_or_path}.yaml"
-    if "/" not in name_or_path and shipped.is_file():
-        return shipped.read_text(), f"configs/{name_or_path}.yaml", CONFIGS
+    if is_shipped(name_or_path):
+        return _shipped(name_or_path).read_text(), f"configs/{name_or_path}.yaml", CONFIGS
     path = Path(name_or_path)
     try:
         return path.read_text(), name_or_path, path.resolve().parent
@@ -85,6 +89,10 @@ def _read_text(name_or_path: str) -> tuple[str, str, Path]:
         raise JobError(
             f"no job '{name_or_path}': neither a name in configs/ ({', '.join(list_jobs())}) nor a readable file"
         ) from error
+
+
+def _shipped(name: str) -> Path:
+    return CONFIGS / f"{name}.yaml"
 
 
 def _override(raw: dict[str, Any], override: str) -> None:

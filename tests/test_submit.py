@@ -1,0 +1,68 @@
+"""What a submitted run is told: what was checked here, wherever the worker stands."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flows import submit
+from flows.batch import Submission
+from models.registry import ZOO, resolve_model
+from tasks.job import load_job
+from tasks.scenes.input import Input
+
+SHIPPED, MODEL = "sarcoma", "sarcoma-t1-unet"
+
+
+@pytest.fixture
+def queued(tmp_path, monkeypatch):
+    """Submit from a working directory, on a server that takes everything."""
+    orders: list[Submission] = []
+
+    def queue(order: Submission, job: str) -> submit.Queued:
+        orders.append(order)
+        return submit.Queued("1", f"http://server/{job}", "routine")
+
+    scene = Input("A", {"file": str(tmp_path / "a.nii")})
+    monkeypatch.setattr(submit, "check_batch", lambda *_: submit.Checked((scene,), ()))
+    monkeypatch.setattr(submit, "use_server", lambda _: None)
+    monkeypatch.setattr(submit, "queue_run", queue)
+    monkeypatch.chdir(tmp_path)
+
+    def submitted(job: str, model: str | None = None) -> Submission:
+        submit.submit_command(["a.nii"], job, Path("out"), model=model)
+        return orders.pop()
+
+    return submitted
+
+
+@pytest.mark.parametrize("in_the_way", [True, False])
+def test_names_that_ship_stay_names_whatever_lies_in_the_working_directory(tmp_path, queued, in_the_way):
+    if in_the_way:
+        for name in (SHIPPED, MODEL):
+            (tmp_path / name).mkdir()
+    order = queued(SHIPPED, MODEL)
+    assert (order.job, order.model) == (SHIPPED, MODEL)
+
+
+def test_a_method_without_weights_stays_a_name(tmp_path, queued):
+    (tmp_path / "job.yaml").write_text("{job: j, kind: raster, model: {name: threshold, arguments: {threshold: 1}}}")
+    assert queued("job.yaml", "identity").model == "identity"
+    (tmp_path / "identity").mkdir()
+    assert queued("job.yaml", "identity").model == "identity"
+    assert queued("job.yaml").model is None
+
+
+@pytest.mark.parametrize("job", ["mine", "mine.yaml", "./sarcoma"])
+def test_paths_are_those_of_the_working_directory(tmp_path, queued, monkeypatch, job):
+    text = (Path(submit.__file__).parents[1] / "configs" / f"{SHIPPED}.yaml").read_text()
+    (tmp_path / job).write_text(text)
+    for suffix in ("json", "safetensors"):
+        shutil.copy(ZOO / f"{MODEL}.{suffix}", tmp_path)
+    order = queued(job, f"{MODEL}.json")
+    assert order.job == str(tmp_path / job)
+    monkeypatch.chdir("/")
+    assert load_job(order.job).job == SHIPPED
+    assert resolve_model(order.model)[1] == tmp_path
