@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import psutil
@@ -13,18 +14,49 @@ from tasks.ledger_file import LedgerFile
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS processes (
-    flow_run TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, created REAL NOT NULL
+    flow_run TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, created NOT NULL
 );
 """
+_PROC = Path("/proc")
+# Behind the name of the program, which may hold anything; field 22 of all, as proc(5) counts.
+_STARTTIME = 19
+
+# The boot of the machine and the ticks since then: no step of the clock changes them. Seconds where the kernel does not
+# tell, and in what earlier versions wrote down.
+Created = str | float
 
 
-def is_running(pid: int, created: float) -> bool:
-    """Tell whether a process of this machine runs still; a later one with its number began later."""
+def created(pid: int) -> Created:
+    """Return when a process of this machine began, which tells it from a later one with its number.
+
+    Raises:
+        psutil.NoSuchProcess: When there is none.
+    """
+    try:
+        return _ticks(pid)
+    except OSError:
+        return psutil.Process(pid).create_time()
+
+
+def is_running(pid: int, since: Created) -> bool:
+    """Tell whether a process of this machine runs still.
+
+    Args:
+        pid: Its number.
+        since: When it began, as it was written down then.
+    """
     try:
         process = psutil.Process(pid)
-        return process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE
+        now = created(pid) if isinstance(since, str) else process.create_time()
+        return now == since and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _ticks(pid: int) -> str:
+    boot = (_PROC / "sys" / "kernel" / "random" / "boot_id").read_text().strip()
+    fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    return f"{boot} {fields[_STARTTIME]}"
 
 
 @dataclass(frozen=True)
@@ -35,18 +67,18 @@ class RunProcess:
         flow_run: Id of the run on the Prefect server.
         host: Name of the machine.
         pid: Of the process.
-        created: When it began, in seconds; a later process with its number began later.
+        created: When it began, which tells it from a later process with its number.
     """
 
     flow_run: str
     host: str
     pid: int
-    created: float
+    created: Created
 
     @classmethod
     def of_this(cls, flow_run: str) -> RunProcess:
         """Return this process as the one that does a run."""
-        return cls(flow_run, socket.gethostname(), os.getpid(), psutil.Process().create_time())
+        return cls(flow_run, socket.gethostname(), os.getpid(), created(os.getpid()))
 
     @property
     def runs_here(self) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from uuid import uuid4
 
@@ -11,21 +15,21 @@ import psutil
 import pytest
 
 from tasks.outfolder import OutFolder
-from tasks.processes import ProcessLedger, RunProcess
+from tasks.processes import ProcessLedger, RunProcess, created
 
 
 def dead(flow_run: str) -> RunProcess:
     """A process that ended before it could say so."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        created = psutil.Process(process.pid).create_time()
-    return replace(RunProcess.of_this(flow_run), pid=process.pid, created=created)
+        began = created(process.pid)
+    return replace(RunProcess.of_this(flow_run), pid=process.pid, created=began)
 
 
 def test_a_process_is_known_by_machine_number_and_age(tmp_path):
     own = RunProcess.of_this("a")
     assert own.runs_here
     assert not dead("a").runs_here
-    assert not replace(own, created=own.created - 60).runs_here, "an earlier process of the same number"
+    assert not replace(own, created=f"{own.created}0").runs_here, "an earlier process of the same number"
     assert not replace(own, host=f"not-{own.host}").runs_here
     ledger = ProcessLedger(tmp_path / "state.sqlite")
     for process in (own, dead("b"), replace(own, pid=1)):
@@ -33,6 +37,46 @@ def test_a_process_is_known_by_machine_number_and_age(tmp_path):
     assert [process.flow_run for process in ledger.entered()] == ["b", "a"], "the newest word on each run"
     ledger.leave("a")
     assert [process.flow_run for process in ledger.entered()] == ["b"]
+
+
+def test_a_clock_that_is_set_changes_no_process(monkeypatch):
+    own, seconds = RunProcess.of_this("a"), psutil.Process().create_time()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: seconds + 60)
+    assert own.runs_here
+    assert RunProcess.of_this("a") == own
+
+
+def test_where_the_kernel_does_not_tell_a_process_is_known_by_seconds(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.processes._PROC", tmp_path)
+    own = RunProcess.of_this("a")
+    assert own.created == psutil.Process().create_time()
+    assert own.runs_here
+    assert not dead("b").runs_here
+
+
+def test_a_program_may_have_any_name(tmp_path):
+    program = tmp_path / "a) 9 (b"
+    program.symlink_to(shutil.which("sleep"))
+    with subprocess.Popen([program, "600"]) as process:
+        began = created(process.pid)
+        seconds = psutil.Process(process.pid).create_time()
+        process.kill()
+    ticks = int(str(began).split()[-1])
+    assert psutil.boot_time() + ticks / os.sysconf("SC_CLK_TCK") == pytest.approx(seconds, abs=1)
+
+
+def test_rows_of_earlier_versions_are_read_by_the_rule_of_their_time(tmp_path):
+    ledger, seconds = ProcessLedger(tmp_path / "state.sqlite"), psutil.Process().create_time()
+    columns = "flow_run TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, created REAL NOT NULL"
+    own = RunProcess.of_this("new")
+    with closing(sqlite3.connect(ledger.path)) as connection, connection:
+        connection.execute(f"CREATE TABLE processes ({columns})")
+        rows = [("alive", own.host, own.pid, seconds), ("dead", own.host, own.pid, seconds - 60)]
+        connection.executemany("INSERT INTO processes VALUES (?, ?, ?, ?)", rows)
+    ledger.enter(own)
+    found = {process.flow_run: process for process in ledger.entered()}
+    assert {name: process.runs_here for name, process in found.items()} == {"alive": True, "dead": False, "new": True}
+    assert found["new"] == own
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -57,7 +57,7 @@ def test_a_process_that_ignores_the_request_is_ended_by_force(tmp_path, monkeypa
 def test_a_later_process_with_the_same_number_is_left_alone(tmp_path):
     with subprocess.Popen(SLEEP) as other:
         service = start("mine", SLEEP, {}, tmp_path / "mine.log")
-        stranger = replace(service, pid=other.pid, created=service.created - 60)
+        stranger = replace(service, pid=other.pid, created=f"{service.created}0")
         ran = stranger.runs
         stop(stranger)
         survived = other.poll() is None
@@ -65,6 +65,13 @@ def test_a_later_process_with_the_same_number_is_left_alone(tmp_path):
         other.kill()
     assert not ran
     assert survived
+
+
+def test_a_service_that_an_earlier_version_started_is_known_and_stopped(tmp_path):
+    service = start("mine", SLEEP, {}, tmp_path / "mine.log")
+    write_services(tmp_path / "services.json", [replace(service, created=psutil.Process(service.pid).create_time())])
+    assert down(tmp_path) == ["mine"]
+    assert not service.runs
 
 
 def test_what_runs_is_not_started_twice(tmp_path):

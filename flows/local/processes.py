@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from tasks.durable import replace_file
-from tasks.processes import is_running
+from tasks.processes import Created, created, is_running
 
 _STOPPING_S = 20.0
 
@@ -24,12 +24,12 @@ class Service:
     Attributes:
         name: Such as ``server``; its log is named after it.
         pid: Of the process, which leads a group of its own.
-        created: When the kernel says it began: a later process with the same number is another one.
+        created: When it began: a later process with the same number is another one.
     """
 
     name: str
     pid: int
-    created: float
+    created: Created
 
     @property
     def runs(self) -> bool:
@@ -60,7 +60,7 @@ def start(name: str, command: Sequence[str], environment: Mapping[str, str], log
         # Inherited as ignored from a shell's background job, Prefect's worker would never end on a signal.
         setsigdef=[signal.SIGINT],
     )
-    return Service(name, pid, psutil.Process(pid).create_time())
+    return Service(name, pid, created(pid))
 
 
 def stop(service: Service) -> None:
