@@ -103,11 +103,13 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
     after = _segment(order, request, night, items)
     # What waits and what is unchanged now was not so then.
     night = replace(night, alerts=after.alerts) if earlier and is_past and after.scenes == night.scenes else after
-    _prune(request, items, request.today or tonight)
+    if night != earlier:
+        # Before the ledger: a night that dies between the two is not taken for one whose page is written.
+        write_night(request.out.root, job.title or job.job, night)
     nights.enter(night, steps.now())
     if night != earlier:
-        write_night(request.out.root, job.title or job.job, night)
         tell_night(night, request.out.root)
+    _prune(request, items, request.today or tonight)
     tell_end(night)
     write_figures(request.out)
     return night

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 def prune(out: OutFolder, rules: Retention, dates: Mapping[str, str], tonight: str, today: str) -> int:
     """Delete what the rules do not keep; what a link shows is never half there.
 
+    What cannot be deleted is warned of by name, and tried again the next time.
+
     Args:
         out: Whose products; held by the caller.
         rules: What to delete.
@@ -27,19 +30,51 @@ def prune(out: OutFolder, rules: Retention, dates: Mapping[str, str], tonight: s
     Returns:
         How many product folders went.
     """
-    folders = [*_superseded(out, rules, today), *_old(out, rules, dates, tonight)]
-    for folder in folders:
-        link = out.link(folder.parent.name)
-        if link.is_symlink() and link.resolve() == folder.resolve():
-            link.unlink()
-        shutil.rmtree(folder)
-        logger.info("%s: deleted by the job's rules of retention", folder.relative_to(out.root))
-    return len(folders)
+    folders = sorted({*_superseded(out, rules, today), *_old(out, rules, dates, tonight)})
+    gone = [folder for folder in folders if _put_aside(out, folder)]
+    _delete_aside(out)
+    return len(gone)
 
 
 def is_kept(when: str | None, rules: Retention, tonight: str) -> bool:
     """Tell whether a scene of a date is looked at: one whose product would be deleted again is not."""
     return when is None or rules.scenes_days is None or when >= _before(tonight, rules.scenes_days)
+
+
+def _put_aside(out: OutFolder, folder: Path) -> bool:
+    link, aside = out.link(folder.parent.name), _aside(out)
+    try:
+        if _shows(link, folder):
+            link.unlink()
+        aside.mkdir(parents=True, exist_ok=True)
+        # In one step: what is half there would be taken for the product if the same were asked for again.
+        folder.replace(aside / uuid.uuid4().hex)
+    except OSError as error:
+        _warn(folder, error)
+        return False
+    logger.info("%s: deleted by the job's rules of retention", folder.relative_to(out.root))
+    return True
+
+
+def _delete_aside(out: OutFolder) -> None:
+    """Delete what was put aside, also by a night that died over it."""
+    for folder in sorted(_aside(out).glob("*")):
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            _warn(folder, error)
+
+
+def _aside(out: OutFolder) -> Path:
+    return out.scratch / "deleted"
+
+
+def _warn(folder: Path, error: OSError) -> None:
+    logger.warning(
+        "%s: cannot be deleted as the job's rules of retention ask (%s); the next night tries again. See who owns it",
+        folder,
+        error,
+    )
 
 
 def _superseded(out: OutFolder, rules: Retention, today: str) -> Iterator[Path]:
@@ -48,7 +83,7 @@ def _superseded(out: OutFolder, rules: Retention, today: str) -> Iterator[Path]:
     limit = _before(today, rules.superseded_days)
     for folder in _products(out):
         link = out.link(folder.parent.name)
-        if not link.is_symlink() or link.resolve() == folder.resolve():
+        if not link.is_symlink() or _shows(link, folder):
             continue
         # A product was replaced when its successor came, of which the link's own time tells.
         replaced = datetime.fromtimestamp(link.lstat().st_mtime, UTC).date().isoformat()
@@ -57,11 +92,12 @@ def _superseded(out: OutFolder, rules: Retention, today: str) -> Iterator[Path]:
 
 
 def _old(out: OutFolder, rules: Retention, dates: Mapping[str, str], tonight: str) -> Iterator[Path]:
-    for folder in _products(out):
-        link = out.link(folder.parent.name)
-        current = link.is_symlink() and link.resolve() == folder.resolve()
-        if current and not is_kept(dates.get(folder.parent.name), rules, tonight):
-            yield folder
+    # With or without a link: a night that died here has taken that away first.
+    yield from (folder for folder in _products(out) if not is_kept(dates.get(folder.parent.name), rules, tonight))
+
+
+def _shows(link: Path, folder: Path) -> bool:
+    return link.is_symlink() and link.resolve() == folder.resolve()
 
 
 def _products(out: OutFolder) -> list[Path]:
