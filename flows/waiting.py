@@ -55,8 +55,16 @@ def wait_for_folder(
     ticket = Ticket(uuid.uuid4().hex, request.key(""), tuple(offered))
     with ExitStack() as offer:
         if offered:
-            offer.enter_context(Tickets(request.out.tickets).offered(ticket))
+            _offer(Tickets(request.out.tickets), ticket, offer)
         return _wait(request, wait_hours, ticket, held)
+
+
+def _offer(tickets: Tickets, ticket: Ticket, offer: ExitStack) -> None:
+    try:
+        offer.enter_context(tickets.offered(ticket))
+    except OSError as error:
+        # A disk that the other run has filled, as a rule: this one can wait all the same.
+        logger.warning("the scenes cannot be offered to the run that holds the folder, and wait for it: %s", error)
 
 
 def _wait(request: Request, wait_hours: float, ticket: Ticket, held: ExitStack) -> list[SceneOutcome] | None:

@@ -42,17 +42,24 @@ class Tickets:
 
     @contextmanager
     def offered(self, ticket: Ticket) -> Iterator[None]:
-        """Offer scenes for as long as the context lasts; the offer dies with its process."""
+        """Offer scenes for as long as the context lasts; the offer dies with its process.
+
+        Raises:
+            OSError: When there is no room for the ticket.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         path, part = self._path(ticket.id), self.folder / f".{ticket.id}.part"
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             # Locked before it is seen: nobody shall take it for one whose owner is gone.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            os.write(descriptor, json.dumps(asdict(ticket)).encode())
+            # All of it, or an error: a disk that fills up may take a part of what os.write is given.
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(json.dumps(asdict(ticket)).encode())
             part.replace(path)
             yield
         finally:
+            part.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             self._answers(ticket.id).unlink(missing_ok=True)
             os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -80,6 +81,20 @@ def test_a_disk_that_another_run_fills_concerns_who_takes_the_folder_next_and_no
                 take(request_, mine)
         assert not request_.out.is_locked(), "a folder that is refused is left free"
         assert take(request_, mine)
+
+
+def test_a_run_that_finds_no_room_for_its_offer_waits_for_the_folder_itself(request_, monkeypatch, caplog):
+    def no_room(path: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with ExitStack() as mine, ExitStack() as theirs, ThreadPoolExecutor(1) as pool:
+        assert take(request_, theirs)
+        monkeypatch.setattr(Path, "replace", no_room)
+        waiting = pool.submit(wait_for_folder, request_, 1.0, ITEMS, mine)
+        eventually(lambda: waiting.done() or "the scenes cannot be offered" in caplog.text)
+        theirs.close()
+        assert waiting.result(timeout=60) is None
+    assert list(request_.out.tickets.iterdir()) == []
 
 
 def test_waiting_has_an_end_and_takes_its_offer_back(request_):
