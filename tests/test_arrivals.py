@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from catalogues import make_item, write_catalogue
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import write_raster
 
 from tasks.errors import InboxError, JobError
 from tasks.job import Job
@@ -18,6 +20,16 @@ from tasks.scenes.listing import list_inputs
 
 TONIGHT = "2026-07-21"
 DATES = {"post": "{scene:%Y%m%d}"}
+PAIR = {"files": {"post": "{scene}.tif"}, "pair": {"files": {"pre": "post"}}, "dates": DATES}
+
+
+def picture(path: Path) -> Path:
+    return write_raster(path, np.random.default_rng(0).integers(1, 200, (1, 64, 64)).astype(np.uint8))
+
+
+def cut_off(path: Path) -> None:
+    data = picture(path).read_bytes()
+    path.write_bytes(data[: len(data) // 2])
 
 
 def job(nightly: dict | None = None, **source) -> Job:
@@ -74,9 +86,8 @@ def test_the_rule_for_the_newest_says_which_of_two_files_of_one_name_counts(inbo
 
 def test_a_scene_whose_name_is_not_clear_is_no_earlier_one_of_another(inbox):
     for name in ("A_20260701.tif", "A_20260710.tif", "A 20260710.tif", "A_20260720.tif"):
-        (inbox / name).touch()
-    source = {"files": {"post": "{scene}.tif"}, "pair": {"files": {"pre": "post"}}, "dates": DATES}
-    found = arrivals(inbox, job(**source))
+        picture(inbox / name)
+    found = arrivals(inbox, job(**PAIR))
     assert "A 20260710.tif" in found["A_20260710"].error
     assert Path(found["A_20260720"].files["pre"]).name == "A_20260701.tif"
 
@@ -128,3 +139,32 @@ def test_an_inbox_that_is_not_there_is_an_error_of_the_night(inbox, absent):
 def test_an_inbox_may_be_a_table(inbox):
     (inbox / "t.csv").write_text("scene,file\nA,a.tif\n")
     assert set(arrivals(inbox / "t.csv", job())) == {"A"}
+
+
+def test_a_cut_off_picture_costs_no_later_scene_and_is_named_in_the_log(inbox, caplog):
+    picture(inbox / "A_20260701.tif")
+    cut_off(inbox / "A_20260710.tif")
+    picture(inbox / "A_20260720.tif")
+    picture(inbox / "A_20260721.tif")
+    (inbox / "B_20260701.tif").write_bytes(b"no picture")
+    picture(inbox / "B_20260720.tif")
+    found = arrivals(inbox, job(**PAIR))
+    assert Path(found["A_20260720"].files["pre"]).name == "A_20260701.tif"
+    assert Path(found["A_20260721"].files["pre"]).name == "A_20260720.tif"
+    assert "A_20260720: passed over as its earlier scene: A_20260710 (UnreadableSceneError: " in caplog.text
+    alone = found["B_20260720"]
+    assert "no earlier scene can be read: B_20260701 (UnreadableSceneError: " in alone.error
+    assert not alone.waits
+
+
+def test_a_cut_off_file_of_a_catalogue_costs_no_later_scene(tmp_path):
+    days = {"first": "2026-07-10", "second": "2026-07-15", "third": "2026-07-20"}
+    folder = tmp_path / "catalogue"
+    write_catalogue(folder, [make_item(name, day, {"B04": f"./{name}.tif"}) for name, day in days.items()])
+    for name in ("first", "third"):
+        picture(folder / "s2" / name / f"{name}.tif")
+    cut_off(folder / "s2" / "second" / "second.tif")
+    source = {"pair": {"files": {"pre": "red"}}}
+    of = job({"stac": {"assets": {"red": "B04"}, "lookback_days": 30}}, **source)
+    found = arrivals(folder / "catalog.json", of)
+    assert Path(found["MGRS-32TQM_20260720"].files["pre"]).name == "first.tif"

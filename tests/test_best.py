@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import write_raster
 
 from tasks.errors import JobError
 from tasks.job import load_job
@@ -36,8 +38,7 @@ def arrive(tmp_path):
 
     def put(*names: str) -> str:
         for second, name in enumerate(names):
-            path = inbox / f"{name}.tif"
-            path.touch()
+            path = write_raster(inbox / f"{name}.tif", np.ones((1, 4, 4), np.uint8))
             os.utime(path, (second, second))
         return str(inbox)
 

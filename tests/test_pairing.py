@@ -53,6 +53,28 @@ def test_every_scene_gets_the_newest_scene_that_is_old_enough_whatever_the_order
             assert "pre" not in item.files
 
 
+@given(st.sets(st.integers(0, 60), max_size=10), st.sets(st.integers(0, 60)))
+def test_a_scene_that_cannot_be_read_is_passed_over_for_the_next_older_one(days, damaged):
+    items = [scene("A", day) for day in sorted(days)]
+    files = {scene("A", day).files["post"] for day in damaged}
+
+    def refusal(path: str) -> str | None:
+        return f"{path}: damaged" if path in files else None
+
+    found = {item.id: item for item in paired(items, Pair(files={"pre": "post"}, days=(5, 60)), DATES, refusal)}
+    for day in days:
+        item, older = found[scene("A", day).id], [other for other in days if other <= day - 5]
+        if set(older) - damaged:
+            assert item.files["pre"] == scene("A", max(set(older) - damaged)).files["post"]
+            assert item.error is None
+        elif older:
+            assert not item.waits
+            assert all(f"{scene('A', other).id} (" in item.error for other in older)
+            assert not any(path in item.error for path in files)
+        else:
+            assert item.waits
+
+
 @pytest.fixture
 def job(tmp_path):
     path = tmp_path / "job.yaml"

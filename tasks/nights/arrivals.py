@@ -10,11 +10,12 @@ from pathlib import Path
 from tasks.declared import is_local
 from tasks.errors import InboxError
 from tasks.job import Job
+from tasks.nights.earlier import looked_at
 from tasks.scenes.best import newest_of
 from tasks.scenes.clashes import fail_clashes
 from tasks.scenes.input import Input
 from tasks.scenes.listing import list_scenes, looked_for
-from tasks.scenes.pairing import paired
+from tasks.scenes.pairing import Refusal, paired
 from tasks.scenes.stac_scenes import list_catalogue
 
 logger = logging.getLogger(__name__)
@@ -34,12 +35,13 @@ def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None) -> list[
         CatalogueError: When a catalogue is not there, or does not answer.
         JobError: When the job does not say what to look for, or a pattern of it is wrong.
     """
-    if not is_catalogue(inbox):
-        return _in_folder(inbox, job)
-    rules = job.nightly.stac
-    days = 0 if rules is None else rules.lookback_days
-    first = date.fromisoformat(min(last or tonight, tonight)) - timedelta(days=days)
-    return list_catalogue(_absolute(inbox), job, first.isoformat(), tonight)
+    with looked_at(job.kind) as refusal:
+        if not is_catalogue(inbox):
+            return _in_folder(inbox, job, refusal)
+        rules = job.nightly.stac
+        days = 0 if rules is None else rules.lookback_days
+        first = date.fromisoformat(min(last or tonight, tonight)) - timedelta(days=days)
+        return list_catalogue(_absolute(inbox), job, first.isoformat(), tonight, refusal)
 
 
 def is_catalogue(inbox: str) -> bool:
@@ -47,7 +49,7 @@ def is_catalogue(inbox: str) -> bool:
     return inbox.startswith(("http://", "https://")) or inbox.casefold().endswith(".json")
 
 
-def _in_folder(inbox: str, job: Job) -> list[Input]:
+def _in_folder(inbox: str, job: Job, refusal: Refusal) -> list[Input]:
     _require_there(inbox)
     found = list_scenes([inbox], job)
     if not found:
@@ -55,7 +57,7 @@ def _in_folder(inbox: str, job: Job) -> list[Input]:
     if job.nightly.best == "newest":
         found = newest_of(found, job.source.dates)
     found = fail_clashes(found, "Keep one of them in the inbox, or name them apart")
-    return found if job.source.pair is None else paired(found, job.source.pair, job.source.dates)
+    return found if job.source.pair is None else paired(found, job.source.pair, job.source.dates, refusal)
 
 
 def _require_there(inbox: str) -> None:

@@ -16,7 +16,7 @@ from tasks.nights.settings import StacSearch
 from tasks.scenes.clashes import fail_clashes
 from tasks.scenes.input import Input
 from tasks.scenes.naming import observation_id, scene_id, stem_of
-from tasks.scenes.pairing import paired
+from tasks.scenes.pairing import Refusal, paired
 from tasks.scenes.raster_gdal import is_local
 from tasks.scenes.stac import Unreadable, cloud_cover, item_date, last_change, search
 
@@ -34,7 +34,7 @@ _APART = (
 )
 
 
-def list_catalogue(url: str, job: Job, first: str, last: str) -> list[Input]:
+def list_catalogue(url: str, job: Job, first: str, last: str, refusal: Refusal) -> list[Input]:
     """Return the scenes of a catalogue, each with the earlier one that the job compares it with.
 
     A scene is a site and a date. Of several items of these the one with fewer clouds counts, to a whole percent, then
@@ -45,6 +45,7 @@ def list_catalogue(url: str, job: Job, first: str, last: str) -> list[Input]:
         job: Its ``nightly.stac`` says what to look for.
         first: ISO date, in UTC, of the earliest observations; older ones serve as the earlier ones of pairs alone.
         last: ISO date of the latest.
+        refusal: Tells of a file why it cannot be that of an earlier scene, as ``paired`` asks.
 
     Returns:
         Scenes by site and date; what the catalogue names and cannot be used is among them, with the reason.
@@ -59,7 +60,7 @@ def list_catalogue(url: str, job: Job, first: str, last: str) -> list[Input]:
     since = first if pair is None else (date.fromisoformat(first) - timedelta(days=pair.days[1])).isoformat()
     scenes = sorted(fail_clashes(_scenes(url, wanted, since, last), _APART), key=lambda scene: scene.id)
     if pair is not None:
-        scenes = paired(scenes, pair, job.source.dates)
+        scenes = paired(scenes, pair, job.source.dates, refusal)
     return [scene for scene in scenes if scene.date is None or scene.date >= first]
 
 
