@@ -170,7 +170,7 @@ def _on_command(bench: Bench, fault: Fault, row: str, out: Path, rng: random.Ran
     if row == "disk-full":
         out.mkdir()
         subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={rng.randrange(300, 9000)}k", "tmpfs", str(out)], check=True
+            ["mount", "-t", "tmpfs", "-o", f"size={rng.randrange(300, 3000)}k", "tmpfs", str(out)], check=True
         )
     run = bench.begin(out)
     scenario = Scenario(bench.world, run, rng, bench.scenes, out)
