@@ -17,7 +17,7 @@ from catalogues import make_item, served, write_catalogue
 from scenes import derive_earlier, write_raster
 
 from flows.waiting import take
-from tasks.errors import HeldFolderError, JobError
+from tasks.errors import HeldFolderError, InboxError, JobError
 from tasks.nights.night import Night, NightScene, after_run, missed_nights
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.retention import is_kept, prune
@@ -137,6 +137,23 @@ def test_a_night_that_has_not_come_is_refused_before_anything_is_touched(tmp_pat
     with pytest.raises(JobError, match="9999-12-31 has not come yet"):
         run("9999-12-31")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_night_of_an_absent_inbox_did_not_happen_and_one_in_which_nothing_came_is_a_good_one(tmp_path, run):
+    ledger = NightLedger(tmp_path / "out" / "state.sqlite")
+    with pytest.raises(InboxError, match="whether it is mounted"):
+        run("2026-07-20")
+    assert ledger.newest() is None
+    (tmp_path / "in").mkdir()
+    quiet = run("2026-07-21")
+    assert (quiet.scenes, quiet.waiting, ledger.newest()[0]) == ((), {}, quiet)
+    for name in ("A_20260720", "A 20260720", "B_20260720"):
+        arrive(tmp_path / "in", name)
+    assert {scene.id: scene.status for scene in run("2026-07-22").scenes} == {
+        "A_20260720": "failed",
+        "B_20260720": "new",
+    }
 
 
 @pytest.mark.usefixtures("prefect_server")
