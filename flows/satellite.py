@@ -3,7 +3,7 @@
 # No postponed annotations here: Prefect builds the form and the validation of a flow from the real ones.
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
@@ -27,8 +27,8 @@ from tasks.job import load_job
 from tasks.ledger import Ledger
 from tasks.nights.arrivals import list_arrivals
 from tasks.nights.night import Night, after_run, missed_nights, require_begun
-from tasks.nights.night_ledger import NightLedger
-from tasks.nights.retention import is_kept, prune
+from tasks.nights.night_ledger import NightLedger, Told
+from tasks.nights.retention import is_kept, n_products, prune
 from tasks.reports.night import write_night
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input
@@ -92,36 +92,61 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
     found = list_arrivals(order.inbox, job, tonight, nights.last(tonight))
     items = [item for item in found if is_kept(item.date, job.nightly.retention, request.today or tonight)]
     earlier = nights.night(tonight)
-    night = earlier or Night(
-        tonight,
-        job.job,
-        missed=() if is_past else missed_nights(nights.last(tonight), tonight),
-        overdue_hours=job.nightly.overdue_hours,
+    night = earlier or _begin(request, tonight, () if is_past else missed_nights(nights.last(tonight), tonight))
+    told = nights.told(_reached(request))
+    untold = nights.made_after(told.run)
+    after = _segment(order, request, night, items, untold).with_alerts(
+        FireLedger(request.out.ledger).told_after(told.alert)
     )
-    if earlier is None and night.missed:
-        tell_missed(night)
-    after = _segment(order, request, night, items)
     # What waits and what is unchanged now was not so then.
     night = replace(night, alerts=after.alerts) if earlier and is_past and after.scenes == night.scenes else after
-    if night != earlier:
-        # Before the ledger: a night that dies between the two is not taken for one whose page is written.
-        write_night(request.out.root, job.title or job.job, night)
-    nights.enter(night, steps.now())
-    if night != earlier:
-        tell_night(night, request.out.root)
+    reached = _reached(request)
+    if is_past and not untold <= {item.id for item in items}:
+        # Those of later days are for a later night's page: rather there with what this run made than on none.
+        reached = replace(reached, run=told.run)
+    _tell(request, night, earlier, reached)
     _prune(request, items, request.today or tonight)
     tell_end(night)
     write_figures(request.out)
     return night
 
 
-def _segment(order: Nightly, request: Request, night: Night, items: list[Input]) -> Night:
-    """Do what does not wait; return the night with that."""
-    ledger, fires = Ledger(request.out.ledger), FireLedger(request.out.ledger)
-    had_product = {item.id for item in items if (known := ledger.product(item.id)) and known.product}
-    told = fires.last_told()
+def _begin(request: Request, tonight: str, missed: tuple[str, ...]) -> Night:
+    night = Night(tonight, request.job.job, missed=missed, overdue_hours=request.job.nightly.overdue_hours)
+    if night.missed:
+        tell_missed(night)
+    return night
+
+
+def _segment(order: Nightly, request: Request, night: Night, items: list[Input], untold: frozenset[str]) -> Night:
+    """Do what does not wait; return the night with that, and with products that no page tells of."""
+    had_product = {item.id for item in items if _had_product(request, item.id, untold)}
     outcomes = run_held(order, request, [item for item in items if not item.waits])
-    return after_run(night, items, outcomes, had_product).with_alerts(fires.told_after(told))
+    return after_run(night, items, outcomes, had_product, untold)
+
+
+def _tell(request: Request, night: Night, earlier: Night | None, reached: Told) -> None:
+    job, root = request.job, request.out.root
+    if night != earlier:
+        # Before the ledger: a night that dies between the two is not taken for one whose page is written.
+        write_night(root, job.title or job.job, night)
+    NightLedger(request.out.ledger).enter(night, steps.now(), reached)
+    if night != earlier:
+        tell_night(night, root)
+
+
+def _had_product(request: Request, scene: str, untold: Container[str]) -> bool:
+    """Tell whether a scene had a product when the last page was written."""
+    known = Ledger(request.out.ledger).product(scene)
+    if known is None or known.product is None:
+        return False
+    # What a product replaced is deleted after its night has its page, and not before.
+    return scene not in untold or n_products(request.out, scene) > 1
+
+
+def _reached(request: Request) -> Told:
+    ledger = request.out.ledger
+    return Told(NightLedger(ledger).last_run(), FireLedger(ledger).last_told())
 
 
 def _tonight(order: Nightly) -> str:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import uuid
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from tasks.answers.fire.alerts import Alert
+from tasks.fire_ledger import FireLedger
+from tasks.job import Job
 from tasks.ledger import Ledger, ProductRow
+from tasks.nights.arrivals import list_arrivals
 from tasks.nights.night import Night
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.retention import prune
@@ -33,6 +40,7 @@ analysis: {kind: area}
 nightly: {retention: {scenes_days: 30, superseded_days: 0}}
 """
 NOW = "2026-07-25T02:00:00+00:00"
+A_FIRE = Alert(uuid.UUID(int=1), "rule|S", "raised", 1, {"key": "rule|S", "text": "a fire"})
 
 
 class Death(BaseException):
@@ -156,6 +164,86 @@ def test_a_product_that_cannot_be_deleted_costs_no_night_its_page(runs, monkeypa
     assert not runs.out.product("B_20260720", "one").exists()
     runs.night("2026-07-23")
     assert not runs.out.product("A_20260720", "one").exists()
+
+
+def _statuses(night: Night) -> dict[str, str]:
+    return {scene.id: scene.status for scene in night.scenes}
+
+
+def test_what_a_night_made_before_it_died_is_on_the_page_of_the_run_that_goes_on(runs):
+    runs.bring("A_20260719")
+    runs.night("2026-07-20")
+    runs.bring("A_20260719", content="two")
+    runs.bring("B_20260720", "C_20260720")
+    runs.lives = 2
+    with pytest.raises(Death):
+        runs.night("2026-07-21")
+    runs.lives = 99
+    night = runs.night("2026-07-21")
+    assert _statuses(night) == {"A_20260719": "superseded", "B_20260720": "new", "C_20260720": "new"}
+    assert night.scenes[1].headline == {"area_ha": 1.0}
+    assert night.unchanged == 0
+    assert untouched_by(runs, "2026-07-21")
+    assert not runs.night("2026-07-22").scenes
+
+
+def test_what_the_first_night_made_before_it_died_is_on_the_page_of_the_next_night(runs):
+    runs.bring("A_20260720", "B_20260720")
+    runs.lives = 1
+    with pytest.raises(Death):
+        runs.night("2026-07-21")
+    runs.lives = 99
+    assert _statuses(runs.night("2026-07-22")) == {"A_20260720": "new", "B_20260720": "new"}
+
+
+def test_what_a_run_made_and_ended_before_its_night_died_is_told_with_its_alerts(runs):
+    runs.bring("A_20260720")
+
+    def decide_and_die() -> None:
+        FireLedger(runs.out.ledger).decide([A_FIRE], NOW)
+        raise Death
+
+    runs.after = decide_and_die
+    with pytest.raises(Death):
+        runs.night("2026-07-21")
+    runs.after = lambda: None
+    night = runs.night("2026-07-21")
+    assert night.alerts == ("a fire",)
+    assert _statuses(night) == {"A_20260720": "new"}
+    assert untouched_by(runs, "2026-07-21")
+    assert runs.night("2026-07-22").alerts == ()
+
+
+def test_an_earlier_night_takes_nothing_from_the_page_of_one_that_died(runs, monkeypatch):
+    runs.bring("A_20260718")
+    runs.night("2026-07-19")
+    runs.bring("B_20260720")
+    runs.after = _die
+    with pytest.raises(Death):
+        runs.night("2026-07-20")
+    runs.after = lambda: None
+    runs.nights.enter(Night("2026-07-21", "greens"), NOW)
+    listed = list_arrivals
+
+    def until_that_night(inbox: str, job: Job, tonight: str, last: str | None) -> list[Input]:
+        return [item for item in listed(inbox, job, tonight, last) if (item.date or "") <= tonight]
+
+    with monkeypatch.context() as catalogue:
+        catalogue.setattr("flows.satellite.list_arrivals", until_that_night)
+        assert _statuses(runs.night("2026-07-19")) == {"A_20260718": "new"}
+    assert _statuses(runs.night("2026-07-21")) == {"B_20260720": "new"}
+
+
+def test_a_ledger_of_an_earlier_release_opens_and_tells_nothing_again(runs):
+    runs.bring("A_20260720")
+    runs.night("2026-07-21")
+    with closing(sqlite3.connect(runs.out.ledger)) as connection:
+        connection.execute("DROP TABLE told")
+    FireLedger(runs.out.ledger).decide([A_FIRE], NOW)
+    runs.bring("B_20260721")
+    night = runs.night("2026-07-22")
+    assert _statuses(night) == {"B_20260721": "new"}
+    assert (night.unchanged, night.alerts) == (1, ())
 
 
 OLD = ({"A": "2026-01-01"}, "2026-07-21", "2026-07-21")

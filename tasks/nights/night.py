@@ -84,7 +84,11 @@ class Night:
 
 
 def after_run(
-    night: Night, items: Sequence[Input], outcomes: Iterable[SceneOutcome], had_product: Container[str]
+    night: Night,
+    items: Sequence[Input],
+    outcomes: Iterable[SceneOutcome],
+    had_product: Container[str],
+    untold: Container[str] = (),
 ) -> Night:
     """Return a night with what a run of it did; a run that had nothing to do changes nothing.
 
@@ -93,12 +97,13 @@ def after_run(
         items: All that was found, those that wait included.
         outcomes: Of the scenes that do not wait.
         had_product: Scenes that had one before the run.
+        untold: Scenes whose product earlier runs made, such as one that died, and that no page tells of.
     """
     dates = {item.id: item.date for item in items}
     scenes, unchanged = {scene.id: scene for scene in night.scenes}, 0
     for outcome in outcomes:
         name = outcome.scene
-        if outcome.status == "skipped":
+        if outcome.status == "skipped" and name not in untold:
             unchanged += name not in scenes
             continue
         before = scenes.get(name)

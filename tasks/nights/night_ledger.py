@@ -1,4 +1,4 @@
-"""The nights of an OUT folder: a table of its own in the ledger's file."""
+"""The nights of an OUT folder, and up to where their pages tell: tables of their own in the ledger's file."""
 
 from __future__ import annotations
 
@@ -6,21 +6,37 @@ import json
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tasks.ledger_file import LedgerFile
+from tasks.ledger import Ledger
 from tasks.nights.night import Night
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS nights (
     date TEXT PRIMARY KEY, job TEXT NOT NULL, finished TEXT NOT NULL, facts TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS told (
+    one INTEGER PRIMARY KEY CHECK (one = 1), run INTEGER NOT NULL, alert INTEGER NOT NULL
+);
 """
 
 
 @dataclass(frozen=True)
-class NightLedger(LedgerFile):
+class Told:
+    """Up to where the pages of nights tell; what came after it is on none yet.
+
+    Attributes:
+        run: Number of a run.
+        alert: Number of a decision on alerts.
+    """
+
+    run: int
+    alert: int
+
+
+@dataclass(frozen=True)
+class NightLedger(Ledger):
     """What was done in each night."""
 
-    schema: ClassVar[str] = _SCHEMA
+    schema: ClassVar[str] = Ledger.schema + _SCHEMA
 
     def night(self, date: str) -> Night | None:
         """Return what was done in a night; None where it had no run that ended."""
@@ -47,8 +63,37 @@ class NightLedger(LedgerFile):
         with self._connection() as connection:
             return int(connection.execute("SELECT COUNT(*) FROM nights").fetchone()[0])
 
-    def enter(self, night: Night, now: str) -> None:
-        """Enter a night, or supersede what was said of it."""
+    def last_run(self) -> int:
+        """Return the number of the run that began last; 0 before the first."""
+        with self._connection() as connection:
+            return int(connection.execute("SELECT coalesce(max(rowid), 0) FROM runs").fetchone()[0])
+
+    def made_after(self, run: int) -> frozenset[str]:
+        """Return the scenes whose product was made by runs after one, however those ended."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT scene FROM products JOIN runs ON runs.id = products.run "
+                "WHERE runs.rowid > ? AND products.status = 'done'",
+                (run,),
+            ).fetchall()
+        return frozenset(row[0] for row in rows)
+
+    def told(self, now: Told) -> Told:
+        """Return up to where pages tell; from here on where no night has begun in this folder before."""
+        with self._connection() as connection:
+            connection.execute("INSERT OR IGNORE INTO told VALUES (1, ?, ?)", (now.run, now.alert))
+            return Told(*connection.execute("SELECT run, alert FROM told").fetchone())
+
+    def enter(self, night: Night, now: str, told: Told | None = None) -> None:
+        """Enter a night, or supersede what was said of it.
+
+        Args:
+            night: Whose page is written.
+            now: ISO 8601, in UTC.
+            told: Up to where that page tells; as far as before where left out.
+        """
         with self._connection() as connection:
             row = (night.date, night.job, now, json.dumps(night.facts()))
             connection.execute("INSERT OR REPLACE INTO nights VALUES (?, ?, ?, ?)", row)
+            if told is not None:
+                connection.execute("INSERT OR REPLACE INTO told VALUES (1, ?, ?)", (told.run, told.alert))

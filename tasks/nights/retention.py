@@ -41,6 +41,11 @@ def is_kept(when: str | None, rules: Retention, tonight: str) -> bool:
     return when is None or rules.scenes_days is None or when >= _before(tonight, rules.scenes_days)
 
 
+def n_products(out: OutFolder, scene: str) -> int:
+    """Count the products of a scene: the one that its link shows, and those before it that are not deleted yet."""
+    return sum(path.is_dir() for path in (out.root / ".products" / scene).glob("*"))
+
+
 def _put_aside(out: OutFolder, folder: Path) -> bool:
     link, aside = out.link(folder.parent.name), _aside(out)
     try:
