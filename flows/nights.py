@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import UUID, uuid4
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import Event, Resource
@@ -12,6 +13,7 @@ from prefect.events import Event, Resource
 from flows.artifacts import artifact_key, best_effort, link, plain
 from flows.events import SENDING, send
 from tasks.nights.night import Night, NightScene
+from tasks.nights.night_ledger import NightLedger
 from tasks.reports.night import FOLDER, counts
 from tasks.reports.page_figures import cell, heading
 
@@ -27,10 +29,17 @@ def tell_night(night: Night, out: Path) -> None:
         create_markdown_artifact(night_text(night, out), key, f"{night.job}: night of {night.date}")
 
 
-def tell_missed(night: Night) -> None:
-    """Send ``swathe.night.missed`` for every night without a run."""
-    for missed in night.missed:
-        _send(night.job, missed, "missed", f"{night.job}: no run in the night of {missed}", {})
+def tell_missed(job: str, ledger: NightLedger) -> None:
+    """Send ``swathe.night.missed`` for every night without a run; what is not taken stays for the next run.
+
+    Sent again, an event has the same id.
+    """
+    try:
+        for missed, event in ledger.unsent():
+            send(_event(job, missed, "missed", f"{job}: no run in the night of {missed}", {}, UUID(event)))
+            ledger.mark_sent(missed)
+    except SENDING as error:
+        logger.warning("%s: missed nights wait in %s for the next run: %s", job, ledger.path.name, error)
 
 
 def tell_end(night: Night) -> None:
@@ -40,7 +49,11 @@ def tell_end(night: Night) -> None:
     """
     counted = counts(night)
     text = ", ".join(f"{count} {name.lower()}" for name, count in counted.items() if count) or "nothing came"
-    _send(night.job, night.date, "ended", f"{night.job}, night of {night.date}: {text}", counted)
+    event = _event(night.job, night.date, "ended", f"{night.job}, night of {night.date}: {text}", counted, uuid4())
+    try:
+        send(event)
+    except SENDING as error:
+        logger.warning("%s, night of %s: the server could not be told that it ended: %s", night.job, night.date, error)
 
 
 def night_text(night: Night, out: Path) -> str:
@@ -76,15 +89,11 @@ def _products(scenes: Sequence[NightScene]) -> list[str]:
     return ["\n## Products", "", *(f"| {' | '.join(row)} |" for row in rows), *more]
 
 
-def _send(job: str, night: str, kind: str, text: str, payload: dict[str, int]) -> None:
+def _event(job: str, night: str, kind: str, text: str, payload: dict[str, int], name: UUID) -> Event:
     labels = {
         "prefect.resource.id": f"swathe.nightly.{job}",
         "prefect.resource.name": f"nightly {job}",
         "swathe.night": night,
     }
     resource = Resource.model_validate(labels)
-    event = Event(event=f"swathe.night.{kind}", resource=resource, payload={"text": text, **payload})
-    try:
-        send(event)
-    except SENDING as error:
-        logger.warning("%s, night of %s: the server could not be told that it %s: %s", job, night, kind, error)
+    return Event(event=f"swathe.night.{kind}", resource=resource, payload={"text": text, **payload}, id=name)

@@ -93,6 +93,7 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
     items = [item for item in found if is_kept(item.date, job.nightly.retention, request.today or tonight)]
     earlier = nights.night(tonight)
     night = earlier or _begin(request, tonight, () if is_past else missed_nights(nights.last(tonight), tonight))
+    tell_missed(job.job, nights)
     told = nights.told(_reached(request))
     untold = nights.made_after(told.run)
     after = _segment(order, request, night, items, untold).with_alerts(
@@ -112,10 +113,8 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
 
 
 def _begin(request: Request, tonight: str, missed: tuple[str, ...]) -> Night:
-    night = Night(tonight, request.job.job, missed=missed, overdue_hours=request.job.nightly.overdue_hours)
-    if night.missed:
-        tell_missed(night)
-    return night
+    NightLedger(request.out.ledger).miss(missed)
+    return Night(tonight, request.job.job, missed=missed, overdue_hours=request.job.nightly.overdue_hours)
 
 
 def _segment(order: Nightly, request: Request, night: Night, items: list[Input], untold: frozenset[str]) -> Night:

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from prefect.events import Event
 
 from tasks.answers.fire.alerts import Alert
 from tasks.fire_ledger import FireLedger
@@ -116,7 +117,7 @@ class Runs:
 def runs(tmp_path, monkeypatch):
     found = Runs(tmp_path)
     monkeypatch.setattr("flows.satellite.run_held", found.do)
-    for name in ("tell_missed", "tell_night", "tell_end"):
+    for name in ("tell_night", "tell_end"):
         monkeypatch.setattr(f"flows.satellite.{name}", lambda *_: None)
     return found
 
@@ -244,6 +245,32 @@ def test_a_ledger_of_an_earlier_release_opens_and_tells_nothing_again(runs):
     night = runs.night("2026-07-22")
     assert _statuses(night) == {"B_20260721": "new"}
     assert (night.unchanged, night.alerts) == (1, ())
+
+
+def test_missed_nights_are_sent_once_and_by_the_next_run_where_the_server_is_away(runs, monkeypatch, caplog):
+    tried: list[Event] = []
+    taken: list[Event] = []
+    away = {"2026-07-23"}
+
+    def send(event: Event) -> None:
+        tried.append(event)
+        if event.resource["swathe.night"] in away:
+            raise OSError("no route to the server")
+        taken.append(event)
+
+    monkeypatch.setattr("flows.nights.send", send)
+    runs.bring("A_20260720")
+    runs.night("2026-07-21")
+    runs.night("2026-07-25")
+    assert [event.resource["swathe.night"] for event in taken] == ["2026-07-22"]
+    assert "no route to the server" in caplog.text
+    away.clear()
+    runs.night("2026-07-25")
+    assert [event.resource["swathe.night"] for event in taken] == ["2026-07-22", "2026-07-23", "2026-07-24"]
+    assert tried[1].id == taken[1].id
+    runs.night("2026-07-25")
+    runs.night("2026-07-26")
+    assert len(taken) == 3
 
 
 OLD = ({"A": "2026-01-01"}, "2026-07-21", "2026-07-21")

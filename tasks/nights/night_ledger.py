@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +17,9 @@ CREATE TABLE IF NOT EXISTS nights (
 );
 CREATE TABLE IF NOT EXISTS told (
     one INTEGER PRIMARY KEY CHECK (one = 1), run INTEGER NOT NULL, alert INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS missed_nights (
+    date TEXT PRIMARY KEY, id TEXT NOT NULL, sent INTEGER NOT NULL
 );
 """
 
@@ -62,6 +67,22 @@ class NightLedger(Ledger):
         """Return how many nights there were."""
         with self._connection() as connection:
             return int(connection.execute("SELECT COUNT(*) FROM nights").fetchone()[0])
+
+    def miss(self, dates: Iterable[str]) -> None:
+        """Enter nights that had no run; those that are known stay as they are."""
+        with self._connection() as connection:
+            rows = [(date, str(uuid.uuid4())) for date in dates]
+            connection.executemany("INSERT OR IGNORE INTO missed_nights VALUES (?, ?, 0)", rows)
+
+    def unsent(self) -> list[tuple[str, str]]:
+        """Return date and id of the missed nights that nobody was told of, by date."""
+        with self._connection() as connection:
+            return connection.execute("SELECT date, id FROM missed_nights WHERE sent = 0 ORDER BY date").fetchall()
+
+    def mark_sent(self, date: str) -> None:
+        """Remember that somebody was told of a missed night."""
+        with self._connection() as connection:
+            connection.execute("UPDATE missed_nights SET sent = 1 WHERE date = ?", (date,))
 
     def last_run(self) -> int:
         """Return the number of the run that began last; 0 before the first."""
