@@ -20,6 +20,7 @@ from models.catalogue import CATALOGUE
 from models.registry import zoo_cards
 from models.training.settings import Augmentation, TrainSettings
 from tasks import job as jobs
+from tasks import training_job
 from tasks.analysis.settings import AreaAnalysis
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import AlertRules, FireAnalysis
@@ -51,7 +52,7 @@ SECTIONS = {
     "analysis[fire]": FireAnalysis,
     "analysis[fire].alerts": AlertRules,
     "analysis[tumour]": TumourAnalysis,
-    "training": jobs.TrainingSource,
+    "training": training_job.TrainingSource,
 }
 
 
@@ -100,7 +101,7 @@ def test_every_command_is_described_in_the_readme():
 def test_a_job_that_a_page_shows_loads(tmp_path, text):
     path = tmp_path / "job.yaml"
     path.write_text(text)
-    load = jobs.load_training_job if "training" in yaml.safe_load(text) else jobs.load_job
+    load = training_job.load_training_job if "training" in yaml.safe_load(text) else jobs.load_job
     assert load(str(path)).job
 
 
@@ -179,7 +180,7 @@ def test_every_key_of_a_job_is_described_with_its_default():
         expected |= expected_defaults(name, section)
     assert all(expected.pop(f"`{name}.kind`") == "required" for name in SECTIONS if name.endswith("]"))
     expected["`analysis.kind`"] = "required"
-    training = expected_defaults("", jobs.TrainingJob)
+    training = expected_defaults("", training_job.TrainingJob)
     expected |= {key: default for key, default in training.items() if key not in expected and key != "`training`"}
     expected |= fit_defaults("settings", TrainSettings) | fit_defaults("settings.augmentation", Augmentation)
     assert described == expected
