@@ -74,7 +74,7 @@ def test_a_killed_run_ends_in_the_same_product(tmp_path):
     assert 5 <= len(committed) < 36
 
     second = subprocess.Popen(command(job, scene, out), **quiet)
-    kill_when(second, lambda: any(out.glob(".swathe/scenes/*/*/product/*")))
+    kill_when(second, lambda: any(out.glob(".swathe/scenes/*/*/product-*/*")))
     assert not (out / "scene").exists()
     assert {path: path.stat().st_mtime_ns for path in committed} == committed, "whole blocks are not redone"
 
