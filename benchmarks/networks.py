@@ -33,14 +33,12 @@ class _Variant:
         network: Name in the catalogue.
         what: How it differs from the published network; empty where it does not.
         arguments: Of the network.
-        rounds: How many times the usual number of steps it is fitted for.
         has_things: Whether the classes but for the first are things.
     """
 
     network: str
     what: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    rounds: int = 1
     has_things: bool = False
 
 
@@ -83,8 +81,8 @@ _FIRES = _Subject(
         _Variant("deeplabv3plus", "ResNet-18, three stages"),
         _Variant("smp:Segformer", "MiT-B0", {"encoder_name": "mit_b0"}),
         _Variant("smp:UnetPlusPlus", "ResNet-18", {"encoder_name": "resnet18"}),
-        _Variant("maskrcnn", "ResNet-18, 64 boxes a crop, 400 steps", _SMALL_BOXES, rounds=4),
-        _Variant("panoptic-fpn", "ResNet-18, 64 boxes a crop, 400 steps", _SMALL_BOXES, rounds=4, has_things=True),
+        _Variant("maskrcnn", "ResNet-18, 64 boxes a crop", _SMALL_BOXES),
+        _Variant("panoptic-fpn", "ResNet-18, 64 boxes a crop", _SMALL_BOXES, has_things=True),
     ),
 )
 _SARCOMAS = _Subject(
@@ -184,8 +182,7 @@ def _fit_and_score(
         for length, margin, step in zip(job.settings["crop"], geometry.margin, geometry.stride, strict=True)
     ]
     title, variant = row
-    changes = {"crop": crop, "steps": job.settings["steps"] * variant.rounds}
-    settings = training.fit_settings(job.model_copy(update={"settings": {**job.settings, **changes}}))
+    settings = training.fit_settings(job.model_copy(update={"settings": {**job.settings, "crop": crop}}))
     begin = time.perf_counter()
     fitted = fit_card(training.as_samples(seen), card, settings)
     seconds = time.perf_counter() - begin
