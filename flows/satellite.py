@@ -106,7 +106,7 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
         # Those of later days are for a later night's page: rather there with what this run made than on none.
         reached = replace(reached, run=told.run)
     _tell(request, night, earlier, reached)
-    _prune(request, items, request.today or tonight)
+    _prune(request, found, request.today or tonight)
     tell_end(night)
     write_figures(request.out)
     return night

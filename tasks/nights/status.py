@@ -86,7 +86,7 @@ def status_of(root: Path, now: str) -> Status:
     if not out.ledger.is_file():
         raise StoreError(f"{root}: holds no ledger ({out.ledger.name}), so nothing was segmented into it")
     ledger = Ledger(out.ledger)
-    products, run, newest = ledger.products(), ledger.newest_run(), NightLedger(out.ledger).newest()
+    products, run, newest = ledger.products(), ledger.newest_run(), NightLedger(out.ledger).newest(now[:10])
     failed = tuple(row for row in products if row.status == "failed")
     night, ended = (None, None) if newest is None else (newest[0].date, newest[1])
     overdue = newest is not None and _age(newest[1], now) > timedelta(hours=newest[0].overdue_hours)
