@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install demo check test bench faults certificates sbom audit clean
+.PHONY: install demo check test bench services faults certificates sbom audit clean
 
 install: $(READY)
 
@@ -46,6 +46,10 @@ audit: $(READY)
 	@if python -c "import httpx; httpx.get('$(ADVISORIES)', timeout=15)" 2>/dev/null; \
 	then pip-audit --vulnerability-service osv --skip-editable --progress-spinner off; \
 	else echo "audit: skipped, $(ADVISORIES) cannot be reached from here"; fi
+
+# Minutes: batches on a server with a worker, overtaken and cancelled, and its pages in a browser. Beyond what CI has time for.
+services: $(READY)
+	SWATHE_TEST_SERVICES=1 pytest tests/test_batches.py
 
 # Hours. PostgreSQL and root for all rows; FAULTS names some: make faults FAULTS="flow scheduler --times 3".
 faults: $(READY)

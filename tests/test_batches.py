@@ -45,7 +45,7 @@ pytestmark = [
     pytest.mark.timeout(6 * LIMIT_S),
     pytest.mark.skipif(
         not os.environ.get("SWATHE_TEST_SERVICES"),
-        reason="starts a server, a scheduler and workers: set SWATHE_TEST_SERVICES=1",
+        reason="starts a server, a scheduler and workers: make services",
     ),
 ]
 
