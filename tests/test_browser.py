@@ -1,8 +1,6 @@
 """Pages in a real browser: nothing is refused or missing, nothing is wider than the window, everything has a name."""
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,20 +27,6 @@ CUT = """() => [...document.querySelectorAll('p, h1, h2, h3, dt, dd, li, figcapt
     .map(e => e.tagName + ' ' + e.textContent.slice(0, 40))"""
 SMALLEST = """() => Math.min(...[...document.querySelectorAll('p, li, td, th, dt, dd, figcaption, caption, small')]
     .filter(e => e.offsetParent).map(e => parseFloat(getComputedStyle(e).fontSize)))"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        pytest.skip(f"no browser is here: install one of {', '.join(names)}")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        # In containers there is often no user name space for the sandbox; the pages are ours.
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
