@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from distributed import Client
 
@@ -41,13 +42,14 @@ class Fault:
 
     Attributes:
         title: For people.
-        times: How often it is to be tried.
+        times: How often it has to meet a run that has begun and not ended.
         strike: What happens.
         mend: What an operator does before the command is given again.
         needs: Services: ``server``, ``postgres``, ``cluster``, ``prefect-worker``.
         inspect: What is to be seen before that, beside the products; returns problems.
         limit_s: After which a run counts as hung.
         survives: Whether the run has to end well by itself.
+        moment: When it strikes: at ``any`` time of a run, once its ``flow`` has begun, or at the ``start``.
     """
 
     title: str
@@ -58,6 +60,7 @@ class Fault:
     inspect: Callable[[Scenario], list[str]] = lambda scenario: []
     limit_s: float = 600.0
     survives: bool = False
+    moment: Literal["any", "flow", "start"] = "any"
 
 
 def _kill_dask_worker(scenario: Scenario) -> None:
@@ -159,13 +162,13 @@ ROWS = {
         "`kill -9` of all of them, server and PostgreSQL too", 20, _kill_all, _start_all,
         needs=("postgres", "server", "cluster", "prefect-worker"),
     ),
-    "server-20s": Fault("server away for 20 s", 3, _server_away(20), survives=True),
-    "server-180s": Fault("server away for 3 minutes", 3, _server_away(180), survives=True),
+    "server-20s": Fault("server away for 20 s", 3, _server_away(20), survives=True, moment="flow"),
+    "server-180s": Fault("server away for 3 minutes", 3, _server_away(180), survives=True, moment="flow"),
     "postgres": Fault(
         "PostgreSQL killed and started again", 3, _restart_database, needs=("postgres", "server", "cluster"),
-        survives=True,
+        survives=True, moment="flow",
     ),
-    "disk-full": Fault("disk full", 6, lambda scenario: None, _grow_disk),
+    "disk-full": Fault("disk full", 6, lambda scenario: None, _grow_disk, moment="start"),
     "input": Fault("input replaced during the run", 10, _replace_input),
     "strange-worker": Fault(
         "a worker with another package version joins", 3, _start_strange_worker, _stop_strange_worker,
