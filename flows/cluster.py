@@ -32,6 +32,8 @@ _SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
+    # It would keep the call trees of every second of an hour, in each worker.
+    "distributed.worker.profile.enabled": False,
     "distributed.worker.daemon": True,
     "distributed.worker.use-file-locking": False,
     "distributed.comm.timeouts.connect": "60s",

@@ -158,8 +158,9 @@ def _server_environment(settings: LocalSettings) -> dict[str, str]:
     }
 
 
-# A block that was lost with its worker is run again by us, alone, before it is blamed.
-_DASK = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+# A block that was lost with its worker is run again by us, alone, before it is blamed. Dask's profiler keeps the call
+# trees of every second of an hour, in each worker.
+_DASK = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false"}
 
 
 def password_file(home: Path) -> Path:

@@ -166,7 +166,7 @@ class World:
         return [run["id"] for run in answer]
 
 
-_DASK = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+_DASK = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false"}
 
 
 def wait_for(ready: Callable[[], bool], name: str, limit_s: float = _READY_S) -> None:
