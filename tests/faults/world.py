@@ -22,6 +22,7 @@ STRANGE = "dask-strange"
 # Prefect allows no heartbeat more often than this; the shipped automation waits for three of them.
 GHOST_S = 45
 _READY_S = 400.0
+_BUSY_S = 60.0
 _PYTHON = [sys.executable, "-m"]
 
 
@@ -150,8 +151,13 @@ class World:
 
     def post(self, path: str, body: object) -> object:
         user, password = PASSWORD.split(":")
-        answer = httpx.post(f"{self.api}{path}", json=body, auth=(user, password), timeout=60)
-        return answer.raise_for_status().json()
+        limit = time.monotonic() + _BUSY_S
+        while True:
+            answer = httpx.post(f"{self.api}{path}", json=body, auth=(user, password), timeout=60)
+            # A server on SQLite answers so while another one writes.
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > limit:
+                return answer.raise_for_status().json()
+            time.sleep(1)
 
     def automate(self, automations: Path) -> None:
         """Make the shipped automations, with a shorter patience."""
