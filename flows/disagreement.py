@@ -45,8 +45,10 @@ def bfloat16_disagreement(job: Job, card: Card, scenes: list[LabelledScene], fol
         return None
 
 
-def tiled_disagreement(job: Job, card: Card, scenes: list[LabelledScene], folder: Path) -> float:
+def tiled_disagreement(job: Job, card: Card, scenes: list[LabelledScene], folder: Path) -> float | None:
     """Return the share of labels that differ between tiles with the card's halo and overlap, and one untiled pass.
+
+    None where the network takes one length of tile alone: there is no untiled pass then.
 
     Tiles have at most half the length of a scene along each axis, where halo and overlap leave room, so that there are
     seams in small scenes too.
@@ -54,6 +56,8 @@ def tiled_disagreement(job: Job, card: Card, scenes: list[LabelledScene], folder
     from models.torch_predictor import card_spec
 
     spec = card_spec(card)
+    if spec.only_tile is not None:
+        return None
 
     def tile(scene: LabelledScene, part: int) -> Changes:
         sides = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,7 +51,9 @@ class OnnxPredictor:
     ) -> None:
         self._session = session
         self._card = card
-        self._spec = spec_of(card, geometry)
+        stated = session.get_inputs()[0].shape[2:]
+        only_tile = settings.tile[-len(stated) :] if any(isinstance(length, int) for length in stated) else None
+        self._spec = spec_of(card, replace(geometry, only_tile=only_tile))
         self._settings = settings
         self._ndim = len(geometry.stride)
         self._margin = geometry.margin

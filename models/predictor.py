@@ -26,6 +26,7 @@ class PredictorSpec:
         margin: Pixels that a network of valid convolutions loses at each side.
         receptive_field: Diameter in pixels of what one score depends on; None where it is the whole tile.
         output: ``scores`` (probabilities per class), ``objects``, or ``panoptic``: both.
+        only_tile: The one tile that it takes; None where every multiple of the stride will do.
     """
 
     n_channels: int
@@ -34,6 +35,7 @@ class PredictorSpec:
     margin: tuple[int, ...]
     receptive_field: tuple[int, ...] | None
     output: Output = "scores"
+    only_tile: tuple[int, ...] | None = None
 
     @property
     def ndim(self) -> int:

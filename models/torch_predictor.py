@@ -129,6 +129,8 @@ class TorchPredictor:
         if not fits or min(tile) < 1 or (sliced and tile[0] != 1):
             slices = ", its first length 1" if sliced else ""
             raise CardError(f"tile {tile} does not fit: its lengths must be multiples of {self._spec.stride}{slices}")
+        if self._spec.only_tile not in (None, tile):
+            raise CardError(f"tile {tile} does not fit: the model takes tiles of {self._spec.only_tile} alone")
 
 
 def load_torch_predictor(card: Card, weights: Path, settings: RunSettings) -> TorchPredictor:
@@ -157,13 +159,14 @@ def card_spec(card: Card) -> PredictorSpec:
 
 def spec_of(card: Card, geometry: Geometry) -> PredictorSpec:
     """Return the same for a geometry that is known."""
-    stride, margin, field = geometry.stride, geometry.margin, geometry.receptive_field
+    stride, margin = geometry.stride, geometry.margin
+    field, only_tile = geometry.receptive_field, geometry.only_tile
     if card.kind == "volume" and len(stride) == 2:
         stride, margin = (1, *stride), (0, *margin)
-        field = None if field is None else (1, *field)
+        field, only_tile = (None if found is None else (1, *found) for found in (field, only_tile))
     if len(stride) != {"raster": 2, "volume": 3}[card.kind]:
         raise CardError(f"{card.name}: a network of {len(stride)} axes does not run over a {card.kind}")
-    return PredictorSpec(card.n_inputs, card.n_classes, stride, margin, field, geometry.output)
+    return PredictorSpec(card.n_inputs, card.n_classes, stride, margin, field, geometry.output, only_tile)
 
 
 def _network_ndim(network: nn.Module) -> Literal[2, 3]:

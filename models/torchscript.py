@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -50,7 +51,7 @@ def load(card: Card, path: Path, settings: RunSettings) -> TorchPredictor:
     torch.set_num_threads(settings.threads)
     _never_fuse()
     network = _Program(_parse(path.name, read_program(card, path)))
-    _try_out(card, network, geometry)
+    geometry = replace(geometry, only_tile=_try_out(card, network, geometry))
     return TorchPredictor(network, spec_of(card, geometry), settings, card.network.output, len(geometry.stride))
 
 
@@ -76,11 +77,13 @@ def _parse(name: str, content: bytes) -> torch.jit.ScriptModule:
     return program
 
 
-def _try_out(card: Card, network: nn.Module, geometry: Geometry) -> None:
-    example = tuple(2 * (s + m + -m % s) for s, m in zip(geometry.stride, geometry.margin, strict=True))
+def _try_out(card: Card, network: nn.Module, geometry: Geometry) -> tuple[int, ...] | None:
+    """Return the one tile that the program takes, None where it takes others too."""
+    example, longer = (
+        tuple(n * (s + m + -m % s) for s, m in zip(geometry.stride, geometry.margin, strict=True)) for n in (2, 3)
+    )
     try:
-        with torch.inference_mode():
-            scores = network(torch.zeros((1, card.n_inputs, *example)))
+        scores = _scores(card, network, example)
     except RuntimeError as error:
         raise CardError(
             f"{card.name}: the program does not take {card.n_inputs} channels of {example}: "
@@ -89,3 +92,14 @@ def _try_out(card: Card, network: nn.Module, geometry: Geometry) -> None:
     if not isinstance(scores, Tensor):
         raise CardError(f"{card.name}: the program gives a {type(scores).__name__}; export one that gives a tensor")
     require_output(card, example, tuple(scores.shape), geometry.margin)
+    try:
+        _scores(card, network, longer)
+    except RuntimeError:
+        # Traced on one image, with its lengths among the constants.
+        return example
+    return None
+
+
+def _scores(card: Card, network: nn.Module, lengths: tuple[int, ...]) -> object:
+    with torch.inference_mode():
+        return network(torch.zeros((1, card.n_inputs, *lengths)))

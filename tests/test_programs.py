@@ -51,8 +51,8 @@ def program_card(folder, name, kind, template, **changes) -> Card:
     return card
 
 
-def exported(network, folder, ndim, **options):
-    example = torch.zeros((1, small_card(ndim).n_channels, *TILES[ndim]))
+def exported(network, folder, ndim, tile=None, **options):
+    example = torch.zeros((1, small_card(ndim).n_channels, *(tile or TILES[ndim])))
     axes = {"images": {k + 2: f"axis{k}" for k in range(ndim)}}
     with warnings.catch_warnings():
         # Both ways of exporting are deprecated and in use.

@@ -16,9 +16,11 @@ class Geometry:
         receptive_field: Pixels that one score depends on, as a diameter; None where it is the whole tile.
         margin: Pixels lost at each side.
         output: ``scores`` where the network maps images to logits.
+        only_tile: The one image that the network takes; None where every multiple of the stride will do.
     """
 
     stride: tuple[int, ...]
     receptive_field: tuple[int, ...] | None
     margin: tuple[int, ...]
     output: Output = "scores"
+    only_tile: tuple[int, ...] | None = None

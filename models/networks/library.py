@@ -114,12 +114,11 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
         CardError: When the network cannot be built, or gives no scores of the size of its image.
     """
     LibraryArguments.model_validate(arguments)
-    stride = _probe(json.dumps(dict(arguments), sort_keys=True, default=list))
-    return Geometry(stride, None, (0,) * len(stride))
+    return _probe(json.dumps(dict(arguments), sort_keys=True, default=list))
 
 
 @cache
-def _probe(arguments: str) -> tuple[int, ...]:
+def _probe(arguments: str) -> Geometry:
     settings = LibraryArguments.model_validate_json(arguments)
     with torch.random.fork_rng(devices=[]):
         network = build(1, 2, json.loads(arguments)).eval().to("meta")
@@ -128,10 +127,20 @@ def _probe(arguments: str) -> tuple[int, ...]:
     if stated is not None and len(stated) != ndim:
         raise CardError(f"{settings.name} has {ndim} axes: stride has {len(stated)} numbers")
     if stated is not None:
-        _shapes(settings, network, tuple(2 * step for step in stated))
-        return stated
+        return Geometry(stated, None, (0,) * ndim, only_tile=_only_tile(settings, network, stated))
     _check_steps(settings, network)
-    return _stride(_PROBED[:ndim], _shapes(settings, network, _PROBED[:ndim]))
+    return Geometry(_stride(_PROBED[:ndim], _shapes(settings, network, _PROBED[:ndim])), None, (0,) * ndim)
+
+
+def _only_tile(settings: LibraryArguments, network: nn.Module, stride: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return an image of two strides where the network takes that one alone, such as one of transformers may."""
+    two, three = (tuple(n * step for step in stride) for n in (2, 3))
+    _shapes(settings, network, two)
+    try:
+        _shapes(settings, network, three)
+    except CardError:
+        return two
+    return None
 
 
 def _shapes(settings: LibraryArguments, network: nn.Module, lengths: tuple[int, ...]) -> set[tuple[int, ...]]:

@@ -98,6 +98,11 @@ def _check_crop(card: Card, settings: TrainSettings) -> None:
         length % step == 0 and length > 2 * side
         for length, step, side in zip(settings.crop, geometry.stride, geometry.margin, strict=True)
     )
+    if geometry.only_tile not in (None, settings.crop):
+        raise CardError(
+            f"a crop of {settings.crop} does not fit network {card.network.name!r}: give {geometry.only_tile} as "
+            "settings.crop, the one image it takes"
+        )
     if not fits:
         longer = f" that exceed {tuple(2 * side for side in geometry.margin)}" if any(geometry.margin) else ""
         raise CardError(

@@ -145,7 +145,7 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
                 f"tiles of {axis.tile} pixels share none, and objects are joined on what two tiles both see; "
                 "enlarge tiling.halo or tiling.overlap"
             )
-    if plan.placement == "stride":
+    if plan.placement == "stride" and slot.spec.only_tile is None:
         # Where a smaller tile holds the whole axis, no pass goes over padding alone.
         plan = replace(plan, tile=tuple(min(axis.tile, axis.whole) for axis in axes))
         if job.tiling.tile == "auto" and len(tile) == 3 and slot.settings.device == "cpu":
