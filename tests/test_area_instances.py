@@ -174,6 +174,20 @@ def test_objects_of_a_volume_have_ids_and_rows(tmp_path):
     assert summary["instances"]["by_class"]["value 1"]["instances"] == 2
 
 
+def test_objects_of_class_0_are_counted_where_they_are_asked_for(tmp_path):
+    values = np.ones((20, 24, 28), np.uint8)
+    values[3:9, 4:10, 4:10] = values[14:16, 12:18, 4:10] = 0
+    asked = "output.instances.classes=[0]"
+    raster = write_raster(tmp_path / "scene.tif", np.ascontiguousarray(values[5][None]))
+    volume = write_volume(tmp_path / "scan.nii.gz", values.astype(np.int16))
+    for job, source, n in ((RASTER, raster, 1), (VOLUME, volume, 2)):
+        made = product(tmp_path / source.name.partition(".")[0], job, source, asked)
+        summary = json.loads((made / "summary.json").read_text())
+        assert summary["instances"]["found"] == n
+        assert summary["instances"]["by_class"]["value 0"]["instances"] == n
+        assert summary["headline"]["value_0_instances"] == n
+
+
 def test_no_object_at_all_is_no_error(tmp_path):
     source = write_raster(tmp_path / "scene.tif", np.zeros((1, 30, 30), np.uint8))
     made = product(tmp_path, RASTER, source, "output.instances.split=distance")

@@ -102,8 +102,11 @@ def _by_class(
     found: Found, hectares: NDArray[np.float64] | None, classes: tuple[ClassEntry, ...]
 ) -> dict[str, dict[str, Any]]:
     facts = {}
-    for label, entry in enumerate(classes[1:], start=1):
+    for label, entry in enumerate(classes):
         own = found.labels == label
+        if label == 0 and not own.any():
+            # Mostly background, whose areas nobody asked for.
+            continue
         facts[entry.name] = {
             "instances": int(own.sum()),
             "pixels": int(found.pixels[own].sum()),

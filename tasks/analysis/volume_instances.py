@@ -36,8 +36,10 @@ def describe_volume_instances(
     """
     found, names = _measured(layers, scene), [entry.name for entry in classes]
     write_instances_csv(found, names, folder / "instances.csv")
+    # Class 0 is mostly background, whose areas nobody asked for.
+    first = int(all(one.label for one in found))
     by_class = {
-        name: _of_class([one for one in found if one.label == label]) for label, name in list(enumerate(names))[1:]
+        name: _of_class([one for one in found if one.label == label]) for label, name in list(enumerate(names))[first:]
     }
     largest = sorted(sorted(found, key=lambda one: -one.n_voxels)[:_MOST_ROWS], key=lambda one: one.id)
     answers: dict[str, Any] = {
