@@ -102,6 +102,15 @@ def test_tiled_equals_untiled_where_the_halo_covers_the_receptive_field(tmp_path
     np.testing.assert_allclose(tiled[1].astype(int), untiled[1].astype(int), atol=1)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 9)])
+def test_instance_norm_takes_scenes_smaller_than_its_coarsest_grid(tmp_path, shape):
+    card = small_unet(tmp_path / "model", 2, norm="instance")
+    scene = array_scene(tmp_path, np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32))
+    tiled = segment(make_work(scene, tmp_path / "store", card, tmp_path / "model"))
+    assert tiled.shape == (2, *shape)
+    assert set(np.unique(tiled[0])) <= {0, 1, 2}
+
+
 @pytest.mark.parametrize("widths", [[4, 8], [4, 4, 8], [2, 2, 2, 2, 2]])
 @pytest.mark.parametrize("shape", [(1, 97), (190, 130)])
 @pytest.mark.parametrize("blend", ["gaussian", "core"])
@@ -127,6 +136,7 @@ def test_a_network_without_padding_is_tiled_by_its_margin_alone(tmp_path, widths
     [
         ("pspnet", {"encoder": "resnet18", "decoder": 8, "depth": 3}),
         ("deeplabv3", {"encoder": "resnet18", "decoder": 8}),
+        ("deeplabv3plus", {"decoder": 8}),
         ("smp:Segformer", {"encoder_name": "mit_b0", "decoder_segmentation_channels": 8}),
     ],
 )
@@ -159,6 +169,24 @@ def test_a_volume_without_padding_is_tiled_by_its_margin_alone(tmp_path, depth):
         tiling = {"tile": tile, "halo": [0, 0, 0], "overlap": [0, 0, 0]}
         masks.append(segment(make_work(scene, tmp_path / str(tile), card, tmp_path / "model", tiling=tiling)))
     np.testing.assert_array_equal(masks[0][0], masks[1][0])
+
+
+@pytest.mark.parametrize("pooling", [[2, 2, 2], [1, 2, 2]])
+def test_a_volume_with_padding_tiled_equals_untiled_where_the_halo_covers_the_receptive_field(tmp_path, pooling):
+    card = small_unet(tmp_path / "model", 3, strides=[pooling])
+    geometry = network_geometry(card.network)
+    halo = [-(-(field // 2) // step) * step for field, step in zip(geometry.receptive_field, pooling, strict=True)]
+    scene = array_scene(tmp_path, np.random.default_rng(1).normal(size=(1, 33, 40, 27)).astype(np.float32))
+    masks = {}
+    for name, tiling in (
+        ("tiled", {"tile": [2 * side + 8 for side in halo], "halo": halo, "overlap": [2, 2, 2]}),
+        ("untiled", {"tile": [34, 40, 28], "halo": [0, 0, 0], "overlap": [0, 0, 0]}),
+        ("without a halo", {"tile": [2 * side + 8 for side in halo], "halo": [0, 0, 0], "overlap": [2, 2, 2]}),
+    ):
+        masks[name] = segment(make_work(scene, tmp_path / name, card, tmp_path / "model", tiling=tiling)).astype(int)
+    np.testing.assert_array_equal(masks["tiled"][0], masks["untiled"][0])
+    np.testing.assert_allclose(masks["tiled"][1], masks["untiled"][1], atol=1)
+    assert np.abs(masks["without a halo"] - masks["untiled"]).max() > 1
 
 
 @pytest.mark.parametrize("position", [False, True])

@@ -146,8 +146,10 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
                 "enlarge tiling.halo or tiling.overlap"
             )
     if plan.placement == "stride" and slot.spec.only_tile is None:
-        # Where a smaller tile holds the whole axis, no pass goes over padding alone.
-        plan = replace(plan, tile=tuple(min(axis.tile, axis.whole) for axis in axes))
+        # Where a smaller tile holds the whole axis, no pass goes over padding alone. What looks at the whole tile, such
+        # as instance norm, needs more than one pixel of its coarsest grid.
+        least = 2 if slot.spec.receptive_field is None else 1
+        plan = replace(plan, tile=tuple(min(axis.tile, max(axis.whole, least * axis.stride)) for axis in axes))
         if job.tiling.tile == "auto" and len(tile) == 3 and slot.settings.device == "cpu":
             plan = replace(plan, tile=_economical(plan, frame))
     if job.tiling.block == "auto":
