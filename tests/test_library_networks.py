@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import monai.networks.nets as monai_nets
 import pytest
 import segmentation_models_pytorch as smp
@@ -156,6 +158,64 @@ def test_what_a_network_cannot_be_built_from_is_an_error_of_the_card(name, argum
 def test_a_name_that_is_not_known_brings_the_nearest_ones(name, said):
     with pytest.raises(UnknownModelError, match=said):
         network_geometry(Network(name=name))
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """Hosts that were asked for; nothing is reached, and nothing lies in a cache."""
+    hosts = []
+
+    def refuse(host, *_args, **_kwargs):
+        hosts.append(host)
+        raise ConnectionRefusedError(host)
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: refuse(address))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    return hosts
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("smp:Unet", {"encoder_name": "resnet18"}),
+        ("smp:Unet", {"encoder_name": "tu-resnet18", "encoder_weights": False}),
+        ("monai:EfficientNetBN", {"model_name": "efficientnet-b0"}),
+        ("monai:EfficientNetBNFeatures", {"model_name": "efficientnet-b0"}),
+        ("monai:EfficientNetEncoder", {"model_name": "efficientnet-b0", "pretrained": False}),
+        ("monai:DenseNet121", {"spatial_dims": 2}),
+        ("monai:TorchVisionFCModel", {"model_name": "resnet18"}),
+        ("monai:FlexibleUNet", {"backbone": "efficientnet-b0"}),
+    ],
+)
+def test_nothing_is_fetched_while_a_network_is_built(asked, name, arguments):
+    build_network(Network(name=name, arguments=arguments), 3, 2)
+    assert asked == []
+
+
+TRANSCHEX = {
+    "img_size": 32,
+    "patch_size": 8,
+    "num_language_layers": 1,
+    "num_vision_layers": 1,
+    "num_mixed_layers": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("monai:EfficientNetBN", {"model_name": "efficientnet-b0", "pretrained": True}, "pretrained would be fetched"),
+        ("monai:Transchex", TRANSCHEX, "monai:Transchex fetches what path_or_repo_id and filename name"),
+        ("monai:Transchex", TRANSCHEX | {"path_or_repo_id": "a/b"}, "path_or_repo_id would be fetched"),
+        ("smp:Unet", {"encoder_name": "tu-hf-hub:timm/resnet18"}, "'tu-hf-hub:timm/resnet18' would be fetched"),
+        ("smp:Unet", {"encoder_name": "tu-resnet18", "checkpoint_path": "a.pth"}, "checkpoint_path would be fetched"),
+    ],
+)
+def test_what_would_be_fetched_is_refused_by_name(asked, name, arguments, said):
+    with pytest.raises(CardError, match=said):
+        build_network(Network(name=name, arguments=arguments), 3, 2)
+    assert asked == []
 
 
 def test_a_network_of_a_library_has_its_librarys_entry():

@@ -20,8 +20,10 @@ from models.networks.geometry import Geometry
 _MODULES = {"smp": "segmentation_models_pytorch", "monai": "monai.networks.nets"}
 _CHANNELS = ("in_channels",)
 _CLASSES = ("out_channels", "classes", "num_classes")
-# What would be fetched while a network is built.
-_FETCHED = ("encoder_weights", "pretrained", "weights")
+# What would be fetched while a network is built, and what keeps a constructor from it.
+_FETCHED: dict[str, bool | None] = {"encoder_weights": None, "pretrained": False, "weights": None}
+# What says where from; a constructor that has one fetches whatever it is told.
+_SOURCES = ("path_or_repo_id", "filename", "checkpoint_path")
 _REFUSALS = (TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError, ImportError)
 # Multiples of every likely stride by different primes, so that what is pooled to a fixed size is told apart.
 _PROBED = (128 * 11, 128 * 13, 128 * 17)
@@ -96,10 +98,10 @@ def build(n_channels: int, n_classes: int, arguments: Mapping[str, Any]) -> nn.M
     names = _channel_names(kind)
     if names is None:
         raise CardError(f"{settings.name} does not say how many channels and classes it has")
-    # segmentation-models-pytorch would fetch weights if nothing were said.
-    silent = {"encoder_weights": None} if "encoder_weights" in inspect.signature(kind).parameters else {}
+    # Both libraries fetch weights if nothing is said, and smp for timm's encoders also if False is.
+    silent = {name: value for name, value in _FETCHED.items() if name in inspect.signature(kind).parameters}
     try:
-        network = kind(**{**silent, **settings.own, names[0]: n_channels, names[1]: n_classes})
+        network = kind(**{**settings.own, **silent, names[0]: n_channels, names[1]: n_classes})
     except _REFUSALS as error:
         raise CardError(f"{settings.name} cannot be built from {settings.own}: {_text(error)}") from error
     network.register_forward_hook(_keep_first)
@@ -211,10 +213,7 @@ def _check_arguments(settings: LibraryArguments, kind: type[nn.Module]) -> None:
     said = sorted({*_CHANNELS, *_CLASSES} & settings.own.keys() & parameters.keys())
     if said:
         raise CardError(f"{settings.name}: leave out {', '.join(said)}; channels and classes of the card say it")
-    if fetched := [name for name in _FETCHED if settings.own.get(name)]:
-        raise CardError(
-            f"{settings.name}: {fetched[0]} would be fetched from outside; leave it out, and bring weights as a file"
-        )
+    _check_nothing_is_fetched(settings, parameters)
     known = own_parameters(kind)
     for name in settings.own:
         silent = name in _FETCHED and name in parameters
@@ -223,6 +222,22 @@ def _check_arguments(settings: LibraryArguments, kind: type[nn.Module]) -> None:
     missing = [name for name in known.keys() - settings.own.keys() if known[name].default is inspect.Parameter.empty]
     if missing:
         raise CardError(f"{settings.name} needs {', '.join(sorted(missing))} among network.arguments")
+
+
+def _check_nothing_is_fetched(settings: LibraryArguments, parameters: Mapping[str, inspect.Parameter]) -> None:
+    if fetched := [name for name in (*_FETCHED, *_SOURCES) if settings.own.get(name)]:
+        raise CardError(
+            f"{settings.name}: {fetched[0]} would be fetched from outside; leave it out, and bring weights as a file"
+        )
+    if ":" in str(settings.own.get("encoder_name", "")):
+        raise CardError(
+            f"{settings.name}: encoder_name {settings.own['encoder_name']!r} would be fetched from outside; take an "
+            "encoder that timm has under its own name, and bring weights as a file"
+        )
+    if sources := [name for name in _SOURCES if name in parameters]:
+        raise CardError(
+            f"{settings.name} fetches what {' and '.join(sources)} name whenever it is built; it cannot be built here"
+        )
 
 
 def own_parameters(kind: type[nn.Module]) -> dict[str, inspect.Parameter]:
