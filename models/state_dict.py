@@ -8,7 +8,7 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ DAMAGED = (
     AssertionError, AttributeError, EOFError, LookupError, OverflowError, RuntimeError, TypeError, ValueError,
     struct.error, zipfile.BadZipFile,
 )  # fmt: skip
-# Of DistributedDataParallel, of torch.compile.
-_PREFIXES = ("module.", "_orig_mod.")
+# Of DistributedDataParallel and of torch.compile, whichever was put round the other.
+_PREFIXES = ("module.", "_orig_mod.", "module.")
 
 _CONVERSION = """Where you trust the file, convert it with
 
@@ -60,7 +60,7 @@ def unpickle_state_dict(name: str, content: bytes) -> dict[str, Tensor]:
         raise WeightsError(_refusal(name, str(error))) from error
     except DAMAGED as error:
         raise WeightsError(f"{name}: damaged, or no file of torch.save: {str(error).splitlines()[:1]}") from error
-    return _without_prefix(_tensors(name, found))
+    return _tensors(name, found)
 
 
 def load_plain(file: Path | io.BytesIO) -> object:
@@ -108,8 +108,9 @@ def _tensors(name: str, found: object) -> dict[str, Tensor]:
     return {str(key): value for key, value in found.items()}
 
 
-def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def without_prefix(tensors: dict[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+    """Take off what a training program put before all names, as long as none of them is the network's ``own``."""
     for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
+        if tensors.keys().isdisjoint(own) and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.card import Card, Weights, write_card
 from models.errors import WeightsError
-from models.state_dict import unpickle_state_dict
+from models.state_dict import unpickle_state_dict, without_prefix
 
 _PICKLES = (b"PK\x03\x04", b"\x80")
 _AUXILIARY = "aux_classifier."
@@ -45,7 +45,7 @@ def read_weights(path: Path, sha256: str, network: nn.Module) -> dict[str, Tenso
             f"{path.name}: SHA-256 is {found}, the card states {sha256}; fetch the weights again or mend the card"
         )
     expected = network.state_dict()
-    tensors = _without_auxiliary(parse_weights(path, content), expected)
+    tensors = _without_auxiliary(without_prefix(parse_weights(path, content), expected), expected)
     _verify(path.name, tensors, expected)
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 

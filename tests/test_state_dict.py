@@ -13,11 +13,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling, Weights, write_card
 from models.errors import CardError, WeightsError
 from models.registry import RunSettings, build_network, load_predictor, resolve_model
 from models.state_dict import unpickle_state_dict
+from models.weights import read_weights
 
 torch.set_num_threads(1)
 NETWORK = Network(name="unet", arguments={"widths": [2, 3]})
@@ -76,6 +78,26 @@ def test_a_state_dict_is_read_whatever_a_training_program_put_round_it(tmp_path,
     image = torch.rand((1, 1, 32, 32))
     with torch.inference_mode():
         torch.testing.assert_close(predictor.predict(image.numpy()), own(image).softmax(1))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_what_is_before_all_names_is_taken_off_in_every_format(tmp_path, suffix, prefix):
+    state = {f"{prefix}{key}": value for key, value in state_dict().items()}
+    path = tmp_path / f"theirs.{suffix}"
+    (save_file if suffix == "safetensors" else torch.save)(state, path)
+    read = read_weights(path, hashlib.sha256(path.read_bytes()).hexdigest(), build_network(NETWORK, 1, 2))
+    assert all(torch.equal(read[key], value) for key, value in state_dict().items())
+
+
+@pytest.mark.parametrize("saved", ["module.", "module.module."])
+def test_a_name_of_the_networks_own_stays(tmp_path, saved):
+    network = torch.nn.Sequential()
+    network.add_module("module", torch.nn.Linear(2, 1))
+    path = tmp_path / "theirs.safetensors"
+    save_file({f"{saved}{key}": value for key, value in network.module.state_dict().items()}, path)
+    read = read_weights(path, hashlib.sha256(path.read_bytes()).hexdigest(), network)
+    assert read.keys() == {"module.weight", "module.bias"}
 
 
 def smp_unet():
