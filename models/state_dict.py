@@ -33,9 +33,15 @@ _CONVERSION = """Where you trust the file, convert it with
     from safetensors.torch import save_file
 
     found = torch.load({name!r}, map_location="cpu", weights_only=False)
-    found = found if isinstance(found, dict) else found.state_dict()
-    found = found.get("state_dict", found.get("model", found))
-    save_file({{key: value.contiguous() for key, value in found.items()}}, {stem!r} + ".safetensors")"""
+    found = found.state_dict() if isinstance(found, torch.nn.Module) else found
+    for wrapper in {wrappers!r}:
+        inner = found.get(wrapper)
+        inner = inner.state_dict() if isinstance(inner, torch.nn.Module) else inner
+        found = inner if isinstance(inner, dict) else found
+    tensors = {{key: value.detach().clone().contiguous() for key, value in found.items() if torch.is_tensor(value)}}
+    save_file(tensors, {file!r})
+
+and let weights.file and weights.sha256 of its card, where it has one, name {file} and the SHA-256 of that."""
 
 
 def unpickle_state_dict(name: str, content: bytes) -> dict[str, Tensor]:
@@ -91,7 +97,8 @@ def what_it_needs(told: str) -> str:
 
 
 def _refusal(name: str, told: str) -> str:
-    conversion = _CONVERSION.format(name=name, stem=name.rpartition(".")[0] or name)
+    file = f"{name.rpartition('.')[0] or name}.safetensors"
+    conversion = _CONVERSION.format(name=name, wrappers=_WRAPPERS, file=file)
     return f"{name}: reading this pickle would run code ({what_it_needs(told)}), and it is not read. {conversion}"
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import os
 import pickle
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling, Weights, write_card
 from models.errors import CardError, WeightsError
@@ -143,6 +145,12 @@ def test_weights_of_a_library_give_what_they_give_in_the_library(tmp_path, make,
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
 
 
+def run_conversion(told: str, folder: Path) -> None:
+    """Run the script that a refusal holds, in the folder of the file."""
+    script = told.partition("convert it with\n")[2].partition("\n\nand let")[0].replace("'theirs", f"'{folder}/theirs")
+    exec(compile(textwrap.dedent(script.strip("\n")), "script", "exec"), {})
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_that_would_run_code_is_refused_with_the_conversion_and_not_run(tmp_path, zipped):
     path, left = tmp_path / "theirs.pth", tmp_path / "left-behind"
@@ -154,14 +162,42 @@ def test_a_pickle_that_would_run_code_is_refused_with_the_conversion_and_not_run
         WeightsError, match=r"(?s)theirs.pth: .*would run code \(it asks for posix.mkdir.*save_file\("
     ) as told:
         load_predictor(card, folder, RunSettings((32, 32), device="cpu"))
+    assert "weights.file and weights.sha256 of its card, where it has one, name theirs.safetensors" in str(told.value)
     assert not left.exists()
     # The trap is one, and the script in the message is the conversion that it says.
-    script = str(told.value).partition("convert it with\n")[2].replace("'theirs", f"'{tmp_path}/theirs")
-    exec(compile("\n".join(line.removeprefix("    ") for line in script.splitlines()), "script", "exec"), {})
+    run_conversion(str(told.value), tmp_path)
     assert left.exists()
     (tmp_path / "theirs.json").unlink()
     card_beside(tmp_path / "theirs.safetensors")
     load_predictor(*resolve_model(str(tmp_path / "theirs.safetensors")), RunSettings((32, 32), device="cpu"))
+
+
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict", "model", "network"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_conversion_finds_the_weights_wherever_they_would_be_read(tmp_path, wrapper, whole):
+    network = build_network(NETWORK, 1, 2)
+    network.load_state_dict(state_dict())
+    inner = network if whole else state_dict() | {"epoch": 3} | ({} if wrapper else {"args": argparse.Namespace()})
+    path = tmp_path / "theirs.pth"
+    torch.save({wrapper: inner, "epoch": 3, "args": argparse.Namespace()} if wrapper else inner, path)
+    with pytest.raises(WeightsError) as told:
+        unpickle_state_dict(path.name, path.read_bytes())
+    run_conversion(str(told.value), tmp_path)
+    converted = tmp_path / "theirs.safetensors"
+    read = read_weights(converted, hashlib.sha256(converted.read_bytes()).hexdigest(), network)
+    assert all(torch.equal(read[key], value) for key, value in state_dict().items())
+
+
+def test_the_conversion_takes_weights_that_share_their_memory_or_lie_across_it(tmp_path):
+    tied = torch.rand(3, 2)
+    weights = {"encoder": tied, "decoder": tied, "turned": tied.T}
+    path = tmp_path / "theirs.pth"
+    torch.save({"model": weights, "args": argparse.Namespace()}, path)
+    with pytest.raises(WeightsError) as told:
+        unpickle_state_dict(path.name, path.read_bytes())
+    run_conversion(str(told.value), tmp_path)
+    converted = load_file(tmp_path / "theirs.safetensors")
+    assert all(torch.equal(converted[key], value) for key, value in weights.items())
 
 
 def test_a_pickle_that_is_no_file_of_torch_is_not_run(tmp_path):
