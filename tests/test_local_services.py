@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import psutil
 import pytest
 import yaml
+from test_schedule import free_port
 
+from flows.local import up as up_module
+from flows.local.ports import TakenPortError, listens
 from flows.local.processes import read_services, start, stop, write_services
 from flows.local.up import LocalSettings, down, up
 from flows.profiles import apply_profile, profile
@@ -22,6 +27,105 @@ STUBBORN = [
     "-c",
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(600)",
 ]
+
+# Answers what `up` starts in the place of this Python: `-m prefect server start ... --port PORT` and the others.
+STAND_IN = """#!{python}
+import http.server, pathlib, socket, sys, time
+words = sys.argv[2:]
+print(*words[:2], flush=True)
+if {dies!r} and " ".join(words).startswith({dies!r}):
+    sys.exit("of old age")
+if words[:2] == ["prefect", "server"]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+    http.server.HTTPServer(("127.0.0.1", int(words[-1])), Handler).serve_forever()
+if words[:2] == ["dask", "scheduler"]:
+    listening = socket.create_server(("127.0.0.1", int(words[words.index("--port") + 1])))
+if words[:2] == ["dask", "worker"]:
+    socket.create_connection(("127.0.0.1", int(words[2].rpartition(":")[2])), 5).close()
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def settings(tmp_path) -> LocalSettings:
+    port = free_port()
+    while listens(port + 1):
+        port = free_port()
+    return LocalSettings(tmp_path / "home", tmp_path, tmp_path, port)
+
+
+@pytest.fixture
+def stand_in(tmp_path, settings, monkeypatch):
+    """Start small programs instead of Prefect and Dask; one of them may die as soon as it is started."""
+
+    def prepare(dies: str = "") -> None:
+        program = tmp_path / "python"
+        program.write_text(STAND_IN.format(python=sys.executable, dies=dies))
+        program.chmod(0o755)
+        monkeypatch.setattr(up_module.sys, "executable", str(program))
+        monkeypatch.setattr(up_module, "deploy", lambda _: None)
+        monkeypatch.setattr(up_module, "is_online", lambda *_: not dies or one_ended())
+
+    def one_ended() -> bool:
+        return not all(service.runs for service in read_services(settings.services))
+
+    return prepare
+
+
+@pytest.fixture(params=[0, 1], ids=["server", "scheduler"])
+def taken(request, settings) -> Iterator[int]:
+    """Whatever listens at a port that is needed."""
+    with socket.create_server(("127.0.0.1", settings.port + request.param)):
+        yield settings.port + request.param
+
+
+def test_everything_runs_when_it_is_up_each_begun_when_the_one_before_answers(settings, stand_in):
+    stand_in()
+    told: list[str] = []
+    try:
+        up(settings, told.append)
+        names = [service.name for service in read_services(settings.services) if service.runs]
+    finally:
+        down(settings.home)
+    assert names == ["server", "scheduler", "cpu-worker-0", "worker"]
+    assert [line.partition(":")[0] for line in told] == names
+    assert not listens(settings.port)
+
+
+@pytest.mark.parametrize(
+    ("dies", "name"),
+    [
+        ("prefect server", "server"),
+        ("dask scheduler", "scheduler"),
+        ("dask worker", "cpu-worker-0"),
+        ("prefect worker", "worker"),
+    ],
+)
+def test_a_service_that_died_is_named_with_its_log_and_all_others_are_stopped(settings, stand_in, dies, name):
+    stand_in(dies)
+    with pytest.raises(SwatheError, match=rf"^{name} did not come up; .*/logs/{name}\.log says why"):
+        up(settings, lambda _: None)
+    assert "of old age" in (settings.home / "logs" / f"{name}.log").read_text()
+    assert not settings.services.exists()
+    assert not listens(settings.port)
+    assert not listens(settings.port + 1)
+
+
+def test_nothing_is_started_where_something_else_has_a_port(settings, stand_in, taken):
+    stand_in()
+    with pytest.raises(TakenPortError, match=rf"port {taken} .*swathe up --port \d+"):
+        up(settings, lambda _: None)
+    assert not settings.home.exists()
+
+
+def test_what_answers_in_the_place_of_a_dead_service_is_not_taken_for_it(settings, tmp_path):
+    dead = start("server", SLEEP, {}, tmp_path / "server.log")
+    stop(dead)
+    with pytest.raises(SwatheError, match="server did not come up"):
+        up_module._wait(lambda: True, dead, settings)
 
 
 def test_what_was_started_is_known_again_and_stopped_with_all_of_its_group(tmp_path):

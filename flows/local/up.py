@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from flows.deploy import POOL, Target, deploy
+from flows.local.ports import listens, require_free
 from flows.local.processes import Service, read_services, start, stop, write_services
 from flows.profiles import profile
 from models.errors import SwatheError
@@ -63,17 +64,19 @@ class LocalSettings:
 
 
 def up(settings: LocalSettings, tell: Callable[[str], None]) -> None:
-    """Start everything, one after the other, each when the one before answers.
+    """Start everything, one after the other, each when the one before answers; at the end all of it has to run.
 
     Args:
         settings: What to start.
         tell: Gets a line per step.
 
     Raises:
+        TakenPortError: When something else has a port that is needed; nothing is started.
         SwatheError: When something runs already, or does not come up; what was started is stopped again.
     """
     if any(service.runs for service in read_services(settings.services)):
         raise SwatheError(f"{settings.home}: its services run already. Stop them with: swathe down")
+    require_free({settings.port: "the Prefect server", settings.port + 1: "the Dask scheduler"})
     started: list[Service] = []
 
     def begin(name: str, command: list[str], environment: Mapping[str, str]) -> None:
@@ -102,13 +105,20 @@ def _start_all(
     deploy(Target(settings.api, _password(settings.home), settings.runs, environment=client))
     port = str(settings.port + 1)
     begin("scheduler", [*dask, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"], _DASK)
+    _wait(lambda: listens(settings.port + 1), started[-1], settings)
     worker = [*dask, "worker", settings.cluster, "--nthreads", "3", "--resources", "CPU=1", "--memory-limit", "0"]
     for number in range(settings.workers):
         begin(
             f"cpu-worker-{number}", [*worker, "--no-dashboard", "--local-directory", str(settings.home / "dask")], _DASK
         )
-    begin("worker", [*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--limit", str(settings.runs)],
-          client)  # fmt: skip
+    name = f"local-{secrets.token_hex(4)}"
+    begin("worker", [*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--name", name,
+                     "--limit", str(settings.runs)], client)  # fmt: skip
+    _wait(lambda: is_online(settings.api, client["PREFECT_API_AUTH_STRING"], name), started[-1], settings)
+    for service in started:
+        # Among them are those that nobody waited for, such as Dask workers.
+        if not service.runs:
+            raise _did_not_come_up(service, settings)
 
 
 def down(home: Path) -> list[str]:
@@ -184,13 +194,36 @@ def _answers(api: str) -> bool:
         return False
 
 
+def is_online(api: str, auth: str, name: str) -> bool:
+    """Tell whether a Prefect worker has told the server that it is there.
+
+    Args:
+        api: Address of the server.
+        auth: ``user:password``.
+        name: Of the worker.
+    """
+    user, _, password = auth.partition(":")
+    try:
+        answer = httpx.post(
+            f"{api}/work_pools/{POOL}/workers/filter", json={}, auth=(user, password), timeout=_TRYING_S
+        )
+    except httpx.TransportError:
+        return False
+    return answer.is_success and any(worker["name"] == name for worker in answer.json())
+
+
 def _wait(ready: Callable[[], bool], service: Service, settings: LocalSettings) -> None:
     limit = time.monotonic() + _READY_S
-    while not ready():
+    # Whether it runs comes first: something else may answer in its place.
+    while not (service.runs and ready()):
         if not service.runs or time.monotonic() > limit:
-            log = settings.home / "logs" / f"{service.name}.log"
-            raise SwatheError(f"{service.name} did not come up; {log} says why")
+            raise _did_not_come_up(service, settings)
         time.sleep(0.2)
+
+
+def _did_not_come_up(service: Service, settings: LocalSettings) -> SwatheError:
+    log = settings.home / "logs" / f"{service.name}.log"
+    return SwatheError(f"{service.name} did not come up; {log} says why")
 
 
 def _stop_all(settings: LocalSettings, services: list[Service]) -> None:
