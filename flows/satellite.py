@@ -25,14 +25,13 @@ from flows.waiting import take
 from tasks.fire_ledger import FireLedger
 from tasks.job import load_job
 from tasks.ledger import Ledger
-from tasks.nights.arrivals import list_arrivals
+from tasks.nights.arrivals import dates_of_products, list_arrivals, require_dates
 from tasks.nights.night import Night, after_run, missed_nights, require_begun
 from tasks.nights.night_ledger import NightLedger, Told
 from tasks.nights.retention import is_kept, n_products, prune
 from tasks.reports.night import write_night
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input
-from tasks.scenes.naming import USUAL_DATES, dates_of
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +63,13 @@ def nightly(order: Nightly) -> Night:
 
     Raises:
         HeldFolderError: When OUT did not become free in time.
-        JobError: When the night has not come yet.
+        JobError: When the night has not come yet, or the job deletes by dates that nothing tells.
         SwatheError: When the job, the model, the inbox or the cluster cannot be used at all.
     """
     speak()
     require_begun(_tonight(order), _today())
     job, tonight = load_job(order.job, order.all_overrides), _tonight(order)
+    require_dates(order.inbox, job)
     request = make_request(job, order.out, order.model)
     with ExitStack() as held:
         if not take(request, held):
@@ -106,7 +106,7 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
         # Those of later days are for a later night's page: rather there with what this run made than on none.
         reached = replace(reached, run=told.run)
     _tell(request, night, earlier, reached)
-    _prune(request, found, request.today or tonight)
+    _prune(order, request, found, request.today or tonight)
     tell_end(night)
     write_figures(request.out)
     return night
@@ -156,13 +156,7 @@ def _today() -> str:
     return steps.now()[:10]
 
 
-def _prune(request: Request, items: Sequence[Input], today: str) -> None:
-    dates = {item.id: item.date for item in items if item.date is not None}
-    prune(request.out, request.job.nightly.retention, _dates_in_names(request) | dates, today, steps.now()[:10])
-
-
-def _dates_in_names(request: Request) -> dict[str, str]:
-    """Return the dates of products whose scenes have left the inbox, as far as their ids tell."""
-    patterns = request.job.source.dates or USUAL_DATES
+def _prune(order: Nightly, request: Request, items: Sequence[Input], today: str) -> None:
     names = [folder.name for folder in (request.out.root / ".products").glob("*")]
-    return {name: max(dates) for name in names if (dates := dates_of(name, patterns).values())}
+    dates = dates_of_products(order.inbox, request.job, items, names)
+    prune(request.out, request.job.nightly.retention, dates, today, steps.now()[:10])

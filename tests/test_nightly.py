@@ -18,6 +18,8 @@ from scenes import derive_earlier, write_raster
 
 from flows.waiting import take
 from tasks.errors import HeldFolderError, InboxError, JobError
+from tasks.job import Job
+from tasks.nights.arrivals import dates_of_products, require_dates
 from tasks.nights.night import Night, NightScene, after_run, missed_nights
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.retention import is_kept, prune
@@ -309,6 +311,49 @@ def test_without_rules_nothing_is_deleted(tmp_path):
     assert is_kept("2026-06-21", rules, "2026-07-21")
     assert not is_kept("2026-06-20", rules, "2026-07-21")
     assert is_kept(None, rules, "2026-07-21")
+
+
+def retaining(source: dict[str, object], **nightly: object) -> Job:
+    rules = {"retention": {"scenes_days": 30}, **nightly}
+    return Job.model_validate(
+        {"job": "j", "kind": "raster", "model": {"name": "threshold"}, "source": source, "nightly": rules}
+    )
+
+
+def test_eight_digits_of_an_id_are_a_date_only_where_the_job_says_so(tmp_path):
+    for name in ("tile_20200101", "20200102-x"):
+        (tmp_path / ".products" / name / "key").mkdir(parents=True)
+        (tmp_path / name).symlink_to(f".products/{name}/key")
+    names = ["tile_20200101", "20200102-x"]
+    rules = Retention(scenes_days=30)
+    undated = dates_of_products("in", retaining({}), [Input("tile_20200101", {})], names)
+    assert undated == {}
+    assert prune(OutFolder(tmp_path), rules, undated, "2026-07-21", "2026-07-21") == 0
+    dated = retaining({"dates": {"post": "{scene:%Y%m%d}"}})
+    assert dates_of_products("in", dated, [], names) == {"tile_20200101": "2020-01-01", "20200102-x": "2020-01-02"}
+    # As the listing says, which a table may have dated.
+    assert dates_of_products("in", dated, [Input(names[0], {}, None, "2026-07-20")], names[:1]) == {
+        "tile_20200101": "2026-07-20"
+    }
+
+
+def test_scenes_that_left_a_catalogue_have_the_date_at_the_end_of_their_ids():
+    names = ["T_20190101_20260720", "by-hand_20260720x"]
+    assert dates_of_products("sky/catalog.json", retaining({}), [], names) == {"T_20190101_20260720": "2026-07-20"}
+
+
+def test_a_job_that_deletes_by_dates_it_does_not_have_is_refused_before_any_work(tmp_path):
+    from flows.satellite import Nightly, nightly
+
+    job = tmp_path / "greens.yaml"
+    job.write_text(JOB.replace('  dates: {post: "{scene:%Y%m%d}"}\n', ""))
+    (tmp_path / "in").mkdir()
+    with pytest.raises(JobError, match=r"scenes_days: 30 .* Write source\.dates"):
+        nightly.fn(Nightly(inbox=str(tmp_path / "in"), job=str(job), out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    require_dates("https://sky.example/catalog.json", retaining({}))
+    require_dates("scenes.csv", retaining({}))
+    require_dates("in", retaining({}, retention={"superseded_days": 0}))
 
 
 def test_the_server_is_told_of_a_night_what_its_page_says(tmp_path):

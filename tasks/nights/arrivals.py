@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
 from tasks.declared import is_local
-from tasks.errors import InboxError
+from tasks.errors import InboxError, JobError
 from tasks.job import Job
 from tasks.nights.earlier import looked_at
 from tasks.scenes.best import newest_of
 from tasks.scenes.clashes import fail_clashes
 from tasks.scenes.input import Input
 from tasks.scenes.listing import list_scenes, looked_for
+from tasks.scenes.naming import date_of, first_date
 from tasks.scenes.pairing import Refusal, paired
 from tasks.scenes.stac_scenes import list_catalogue
 
@@ -42,6 +44,45 @@ def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None) -> list[
         days = 0 if rules is None else rules.lookback_days
         first = date.fromisoformat(min(last or tonight, tonight)) - timedelta(days=days)
         return list_catalogue(_absolute(inbox), job, first.isoformat(), tonight, refusal)
+
+
+def require_dates(inbox: str, job: Job) -> None:
+    """Refuse rules that go by dates where nothing says a scene's date: they would keep all, or have to guess.
+
+    Args:
+        inbox: The items of a catalogue have dates of their own, and so may the rows of a table.
+        job: Its ``source.dates`` finds dates in ids.
+
+    Raises:
+        JobError: When scenes have no dates and are to be deleted by them.
+    """
+    days = job.nightly.retention.scenes_days
+    if days is None or job.source.dates or is_catalogue(inbox) or inbox.casefold().endswith(".csv"):
+        return
+    raise JobError(
+        f"job {job.job}: nightly.retention.scenes_days: {days} deletes by the dates of scenes, and nothing says where "
+        'their ids carry one. Write source.dates, such as dates: {post: "{scene:%Y%m%d}"}, or leave scenes_days out'
+    )
+
+
+def dates_of_products(inbox: str, job: Job, items: Sequence[Input], names: Iterable[str]) -> dict[str, str]:
+    """Return the ISO dates of scenes by id, those that have left the inbox among them; none is guessed.
+
+    Args:
+        inbox: Where they came from.
+        job: Its ``source.dates`` finds dates in ids.
+        items: What was listed: their own dates count, and one without a date has none.
+        names: Ids of scenes with products.
+    """
+    found = {name: _date_of_id(inbox, job, name) for name in names} | {item.id: item.date for item in items}
+    return {name: day for name, day in found.items() if day is not None}
+
+
+def _date_of_id(inbox: str, job: Job, name: str) -> str | None:
+    if is_catalogue(inbox):
+        # Scenes of a catalogue are called SITE_YYYYMMDD, whatever digits a site has.
+        return date_of(name[-len("_YYYYMMDD") :], "_{scene:%Y%m%d}")
+    return first_date(name, job.source.dates)
 
 
 def is_catalogue(inbox: str) -> bool:

@@ -16,7 +16,7 @@ from tasks.job import Job
 from tasks.scenes.clashes import require_apart
 from tasks.scenes.dicom_folder import holds_dicom
 from tasks.scenes.input import Input
-from tasks.scenes.naming import Pattern, date_of, scene_id, site_in, stem_of
+from tasks.scenes.naming import Pattern, first_date, scene_id, site_in, stem_of
 from tasks.scenes.pairing import paired
 
 # The role of the file of a scene that is one file.
@@ -230,8 +230,7 @@ def _dated(item: Input, job: Job) -> Input:
         item = replace(item, site=site_in(item.id, job.source.site))
     if item.date is not None:
         return item
-    dates = (date_of(item.id, pattern) for pattern in job.source.dates.values())
-    return replace(item, date=next((date for date in dates if date), None))
+    return replace(item, date=first_date(item.id, job.source.dates))
 
 
 def _roles(job: Job) -> str:

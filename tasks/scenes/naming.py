@@ -137,6 +137,11 @@ def date_of(name: str, pattern: str) -> str | None:
     return None
 
 
+def first_date(name: str, patterns: Mapping[str, str]) -> str | None:
+    """Return the ISO date of a scene by its id: that of the first pattern that finds one; None where none does."""
+    return next((date for pattern in patterns.values() if (date := date_of(name, pattern))), None)
+
+
 def dates_of(name: str, patterns: Mapping[str, str]) -> dict[str, str]:
     """Return the ISO dates that a scene's id carries, by role; roles whose pattern finds none are left out."""
     found = {role: date_of(name, pattern) for role, pattern in patterns.items()}
