@@ -151,6 +151,13 @@ def use_server(home: Path) -> None:
     require_server()
 
 
+def queue_of(order: Submission) -> str:
+    """Return the queue of a batch; one of them is for what computes on the Prefect worker's own machine."""
+    if order.urgent:
+        return "urgent"
+    return "gpu" if order.cluster == "local" else "routine"
+
+
 def queue_run(order: Submission, job: str) -> Queued:
     """Queue a run of the deployment ``batch``.
 
@@ -165,7 +172,7 @@ def queue_run(order: Submission, job: str) -> Queued:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectException
 
-    queue = "urgent" if order.urgent else "routine"
+    queue = queue_of(order)
     with get_client(sync_client=True) as client:
         try:
             deployment = client.read_deployment_by_name(_DEPLOYMENT)

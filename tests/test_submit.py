@@ -9,6 +9,7 @@ import pytest
 
 from flows import submit
 from flows.batch import Submission
+from flows.deploy import shipped
 from models.registry import ZOO, resolve_model
 from tasks.job import load_job
 from tasks.scenes.input import Input
@@ -66,3 +67,19 @@ def test_paths_are_those_of_the_working_directory(tmp_path, queued, monkeypatch,
     monkeypatch.chdir("/")
     assert load_job(order.job).job == SHIPPED
     assert resolve_model(order.model)[1] == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("cluster", "urgent", "queue"),
+    [
+        ("auto", False, "routine"),
+        ("tcp://scheduler:8786", False, "routine"),
+        ("local", False, "gpu"),
+        ("local", True, "urgent"),
+        ("auto", True, "urgent"),
+    ],
+)
+def test_what_computes_on_the_workers_own_machine_waits_in_the_queue_of_its_gpus(cluster, urgent, queue):
+    order = Submission(inputs=["a.tif"], job=SHIPPED, out=Path("out"), cluster=cluster, urgent=urgent)
+    assert submit.queue_of(order) == queue
+    assert queue in shipped("prefect.yaml")["definitions"]["queues"]
