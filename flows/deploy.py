@@ -30,7 +30,7 @@ class Target:
     Attributes:
         api: Address of the server.
         auth: ``user:password`` where it asks for them.
-        runs: How many flow runs at a time, over all Prefect workers.
+        runs: How many flow runs at a time, over all Prefect workers, beside those of queues with a limit of their own.
         file: Deployments; those that ship with swathe where left out.
         environment: Of the deployments' templates: ``SWATHE_DATA``, ``SWATHE_OUT``, ``SWATHE_CLUSTER``.
     """
@@ -80,11 +80,25 @@ def _server(target: Target) -> Iterator[httpx.Client]:
 
 
 def _make_pool(server: httpx.Client, runs: int) -> None:
-    _make(server, "/work_pools/", {"name": POOL, "type": "process", "concurrency_limit": runs})
-    for name, queue in shipped("prefect.yaml")["definitions"]["queues"].items():
+    _make(server, "/work_pools/", {"name": POOL, "type": "process", "concurrency_limit": places(runs)})
+    for name, queue in _queues().items():
         limit = queue.get("limit", max(1, runs - queue.get("leaves_free", 0)))
         wanted = {"name": name, "priority": queue["priority"], "concurrency_limit": limit}
         _make(server, f"/work_pools/{POOL}/queues", wanted)
+
+
+def places(runs: int) -> int:
+    """Return how many flow runs the pool holds at a time.
+
+    Args:
+        runs: Those that are urgent or routine. What has a queue with a limit of its own does not take their places.
+    """
+    return runs + sum(queue.get("limit", 0) for queue in _queues().values())
+
+
+def _queues() -> dict[str, dict[str, int]]:
+    queues: dict[str, dict[str, int]] = shipped("prefect.yaml")["definitions"]["queues"]
+    return queues
 
 
 def _make(server: httpx.Client, path: str, wanted: dict[str, Any]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
 
-from flows.deploy import Target, deploy
+from flows.deploy import Target, deploy, places
 from models.errors import SwatheError
 
 
@@ -72,7 +73,7 @@ def serve(monkeypatch) -> Iterator:
 def test_a_server_that_is_busy_is_asked_again(serve):
     server, target = serve(503, 503)
     deploy(target)
-    assert server.changes[0] == ("/work_pools/swathe", {"concurrency_limit": 3})
+    assert server.changes[0] == ("/work_pools/swathe", {"concurrency_limit": 4})
     queues = [path.rpartition("/")[2] for path, _ in server.changes[1:]]
     assert queues == ["urgent", "routine", "gpu"], "none is left out"
 
@@ -81,3 +82,14 @@ def test_a_server_that_refuses_is_named_with_what_it_says(serve):
     _, target = serve(500)
     with pytest.raises(SwatheError, match=r"refuses /work_pools/swathe: .*Service Unavailable"):
         deploy(target)
+
+
+@pytest.mark.parametrize("runs", [2, 3, 8])
+def test_routine_runs_and_those_with_a_gpu_together_leave_a_place_for_an_urgent_one(serve, runs):
+    server, target = serve()
+    deploy(replace(target, runs=runs))
+    (_, pool), *queues = server.changes
+    limits = {path.rpartition("/")[2]: change["concurrency_limit"] for path, change in queues}
+    assert pool["concurrency_limit"] == places(runs)
+    assert sum(limits[name] for name in ("routine", "gpu")) == places(runs) - 1
+    assert limits["urgent"] == runs

@@ -254,13 +254,13 @@ def test_a_schedule_fires_and_a_batch_runs_on_the_services_of_the_compose_file(s
     assert (tmp_path / "out" / "nightly" / "scene" / "mask.tif").is_file()
     assert list((tmp_path / "out" / "nightly" / "nights").glob("*.html"))
 
-    assert limits(services) == {"swathe": 3, "urgent": 3, "routine": 2, "gpu": 1}
+    assert limits(services) == {"swathe": 4, "urgent": 3, "routine": 2, "gpu": 1}
     names = automations(services)
     with _server(Target(services.api, ":".join(AUTH), 4)) as server:
         # What `swathe deploy` does on a server that it was run on before.
         _make_pool(server, 4)
         _make_automations(server)
-    assert limits(services) == {"swathe": 4, "urgent": 4, "routine": 3, "gpu": 1}
+    assert limits(services) == {"swathe": 5, "urgent": 4, "routine": 3, "gpu": 1}
     assert automations(services) == names
     assert names == sorted(entry["name"] for entry in shipped("automations.yaml")["automations"])
 

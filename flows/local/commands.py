@@ -44,7 +44,9 @@ def deploy_command(
     cluster: Annotated[
         str, typer.Option(envvar="SWATHE_CLUSTER", help="local, or the address of a running Dask scheduler.")
     ] = "local",
-    runs: Annotated[int, typer.Option(min=1, help="Flow runs at a time, over all Prefect workers.")] = 3,
+    runs: Annotated[
+        int, typer.Option(min=1, help="Flow runs at a time, over all Prefect workers, beside those of the queue gpu.")
+    ] = 3,
     file: Annotated[Path | None, typer.Option(help="Other deployments than those that ship.")] = None,
 ) -> None:
     """Make work pool, queues, deployments and automations on a Prefect server, or bring them up to date."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from flows.deploy import POOL, Target, deploy
+from flows.deploy import POOL, Target, deploy, places
 from flows.local.ports import listens, require_free
 from flows.local.processes import Service, read_services, start, stop, write_services
 from flows.profiles import profile
@@ -35,7 +35,7 @@ class LocalSettings:
         out: Folder of the products.
         port: Of the Prefect server, on this machine only; the Dask scheduler has the one after it.
         workers: Dask workers, each with one ``CPU``.
-        runs: How many flow runs at a time; one of them is kept for urgent ones.
+        runs: How many flow runs at a time, beside those of the queue ``gpu``; one of them is kept for urgent ones.
         database: Of the server; SQLite in ``home`` where left out.
     """
 
@@ -113,7 +113,7 @@ def _start_all(
         )
     name = f"local-{secrets.token_hex(4)}"
     begin("worker", [*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--name", name,
-                     "--limit", str(settings.runs)], client)  # fmt: skip
+                     "--limit", str(places(settings.runs))], client)  # fmt: skip
     _wait(lambda: is_online(settings.api, client["PREFECT_API_AUTH_STRING"], name), started[-1], settings)
     for service in started:
         # Among them are those that nobody waited for, such as Dask workers.
