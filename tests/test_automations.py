@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
+from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 from prefect.server.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 from tasks.nights.settings import Nightly
@@ -26,6 +28,31 @@ def test_an_automation_is_one_by_the_servers_own_rules(entry):
     automation = AutomationCore.model_validate(entry)
     assert isinstance(automation.trigger, EventTrigger)
     assert automation.actions
+
+
+def names_of_states() -> set[str]:
+    """Return the names of states that flows make: their own, or that of the type."""
+    types = {kind.value.capitalize() for kind in StateType}
+    found = set()
+    for path in (ROOT / "flows").rglob("*.py"):
+        calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        for call in calls:
+            if isinstance(call.func, ast.Name) and call.func.id in types:
+                named = [ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg == "name"]
+                found.add(named[0] if named else call.func.id)
+    return found
+
+
+def test_a_run_that_ended_is_not_taken_for_one_whose_process_is_gone_whatever_its_state_is_called():
+    ghosts = next(entry for entry in SHIPPED if "process is gone" in entry["name"])
+    trigger = AutomationCore.model_validate(ghosts).trigger
+    own = names_of_states()
+    assert {"FailedScenes", "Crashed"} <= own
+    # Prefect's own: of the types in which a run ends, of a run that took too long, and of one that gave up its process.
+    theirs = {kind.value.capitalize() for kind in TERMINAL_STATES} | {"TimedOut", "Paused", "Suspended"}
+    for name in own | theirs:
+        assert trigger.expects(f"prefect.flow-run.{name}"), name
+    assert not trigger.expects("prefect.flow-run.Running")
 
 
 def test_a_missing_night_is_waited_for_as_long_as_a_job_says_unless_told_otherwise():
