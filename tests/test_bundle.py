@@ -21,6 +21,7 @@ from flows.cli import app
 from models.card import Card, CentredResampling, ClassEntry, GridNormalization, Network, NoNormalization, Tiling
 from models.errors import CardError, SwatheError, UnknownModelError, WeightsError
 from models.foreign.folder import convert, is_foreign
+from models.foreign.monai_config import Config
 from models.normalization import grid_statistics, normalise
 from models.registry import build_network, resolve_model
 from models.weights import write_model
@@ -164,7 +165,16 @@ def without(name):
         (changed(window=[32, -1, 16]), "axes without a length"),
         (changed(window="$__import__('os').system('true')"), "is code, which is not run"),
         (changed(window="$" + "-" * 5000 + "1"), "is code, which is not run"),
-        (changed(window="$" + "9" * 400 + "/3"), "is code, which is not run"),
+        (changed(window="$" + "9" * 400 + "/3"), "inferer::roi_size: .*computes with a number beyond"),
+        (changed(window="$" + "*".join(["9" * 15] * 4)), "computes with a number beyond"),
+        (changed(window="$[0]*1000000000"), r"'\$\[0\]\*1000000000' makes a list of more than 1000 entries; write its"),
+        (changed(window="$1000000000*'a'"), "makes a list of more than 1000 entries"),
+        (changed(window="$[[[0]*500]*500]*500"), "makes a list of more than 1000 entries"),
+        (changed(window="$@half+@half", half="$[1]*600"), "makes a list of more than 1000 entries"),
+        (
+            changed(window=["@w0"] * 9, **{f"w{k}": [f"@w{k + 1}"] * 9 for k in range(9)}, w9=1),
+            "refers to more than 100000",
+        ),
         (changed(window="@nothing::there"), "refers to 'nothing::there', which is not there"),
         (changed(window="@window"), "refers to itself"),
         (changed(network_def={"_target_": "scripts.net.Mine", "in_channels": 1}), "code of the bundle"),
@@ -187,6 +197,14 @@ def test_what_cannot_be_mapped_is_refused_by_name(tmp_path, change, text):
     bundle = write_bundle(tmp_path / "bundle", inference, {})
     with pytest.raises(CardError, match=text):
         resolve_model(str(bundle))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("$[2]*3", [2, 2, 2]), ("$[1]+[2, 3]", [1, 2, 3]), ("$2*-3.5", -7.0), ("$1000000*1000000//7", 10**12 // 7)],
+)
+def test_arithmetic_is_computed(text, value):
+    assert Config({}, "inference.json").plain(text, "window") == value
 
 
 def bare(name, **arguments):

@@ -9,7 +9,7 @@ import ast
 import json
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,16 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _SEQUENCES: dict[str, Callable[[Any], Any]] = {"tuple": tuple, "list": list}
 _DEEPEST = 32
+# What a bundle needs is far below; what refers to itself many times over would grow without end.
+_MOST_VALUES = 100_000
+_MOST_ENTRIES = 1000
+_LARGEST = 1 << 64
 # How a component is built, not what it is.
 _OURS = ("_target_", "_desc_", "_requires_", "_mode_", "_disabled_")
+
+
+class _TooMuchError(ValueError):
+    """An expression that is arithmetic, of more than anyone needs."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +95,19 @@ class Config:
     def __init__(self, content: Mapping[str, Any], name: str) -> None:
         self._content = content
         self._name = name
+        self._n_read = 0
 
     def plain(self, raw: Any, where: str, depth: int = 0) -> Any:  # noqa: ANN401 - whatever JSON can say
         """Return a value with its references followed.
 
         Raises:
-            CardError: When a reference leads nowhere or in circles, or an expression is more than arithmetic.
+            CardError: When a reference leads nowhere or in circles, or an expression is more than a little arithmetic.
         """
         if depth > _DEEPEST:
             raise CardError(f"{self._name}: {where} refers to itself")
+        self._n_read += 1
+        if self._n_read > _MOST_VALUES:
+            raise CardError(f"{self._name}: {where} refers to more than {_MOST_VALUES} values; write fewer")
         if isinstance(raw, Mapping):
             return {key: self.plain(value, f"{where}::{key}", depth + 1) for key, value in raw.items()}
         if isinstance(raw, list):
@@ -176,6 +188,8 @@ class Config:
         try:
             tree = ast.parse(_REFERENCE.sub(note, text).strip(), mode="eval")
             return _evaluate(tree.body, names)
+        except _TooMuchError as error:
+            raise CardError(f"{self._name}: {where}: '${text[:200]}' {error}; write its value instead") from error
         except (SyntaxError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError, MemoryError) as error:
             raise CardError(
                 f"{self._name}: {where}: '${text[:200]}' is code, which is not run; write its value instead"
@@ -193,10 +207,31 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:  # noqa: ANN401 
         case ast.UnaryOp(op=ast.USub()):
             return -_evaluate(node.operand, names)
         case ast.BinOp() if type(node.op) in _OPERATIONS:
-            return _OPERATIONS[type(node.op)](_evaluate(node.left, names), _evaluate(node.right, names))
+            return _calculate(type(node.op), _evaluate(node.left, names), _evaluate(node.right, names))
         case ast.Call(func=ast.Name(id=name), args=[only], keywords=[]) if name in _SEQUENCES:
             return list(_SEQUENCES[name](_evaluate(only, names)))
     raise ValueError(ast.dump(node))
+
+
+def _calculate(kind: type[ast.operator], left: Any, right: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
+    sides = (left, right)
+    whole = [abs(side) for side in sides if isinstance(side, int)]
+    if any(number > _LARGEST for number in whole):
+        raise _TooMuchError(f"computes with a number beyond {_LARGEST}")
+    if len(whole) < len(sides):
+        # A number beside a sequence is how often that is repeated.
+        size = sum(_size(side) for side in sides) * (max(whole, default=1) if kind is ast.Mult else 1)
+        if size > _MOST_ENTRIES and any(isinstance(side, Sized) for side in sides):
+            raise _TooMuchError(f"makes a list of more than {_MOST_ENTRIES} entries")
+    return _OPERATIONS[kind](left, right)
+
+
+def _size(value: object) -> int:
+    """Return how many values there are within one, those of what it holds several times counted each time."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    entries = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return 1 + sum(_size(entry) for entry in entries)
 
 
 def read_config(path: Path) -> dict[str, Any]:
