@@ -454,6 +454,16 @@ def test_what_of_a_dataset_cannot_be_mapped_is_refused_by_name(plain, tmp_path, 
         resolve_model(str(changed_dataset(plain, tmp_path / "folder", **changes)))
 
 
+def resampled(what, **arguments):
+    order = {"data": 3, "probabilities": 1}[what]
+    return {f"resampling_fn_{what}_kwargs": {"order": order, "order_z": 0, "force_separate_z": None, **arguments}}
+
+
+def test_the_arguments_of_nnunets_own_resampling_may_be_spelled_out(plain, tmp_path):
+    changes = resampled("data", is_seg=False, separate_z_anisotropy_threshold=3)
+    resolve_model(str(with_plans(plain, tmp_path / "folder", **changes)))
+
+
 ARCHITECTURE = {"network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet"}
 
 
@@ -465,6 +475,13 @@ ARCHITECTURE = {"network_class_name": "dynamic_network_architectures.architectur
         ({"use_mask_for_norm": [True], "normalization_schemes": ["ZScoreNormalization"]}, r"use_mask_for_norm"),
         ({"normalization_schemes": ["MyNormalization"]}, r"normalisation 'MyNormalization'"),
         ({"resampling_fn_data": "resample_torch_simple"}, r"resampling_fn_data 'resample_torch_simple'"),
+        (
+            resampled("data", separate_z_anisotropy_threshold=2),
+            r"data_kwargs: separate_z_anisotropy_threshold 2 .*only 3",
+        ),
+        (resampled("probabilities", separate_z_anisotropy_threshold=5), r"probabilities_kwargs: separate_z_.* 5 "),
+        (resampled("data", is_seg=True), r"resampling_fn_data_kwargs: is_seg True .*only False"),
+        (resampled("probabilities", memefficient=True), r"probabilities_kwargs: arguments memefficient are not known"),
         ({"architecture": {"network_class_name": "primus.Primus"}}, r"network 'primus.Primus'"),
         (
             {"architecture": ARCHITECTURE | {"arch_kwargs": KWARGS | {"nonlin": "os.system"}}},

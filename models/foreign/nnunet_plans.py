@@ -34,6 +34,9 @@ _COMMON = frozenset(
     }
 )  # fmt: skip
 _RESAMPLING = "resample_data_or_seg_to_shape"
+_RESAMPLED_BY = frozenset({"order", "order_z", "force_separate_z"})
+# Its arguments of which one value is done here, nnU-Net's own.
+_RESAMPLED_AS = {"is_seg": False, "separate_z_anisotropy_threshold": 3}
 
 
 def architecture(configuration: Mapping[str, Any], trainer: str) -> dict[str, Any]:
@@ -170,6 +173,7 @@ def resampling(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> Re
         if configuration[f"resampling_fn_{what}"] != _RESAMPLING:
             raise CardError(f"resampling_fn_{what} {configuration[f'resampling_fn_{what}']!r} is not known here")
         settings[what] = configuration[f"resampling_fn_{what}_kwargs"]
+        _require_known(f"resampling_fn_{what}_kwargs", settings[what])
     data, back = settings["data"], settings["probabilities"]
     separate = data.get("force_separate_z", False)
     if separate is True or separate != back.get("force_separate_z", False):
@@ -187,3 +191,11 @@ def resampling(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> Re
     normal = normalization(plans, configuration)
     clip = normal.clip[0] if isinstance(normal, FixedNormalization) else None
     return Resampling(clip=clip, order=data.get("order", 3), nearest_above=None if separate is False else 3.0)
+
+
+def _require_known(section: str, kwargs: Mapping[str, Any]) -> None:
+    if unknown := sorted(kwargs.keys() - _RESAMPLED_BY - _RESAMPLED_AS.keys()):
+        raise CardError(f"{section}: arguments {', '.join(unknown)} are not known here")
+    for name, value in _RESAMPLED_AS.items():
+        if kwargs.get(name, value) != value:
+            raise CardError(f"{section}: {name} {kwargs[name]!r} is not known here, only {value!r}")
