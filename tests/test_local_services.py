@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from inspect import signature
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ from test_schedule import free_port
 
 from flows.local import up as up_module
 from flows.local.ports import TakenPortError, listens
-from flows.local.processes import read_services, start, stop, write_services
+from flows.local.processes import MARK, Service, end, left_behind, read_services, start, stop, write_services
 from flows.local.up import LocalSettings, down, up
 from flows.profiles import apply_profile, profile
 from models.errors import SwatheError
@@ -28,14 +29,31 @@ STUBBORN = [
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(600)",
 ]
 
+# What Prefect's worker does with a flow run.
+WITH_A_RUN = [
+    sys.executable,
+    "-c",
+    f"import subprocess, time; subprocess.Popen({SLEEP!r}, start_new_session=True); time.sleep(600)",
+]
+SLOW_TO_END = [
+    sys.executable,
+    "-c",
+    (
+        "import signal, sys, time; "
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), print('whole', flush=True), sys.exit())); "
+        "print('on', flush=True); time.sleep(600)"
+    ),
+]
+
 # Answers what `up` starts in the place of this Python: `-m prefect server start ... --port PORT` and the others.
 STAND_IN = """#!{python}
-import http.server, pathlib, socket, sys, time
+import http.server, socket, subprocess, sys, time
 words = sys.argv[2:]
 print(*words[:2], flush=True)
 if {dies!r} and " ".join(words).startswith({dies!r}):
     sys.exit("of old age")
 if words[:2] == ["prefect", "server"]:
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
@@ -110,6 +128,7 @@ def test_a_service_that_died_is_named_with_its_log_and_all_others_are_stopped(se
         up(settings, lambda _: None)
     assert "of old age" in (settings.home / "logs" / f"{name}.log").read_text()
     assert not settings.services.exists()
+    assert not alive(left_behind(settings.home, []))
     assert not listens(settings.port)
     assert not listens(settings.port + 1)
 
@@ -133,16 +152,73 @@ def test_what_was_started_is_known_again_and_stopped_with_all_of_its_group(tmp_p
     service = start("nested", [sys.executable, "-c", nested], {}, tmp_path / "logs" / "nested.log")
     write_services(tmp_path / "services.json", [service])
     assert read_services(tmp_path / "services.json") == [service]
-    limit = time.monotonic() + 60
-    while not (children := psutil.Process(service.pid).children()):
-        assert time.monotonic() < limit
-        time.sleep(0.05)
+    children = begun_by(service)
     assert service.runs
     assert down(tmp_path) == ["nested"]
     assert not service.runs
     psutil.wait_procs(children, timeout=10)
-    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert not alive(children)
     assert down(tmp_path) == []
+
+
+def begun_by(service: Service) -> list[psutil.Process]:
+    limit = time.monotonic() + 60
+    while not (children := psutil.Process(service.pid).children()):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    return children
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that still run, a moment after they were killed."""
+    return psutil.wait_procs([process for process in processes if not is_zombie(process)], timeout=5)[1]
+
+
+def is_zombie(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_what_a_service_started_in_a_session_of_its_own_ends_with_it(tmp_path):
+    service = start("worker", WITH_A_RUN, {}, tmp_path / "worker.log")
+    runs = begun_by(service)
+    stop(service)
+    assert not service.runs
+    assert not alive(runs)
+
+
+def test_runs_that_a_dead_worker_left_behind_are_stopped_and_those_of_another_home_are_not(tmp_path):
+    homes = [tmp_path / name for name in ("mine", "other")]
+    services = [start("worker", WITH_A_RUN, {MARK: str(home)}, home / "worker.log") for home in homes]
+    (mine,), (other,) = map(begun_by, services)
+    try:
+        for home, service in zip(homes, services, strict=True):
+            write_services(home / "services.json", [service])
+            psutil.Process(service.pid).kill()
+            psutil.Process(service.pid).wait(60)
+        assert down(homes[0]) == ["what dead ones had left behind"]
+        assert not alive([mine])
+        assert other.is_running()
+        assert down(homes[0]) == []
+    finally:
+        end([mine, other])
+
+
+def test_a_worker_has_the_time_that_its_runs_are_given_to_end(tmp_path, monkeypatch):
+    from prefect.runner._process_manager import ProcessManager
+
+    monkeypatch.setattr("flows.local.processes._STOPPING_S", 0.1)
+    service = start("worker", SLOW_TO_END, {}, log := tmp_path / "worker.log")
+    write_services(tmp_path / "services.json", [service])
+    limit = time.monotonic() + 60
+    while "on" not in log.read_text():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    assert down(tmp_path) == ["worker"]
+    assert "whole" in log.read_text()
+    assert signature(ProcessManager.kill).parameters["grace_seconds"].default < up_module._RUNS_END_S
 
 
 def test_a_process_that_ignores_the_request_is_ended_by_force(tmp_path, monkeypatch):

@@ -30,8 +30,9 @@ def require_free(wanted: Mapping[int, str]) -> None:
         except OSError as error:
             raise TakenPortError(
                 f"port {port} of {_HOST} cannot be had for {owner} ({error.strerror}); nothing was started. Stop the "
-                f"program that has it, or choose another one: swathe up --port {min(max(wanted) + 99, 65534)} (the "
-                "Prefect server has that port, the Dask scheduler the next one)"
+                "program that has it (where an earlier one of ours was left behind: swathe down), or choose another "
+                f"one: swathe up --port {min(max(wanted) + 99, 65534)}, which the Prefect server then has, and the "
+                "Dask scheduler the next one"
             ) from error
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +16,10 @@ import psutil
 from tasks.durable import replace_file
 from tasks.processes import Created, created, is_running
 
+# In the environment of all that is started for a home, and so of what that starts, in whatever session.
+MARK = "SWATHE_STARTED_FOR"
 _STOPPING_S = 20.0
+_LOOKING_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -63,17 +68,82 @@ def start(name: str, command: Sequence[str], environment: Mapping[str, str], log
     return Service(name, pid, created(pid))
 
 
-def stop(service: Service) -> None:
-    """End a process and all of its group, by force where it does not end by itself."""
+def stop(service: Service, within_s: float | None = None) -> None:
+    """End a process, all of its group and all that it started, by force where they do not end by themselves.
+
+    Args:
+        service: What to end.
+        within_s: How long it may take to end by itself; 20 s where left out.
+    """
     if not service.runs:
         return
+    # Before it ends: then nothing tells any more who started them.
+    below = _below(service)
     group = os.getpgid(service.pid)
     os.killpg(group, signal.SIGTERM)
     try:
-        psutil.Process(service.pid).wait(_STOPPING_S)
+        psutil.Process(service.pid).wait(_STOPPING_S if within_s is None else within_s)
     except (psutil.TimeoutExpired, psutil.NoSuchProcess):
         if service.runs:
             os.killpg(group, signal.SIGKILL)
+    end(below)
+
+
+def end(processes: Sequence[psutil.Process], within_s: float | None = None) -> None:
+    """End processes that are still there, by force where they do not end by themselves.
+
+    Args:
+        processes: Which.
+        within_s: How long they may take to end by themselves; 20 s where left out.
+    """
+    limit = time.monotonic() + (_STOPPING_S if within_s is None else within_s)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    left = list(filter(_is_there, processes))
+    while left and time.monotonic() < limit:
+        time.sleep(_LOOKING_S)
+        left = list(filter(_is_there, left))
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def left_behind(home: Path, services: Sequence[Service]) -> list[psutil.Process]:
+    """Return what was started for a home and has no running service above it any more.
+
+    Args:
+        home: That ``MARK`` names.
+        services: Which of them run is looked at here.
+    """
+    this = psutil.Process()
+    kept = {this.pid, *(parent.pid for parent in this.parents())}
+    for service in services:
+        if service.runs:
+            kept |= {service.pid, *(process.pid for process in _below(service))}
+    return [process for process in psutil.process_iter() if process.pid not in kept and _is_marked(process, home)]
+
+
+def _below(service: Service) -> list[psutil.Process]:
+    try:
+        return psutil.Process(service.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _is_there(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _is_marked(process: psutil.Process, home: Path) -> bool:
+    try:
+        return process.uids().real == os.getuid() and process.environ().get(MARK) == str(home)
+    except (psutil.Error, OSError):
+        # It has ended meanwhile, or hides what it is.
+        return False
 
 
 def write_services(path: Path, services: Sequence[Service]) -> None:

@@ -14,7 +14,7 @@ import httpx
 
 from flows.deploy import POOL, Target, deploy, places
 from flows.local.ports import listens, require_free
-from flows.local.processes import Service, read_services, start, stop, write_services
+from flows.local.processes import MARK, Service, end, left_behind, read_services, start, stop, write_services
 from flows.profiles import profile
 from models.errors import SwatheError
 from tasks.durable import replace_file
@@ -23,6 +23,9 @@ SERVICES = "services.json"
 _READY_S = 120.0
 _TRYING_S = 5.0
 _ADDRESS = "address"
+_WORKER = "worker"
+# Prefect's worker gives its runs 30 s to end before it ends them by force, and then ends itself.
+_RUNS_END_S = 45.0
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,15 @@ def up(settings: LocalSettings, tell: Callable[[str], None]) -> None:
     started: list[Service] = []
 
     def begin(name: str, command: list[str], environment: Mapping[str, str]) -> None:
-        started.append(start(name, command, environment, settings.home / "logs" / f"{name}.log"))
+        marked = {**environment, MARK: str(settings.home)}
+        started.append(start(name, command, marked, settings.home / "logs" / f"{name}.log"))
         write_services(settings.services, started)
         tell(f"{name}: process {started[-1].pid}")
 
     try:
         _start_all(settings, begin, started)
     except BaseException:
-        _stop_all(settings, started)
+        _stop_all(settings.home, started)
         raise
 
 
@@ -112,8 +116,8 @@ def _start_all(
             f"cpu-worker-{number}", [*worker, "--no-dashboard", "--local-directory", str(settings.home / "dask")], _DASK
         )
     name = f"local-{secrets.token_hex(4)}"
-    begin("worker", [*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--name", name,
-                     "--limit", str(places(settings.runs))], client)  # fmt: skip
+    begin(_WORKER, [*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--name", name,
+                    "--limit", str(places(settings.runs))], client)  # fmt: skip
     _wait(lambda: is_online(settings.api, client["PREFECT_API_AUTH_STRING"], name), started[-1], settings)
     for service in started:
         # Among them are those that nobody waited for, such as Dask workers.
@@ -122,18 +126,15 @@ def _start_all(
 
 
 def down(home: Path) -> list[str]:
-    """Stop what ``up`` started, the last one first, and nothing else.
+    """Stop what ``up`` started, the last one first, with all that these started, and nothing else.
 
     Returns:
-        Names of the services that ran.
+        Names of the services that ran, and last whether there was something that dead ones had left behind.
     """
-    path = home / SERVICES
-    services = read_services(path)
+    services = read_services(home / SERVICES)
     running = [service.name for service in services if service.runs]
-    for service in reversed(services):
-        stop(service)
-    path.unlink(missing_ok=True)
-    return running
+    left = _stop_all(home, services)
+    return [*running, "what dead ones had left behind"] if left else running
 
 
 def left_running(home: Path) -> dict[str, str] | None:
@@ -226,7 +227,16 @@ def _did_not_come_up(service: Service, settings: LocalSettings) -> SwatheError:
     return SwatheError(f"{service.name} did not come up; {log} says why")
 
 
-def _stop_all(settings: LocalSettings, services: list[Service]) -> None:
+def _stop_all(home: Path, services: list[Service]) -> bool:
+    """Runs go first, while the server is there to be told; return whether some had no worker any more."""
+    for service in services:
+        if service.name == _WORKER:
+            stop(service, _RUNS_END_S)
+    left = left_behind(home, services)
+    end(left, _RUNS_END_S)
     for service in reversed(services):
         stop(service)
-    settings.services.unlink(missing_ok=True)
+    # What was started while the others ended.
+    end(left_behind(home, services))
+    (home / SERVICES).unlink(missing_ok=True)
+    return bool(left)
