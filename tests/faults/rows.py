@@ -80,6 +80,11 @@ def _start_cluster(scenario: Scenario) -> None:
     scenario.world.start_cluster()
 
 
+def _start_missing_workers(scenario: Scenario) -> None:
+    # A worker that has lost its scheduler ends by itself, and its nanny with it.
+    scenario.world.start_cluster()
+
+
 def _kill_flow(scenario: Scenario) -> None:
     scenario.run.kill()
 
@@ -175,6 +180,6 @@ ROWS = {
         inspect=_strange_worker_problems, survives=True,
     ),
     "partition": Fault(
-        "one worker's network away for 10 to 30 s", 3, _part_workers, survives=True,
+        "one worker's network away for 10 to 30 s", 3, _part_workers, _start_missing_workers, survives=True,
     ),
 }  # fmt: skip
