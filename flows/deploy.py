@@ -104,8 +104,9 @@ def _queues() -> dict[str, dict[str, int]]:
 def _make(server: httpx.Client, path: str, wanted: dict[str, Any]) -> None:
     answer = server.post(path, json=wanted)
     if answer.status_code == httpx.codes.CONFLICT:
-        limit = {"concurrency_limit": wanted["concurrency_limit"]}
-        answer = server.patch(f"{path.rstrip('/')}/{wanted['name']}", json=limit)
+        # What a pool is called, and of which type it is, cannot be changed.
+        settings = {key: value for key, value in wanted.items() if key not in ("name", "type")}
+        answer = server.patch(f"{path.rstrip('/')}/{wanted['name']}", json=settings)
     answer.raise_for_status()
 
 

@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from flows.deploy import Target, deploy, places
+from flows.deploy import Target, deploy, places, shipped
 from models.errors import SwatheError
 
 
@@ -93,3 +93,11 @@ def test_routine_runs_and_those_with_a_gpu_together_leave_a_place_for_an_urgent_
     assert pool["concurrency_limit"] == places(runs)
     assert sum(limits[name] for name in ("routine", "gpu")) == places(runs) - 1
     assert limits["urgent"] == runs
+
+
+def test_queues_that_are_there_already_get_their_priorities_too(serve):
+    server, target = serve()
+    deploy(target)
+    changed = {path.rpartition("/")[2]: change.get("priority") for path, change in server.changes[1:]}
+    queues = shipped("prefect.yaml")["definitions"]["queues"]
+    assert changed == {name: queue["priority"] for name, queue in queues.items()}
