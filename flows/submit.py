@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from flows.batch import Submission
 
 _DEPLOYMENT = "batch/batch"
+# As long as a submission's may be.
+_NAME_LENGTH = 80
 
 
 @dataclass(frozen=True)
@@ -196,8 +198,13 @@ def _name(items: Sequence[Input], out: Path) -> str:
     """Return what one searches for: a scene's site and date, or where a batch goes and how large it is."""
     if len(items) == 1:
         (item,) = items
-        return " · ".join(part for part in (item.site or item.id, item.date) if part)
-    return f"{out.resolve().name} · {len(items)} scenes"
+        return _shortened(item.site or item.id, f" · {item.date}" if item.date else "")
+    return _shortened(out.resolve().name, f" · {len(items)} scenes")
+
+
+def _shortened(name: str, behind: str) -> str:
+    room = _NAME_LENGTH - len(behind)
+    return (name if len(name) <= room else f"{name[: room - 1]}…") + behind
 
 
 def _absolute(path: str) -> str:

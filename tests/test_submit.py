@@ -83,3 +83,20 @@ def test_what_computes_on_the_workers_own_machine_waits_in_the_queue_of_its_gpus
     order = Submission(inputs=["a.tif"], job=SHIPPED, out=Path("out"), cluster=cluster, urgent=urgent)
     assert submit.queue_of(order) == queue
     assert queue in shipped("prefect.yaml")["definitions"]["queues"]
+
+
+@pytest.mark.parametrize(
+    ("items", "folder", "name"),
+    [
+        ([Input("A", {})], "out", "A"),
+        ([Input("A", {}, site="T32TQM", date="2026-11-19")], "out", "T32TQM · 2026-11-19"),
+        ([Input("A", {}), Input("B", {})], "out", "out · 2 scenes"),
+        ([Input("A" * 80, {})], "out", "A" * 80),
+        ([Input("A" * 200, {})], "out", "A" * 79 + "…"),
+        ([Input("A" * 200, {}, date="2026-11-19")], "out", "A" * 66 + "… · 2026-11-19"),
+        ([Input("A", {}), Input("B", {})], "o" * 200, "o" * 68 + "… · 2 scenes"),
+    ],
+)
+def test_a_name_that_nobody_gave_is_as_short_as_a_run_may_be_called(items, folder, name):
+    assert submit._name(items, Path("/") / folder) == name
+    Submission(inputs=["a.tif"], job=SHIPPED, out=Path("out"), name=submit._name(items, Path("/") / folder))
