@@ -15,7 +15,7 @@ from tasks.errors import PlanError
 from tasks.job import Job
 from tasks.scenes.scene import Frame
 from tasks.segment.memory import available_bytes, left_in_groups
-from tasks.segment.plan import Slot, make_plan
+from tasks.segment.plan import Slot, make_plan, plan_tiles
 
 CARD = Card(
     name="net",
@@ -91,6 +91,18 @@ def test_slots_change_blocks_and_nothing_else(shape, n_slots):
     assert replace(many, block=one.block) == one
     assert many.identity() == one.identity()
     assert all(b % c == 0 for b, c in zip(many.block, many.chunk, strict=True))
+
+
+@pytest.mark.parametrize("recommended", [1, 4])
+def test_one_number_for_all_axes_holds_whatever_the_card_recommends_but_for_single_slices(recommended):
+    def tiles(tile):
+        tiling = Tiling(tile=tile, halo=(recommended,) * 3, overlap=(recommended,) * 3)
+        raw = {"job": "j", "kind": "volume", "model": {"name": "net"}}
+        job = Job.model_validate(raw | {"tiling": {"tile": 64, "halo": 8, "overlap": 16}})
+        return plan_tiles(job, CARD.model_copy(update={"tiling": tiling}))
+
+    assert tiles((32, 32, 32)) == ((64,) * 3, (8,) * 3, (16,) * 3)
+    assert tiles((1, 32, 32)) == ((1, 64, 64), (0, 8, 8), (0, 16, 16))
 
 
 def test_a_tile_of_as_many_numbers_as_axes_is_asked_for():

@@ -116,6 +116,9 @@ def plan_tiles(job: Job, card: Card) -> tuple[tuple[int, ...], tuple[int, ...], 
     tiling, recommended = job.tiling, card.tiling
     n_axes = len(recommended.tile)
     tile = _per_axis(tiling.tile, recommended.tile, n_axes)
+    if isinstance(tiling.tile, int):
+        # One number for all leaves an axis of single slices as it is.
+        tile = tuple(1 if side == 1 else tiling.tile for side in recommended.tile)
     # An axis of single slices has neither halo nor overlap.
     halo = tuple(
         0 if t == 1 else h for t, h in zip(tile, _per_axis(tiling.halo, recommended.halo, n_axes), strict=True)
@@ -193,7 +196,7 @@ def _per_axis(setting: Setting, recommended: tuple[int, ...], n_axes: int) -> tu
     if setting == "auto":
         return recommended
     if isinstance(setting, int):
-        return tuple(1 if r == 1 else setting for r in recommended)
+        return (setting,) * n_axes
     if len(setting) != n_axes:
         raise PlanError(f"tiling {setting} has {len(setting)} numbers; this model has {n_axes} axes")
     return setting
