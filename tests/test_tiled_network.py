@@ -36,8 +36,12 @@ def small_unet(folder: Path, ndim: int, *, position: bool = False, **arguments: 
         orientation=None if ndim == 2 else "SAR",
         position=position,
     )
-    torch.manual_seed(0)
+    torch.manual_seed(2)
     network = build_network(template.network, template.n_inputs, template.n_classes)
+    for value in network.parameters():
+        if value.ndim > 1:
+            # As built, features fade from layer to layer: one class everywhere, whatever lies far off.
+            torch.nn.init.kaiming_normal_(value)
     return write_model(folder, template, network.state_dict())
 
 
@@ -203,7 +207,7 @@ def test_a_resampled_volume_through_a_network_has_the_same_bits_for_every_block(
                 tmp_path / str(k),
                 card,
                 tmp_path / "model",
-                tiling={"tile": 32, "halo": 4, "overlap": 8, "block": block},
+                tiling={"tile": 32, "halo": 2, "overlap": 4, "block": block},
             )
         )
         for k, block in enumerate([(64, 192, 128), (32, 64, 64), (32, 128, 128)])
