@@ -8,7 +8,7 @@ import torch
 from arrays import array_scene, make_work, read_mask
 from networks import SMALL
 
-from models.card import Card, ClassEntry, NoNormalization, Tiling
+from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
 from models.registry import RunSettings, build_network, network_geometry
 from models.torch_predictor import TorchPredictor, card_spec
 from models.weights import write_model
@@ -17,7 +17,8 @@ from tasks.segment.graph import PlainEngine
 torch.set_num_threads(1)
 
 # One of each; where the layers are alike, the variant with the wider field is left out.
-TILED = [network for place, network in enumerate(SMALL) if place in (1, 2, 4, 6, 9, 11)]
+TILED = [network for place, network in enumerate(SMALL) if place in (0, 1, 2, 4, 6, 8, 9, 11)]
+TILED.append(Network(name="fcn-resnet50"))
 
 
 def card_of(network):
@@ -43,6 +44,9 @@ def with_random_weights(folder, network):
     for name, value in module.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(value, std=0.1)
+        elif name.startswith("context"):
+            # It begins as an identity, which reads nothing beside a pixel.
+            value.data += torch.randn_like(value) * 0.6
     return write_model(folder, card, module.state_dict())
 
 
