@@ -11,6 +11,7 @@ from skimage.filters import threshold_multiotsu, threshold_otsu
 from sklearn.cluster import KMeans, MeanShift, estimate_bandwidth
 from sklearn.mixture import GaussianMixture
 
+from flows.cluster import ClusterSettings, open_engine
 from models.card import load_card, write_card
 from models.classical.card import card_features, is_fitted
 from models.errors import CardError, ExpressionError, FitError
@@ -145,7 +146,7 @@ def test_tiled_equals_whole_bit_for_bit(tmp_path, name, rows):
         np.testing.assert_array_equal(confidence, np.round(scores.max(0) * 100))
 
 
-@pytest.mark.parametrize("name", ["otsu", "gaussian-mixture"])
+@pytest.mark.parametrize("name", ["otsu", "kmeans", "gaussian-mixture"])
 def test_volumes_are_segmented_the_same_for_every_tile_and_block(tmp_path, name):
     image = blobs((40, 70, 66))[:1]
     scene = array_scene(tmp_path, image)
@@ -337,11 +338,11 @@ def raster_job(name: str, arguments: dict, **more) -> Job:
     return Job.model_validate(raw | more)
 
 
-def prepared_scene(job: Job, raster, out, model: str | None = None):
+def prepared_scene(job: Job, raster, out, model: str | None = None, workers: int = 1):
     request = make_request(job, out, model)
     (item,) = list_inputs([str(raster)], job)
     slot = measure_slot(request.card, request.card_folder, job, 1)
-    return request, prepare(request, describe(request, item), identify(request, item), slot, 1)
+    return request, prepare(request, describe(request, item), identify(request, item), slot, workers)
 
 
 @pytest.mark.parametrize("name", ["otsu", "kmeans", "gaussian-mixture", "mean-shift"])
@@ -369,6 +370,24 @@ def test_a_saved_card_gives_the_same_mask_without_a_fit(tmp_path, monkeypatch, n
     assert len(np.unique(mask)) == taken.work.card.n_classes + 1
     by_path = Job.model_validate({**job.model_dump(), "model": {"weights": str(tmp_path / "model.json")}})
     assert make_request(by_path, tmp_path / "out").card == taken.work.card
+
+
+def test_kmeans_has_the_same_bytes_with_one_worker_and_with_two(tmp_path):
+    raster = write_raster(tmp_path / "scene.tif", blobs((1100, 530)))
+    tiling, output = {"tile": 200, "block": 512}, {"confidence": True}
+    job = raster_job("kmeans", METHODS["kmeans"], tiling=tiling, output=output)
+    found = []
+    for workers in (1, 2):
+        prepared = prepared_scene(job, raster, tmp_path / str(workers), workers=workers)[1]
+        work, blocks = prepared.work, prepared.work.plan.blocks(prepared.scene.frame)
+        assert len(blocks) == 6
+        with open_engine(ClusterSettings(workers=workers, device="cpu", scratch=tmp_path / "dask")) as engine:
+            list(engine.run_blocks(work, blocks))
+        files = [path for layer in work.layers for path in sorted((work.store / layer).rglob("*")) if path.is_file()]
+        found.append({path.relative_to(work.store): path.read_bytes() for path in files})
+        assert len(np.unique(read_mask(work))) == 4
+    assert {path.parts[0] for path in found[0]} == {"mask", "confidence"}
+    assert found[0] == found[1]
 
 
 def test_whatever_changes_the_fit_changes_the_request_and_the_product(tmp_path):
