@@ -31,7 +31,11 @@ def follow(request: Request, items: Sequence[Input], outcomes: Sequence[SceneOut
     """
     follow_fires(request, items, outcomes)
     follow_patients(request, items, outcomes)
-    return trails_of(request.out, request.job.analysis)
+    try:
+        return trails_of(request.out, request.job.analysis)
+    except SwatheError as error:
+        logger.error("what was followed is not on the page: %s", error)
+        return ()
 
 
 def follow_patients(request: Request, items: Sequence[Input], outcomes: Sequence[SceneOutcome]) -> None:

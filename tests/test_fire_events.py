@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
@@ -473,6 +474,32 @@ def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, mon
     assert asked == [Sighting("CREEK_20240726", "CREEK", "2024-07-26"), Sighting("x", "valley", "2024-07-27")]
     # What earlier runs decided is sent all the same.
     assert [ledger.path for ledger in sent] == [request.out.ledger]
+
+
+@pytest.mark.parametrize("damage", ['{"site": "val', "[]"])
+def test_damaged_events_cost_the_events_never_the_batch_until_they_are_deleted(tmp_path, monkeypatch, damage):
+    from flows import following, steps
+    from tasks.job import Job
+    from tasks.request import make_request
+
+    site = Site(tmp_path)
+    site.fold(site.publish("S1", 1, (40, 40, 60, 60)))
+    link = site.out.root / "fires" / "valley"
+    (link / "events.json").write_text(damage)
+    job = Job.model_validate(
+        {"job": "t", "kind": "raster", "model": {"name": "identity"}, "analysis": {"kind": "fire", "min_area_ha": 0}}
+    )
+    request = make_request(job, site.out.root)
+    monkeypatch.setattr(steps, "fold_fires", lambda *_: site.fold())
+    told = []
+    monkeypatch.setattr(following.logger, "error", lambda text, *about: told.append(text % about))
+    assert following.follow(request, [], []) == ()
+    assert f"Delete the link {link} and the folder {link.resolve()}" in told[0]
+    shutil.rmtree(link.resolve())
+    link.unlink()
+    (trail,) = following.follow(request, [], [])
+    assert trail.rows[0][0] == "valley"
+    assert len(site.events) == 1
 
 
 def test_a_scene_whose_run_died_before_the_fold_is_followed_by_the_next_one(tmp_path):

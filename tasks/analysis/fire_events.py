@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from tasks.outfolder import OutFolder
 from tasks.products.fire_events import EVENTS, write_events
 from tasks.products.growth import write_growth
 from tasks.products.publish import is_published, publish
+from tasks.products.published import read_published
 from tasks.request import digest
 from tasks.scenes.naming import FIRES, site_folder
 from tasks.scenes.vectors import read_vectors
@@ -71,6 +71,9 @@ def fold_fires(
         sightings: The scenes of this run that have a product.
         now: ISO 8601, in UTC.
         today: ISO date from which is counted how late a site is; that of ``now`` where left out.
+
+    Raises:
+        ProductError: When what was published of a site is damaged.
     """
     ledger = FireLedger(out.ledger)
     ledger.enter(sightings)
@@ -128,14 +131,14 @@ def _latest(out: OutFolder, ledger: FireLedger) -> dict[str, str]:
 
 def _is_behind(out: OutFolder, settings: FireAnalysis, ledger: FireLedger, site: str) -> bool:
     path = out.root / FIRES / site_folder(site) / "events.json"
-    known = json.loads(path.read_text()) if path.is_file() else {}
+    known = read_published(path) if path.is_file() else {}
     return any(known.get(name) != fact for name, fact in _facts(out, settings, ledger.sightings(site)).items())
 
 
 def _published(out: OutFolder) -> dict[str, str]:
     """Return the site by the name of its folder."""
     found = sorted((out.root / FIRES).glob("*/events.json"))
-    return {path.parent.name: json.loads(path.read_text())["site"] for path in found}
+    return {path.parent.name: read_published(path, "site")["site"] for path in found}
 
 
 def _publish(out: OutFolder, folded: Folded) -> None:

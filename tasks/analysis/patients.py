@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from tasks.errors import GridError, JobError
 from tasks.outfolder import OutFolder
 from tasks.products.lesions import write_followup_csv
 from tasks.products.publish import is_published, publish
+from tasks.products.published import read_published
 from tasks.reports.drawing import Caption
 from tasks.request import digest
 from tasks.scenes.naming import PATIENTS, site_folder
@@ -154,6 +154,10 @@ def _unpublish(patients: OutFolder, shown: set[str]) -> None:
 
 
 def published_patients(out: OutFolder) -> dict[str, dict[str, Any]]:
-    """Return what ``summary.json`` says of every patient who is followed, by the name of the folder."""
+    """Return what ``summary.json`` says of every patient who is followed, by the name of the folder.
+
+    Raises:
+        ProductError: When one is damaged.
+    """
     found = sorted((out.root / PATIENTS).glob("*/summary.json"))
-    return {path.parent.name: json.loads(path.read_text()) for path in found}
+    return {path.parent.name: read_published(path, "patient", "headline") for path in found}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.fire_ledger import FireLedger
 from tasks.outfolder import OutFolder
+from tasks.products.published import read_published
 from tasks.reports.page_figures import number
 from tasks.reports.trail import Trail
 from tasks.scenes.naming import FIRES, PATIENTS
@@ -25,6 +25,9 @@ def trails_of(out: OutFolder, analysis: object) -> tuple[Trail, ...]:
     Args:
         out: Where the products are.
         analysis: What the job asks.
+
+    Raises:
+        ProductError: When what is published is damaged.
     """
     if isinstance(analysis, FireAnalysis):
         return tuple(trail for trail in (_fires(out), _alerts(out)) if trail.rows)
@@ -35,7 +38,8 @@ def trails_of(out: OutFolder, analysis: object) -> tuple[Trail, ...]:
 
 def _fires(out: OutFolder) -> Trail:
     found = [
-        (path.parent.name, json.loads(path.read_text())) for path in sorted((out.root / FIRES).glob("*/events.json"))
+        (path.parent.name, read_published(path, "site", "scenes", "events"))
+        for path in sorted((out.root / FIRES).glob("*/events.json"))
     ]
     found.sort(key=lambda item: str(item[1].get("latest")), reverse=True)
     shown = found[:_MOST_ROWS]
