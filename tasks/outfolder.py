@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from pathlib import Path
 from tasks.durable import replace_file
 from tasks.errors import HeldFolderError, StoreError
 from tasks.room import require_writable, writing
+
+# Whoever asks whether the folder is held, holds it for less than that.
+_GLANCE_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -100,13 +104,20 @@ class OutFolder:
             os.close(descriptor)
 
     def is_locked(self) -> bool:
-        """Tell whether a run holds the folder now."""
+        """Tell whether a run holds the folder now; whoever may read it may ask.
+
+        Raises:
+            StoreError: When it may not even be read.
+        """
+        lock = self.scratch / "lock"
         try:
-            descriptor = os.open(self.scratch / "lock", os.O_RDWR)
+            descriptor = os.open(lock, os.O_RDONLY)
         except FileNotFoundError:
             return False
+        except PermissionError as error:
+            raise StoreError(f"{lock}: cannot be read: {error.strerror}. Mend its permissions") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return True
         finally:
@@ -133,7 +144,7 @@ class OutFolder:
 
     def _lock(self, descriptor: int) -> None:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor)
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise StoreError(
@@ -158,3 +169,15 @@ class OutFolder:
             self.scratch.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{self.root}: cannot be written to: {error.strerror}. Name another --out") from error
+
+
+def _take(descriptor: int) -> None:
+    """Take the lock, past those who only ask whether it is held."""
+    until = time.monotonic() + _GLANCE_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.01)

@@ -1,9 +1,11 @@
 """Products appear whole or not at all, and the ledger tells the truth about them."""
 
+import fcntl
 import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -120,6 +122,33 @@ def test_a_second_run_on_the_same_folder_is_refused_until_the_first_ends(tmp_pat
             pass
     with out.locked():
         pass
+
+
+def test_whoever_asks_whether_a_folder_is_held_keeps_no_run_from_it(tmp_path, monkeypatch):
+    out = OutFolder(tmp_path)
+    with out.locked():
+        pass
+    glance = os.open(out.scratch / "lock", os.O_RDONLY)
+    fcntl.flock(glance, fcntl.LOCK_SH)
+    assert not out.is_locked(), "two may ask at once"
+    monkeypatch.setattr("tasks.outfolder.time.sleep", lambda _: fcntl.flock(glance, fcntl.LOCK_UN))
+    with out.locked():
+        assert out.is_locked()
+    os.close(glance)
+
+
+def test_whoever_may_only_read_a_folder_can_ask_whether_it_is_held():
+    program = (
+        "import os, pathlib, sys, tasks.outfolder as o\n"
+        # Whoever runs the tests may write everywhere.
+        "os.geteuid() or os.setuid(65534)\n"
+        "print(o.OutFolder(pathlib.Path(sys.argv[1])).is_locked())"
+    )
+    with tempfile.TemporaryDirectory() as root, OutFolder(Path(root)).locked():
+        Path(root).chmod(0o755)
+        (Path(root) / ".swathe" / "lock").chmod(0o444)
+        asked = subprocess.run([sys.executable, "-c", program, root], capture_output=True, text=True, check=True)
+    assert asked.stdout == "True\n"
 
 
 def test_the_lock_dies_with_its_process(tmp_path):
