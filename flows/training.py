@@ -114,7 +114,7 @@ def _folder(job: TrainingJob) -> Path:
         return Path(job.training.folder)
     data = data_folder()
     if data is None:
-        raise JobError(f"{job.job}: training.folder is in the sample data, which is not here; set SWATHE_DATA")
+        raise JobError(f"{job.job}: training.folder is in the sample data, which is not here; set SWATHE_SAMPLES")
     return Path(job.training.folder.replace("{data}", str(data)))
 
 

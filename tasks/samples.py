@@ -15,7 +15,7 @@ from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
 
 logger = logging.getLogger(__name__)
 
-# Where the samples lie beside a checkout, tried when SWATHE_DATA names no other folder.
+# Where the samples lie beside a checkout, tried when SWATHE_SAMPLES names no other folder.
 _BESIDE = Path("../shared/data")
 _TIMEOUT_S = 20
 _FIRE_HOME = "https://raw.githubusercontent.com/Runan-Duan/Wildfire_Detection/HEAD/data_example"
@@ -78,8 +78,8 @@ _SARCOMA = (
 
 
 def data_folder() -> Path | None:
-    """Return the folder of sample data: ``SWATHE_DATA``, or the one beside the checkout; None where there is none."""
-    named = os.environ.get("SWATHE_DATA")
+    """Return the folder of sample data: ``SWATHE_SAMPLES``, else the one beside the checkout; None without one."""
+    named = os.environ.get("SWATHE_SAMPLES")
     folder = Path(named) if named else _BESIDE
     return folder if folder.is_dir() else None
 

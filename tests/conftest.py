@@ -42,9 +42,9 @@ def prefect_server() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real scenes and hostile inputs."""
-    folder = Path(os.environ.get("SWATHE_DATA", Path(__file__).parents[1] / "../shared/data"))
+    folder = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[1] / "../shared/data"))
     if not folder.is_dir():
-        pytest.skip("the sample data is not here: set SWATHE_DATA")
+        pytest.skip("the sample data is not here: set SWATHE_SAMPLES")
     return folder
 
 

@@ -20,7 +20,7 @@ from tasks.answers.area import PixelAreas, class_areas
 from tasks.box import Box
 from tasks.scenes.raster_grid import RasterGrid
 
-DATA = Path(os.environ.get("SWATHE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[2] / "shared" / "data"))
 WGS84 = Geod(ellps="WGS84")
 
 

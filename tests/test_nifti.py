@@ -17,7 +17,7 @@ from tasks.products.nifti import GEOMETRY_FIELDS, write_nifti
 from tasks.scenes.volume import describe_volume
 
 LAWS = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-DATA = Path(os.environ.get("SWATHE_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[1] / ".." / "shared" / "data"))
 CODES = ["".join(codes) for order in itertools.permutations(("RL", "AP", "SI")) for codes in itertools.product(*order)]
 
 
@@ -164,7 +164,7 @@ def test_masks_of_real_volumes_lie_on_their_grid(tmp_path):
     paths += sorted((DATA / "medical-tumour" / "ibsi-sts").rglob("*.nii.gz"))[:6]
     paths += sorted((DATA / "hostile-nifti").rglob("reoriented*.nii"))
     if not paths:
-        pytest.skip("no volumes under SWATHE_DATA")
+        pytest.skip("no volumes under SWATHE_SAMPLES")
     for path in paths:
         scene = scene_of(path, tmp_path)
         labels = labels_of(scene.turn.file_shape)

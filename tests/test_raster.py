@@ -22,7 +22,7 @@ from tasks.job import Source
 from tasks.scenes.raster import describe_raster, fingerprint
 from tasks.scenes.raster_grid import RasterGrid
 
-DATA = Path(os.environ.get("SWATHE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[2] / "shared" / "data"))
 UTM = "EPSG:32633"
 LAW = settings(deadline=None, max_examples=25)
 

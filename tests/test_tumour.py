@@ -21,7 +21,7 @@ from tasks.scenes.volume import describe_volume
 SETTINGS = TumourAnalysis(kind="tumour")
 NAMES = ["background", "tumour"]
 LAWS = settings(deadline=None, max_examples=30)
-DATA = Path(os.environ.get("SWATHE_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[1] / ".." / "shared" / "data"))
 STRUCTURES = {6: 1, 18: 2, 26: 3}
 # Volumes in mm3 as counted from the published masks.
 IBSI_MM3 = {"STS_002": 53295.4, "STS_003": 80123.9, "STS_008": 27636.3, "STS_012": 78783.0, "STS_025": 30109.2}
@@ -140,7 +140,7 @@ def test_measuring_a_lesion_as_large_as_the_volume_holds_six_bytes_per_voxel_and
 def test_volumes_of_expert_masks_are_the_published_ones(tmp_path):
     folder = DATA / "medical-tumour" / "ibsi-sts"
     if not folder.is_dir():
-        pytest.skip("no medical-tumour/ibsi-sts under SWATHE_DATA")
+        pytest.skip("no medical-tumour/ibsi-sts under SWATHE_SAMPLES")
     for name, volume_mm3 in IBSI_MM3.items():
         scene = describe_volume(name, folder / name / "CT_mask.nii.gz", "SAR", None, tmp_path)
         with scene.open() as reader:

@@ -22,7 +22,7 @@ from tasks.verdict import guard as guard_module
 from tasks.verdict.raster import check_raster
 from tasks.verdict.volume import check_volume
 
-DATA = Path(os.environ.get("SWATHE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[2] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not (DATA / "hostile-tiff").is_dir(), reason="the sample data is not there")
 
 

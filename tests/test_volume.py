@@ -29,7 +29,7 @@ from tasks.scenes.volume_frame import frame_of
 from tasks.scenes.volume_header import volume_header
 
 LAWS = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-DATA = Path(os.environ.get("SWATHE_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[1] / ".." / "shared" / "data"))
 CODES = ["".join(codes) for order in itertools.permutations(("RL", "AP", "SI")) for codes in itertools.product(*order)]
 
 
@@ -385,7 +385,7 @@ def test_an_orientation_that_names_an_axis_twice_is_a_card_error(tmp_path):
 def real(*parts):
     folder = DATA.joinpath(*parts)
     if not folder.is_dir():
-        pytest.skip(f"no {'/'.join(parts)} under SWATHE_DATA")
+        pytest.skip(f"no {'/'.join(parts)} under SWATHE_SAMPLES")
     return folder
 
 
