@@ -84,6 +84,7 @@ def nightly(order: Nightly) -> Night:
 
 def _do(order: Nightly, request: Request, tonight: str) -> Night:
     job, nights = request.job, NightLedger(request.out.ledger)
+    nights.begin(steps.now(), job.nightly.overdue_hours)
     # How old things are is counted from the newest night, also when an earlier one is run again; never from one that
     # a wrong clock dated ahead.
     newest = nights.newest(_today())

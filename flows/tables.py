@@ -77,6 +77,8 @@ def status(found: Status) -> Table:
         late = Text("overdue, ", style="red") if found.overdue else Text("")
         told = f"{found.night}, its last run ended {found.night_ended}; {found.nights} in all"
         table.add_row("newest night", Text.assemble(late, told))
+    elif found.overdue:
+        table.add_row("newest night", Text("overdue, none has ended", style="red"))
     table.add_row("alerts that stand", Text(str(len(found.alerts)), style="red" if found.alerts else ""))
     for alert in found.alerts:
         table.add_row("", Text(alert))

@@ -138,3 +138,22 @@ def test_setting_up_twice_writes_each_line_once(json_lines):
     logging.getLogger("tasks.test").info("once")
     assert len(text.getvalue().splitlines()) == 1
     assert json_lines() == []
+
+
+def test_a_first_night_that_began_and_never_ended_is_overdue_until_one_ends(tmp_path):
+    out = OutFolder(tmp_path)
+    nights = NightLedger(out.ledger)
+    assert nights.awaited() is None
+    assert not status_of(out.root, NOW).overdue
+    nights.begin("2026-11-18T02:00:00+00:00", 26)
+    # Tried again every night: it is the first one that is waited for.
+    nights.begin("2026-11-19T02:00:00+00:00", 26)
+    assert not status_of(out.root, "2026-11-19T03:59:00+00:00").overdue
+    late = status_of(out.root, "2026-11-19T04:01:00+00:00")
+    assert late.overdue
+    assert figures(metrics_text([late]))["swathe_night_overdue", "", tmp_path.name] == 1
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(tables.status(late))
+    assert "overdue, none has ended" in shown.getvalue()
+    nights.enter(Night("2026-11-19", "fire"), "2026-11-19T05:00:00+00:00")
+    assert not status_of(out.root, "2026-11-19T06:00:00+00:00").overdue

@@ -21,6 +21,9 @@ CREATE TABLE IF NOT EXISTS told (
 CREATE TABLE IF NOT EXISTS missed_nights (
     date TEXT PRIMARY KEY, id TEXT NOT NULL, sent INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS first_night (
+    one INTEGER PRIMARY KEY CHECK (one = 1), began TEXT NOT NULL, overdue_hours REAL NOT NULL
+);
 """
 
 
@@ -48,6 +51,24 @@ class NightLedger(Ledger):
         with self._connection() as connection:
             row = connection.execute("SELECT facts FROM nights WHERE date = ?", (date,)).fetchone()
         return None if row is None else Night.from_facts(json.loads(row[0]))
+
+    def begin(self, now: str, overdue_hours: float) -> None:
+        """Remember when a night first began in this folder; later ones change nothing.
+
+        Args:
+            now: ISO 8601, in UTC.
+            overdue_hours: After how many hours it should have ended.
+        """
+        with self._connection() as connection:
+            connection.execute("INSERT OR IGNORE INTO first_night VALUES (1, ?, ?)", (now, overdue_hours))
+
+    def awaited(self) -> tuple[str, float] | None:
+        """Return when the first night began, and in how many hours it should have ended; None where one has ended."""
+        with self._connection() as connection:
+            row = connection.execute(
+                "SELECT began, overdue_hours FROM first_night WHERE NOT EXISTS (SELECT 1 FROM nights)"
+            ).fetchone()
+        return None if row is None else (row[0], row[1])
 
     def last(self, before: str) -> str | None:
         """Return the newest night before a date."""

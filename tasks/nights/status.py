@@ -29,7 +29,7 @@ class Status:
         failed: Scenes whose newest input has none.
         night: ISO date of the newest night; None where there were no nights.
         night_ended: When its last run ended, ISO 8601 in UTC.
-        overdue: Whether a night should have ended since.
+        overdue: Whether a night should have ended since, or the first one that began.
         nights: How many nights there were.
         alerts: Texts of the alerts that stand, the newest first.
         effort: What the products that are shown took together.
@@ -85,18 +85,19 @@ def status_of(root: Path, now: str) -> Status:
     out = OutFolder(root)
     if not out.ledger.is_file():
         raise StoreError(f"{root}: holds no ledger ({out.ledger.name}), so nothing was segmented into it")
-    ledger = Ledger(out.ledger)
-    products, run, newest = ledger.products(), ledger.newest_run(), NightLedger(out.ledger).newest(now[:10])
+    ledger, nights = Ledger(out.ledger), NightLedger(out.ledger)
+    products, run, newest = ledger.products(), ledger.newest_run(), nights.newest(now[:10])
     failed = tuple(row for row in products if row.status == "failed")
     night, ended = (None, None) if newest is None else (newest[0].date, newest[1])
-    overdue = newest is not None and _age(newest[1], now) > timedelta(hours=newest[0].overdue_hours)
+    awaited = nights.awaited() if newest is None else (newest[1], newest[0].overdue_hours)
+    overdue = awaited is not None and _age(awaited[0], now) > timedelta(hours=awaited[1])
     running = run is not None and run.finished is None and out.is_locked()
     alerts = tuple(told["text"] for _, told in FireLedger(out.ledger).standing())
     efforts = [effort for row in products if (effort := _effort(out, row)) is not None]
     space = shutil.disk_usage(root)
     return Status(
         root, run, running, len(products) - len(failed), failed, night, ended, overdue,
-        nights=NightLedger(out.ledger).count(),
+        nights=nights.count(),
         alerts=alerts,
         effort=_together(efforts),
         timed=sum(bool(effort.stages_s) for effort in efforts),

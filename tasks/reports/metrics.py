@@ -88,11 +88,11 @@ def _tell_run(figures: _Figures, labels: tuple[str, ...], status: Status) -> Non
 
 def _tell_nights(figures: _Figures, labels: tuple[str, ...], status: Status) -> None:
     figures.set("alerts", "Alerts that stand.", labels, len(status.alerts))
-    if status.night_ended is None:
-        return
-    figures.set("nights", "Nights that had a run.", labels, status.nights)
-    figures.set("night_ended_seconds", "When the newest night ended.", labels, _seconds(status.night_ended))
-    figures.set("night_overdue", "Whether a night should have ended since.", labels, status.overdue)
+    if status.night_ended is not None:
+        figures.set("nights", "Nights that had a run.", labels, status.nights)
+        figures.set("night_ended_seconds", "When the newest night ended.", labels, _seconds(status.night_ended))
+    if status.night_ended is not None or status.overdue:
+        figures.set("night_overdue", "Whether a night should have ended since.", labels, status.overdue)
 
 
 def _tell_gpus(figures: _Figures, gpus: Iterable[Gpu]) -> None:
