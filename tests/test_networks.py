@@ -78,7 +78,7 @@ def small_image(network, n_channels=1):
 def test_scores_have_the_shape_of_the_image_for_odd_sizes_and_any_bands(network, n_channels, n_classes, size):
     geometry = network_geometry(network)
     ndim = len(geometry.stride)
-    shape = (size, 19, 5)[-ndim:]
+    shape = (size, 19, 5)[:ndim]
     module, image = built(network, n_channels, n_classes), torch.rand(n_channels, *shape)
     scores = predict_scores(module, image, geometry.stride, geometry.margin)
     assert scores.shape == (n_classes, *shape)
