@@ -85,6 +85,20 @@ def test_scores_have_the_shape_of_the_image_for_odd_sizes_and_any_bands(network,
     torch.testing.assert_close(scores.sum(0), torch.ones(shape))
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network(name="nnunet", arguments={"ndim": 3, "features": [2, 3]}),
+        Network(name="unet", arguments={"widths": [2, 2], "norm": "instance"}),
+    ],
+    ids=repr,
+)
+def test_a_scene_of_one_pixel_has_scores_where_a_network_looks_at_the_whole_tile(network):
+    stride = network_geometry(network).stride
+    scores = predict_scores(built(network), torch.rand(1, *(1 for _ in stride)), stride, least=2)
+    assert scores.shape == (2, *(1 for _ in stride))
+
+
 @pytest.mark.parametrize("network", NETWORKS, ids=repr)
 def test_a_state_dict_makes_an_equal_network(network):
     first, second = built(network), build_network(network, 1, 2).eval()

@@ -125,6 +125,13 @@ def test_the_best_weights_are_kept_when_asked():
     assert np.mean(list(result.scores.values())) == max(score for _, _, score in result.history)
 
 
+def test_a_network_that_looks_at_the_whole_tile_is_scored_on_a_scene_of_one_pixel_too():
+    network = Network(name="unet", arguments={"widths": [4, 8], "norm": "instance"})
+    looking = card().model_copy(update={"network": network})
+    settings = TrainSettings(**{**SHORT.__dict__, "steps": 1})
+    assert list(fit(samples(2), samples(1, (1, 1)), looking, settings).scores) == ["scene-0"]
+
+
 def test_every_scene_is_scored_by_a_fit_that_has_not_seen_it():
     found = cross_validate(samples(5), card(), SHORT, 2, baseline=lambda sample: float(sample.labels.mean()))
     assert set(found.dice) == set(found.baseline) == {f"scene-{k}" for k in range(5)}

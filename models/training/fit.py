@@ -186,5 +186,6 @@ class _Run:
 
     def _score(self, scene: PreparedScene) -> float:
         inputs = scene.inputs.to(self.settings.device)
-        classes = predict_classes(self.network, inputs, self.geometry.stride, self.geometry.margin)
+        least = 2 if self.geometry.receptive_field is None else 1
+        classes = predict_classes(self.network, inputs, self.geometry.stride, self.geometry.margin, least)
         return mean_dice(classes, scene.labels.numpy(), self.card.n_classes)

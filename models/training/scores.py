@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from models.training.crops import IGNORED, mirrored
 
 
-def predict_scores(network: nn.Module, image: Tensor, stride: tuple[int, ...], margin: tuple[int, ...] = ()) -> Tensor:
+def predict_scores(
+    network: nn.Module, image: Tensor, stride: tuple[int, ...], margin: tuple[int, ...] = (), least: int = 1
+) -> Tensor:
     """Return probabilities of a whole scene in one pass, like a tile that holds all of it.
 
     Args:
@@ -19,6 +21,7 @@ def predict_scores(network: nn.Module, image: Tensor, stride: tuple[int, ...], m
             before and behind by what the network loses.
         stride: Of the network.
         margin: Pixels that the network loses at each side; none when left out.
+        least: Strides that each side is long at least; 2 for what looks at the whole tile, as the engine has it.
 
     Returns:
         Float32 ``(classes, *shape)``.
@@ -29,7 +32,7 @@ def predict_scores(network: nn.Module, image: Tensor, stride: tuple[int, ...], m
         # As the engine does: tiles begin at multiples of the stride.
         beyond = side + -side % step
         stop = size + beyond
-        places = torch.arange(-beyond, stop + -stop % step, device=image.device)
+        places = torch.arange(-beyond, max(stop + -stop % step, least * step - beyond), device=image.device)
         image = image.index_select(axis + 1, mirrored(places, size))
         parts.append(slice(beyond - side, beyond - side + size))
     layout = torch.channels_last if len(stride) == 2 else torch.channels_last_3d
@@ -40,10 +43,10 @@ def predict_scores(network: nn.Module, image: Tensor, stride: tuple[int, ...], m
 
 
 def predict_classes(
-    network: nn.Module, image: Tensor, stride: tuple[int, ...], margin: tuple[int, ...] = ()
+    network: nn.Module, image: Tensor, stride: tuple[int, ...], margin: tuple[int, ...] = (), least: int = 1
 ) -> NDArray[np.int64]:
     """Return the likeliest class of each pixel, ``shape``; arguments as of ``predict_scores``."""
-    return predict_scores(network, image, stride, margin).argmax(0).cpu().numpy()
+    return predict_scores(network, image, stride, margin, least).argmax(0).cpu().numpy()
 
 
 def dice(predicted: NDArray[np.integer], labels: NDArray[np.integer], class_id: int) -> float:
