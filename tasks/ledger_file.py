@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -26,12 +27,30 @@ class LedgerFile:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Open it for what belongs together: all of it is on the disk in the end, or nothing."""
+        """Open it for what belongs together: all of it is on the disk in the end, or nothing.
+
+        Whoever may only read it gets a copy, which cannot be written to.
+        """
         with writing("the ledger", self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=60)) as connection:
-                # FULL leaves the folder unsynced after the journal is gone: a power cut could bring it back and undo.
-                connection.execute("PRAGMA synchronous=EXTRA")
-                connection.executescript(self.schema)
-                with connection:
-                    yield connection
+            with closing(self._copied() if self._is_closed() else self._opened()) as connection, connection:
+                yield connection
+
+    def _is_closed(self) -> bool:
+        return self.path.is_file() and not all(os.access(path, os.W_OK) for path in (self.path, self.path.parent))
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=60)
+        # FULL leaves the folder unsynced after the journal is gone: a power cut could bring it back and undo.
+        connection.execute("PRAGMA synchronous=EXTRA")
+        connection.executescript(self.schema)
+        return connection
+
+    def _copied(self) -> sqlite3.Connection:
+        """Return a copy with all tables: those that no run has made yet cannot be made in the file."""
+        copy = sqlite3.connect(":memory:")
+        with closing(sqlite3.connect(self.path, timeout=60)) as connection:
+            connection.backup(copy)
+        copy.executescript(self.schema)
+        copy.execute("PRAGMA query_only=ON")
+        return copy

@@ -3,6 +3,9 @@
 import io
 import json
 import logging
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -157,3 +160,35 @@ def test_a_first_night_that_began_and_never_ended_is_overdue_until_one_ends(tmp_
     assert "overdue, none has ended" in shown.getvalue()
     nights.enter(Night("2026-11-19", "fire"), "2026-11-19T05:00:00+00:00")
     assert not status_of(out.root, "2026-11-19T06:00:00+00:00").overdue
+
+
+def test_whoever_may_only_read_sees_the_status_of_a_run_under_way_and_can_write_nothing():
+    program = (
+        "import os, pathlib, sys\n"
+        "from tasks.errors import StoreError\n"
+        "from tasks.ledger import Ledger\n"
+        "from tasks.nights.status import status_of\n"
+        # Whoever runs the tests may write everywhere.
+        "os.geteuid() or os.setuid(65534)\n"
+        "root = pathlib.Path(sys.argv[1])\n"
+        "print(status_of(root, sys.argv[2]).running)\n"
+        "try:\n"
+        "    Ledger(root / 'state.sqlite').begin_run('r2', 'fire', sys.argv[2])\n"
+        "except StoreError as error:\n"
+        "    print(error)"
+    )
+    with tempfile.TemporaryDirectory() as root, OutFolder(Path(root)).locked():
+        # The tables of nights are not there yet.
+        Ledger(OutFolder(Path(root)).ledger).begin_run("r1", "fire", NOW)
+        (Path(root) / "state.sqlite").chmod(0o444)
+        Path(root).chmod(0o555)
+        asked = subprocess.run([sys.executable, "-c", program, root, NOW], capture_output=True, text=True, check=False)
+        Path(root).chmod(0o755)
+    told = asked.stdout.splitlines()
+    assert told[0] == "True", asked.stderr
+    assert "the ledger cannot be written" in told[1]
+
+
+def test_the_ledger_syncs_its_folder_as_well(tmp_path):
+    with Ledger(tmp_path / "state.sqlite")._connection() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (3,), "EXTRA"
