@@ -230,3 +230,18 @@ def test_the_pictures_are_small():
     pictures = list((ROOT / "docs" / "images").iterdir())
     assert pictures
     assert all(path.stat().st_size <= 300_000 for path in pictures)
+
+
+def test_a_folder_of_the_schedule_is_used_by_hand_with_the_job_of_the_schedule_alone():
+    shipped = yaml.safe_load((ROOT / "flows" / "prefect.yaml").read_text())["deployments"]
+    orders = [entry["parameters"]["order"] for entry in shipped if "nightly" in entry["tags"]]
+    jobs = {order["out"].replace("{{ $SWATHE_OUT }}", "/out"): order["job"] for order in orders}
+    jobs |= {order["inbox"].replace("{{ $SWATHE_DATA }}", "/data"): order["job"] for order in orders}
+    found = 0
+    for page in (ROOT / "docs").glob("*.md"):
+        for line in re.findall(r"^\$ (.*--job .*)$", page.read_text(), re.MULTILINE):
+            (job,) = re.findall(r"--job (\S+)", line)
+            for folder in set(line.split()) & set(jobs):
+                found += 1
+                assert job == jobs[folder], f"{page.name}: {line}"
+    assert found >= 5
