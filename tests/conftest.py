@@ -1,5 +1,6 @@
 """Fixtures that several tests share."""
 
+import atexit
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 # Fakes on small arrays say nothing of this machine's speed to the user whose account runs the tests.
 os.environ["SWATHE_CACHE"] = mkdtemp(prefix="swathe-tests-")
+atexit.register(shutil.rmtree, os.environ["SWATHE_CACHE"], ignore_errors=True)
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 
 
