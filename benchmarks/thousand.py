@@ -21,7 +21,6 @@ import psutil
 import rasterio
 from rasterio.transform import Affine
 
-from benchmarks.machine import ForeignLoad
 from flows.local.processes import read_services
 from flows.local.up import LocalSettings, down, left_running, up
 
@@ -75,7 +74,6 @@ def run(folder: Path) -> None:
 def _measure(settings: LocalSettings, job: Path, inbox: Path, n_bad: int) -> None:
     known = left_running(settings.home) or {}
     user, password = known["PREFECT_API_AUTH_STRING"].split(":", 1)
-    load = ForeignLoad()
     with httpx.Client(base_url=settings.api, auth=(user, password), timeout=120) as server:
         deployment = server.get("/deployments/name/batch/batch").raise_for_status().json()
         out = settings.out / "small"
@@ -88,9 +86,7 @@ def _measure(settings: LocalSettings, job: Path, inbox: Path, n_bad: int) -> Non
             print(f"{sample.scenes} products in {sample.seconds:.0f} s, {speed:.2f} a second", flush=True)
             print(f"  MB: {memory}; database {sample.database_mb:.0f}", flush=True)
         state = server.get(f"/flow_runs/{flow_run}").json()["state"]
-        print(
-            f"ended as {state['name']}: {state['message']} (bad inputs: {n_bad}); others used {load.cores():.2f} cores"
-        )
+        print(f"ended as {state['name']}: {state['message']} (bad inputs: {n_bad})")
         _open_pages(settings, known["PREFECT_API_AUTH_STRING"], flow_run)
 
 
