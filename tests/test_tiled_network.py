@@ -106,11 +106,14 @@ def test_tiled_equals_untiled_where_the_halo_covers_the_receptive_field(tmp_path
     np.testing.assert_allclose(tiled[1].astype(int), untiled[1].astype(int), atol=1)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 9)])
-def test_instance_norm_takes_scenes_smaller_than_its_coarsest_grid(tmp_path, shape):
-    card = small_unet(tmp_path / "model", 2, norm="instance")
-    scene = array_scene(tmp_path, np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32))
-    tiled = segment(make_work(scene, tmp_path / "store", card, tmp_path / "model"))
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 9), (1, 1, 1), (2, 1, 2)])
+@pytest.mark.parametrize("halo", [0, 1])
+def test_instance_norm_takes_scenes_smaller_than_its_coarsest_grid(tmp_path, shape, halo):
+    card = small_unet(tmp_path / "model", len(shape), norm="instance")
+    n_channels = card.n_channels
+    scene = array_scene(tmp_path, np.random.default_rng(1).normal(size=(n_channels, *shape)).astype(np.float32))
+    tiling = {"halo": halo, "overlap": halo}
+    tiled = segment(make_work(scene, tmp_path / "store", card, tmp_path / "model", tiling=tiling))
     assert tiled.shape == (2, *shape)
     assert set(np.unique(tiled[0])) <= {0, 1, 2}
 

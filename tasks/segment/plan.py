@@ -149,10 +149,9 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
                 "enlarge tiling.halo or tiling.overlap"
             )
     if plan.placement == "stride" and slot.spec.only_tile is None:
-        # Where a smaller tile holds the whole axis, no pass goes over padding alone. What looks at the whole tile, such
-        # as instance norm, needs more than one pixel of its coarsest grid.
-        least = 2 if slot.spec.receptive_field is None else 1
-        plan = replace(plan, tile=tuple(min(axis.tile, max(axis.whole, least * axis.stride)) for axis in axes))
+        # Where a smaller tile holds the whole axis, no pass goes over padding alone.
+        tile = tuple(min(axis.tile, max(axis.whole, _least_side(axis, slot.spec))) for axis in axes)
+        plan = replace(plan, tile=tile)
         if job.tiling.tile == "auto" and len(tile) == 3 and slot.settings.device == "cpu":
             plan = replace(plan, tile=_economical(plan, frame))
     if job.tiling.block == "auto":
@@ -172,7 +171,7 @@ def _economical(plan: Plan, frame: Frame) -> tuple[int, ...]:
     """
     axes = plan.lattice(frame).axes
     passed = {}
-    for sides in product(*(_even_sides(axis) for axis in axes)):
+    for sides in product(*(_even_sides(axis, _least_side(axis, plan.slot.spec)) for axis in axes)):
         if math.prod(sides) <= _LARGER * math.prod(plan.tile):
             counts = [len(replace(axis, tile=side).origins) for axis, side in zip(axes, sides, strict=True)]
             passed[sides] = math.prod(counts) * math.prod(sides)
@@ -180,14 +179,22 @@ def _economical(plan: Plan, frame: Frame) -> tuple[int, ...]:
     return min(passed, key=lambda sides: (passed[sides], math.prod(sides), sides))
 
 
-def _even_sides(axis: TileAxis) -> list[int]:
-    """Return the sides with which one tile, two, and so on, up to as many as there are now, just cover an axis."""
+def _least_side(axis: TileAxis, spec: PredictorSpec) -> int:
+    """Return the shortest side of a tile: what looks at the whole tile, such as instance norm, needs two strides."""
+    return axis.stride if spec.receptive_field is not None else 2 * axis.stride
+
+
+def _even_sides(axis: TileAxis, least: int) -> list[int]:
+    """Return the sides with which one tile, two, and so on, up to as many as there are now, just cover an axis.
+
+    Only those that are at least ``least`` long, and the one that the axis has now.
+    """
     edge = 2 * axis.inner + axis.overlap
     length = axis.length + 2 * axis.margin
     sides = {axis.tile}
     for count in range(1, len(axis.origins) + 1):
         side = min(axis.whole, _round_up(-(-(length - edge) // count) + edge, axis.stride))
-        if side - edge >= max(axis.stride, axis.overlap + axis.stride):
+        if side >= least and side - edge >= max(axis.stride, axis.overlap + axis.stride):
             sides.add(side)
     return sorted(sides)
 
