@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from flows import logs, tables
 from flows.analysis.commands import analyse_app
 from flows.local.commands import deploy_command, down_command, status_command, up_command
+from flows.option_error import concerns_options, option_error
 from flows.options import (
     ERR,
     FAILED_SCENES,
@@ -31,14 +32,9 @@ from flows.profiles import apply_profile
 from flows.server import require_server, server_failures
 from flows.submit import submit_command
 from models.errors import SwatheError
-from models.validation import explained
 from tasks.job import load_job
 from tasks.request import make_request
 from tasks.scenes.listing import list_inputs
-
-# What command lines are made into, by the names of their classes: those bring Prefect, which takes seconds.
-_ORDERS = ("Batch", "Submission", "Nightly")
-_OPTIONS = {"overrides": "--set", "inputs": "INPUT"}
 
 app = typer.Typer(
     help="Segment satellite rasters and CT/MRI volumes that do not fit in memory.",
@@ -259,10 +255,6 @@ def demo(
         raise typer.Exit(FAILED_SCENES)
 
 
-class OptionError(SwatheError):
-    """An option of a command has a value that is not allowed."""
-
-
 def prepare_prefect() -> None:
     """Set what Prefect has to be told before it is imported.
 
@@ -279,14 +271,6 @@ def _refuse(error: SwatheError) -> NoReturn:
     sys.exit(WRONG)
 
 
-def _option_error(error: ValidationError) -> OptionError:
-    """Return what is wrong with a command line, by the names that stand on it."""
-    text = explained(error)
-    for field in {str(item["loc"][0]) for item in error.errors() if item["loc"]}:
-        text = text.replace(f"'{field}'", _OPTIONS.get(field, f"--{field.replace('_', '-')}"))
-    return OptionError(text)
-
-
 def main() -> None:
     """Run the command line."""
     logs.set_up(ERR)
@@ -296,9 +280,9 @@ def main() -> None:
     except SwatheError as error:
         _refuse(error)
     except ValidationError as error:
-        if error.title not in _ORDERS:
+        if not concerns_options(error):
             raise
-        _refuse(_option_error(error))
+        _refuse(option_error(error))
 
 
 if __name__ == "__main__":

@@ -68,12 +68,12 @@ def start(name: str, command: Sequence[str], environment: Mapping[str, str], log
     return Service(name, pid, created(pid))
 
 
-def stop(service: Service, within_s: float | None = None) -> None:
+def stop(service: Service, within_s: float = _STOPPING_S) -> None:
     """End a process, all of its group and all that it started, by force where they do not end by themselves.
 
     Args:
         service: What to end.
-        within_s: How long it may take to end by itself; 20 s where left out.
+        within_s: How long it may take to end by itself.
     """
     if not service.runs:
         return
@@ -82,24 +82,25 @@ def stop(service: Service, within_s: float | None = None) -> None:
     group = os.getpgid(service.pid)
     os.killpg(group, signal.SIGTERM)
     try:
-        psutil.Process(service.pid).wait(_STOPPING_S if within_s is None else within_s)
+        psutil.Process(service.pid).wait(within_s)
     except (psutil.TimeoutExpired, psutil.NoSuchProcess):
         if service.runs:
             os.killpg(group, signal.SIGKILL)
     end(below)
 
 
-def end(processes: Sequence[psutil.Process], within_s: float | None = None) -> None:
+def end(processes: Sequence[psutil.Process], within_s: float = _STOPPING_S) -> None:
     """End processes that are still there, by force where they do not end by themselves.
 
     Args:
         processes: Which.
-        within_s: How long they may take to end by themselves; 20 s where left out.
+        within_s: How long they may take to end by themselves.
     """
-    limit = time.monotonic() + (_STOPPING_S if within_s is None else within_s)
+    limit = time.monotonic() + within_s
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
+    # Not psutil.wait_procs: what nobody reaps, as in a container without an init, would count as there.
     left = list(filter(_is_there, processes))
     while left and time.monotonic() < limit:
         time.sleep(_LOOKING_S)
