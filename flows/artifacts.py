@@ -22,8 +22,10 @@ import httpx
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.exceptions import PrefectException
 
+from tasks.nights.night import Night, NightScene
 from tasks.outcome import SceneOutcome
 from tasks.reports.index_rank import Ranked, ranked
+from tasks.reports.night import FOLDER, counts
 from tasks.reports.page_figures import cell, figure, heading
 from tasks.reports.quicklook import quicklook
 from tasks.reports.trail import Trail
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 MOST_PICTURES = 20
 _MOST_WARNINGS = 20
 _MOST_TRAILS = 20
+_MOST_NIGHT_SCENES = 100
 _LONGEST_REASON = 60
 # Where a web server shows the folder that holds OUT; browsers open no file: links from a page of the server.
 PRODUCTS_URL = "SWATHE_PRODUCTS_URL"
@@ -127,6 +130,46 @@ def batch_text(job: str, found: Sequence[Ranked], out: Path, trails: Sequence[Tr
         more = len(trail.rows) - len(shown)
         lines += [f"\n## {plain(trail.title)}", *shown, *([f"- {more} more in index.html"] if more else [])]
     return "\n".join(lines) + "\n"
+
+
+def tell_night(night: Night, out: Path) -> None:
+    """Show a night's page on the run's page: counts, what failed, what was made, alerts."""
+    with best_effort(f"night of {night.date}"):
+        key = artifact_key(night.job, "night", night.date)
+        create_markdown_artifact(night_text(night, out), key, f"{night.job}: night of {night.date}")
+
+
+def night_text(night: Night, out: Path) -> str:
+    """Return what the UI says of a night, in Markdown."""
+    lines = [f"# {plain(night.job)} · night of {night.date}"]
+    told = [f"**{count}** {name.lower()}" for name, count in counts(night).items() if count]
+    lines += [", ".join(told) or "Nothing came.", ""]
+    lines += [link(out, f"{FOLDER}/{night.date}.html"), link(out, "index.html")]
+    lines += _section("Nights without a run", night.missed)
+    lines += _section("Alerts", night.alerts)
+    lines += _section("Failed", [f"{scene.id}: {scene.error}" for scene in night.failed])
+    lines += _products(night.done)
+    lines += _section("Waiting", list(night.waiting.values()))
+    return "\n".join(lines) + "\n"
+
+
+def _section(title: str, entries: Sequence[str]) -> list[str]:
+    more = [f"- {len(entries) - _MOST_NIGHT_SCENES} more on the page"] if len(entries) > _MOST_NIGHT_SCENES else []
+    shown = [f"- {plain(text)}" for text in entries[:_MOST_NIGHT_SCENES]]
+    return [f"\n## {title}", *shown, *more] if entries else []
+
+
+def _products(scenes: Sequence[NightScene]) -> list[str]:
+    if not scenes:
+        return []
+    names = list(dict.fromkeys(name for scene in scenes for name in scene.headline))
+    header = ["Scene", "Status", *map(heading, names)]
+    rows = [header, ["---", "---", *["---:"] * len(names)]]
+    for scene in scenes[:_MOST_NIGHT_SCENES]:
+        numbers = [cell(scene.headline[name]) if name in scene.headline else "" for name in names]
+        rows.append([plain(text) for text in (scene.id, scene.status, *numbers)])
+    more = [f"\n{len(scenes) - _MOST_NIGHT_SCENES} more on the page"] if len(scenes) > _MOST_NIGHT_SCENES else []
+    return ["\n## Products", "", *(f"| {' | '.join(row)} |" for row in rows), *more]
 
 
 def _named_cells(trail: Trail, row: Sequence[str]) -> Iterator[str]:

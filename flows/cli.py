@@ -8,33 +8,29 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
-from pydantic import ValidationError
 
-from flows import logs, tables
+from flows import logs
 from flows.analysis.commands import analyse_app
 from flows.local.commands import deploy_command, down_command, status_command, up_command
-from flows.option_error import concerns_options, option_error
 from flows.options import (
     ERR,
     FAILED_SCENES,
+    HOME,
     OUT,
     WRONG,
     Cluster,
     DeviceChoice,
+    Home,
     Inputs,
     JobName,
     ModelName,
     OutFolder,
     Overrides,
+    Prefect,
     Workers,
 )
-from flows.profiles import apply_profile
-from flows.server import require_server, server_failures
 from flows.submit import submit_command
 from models.errors import SwatheError
-from tasks.job import load_job
-from tasks.request import make_request
-from tasks.scenes.listing import list_inputs
 
 app = typer.Typer(
     help="Segment satellite rasters and CT/MRI volumes that do not fit in memory.",
@@ -50,6 +46,9 @@ app.command("down")(down_command)
 app.command("status")(status_command)
 
 
+# Each command imports what it needs when it is called: `swathe --help` loads none of it, `swathe check` no cluster.
+
+
 @app.command()
 def segment(  # noqa: PLR0913 - one argument per option of the command
     inputs: Inputs,
@@ -60,17 +59,20 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     workers: Workers = None,
     device: DeviceChoice = None,
     overrides: Overrides = None,
+    prefect: Prefect = False,
+    home: Home = HOME,
 ) -> None:
     """Segment scenes and publish their masks, numbers and pictures."""
-    # Before Prefect starts, which takes seconds.
-    request = make_request(load_job(job, tuple(overrides or ())), out, model)
-    list_inputs(inputs, request.job)
-    prepare_prefect()
+    from flows import tables
     from flows.batch import Batch
-    from flows.segment import segment as segment_flow
+    from flows.orchestrated import orchestrated
+    from flows.segment import segment_batch, starting_early
+    from tasks.job import load_job
+    from tasks.request import make_request
+    from tasks.scenes.listing import list_inputs
 
     batch = Batch(
-        inputs=[request.out.keep_inputs(inputs)],
+        inputs=inputs,
         job=job,
         out=out,
         model=model,
@@ -79,7 +81,18 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
         workers=workers,
         device=device,
     )
-    outcomes = segment_flow(batch)
+    request = make_request(load_job(job, batch.all_overrides), out, model)
+    with starting_early(batch, request):
+        # Before a folder is made and a server is asked: names that are wrong end here.
+        list_inputs(inputs, request.job)
+        batch = batch.model_copy(update={"inputs": [request.out.keep_inputs(inputs)]})
+        with orchestrated(home, prefect) as on_server:
+            if on_server:
+                from flows.segment_flow import segment as segment_flow
+
+                outcomes = segment_flow(batch)
+            else:
+                outcomes = segment_batch(batch)
     OUT.print(tables.outcomes(outcomes, out))
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(FAILED_SCENES)
@@ -97,11 +110,13 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
     device: DeviceChoice = None,
     wait_hours: Annotated[float, typer.Option(min=0, help="How long to wait while another run holds OUT.")] = 12,
     overrides: Overrides = None,
+    prefect: Prefect = False,
+    home: Home = HOME,
 ) -> None:
     """Segment what is new in the inbox, by hand what the schedule does; run again, it does nothing."""
-    prepare_prefect()
-    from flows.satellite import Nightly
-    from flows.satellite import nightly as nightly_flow
+    from flows import tables
+    from flows.night_run import Nightly, run_night
+    from flows.orchestrated import orchestrated
 
     order = Nightly(
         inbox=inbox,
@@ -115,7 +130,13 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
         device=device,
         wait_hours=wait_hours,
     )
-    done = nightly_flow(order)
+    with orchestrated(home, prefect) as on_server:
+        if on_server:
+            from flows.satellite import nightly as nightly_flow
+
+            done = nightly_flow(order)
+        else:
+            done = run_night(order)
     OUT.print(tables.night(done, out))
     if done.failed:
         raise typer.Exit(FAILED_SCENES)
@@ -129,6 +150,7 @@ def check(
     overrides: Overrides = None,
 ) -> None:
     """Give each input a verdict, go or a named refusal, without doing any work."""
+    from flows import tables
     from flows.check import check_batch, expectations
 
     verdicts = check_batch(inputs, job, model, tuple(overrides or ()))
@@ -232,12 +254,23 @@ def train(
     job: JobName,
     out: Annotated[Path, typer.Option("--out", help="Folder for weights and card.")] = Path("trained"),
     overrides: Overrides = None,
+    prefect: Prefect = False,
+    home: Home = HOME,
 ) -> None:
     """Fit a network on labelled scenes and write its weights beside their card."""
-    prepare_prefect()
-    from flows.training import train as train_flow
+    from flows import tables
+    from flows.orchestrated import orchestrated
 
-    OUT.print(tables.training(train_flow(job, out, overrides or [])))
+    with orchestrated(home, prefect) as on_server:
+        if on_server:
+            from flows.training_flow import train as train_flow
+
+            result = train_flow(job, out, overrides or [])
+        else:
+            from flows.training import train_model
+
+            result = train_model(job, out, overrides or [])
+    OUT.print(tables.training(result))
 
 
 @app.command()
@@ -246,23 +279,13 @@ def demo(
     workers: Workers = None,
 ) -> None:
     """Run the jobs on sample scenes and compare them with their reference answers."""
-    prepare_prefect()
+    from flows import tables
     from flows.demo import run_demo
 
     results = run_demo(out, workers)
     OUT.print(tables.demo(results))
     if any(result.status == "failed" for result in results):
         raise typer.Exit(FAILED_SCENES)
-
-
-def prepare_prefect() -> None:
-    """Set what Prefect has to be told before it is imported.
-
-    Raises:
-        SwatheError: When a Prefect server is named and not there.
-    """
-    apply_profile("client")
-    require_server()
 
 
 def _refuse(error: SwatheError) -> NoReturn:
@@ -275,14 +298,17 @@ def main() -> None:
     """Run the command line."""
     logs.set_up(ERR)
     try:
-        with server_failures():
-            app()
+        app()
     except SwatheError as error:
         _refuse(error)
-    except ValidationError as error:
-        if not concerns_options(error):
+    except Exception as error:
+        # Here, because what can name it takes longer to import than most commands to run.
+        from flows.foreign_errors import named_error
+
+        named = named_error(error)
+        if named is None:
             raise
-        _refuse(option_error(error))
+        _refuse(named)
 
 
 if __name__ == "__main__":

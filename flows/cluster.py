@@ -6,7 +6,9 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,30 +100,93 @@ class ClusterSettings:
         return max(1, n_cores() // len(self.gpus)) if self.gpus else max(1, n_cores() // 8)
 
 
+@dataclass(frozen=True)
+class _Early:
+    """A local cluster that starts while the inputs are still being looked at.
+
+    Attributes:
+        settings: What it is started with.
+        engine: The engine, once it is up.
+    """
+
+    settings: ClusterSettings
+    engine: Future[DaskEngine]
+
+    def fits(self, settings: ClusterSettings) -> bool:
+        """Tell whether a run with these settings gets the workers that it would start itself."""
+        own = self.settings
+        return (own.n_workers, own.n_threads, own.gpus) == (settings.n_workers, settings.n_threads, settings.gpus)
+
+
 def n_cores() -> int:
     """Return the cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+_early: ContextVar[_Early | None] = ContextVar("swathe_early_cluster", default=None)
+
+
+@contextmanager
+def started_early(settings: ClusterSettings) -> Iterator[None]:
+    """Start a local cluster on a thread now, for every engine that is opened within the context.
+
+    Importing its libraries takes a worker seconds, in which inputs can be listed and checked. Nothing happens where
+    blocks run on a running cluster.
+    """
+    if settings.address != "local":
+        yield
+        return
+    cluster = ExitStack()
+    with ThreadPoolExecutor(1, thread_name_prefix="cluster") as thread:
+        early = _Early(settings, thread.submit(cluster.enter_context, _local_engine(settings)))
+        token = _early.set(early)
+        try:
+            yield
+        finally:
+            _early.reset(token)
+            # What has begun to start can be stopped when it is up; an error was told to whoever asked for the engine.
+            early.engine.exception()
+            cluster.close()
 
 
 @contextmanager
 def open_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
     """Start a local cluster, or connect to a running one, for as long as the context lasts.
 
-    Workers of a running cluster are checked before they get work, also those that come later: those with other
-    versions, other code, or without the shared paths are left out.
+    A local cluster that was started early is taken instead, and goes on when this context ends. Workers of a running
+    cluster are checked before they get work, also those that come later: those with other versions, other code, or
+    without the shared paths are left out.
 
     Raises:
         ClusterError: When no scheduler answers, or no worker may take blocks; with each worker's reason.
     """
-    logging.getLogger("distributed").setLevel(logging.WARNING)
-    with dask.config.set(_SETTINGS | _for_workers(settings)):
-        if settings.address == "local":
-            with _local_cluster(settings) as cluster, Client(cluster, set_as_default=False) as client:
-                client.wait_for_workers(settings.n_workers, timeout=120)
-                yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
+    early = _early.get()
+    if settings.address == "local":
+        if early is not None and early.fits(settings):
+            yield early.engine.result().at(settings.priority)
         else:
-            with _connect(settings.address) as client, _running_engine(client, settings) as engine:
+            with _local_engine(settings) as engine:
                 yield engine
+    else:
+        logging.getLogger("distributed").setLevel(logging.WARNING)
+        with (
+            dask.config.set(_SETTINGS | _for_workers(settings)),
+            _connect(settings.address) as client,
+            _running_engine(client, settings) as engine,
+        ):
+            yield engine
+
+
+@contextmanager
+def _local_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    with (
+        dask.config.set(_SETTINGS | _for_workers(settings)),
+        _local_cluster(settings) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(settings.n_workers, timeout=120)
+        yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
 
 
 def _connect(address: str) -> Client:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from flows.batch import Batch
-from flows.segment import segment
+from flows.segment import segment_batch
 from tasks.answers.metrics.overlap import dice
 from tasks.samples import Sample, fire_sample, large_sample, sarcoma_sample
 from tasks.scenes.labels import read_labels
@@ -68,7 +68,7 @@ def _run(show: _Show, out: Path, workers: int | None) -> DemoResult:
     folder.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
     batch = Batch(inputs=[str(_table(show, folder))], job=show.job, out=folder, model=show.model, workers=workers)
-    (outcome,) = segment(batch)
+    (outcome,) = segment_batch(batch)
     seconds = time.perf_counter() - begin
     label = f"{show.label}: {outcome.scene} ({show.sample.origin})"
     product = folder / outcome.scene

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.events import Event
+from prefect.events import Event, Resource
 
-# What can go wrong between here and the server.
-SENDING = (httpx.HTTPError, OSError, RuntimeError, ValueError)
+from flows.orchestration.orchestrator import RunEvent, UnsentEventError
 
 
-def send(event: Event) -> None:
+def send(event: RunEvent) -> None:
     """Bring the Prefect server an event; the same id is taken once.
 
     Raises:
-        httpx.HTTPError: When the server does not take it, or is not there; the others of ``SENDING`` likewise.
+        UnsentEventError: When the server does not take it, or is not there.
     """
-    with get_client(sync_client=True) as client:
-        client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
+    labels = {"prefect.resource.id": event.resource, "prefect.resource.name": event.title, **event.labels}
+    told = Event(event=event.name, resource=Resource.model_validate(labels), payload=dict(event.payload), id=event.id)
+    try:
+        with get_client(sync_client=True) as client:
+            client.request("POST", "/events", json=[told.model_dump(mode="json")]).raise_for_status()
+    except (httpx.HTTPError, OSError, RuntimeError, ValueError) as error:
+        raise UnsentEventError(f"{event.name} could not be sent: {error}") from error

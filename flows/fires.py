@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 from uuid import UUID
 
-from prefect.events import Event, Resource
-
 from flows import steps
-from flows.events import SENDING, send
+from flows.orchestration.current import orchestrator
+from flows.orchestration.orchestrator import RunEvent, UnsentEventError
 from models.errors import SwatheError
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.fire_ledger import FireLedger, Message
@@ -46,7 +45,7 @@ def follow_fires(request: Request, items: Sequence[Input], outcomes: Sequence[Sc
 
 
 def send_alerts(ledger: FireLedger) -> None:
-    """Bring the Prefect server what was decided and not yet sent; what it does not take stays for the next run.
+    """Send what was decided and not yet sent; what a server does not take stays for the next run.
 
     Sent again, an alert has the same id. Automations match ``swathe.fire.<rule>.raised`` and
     ``swathe.fire.<rule>.cleared``.
@@ -56,23 +55,19 @@ def send_alerts(ledger: FireLedger) -> None:
         logger.warning("alert %s: %s", message.kind, message.payload["text"])
     try:
         for message in messages:
-            send(_event(message))
+            orchestrator().send(_event(message))
             ledger.mark_sent(message)
-    except SENDING as error:
+    except UnsentEventError as error:
         logger.warning("alerts could not be sent, and wait in %s for the next run: %s", ledger.path.name, error)
 
 
-def _event(message: Message) -> Event:
+def _event(message: Message) -> RunEvent:
     rule, site, *about = (unquote(part) for part in message.payload["key"].split("|"))
-    return Event(
-        event=f"swathe.fire.{rule}.{message.kind}",
-        resource=Resource.model_validate(
-            {
-                "prefect.resource.id": f"swathe.fire.{site}.{about[0] if about else 'site'}",
-                "prefect.resource.name": message.payload["text"],
-                "swathe.site": site,
-            }
-        ),
+    return RunEvent(
+        name=f"swathe.fire.{rule}.{message.kind}",
+        resource=f"swathe.fire.{site}.{about[0] if about else 'site'}",
+        title=message.payload["text"],
+        labels={"swathe.site": site},
         payload=message.payload,
         id=UUID(message.id),
     )

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+import platformdirs
 import typer
 from rich.console import Console
 
@@ -31,4 +32,11 @@ Cluster = Annotated[str, typer.Option("--cluster", help="local, or the address o
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes of a local cluster.")]
 DeviceChoice = Annotated[
     Device | None, typer.Option("--device", help="What to compute on, instead of what the job says.")
+]
+Prefect = Annotated[
+    bool, typer.Option("--prefect", help="Start a Prefect server for this run where none is named and none runs here.")
+]
+HOME = Path(platformdirs.user_state_dir("swathe"))
+Home = Annotated[
+    Path, typer.Option(envvar="SWATHE_HOME", help="Where swathe up keeps database, logs, password, and what runs.")
 ]

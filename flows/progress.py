@@ -1,4 +1,4 @@
-"""Progress of a run: bars on a terminal, plain lines in a log, at most one artifact a second in the Prefect UI."""
+"""Progress of a run: bars on a terminal, plain lines in a log, at most one count a second to whoever else looks."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import cast
-from uuid import UUID
 
-import httpx
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.exceptions import PrefectException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from flows.orchestration.current import orchestrator
+from flows.orchestration.orchestrator import Counter
+
 logger = logging.getLogger(__name__)
 
-_ARTIFACT_INTERVAL_S = 1.0
+_COUNT_INTERVAL_S = 1.0
 _LINE_INTERVAL_S = 10.0
 
 
@@ -27,7 +25,7 @@ _LINE_INTERVAL_S = 10.0
 class Pace:
     """Lets one through per interval, whoever asks: all scenes of a run together must not flood the server."""
 
-    interval_s: float = _ARTIFACT_INTERVAL_S
+    interval_s: float = _COUNT_INTERVAL_S
     _last: float = field(default_factory=time.monotonic, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
 
@@ -42,25 +40,6 @@ class Pace:
 
 
 @dataclass
-class Told:
-    """A progress artifact of the Prefect UI; a server that is away must not cost the scene."""
-
-    label: str
-    artifact: UUID | None = None
-
-    def tell(self, done: int, total: int) -> None:
-        """Make the artifact, or bring it up to date."""
-        percent = 100.0 * done / max(1, total)
-        try:
-            if self.artifact is None:
-                self.artifact = cast("UUID", create_progress_artifact(progress=percent, description=self.label))
-            else:
-                update_progress_artifact(self.artifact, progress=percent, description=self.label)
-        except (PrefectException, httpx.HTTPError) as error:
-            logger.debug("%s: progress could not be told to Prefect: %s", self.label, error)
-
-
-@dataclass
 class SceneProgress:
     """How far one scene is, told to whoever looks.
 
@@ -72,7 +51,7 @@ class SceneProgress:
         bar: The scene's.
         is_terminal: Whether anybody sees bars.
         pace: Of all scenes together.
-        told: In the Prefect UI.
+        told: Elsewhere, such as on a page of Prefect's.
         free: Takes that back when the scene ends: the next one goes on with it, and a run has few of them.
     """
 
@@ -83,8 +62,8 @@ class SceneProgress:
     bar: TaskID
     is_terminal: bool
     pace: Pace
-    told: Told
-    free: list[Told]
+    told: Counter
+    free: list[Counter]
     _said: float = field(default_factory=time.monotonic, init=False)
 
     def advance(self) -> None:
@@ -101,7 +80,7 @@ class SceneProgress:
             return
         # A thousand full bars would hide those that still move.
         self.bars.remove_task(self.bar)
-        if self.told.artifact is not None:
+        if self.told.is_shown:
             self.told.tell(self.done, self.total)
         self.free.append(self.told)
 
@@ -114,8 +93,8 @@ class BatchProgress:
         self._lock = Lock()
         self._pace, self._batch_pace = Pace(), Pace()
         self._n_scenes, self._n_ended = n_scenes, 0
-        self._told = Told("Scenes of this run")
-        self._free: list[Told] = []
+        self._told = orchestrator().counter("Scenes of this run")
+        self._free: list[Counter] = []
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -136,7 +115,7 @@ class BatchProgress:
         """Begin a scene of ``total`` blocks, ``done`` of which an earlier run has left."""
         with self._lock:
             bar = self._bars.add_task(label, total=total, completed=done)
-            told = self._free.pop() if self._free else Told("")
+            told = self._free.pop() if self._free else orchestrator().counter("")
         told.label = f"{label}: blocks"
         return SceneProgress(
             label, total, done, self._bars, bar, self._console.is_terminal, self._pace, told, self._free

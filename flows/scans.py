@@ -10,10 +10,11 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows import steps
-from flows.artifacts import MOST_PICTURES, tell_batch, tell_scene
 from flows.batch import Submission
-from flows.profiles import speak
-from flows.segment import ended, run_held
+from flows.orchestration.current import orchestrator
+from flows.prefect_run import on_prefect
+from flows.segment import n_failed, run_held
+from flows.states import ended
 from flows.waiting import take
 from models.errors import SwatheError
 from tasks.errors import JobError
@@ -50,7 +51,12 @@ def batch(order: Submission) -> list[SceneOutcome]:
         HeldFolderError: When the folder did not become free in time.
         SwatheError: When the job, the model or the cluster cannot be used at all.
     """
-    speak()
+    with on_prefect():
+        outcomes = _segment(order)
+    return ended(outcomes, n_failed(outcomes), len(outcomes))
+
+
+def _segment(order: Submission) -> list[SceneOutcome]:
     job = load_job(order.job, order.all_overrides)
     request = make_request(job, order.out, order.model)
     items = _listed(order, job)
@@ -59,8 +65,8 @@ def batch(order: Submission) -> list[SceneOutcome]:
             found = steps.wait_for_folder(request, order.wait_hours, items if order.urgent else (), held)
             if found is not None:
                 _tell(request, found)
-                return ended(found)
-        return ended(run_held(_on_cluster(order), request, items, urgent=order.urgent))
+                return found
+        return run_held(_on_cluster(order), request, items, urgent=order.urgent)
 
 
 def _listed(order: Submission, job: Job) -> list[Input]:
@@ -83,6 +89,7 @@ def _on_cluster(order: Submission) -> Submission:
 
 def _tell(request: Request, outcomes: list[SceneOutcome]) -> None:
     """Show on this run's page what another run made for it."""
-    for outcome in [outcome for outcome in outcomes if outcome.status == "done"][:MOST_PICTURES]:
-        tell_scene(request.job.job, outcome, request.out.root)
-    tell_batch(request.job.job, outcomes, request.out.root)
+    for outcome in outcomes:
+        if outcome.status == "done":
+            orchestrator().show_scene(request.job.job, outcome, request.out.root)
+    orchestrator().show_batch(request.job.job, outcomes, request.out.root)

@@ -38,7 +38,6 @@ class Run:
         engine: Runs blocks.
         slot: What a worker can do.
         progress: Shows how far scenes are.
-        pictured: Scenes that the UI shows a quick-look of.
         stopping: Set when the run was cancelled.
     """
 
@@ -47,7 +46,6 @@ class Run:
     engine: Engine
     slot: Slot
     progress: BatchProgress
-    pictured: frozenset[str]
     stopping: Event
 
 
@@ -86,7 +84,7 @@ def _make(run: Run, scene: Fresh, stages: Stages) -> SceneOutcome:
     folder, headline = _make_product(run, prepared, stages)
     require_unchanged(request, item, scene.fingerprint)
     sighting = sighting_of(request.job, item)
-    facts = steps.RunFacts(run.id, headline, tuple(reports), item.id in run.pictured, sighting, stages.seconds)
+    facts = steps.RunFacts(run.id, headline, tuple(reports), sighting, stages.seconds)
     with stages.at("publish"):
         return steps.publish(request, prepared, folder, facts)
 

@@ -1,33 +1,27 @@
-"""The main flow: a batch of scenes, each from its input to a published product."""
+"""A batch of scenes, each from its input to a published product."""
 
-# No postponed annotations here: Prefect builds the form and the validation of a flow from the real ones.
+from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import replace
-from pathlib import Path
 from threading import Event
-from typing import cast
 
-from prefect import flow
-from prefect.runtime import flow_run
-from prefect.states import Completed
 from rich.console import Console
 
 from flows import steps
 from flows.arrivals import Arrivals
-from flows.artifacts import MOST_PICTURES, tell_batch
 from flows.batch import Batch, Setup
-from flows.cluster import ClusterSettings, open_engine
+from flows.cluster import ClusterSettings, open_engine, started_early
 from flows.figures import Figures, write_figures
 from flows.following import follow
-from flows.ghosts import known_process
 from flows.line import Fresh, Line
 from flows.logs import about, set_up_where_asked
-from flows.profiles import speak
+from flows.orchestration.current import orchestrator
 from flows.progress import BatchProgress
 from flows.scene import Run, segment_one
 from flows.storage import shared_storage
@@ -52,24 +46,23 @@ _URGENT_BESIDE = 1
 _LOOKING_S = 1.0
 
 
-def _run_name() -> str:
-    """Return job and folder by their names: a path to a job file says too much for a list of runs."""
-    batch = Batch.model_validate(flow_run.parameters["batch"])
-    return f"{Path(batch.job).stem} · {batch.out.name}"
-
-
-@flow(name="segment", flow_run_name=_run_name)
-def segment(batch: Batch) -> list[SceneOutcome]:
+def segment_batch(batch: Batch) -> list[SceneOutcome]:
     """Segment a batch of scenes; one that fails leaves the others.
 
     Raises:
         SwatheError: When the job, the model or the cluster cannot be used at all.
     """
-    speak()
     job = load_job(batch.job, batch.all_overrides)
     request = make_request(job, batch.out, batch.model)
     items = list_inputs(batch.inputs, job)
-    return ended(run_batch(batch, request, items))
+    return run_batch(batch, request, items)
+
+
+@contextmanager
+def starting_early(setup: Setup, request: Request) -> Iterator[None]:
+    """Start the workers of a run now, while its inputs are still to be looked at; it takes them when it needs them."""
+    with started_early(_cluster_settings(setup, request)):
+        yield
 
 
 def run_batch(setup: Setup, request: Request, items: list[Input], *, urgent: bool = False) -> list[SceneOutcome]:
@@ -96,7 +89,7 @@ def run_held(setup: Setup, request: Request, items: list[Input], *, urgent: bool
     """
     run_id = uuid.uuid4().hex
     set_up_where_asked()
-    with known_process(request.out), about("run", run_id):
+    with orchestrator().attended(request.out), about("run", run_id):
         return _run(setup, request, items, run_id, urgent=urgent)
 
 
@@ -116,7 +109,7 @@ def _run(setup: Setup, request: Request, items: list[Input], run_id: str, *, urg
     trails = follow(request, [item for item, _ in done], everything)
     write_batch(request.out.root, request.job.job, everything)
     write_index(request.out.root, request.job.title or request.job.job, everything, trails)
-    tell_batch(request.job.job, outcomes, request.out.root, trails)
+    orchestrator().show_batch(request.job.job, outcomes, request.out.root, trails)
     write_figures(request.out)
     return outcomes
 
@@ -124,15 +117,6 @@ def _run(setup: Setup, request: Request, items: list[Input], run_id: str, *, urg
 def n_failed(outcomes: Sequence[SceneOutcome]) -> int:
     """Count the scenes without a product of this request."""
     return sum(outcome.status == "failed" for outcome in outcomes)
-
-
-def ended(outcomes: list[SceneOutcome]) -> list[SceneOutcome]:
-    """Return what a flow ends with: outcomes, in a state whose name says so where some failed."""
-    if not n_failed(outcomes):
-        return outcomes
-    # The run did its work, and its page shall not look as if all were well; whoever calls gets the outcomes.
-    message = f"{n_failed(outcomes)} of {len(outcomes)} scenes failed"
-    return cast("list[SceneOutcome]", Completed(name="FailedScenes", message=message, data=outcomes))
 
 
 def _segment_all(setup: Setup, request: Request, items: list[Input], run_id: str, *, urgent: bool) -> Arrivals:
@@ -154,9 +138,8 @@ def _segment_fresh(setup: Setup, arrivals: Arrivals, fresh: list[Fresh]) -> None
         open_engine(replace(settings, shared=shared)) as engine,
         BatchProgress(Console(stderr=True), len(fresh)).shown() as progress,
     ):
-        pictured = frozenset(scene.item.id for scene in fresh[:MOST_PICTURES])
         slot = steps.measure(engine, request, settings.n_threads)
-        run = Run(arrivals.run_id, request, engine, slot, progress, pictured, Event())
+        run = Run(arrivals.run_id, request, engine, slot, progress, Event())
         with ThreadPoolExecutor(_SCENES_AT_ONCE + _URGENT_BESIDE, thread_name_prefix="scene") as pool:
             try:
                 _work_off(run, line, arrivals, pool)
@@ -175,7 +158,7 @@ def _work_off(run: Run, line: Line, arrivals: Arrivals, pool: ThreadPoolExecutor
     while True:
         arrivals.admit(line)
         while (scene := _next(line, running.values())) is not None:
-            # Prefect finds the flow that a task belongs to in the context.
+            # The orchestrator of the run is found in the context, and by Prefect the flow that a task belongs to.
             running[pool.submit(copy_context().run, segment_one, run, scene)] = scene
         figures.tell(len(line), len(running))
         if not running:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
 
@@ -14,10 +12,6 @@ from models.errors import SwatheError
 logger = logging.getLogger(__name__)
 
 _TIMEOUT_S = 15.0
-# What Prefect raises when the server that it starts for one run does not come up.
-_NO_SERVER = "ephemeral Prefect API server"
-# What it raises when a flow begins and the server is not there.
-_UNREACHABLE = "Failed to reach API at "
 
 
 def require_server() -> None:
@@ -37,32 +31,3 @@ def require_server() -> None:
         raise SwatheError(
             f"{url}: no Prefect server answers there ({error}). Start it, or unset PREFECT_API_URL to run without one"
         ) from error
-
-
-@contextmanager
-def server_failures() -> Iterator[None]:
-    """Name what users meet when Prefect has no server.
-
-    Raises:
-        SwatheError: When the server that Prefect starts for one run did not come up in time, or the one that
-            ``PREFECT_API_URL`` names went away.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if _NO_SERVER in str(error):
-            raise SwatheError(
-                "Prefect's own server did not come up in time: the machine is busy, or cannot start it. Try again, "
-                "raise PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, or start one (swathe up) and name it in "
-                "PREFECT_API_URL"
-            ) from error
-        if not str(error).startswith(_UNREACHABLE):
-            raise
-        raise SwatheError(_went_away(error)) from error
-    except httpx.TransportError as error:
-        raise SwatheError(_went_away(error)) from error
-
-
-def _went_away(error: Exception) -> str:
-    url = os.environ.get("PREFECT_API_URL", "Prefect's own server")
-    return f"{url}: the Prefect server went away ({error}). What is done is kept: run again when it is back"

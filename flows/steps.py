@@ -1,6 +1,6 @@
-"""The table of Prefect tasks: plain functions of ``tasks`` with their names, retries and time-outs.
+"""The steps of a batch: plain functions of ``tasks`` with their names and retries.
 
-What Dask maps over blocks is never a Prefect task.
+With a Prefect server each is a Prefect task, without one this process calls it; what Dask maps over blocks is neither.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import State, Task, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
-
-from flows.artifacts import tell_scene
+from flows.orchestration.current import orchestrator, step
+from flows.orchestration.orchestrator import NETWORK_DELAYS_S
 from flows.progress import BatchProgress
 from flows.waiting import wait_for_folder as wait_until_free
 from models.errors import SwatheError
@@ -77,41 +74,26 @@ def _pseudonymised(item: Input) -> Iterator[None]:
         raise (type(error) if isinstance(error, SwatheError) else SceneError)(text) from None
 
 
-def may_be_tried_again(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Tell whether a step failed for a reason that may be gone after a while; bad input stays bad."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, BaseException) and (isinstance(error, UnreachableSceneError) or is_transient(error))
-
-
-# Of steps that read inputs or write products, which may lie behind a network; each may be begun again.
-_RETRIES: dict[str, Any] = {
-    "retries": 3,
-    "retry_delay_seconds": [2, 10, 30],
-    "retry_condition_fn": may_be_tried_again,
-    "cache_policy": NO_CACHE,
-}
-
-
-@task(name="check", task_run_name="check · {job_name}", cache_policy=NO_CACHE)
+@step("check", "check · {job_name}")
 def check(job_name: str, request: Request, items: Sequence[Input]) -> list[Verdict]:
     """Give every input a verdict before any work."""
     return check_inputs(items, request.job, request.card.channels)
 
 
-@task(name="measure", cache_policy=NO_CACHE)
+@step("measure")
 def measure(engine: Engine, request: Request, n_threads: int) -> Slot:
     """Load the model on a worker and see what it can do."""
     return engine.call_on_slot(measure_slot, request.card, request.card_folder, request.job, n_threads)
 
 
-@task(name="identify", task_run_name="identify · {item.id}", **_RETRIES)
+@step("identify", "identify · {item.id}", retry_delays_s=NETWORK_DELAYS_S)
 def identify_input(request: Request, item: Input) -> Fingerprint:
     """Hash an input."""
     with _pseudonymised(item):
         return identify(request, item)
 
 
-@task(name="plan", task_run_name="plan · {item.id}", **_RETRIES)
+@step("plan", "plan · {item.id}", retry_delays_s=NETWORK_DELAYS_S)
 def plan(request: Request, item: Input, fingerprint: Fingerprint, slot: Slot, n_slots: int) -> Prepared:
     """Describe the scene and fit the plan to it."""
     with _pseudonymised(item):
@@ -119,7 +101,7 @@ def plan(request: Request, item: Input, fingerprint: Fingerprint, slot: Slot, n_
         return replace(prepared, files=item.files, date=item.date)
 
 
-@task(name="segment", task_run_name="segment · {prepared.scene.id}", **_RETRIES)
+@step("segment", "segment · {prepared.scene.id}", retry_delays_s=NETWORK_DELAYS_S)
 def segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -> list[BlockReport]:
     """Run the blocks that the journal does not hold."""
     with _pseudonymised(_input_of(prepared)):
@@ -148,14 +130,14 @@ def _segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) 
     return reports
 
 
-@task(name="finish", task_run_name="finish · {prepared.scene.id}", cache_policy=NO_CACHE)
+@step("finish", "finish · {prepared.scene.id}")
 def finish(engine: Engine, request: Request, prepared: Prepared, folder: Path) -> None:
     """Stream the store into the product's format."""
     with _pseudonymised(_input_of(prepared)):
         engine.call(finish_product, request, prepared, folder)
 
 
-@task(name="analyse", task_run_name="analyse · {prepared.scene.id}", cache_policy=NO_CACHE)
+@step("analyse", "analyse · {prepared.scene.id}")
 def analyse(engine: Engine, request: Request, prepared: Prepared, folder: Path) -> dict[str, Any]:
     """Turn the mask into numbers and a picture."""
     with _pseudonymised(_input_of(prepared)):
@@ -170,7 +152,6 @@ class RunFacts:
         run: Its id.
         headline: Numbers for the batch table.
         reports: Of the blocks.
-        pictured: Whether the UI shall show it by itself, with a quick-look.
         sighting: Which site it shows and when, where fires are followed.
         stages: Seconds by stage, of those that have ended.
     """
@@ -178,12 +159,11 @@ class RunFacts:
     run: str
     headline: dict[str, Any]
     reports: tuple[BlockReport, ...]
-    pictured: bool
     sighting: Sighting | None = None
     stages: Mapping[str, float] = field(default_factory=dict)
 
 
-@task(name="publish", task_run_name="publish · {prepared.scene.id}", **_RETRIES)
+@step("publish", "publish · {prepared.scene.id}", retry_delays_s=NETWORK_DELAYS_S)
 def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts) -> SceneOutcome:
     """Put the product in place, enter it into the ledger, and clear what it was made from."""
     scene_id, out = prepared.scene.id, request.out
@@ -199,25 +179,24 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     Ledger(out.ledger).record(row, facts.run, now())
     shutil.rmtree(out.scene_scratch(scene_id), ignore_errors=True)
     outcome = SceneOutcome(scene_id, "done", None, str(product.relative_to(out.root)), facts.headline)
-    if facts.pictured:
-        tell_scene(request.job.job, outcome, out.root)
+    orchestrator().show_scene(request.job.job, outcome, out.root)
     return outcome
 
 
-@task(name="fires", task_run_name="fires · {request.job.job}", cache_policy=NO_CACHE)
+@step("fires", "fires · {request.job.job}")
 def fold_fires(request: Request, settings: FireAnalysis, sightings: Sequence[Sighting]) -> Followed:
     """Follow fires over nights, from all published products."""
     return fold_fire_events(request.out, settings, sightings, now(), request.today)
 
 
-@task(name="patients", task_run_name="patients · {request.job.job}", cache_policy=NO_CACHE)
+@step("patients", "patients · {request.job.job}")
 def follow_patients(request: Request, settings: TumourAnalysis, sightings: Sequence[Sighting]) -> FollowedPatients:
     """Follow lesions over dates, from all published products."""
     title = request.job.title or request.job.job
     return follow_published_patients(request.out, title, settings, sightings)
 
 
-@task(name="wait", task_run_name="wait · {request.out.root.name}", cache_policy=NO_CACHE)
+@step("wait", "wait · {request.out.root.name}")
 def wait_for_folder(
     request: Request, wait_hours: float, offered: Sequence[Input], held: ExitStack
 ) -> list[SceneOutcome] | None:

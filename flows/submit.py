@@ -1,74 +1,34 @@
-"""``swathe submit``: a batch is checked here and queued on a Prefect server."""
+"""``swathe submit``."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 from rich.text import Text
 
-from flows import tables
-from flows.local.commands import HOME, Home
-from flows.local.up import left_running
-from flows.options import FAILED_SCENES, OUT, DeviceChoice, Inputs, JobName, ModelName, OutFolder, Overrides, Workers
-from flows.profiles import apply_profile
-from flows.server import require_server
-from models.errors import SwatheError
-from models.registry import is_named
-from tasks.errors import JobError
-from tasks.job import load_job
-from tasks.job_file import is_shipped
-from tasks.outfolder import OutFolder as Folder
-from tasks.request import Request, make_request
-from tasks.scenes.input import Input
-from tasks.scenes.listing import list_inputs
-from tasks.scenes.manifest import keep_manifest
-from tasks.verdict import Verdict, check_inputs
+from flows.options import (
+    FAILED_SCENES,
+    HOME,
+    OUT,
+    DeviceChoice,
+    Home,
+    Inputs,
+    JobName,
+    ModelName,
+    OutFolder,
+    Overrides,
+    Workers,
+)
 
 if TYPE_CHECKING:
-    from flows.batch import Submission
+    from collections.abc import Sequence
 
-_DEPLOYMENT = "batch/batch"
+    from tasks.scenes.input import Input
+
 # As long as a submission's may be.
 _NAME_LENGTH = 80
-
-
-@dataclass(frozen=True)
-class Checked:
-    """Scenes by what headers say of them.
-
-    Attributes:
-        accepted: Those that can be segmented.
-        refused: Verdicts on the others.
-    """
-
-    accepted: tuple[Input, ...]
-    refused: tuple[Verdict, ...]
-
-    @property
-    def n_inputs(self) -> int:
-        """Both together."""
-        return len(self.accepted) + len(self.refused)
-
-
-@dataclass(frozen=True)
-class Queued:
-    """A run that waits on the server.
-
-    Attributes:
-        id: Of the run.
-        page: Its address.
-        queue: Where it waits.
-    """
-
-    id: str
-    page: str
-    queue: str
 
 
 def submit_command(  # noqa: PLR0913 - one argument per option of the command
@@ -86,6 +46,19 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     home: Home = HOME,
 ) -> None:
     """Check a batch and queue it on the Prefect server; exit code 1 where some of it was refused."""
+    from flows import tables
+    from flows.batch import Submission
+    from flows.orchestrated import use_server
+    from flows.queueing import check_batch, queue_run
+    from models.errors import SwatheError
+    from models.registry import is_named
+    from tasks.errors import JobError
+    from tasks.job import load_job
+    from tasks.job_file import is_shipped
+    from tasks.outfolder import OutFolder as Folder
+    from tasks.request import make_request
+    from tasks.scenes.manifest import keep_manifest
+
     settings = (*(overrides or ()), *(() if device is None else (f"run.device={device}",)))
     request = make_request(load_job(job, settings), out, model)
     checked = check_batch(request, inputs)
@@ -93,9 +66,11 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
         OUT.print(line, soft_wrap=True)
     if not checked.accepted:
         raise JobError(f"none of {checked.n_inputs} inputs can be segmented; nothing was submitted")
-    use_server(home.resolve())
-    from flows.batch import Submission
-
+    if not use_server(home):
+        raise SwatheError(
+            "no Prefect server to submit to. Name one in PREFECT_API_URL, start one with: swathe up, or run the "
+            "batch here with: swathe segment"
+        )
     order = Submission(
         inputs=[keep_manifest(Folder(out.resolve()), checked.accepted)],
         job=job if is_shipped(job) else _absolute(job),
@@ -115,83 +90,6 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     OUT.print(Text(queued.page), soft_wrap=True)
     if checked.refused:
         raise typer.Exit(FAILED_SCENES)
-
-
-def check_batch(request: Request, inputs: Sequence[str]) -> Checked:
-    """Look at headers.
-
-    Args:
-        request: Job and model that the scenes are for.
-        inputs: Files, folders or CSV tables.
-
-    Raises:
-        JobError: When the inputs cannot be listed, or two scenes have one id.
-    """
-    items = list_inputs(inputs, request.job)
-    verdicts = check_inputs(items, request.job, request.card.channels)
-    accepted = tuple(item for item, verdict in zip(items, verdicts, strict=True) if verdict.go)
-    return Checked(accepted, tuple(verdict for verdict in verdicts if not verdict.go))
-
-
-def use_server(home: Path) -> None:
-    """Choose the server that ``PREFECT_API_URL`` names, or else the one that ``swathe up`` left running.
-
-    Must come before Prefect is imported.
-
-    Raises:
-        SwatheError: When there is none, or it does not answer.
-    """
-    if not os.environ.get("PREFECT_API_URL"):
-        running = left_running(home)
-        if running is None:
-            raise SwatheError(
-                "no Prefect server to submit to. Name one in PREFECT_API_URL, start one with: swathe up, or run the "
-                "batch here with: swathe segment"
-            )
-        os.environ.update(running)
-    apply_profile("client")
-    require_server()
-
-
-def queue_of(order: Submission) -> str:
-    """Return the queue of a batch; one of them is for what computes on the Prefect worker's own machine."""
-    if order.urgent:
-        return "urgent"
-    return "gpu" if order.cluster == "local" else "routine"
-
-
-def queue_run(order: Submission, job: str) -> Queued:
-    """Queue a run of the deployment ``batch``.
-
-    Args:
-        order: Its parameters.
-        job: Name of the job, for the run's tags.
-
-    Raises:
-        SwatheError: When the server does not take it.
-    """
-    import httpx
-    from prefect.client.orchestration import get_client
-    from prefect.exceptions import PrefectException
-
-    queue = queue_of(order)
-    with get_client(sync_client=True) as client:
-        try:
-            deployment = client.read_deployment_by_name(_DEPLOYMENT)
-            run = client.create_flow_run_from_deployment(
-                deployment.id,
-                parameters={"order": order.model_dump(mode="json")},
-                name=f"{job} · {order.name}",
-                tags=[job, queue],
-                work_queue_name=queue,
-            )
-        except (PrefectException, httpx.HTTPError) as error:
-            raise SwatheError(
-                f"{client.api_url}: the batch could not be queued ({error}). The server needs the deployments of "
-                "flows/prefect.yaml and PREFECT_API_AUTH_STRING its user and password; swathe up brings both"
-            ) from error
-    address = urlsplit(str(client.api_url))
-    return Queued(str(run.id), f"{address.scheme}://{address.netloc}/runs/flow-run/{run.id}", queue)
 
 
 def _name(items: Sequence[Input], out: Path) -> str:

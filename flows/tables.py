@@ -10,15 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.expectation import Expectation
-from tasks.nights.night import Night
-from tasks.nights.status import Disk, Status
-from tasks.outcome import SceneOutcome
 from tasks.reports.night import FOLDER, counts
-from tasks.verdict import Verdict
 
 if TYPE_CHECKING:
     from flows.demo import DemoResult
     from flows.training import TrainingResult
+    from tasks.nights.night import Night
+    from tasks.nights.status import Disk, Status
+    from tasks.outcome import SceneOutcome
+    from tasks.verdict import Verdict
 
 _LITTLE_SPACE = 0.05
 _STYLES = {"done": "green", "skipped": "cyan", "failed": "red"}

@@ -1,6 +1,6 @@
 """``swathe train``: cross-validate, fit on all scenes, write weights and card together."""
 
-# No postponed annotations here: Prefect builds the form and the validation of a flow from the real ones.
+from __future__ import annotations
 
 import logging
 import tempfile
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 from pydantic import ValidationError
 
 from flows.disagreement import bfloat16_disagreement, quiet_models, tiled_disagreement
+from flows.orchestration.current import step
 from models.card import Card, Training, write_card
 from tasks.answers.baseline import Baseline
 from tasks.answers.metrics.overlap import dice
@@ -51,8 +50,7 @@ class TrainingResult:
     bfloat16_disagreement: float | None
 
 
-@flow(name="train", flow_run_name="train · {job_name}")
-def train(job_name: str, out: Path, overrides: list[str]) -> TrainingResult:
+def train_model(job_name: str, out: Path, overrides: list[str]) -> TrainingResult:
     """Fit the network of a training job.
 
     Args:
@@ -88,7 +86,7 @@ def _template(job: TrainingJob) -> Card:
         raise JobError(f"{job.job}: 'card' is not one: {error}") from error
 
 
-@task(name="read scenes", cache_policy=NO_CACHE)
+@step("read scenes")
 def read_scenes(job: TrainingJob, card: Card, scratch: Path) -> list[LabelledScene]:
     """Read every labelled scene that the job does not leave out."""
     folder = _folder(job)
@@ -118,7 +116,7 @@ def _folder(job: TrainingJob) -> Path:
     return Path(job.training.folder.replace("{data}", str(data)))
 
 
-@task(name="cross-validate", cache_policy=NO_CACHE)
+@step("cross-validate")
 def cross_validation(
     job: TrainingJob, card: Card, scenes: list[LabelledScene]
 ) -> tuple[dict[str, float], dict[str, float]]:
@@ -155,7 +153,7 @@ class Figures:
     baseline: dict[str, float]
 
 
-@task(name="fit", cache_policy=NO_CACHE)
+@step("fit")
 def fit_and_write(job: TrainingJob, card: Card, scenes: list[LabelledScene], figures: Figures, out: Path) -> Card:
     """Fit on all scenes and write the model; return its card."""
     from models.training.slices import fit_card

@@ -8,7 +8,8 @@ import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from flows.progress import Pace, Told
+from flows.orchestration.current import orchestrator
+from flows.progress import Pace
 from tasks.errors import HeldFolderError
 from tasks.outcome import SceneOutcome
 from tasks.request import Request
@@ -68,7 +69,8 @@ def _offer(tickets: Tickets, ticket: Ticket, offer: ExitStack) -> None:
 
 
 def _wait(request: Request, wait_hours: float, ticket: Ticket, held: ExitStack) -> list[SceneOutcome] | None:
-    tickets, told = Tickets(request.out.tickets), Told("Scenes done by the run that holds the folder")
+    tickets = Tickets(request.out.tickets)
+    told = orchestrator().counter("Scenes done by the run that holds the folder")
     folder, begun, saying, known = request.out.root.name, time.monotonic(), Pace(_SAYING_S), 0
     logger.info("%s: another run is writing here; this one waits, for %g h at most", folder, wait_hours)
     while not take(request, held):

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows import tables
 from flows.options import FAILED_SCENES, OUT, Overrides
 
 analyse_app = typer.Typer(help="Answers from masks made elsewhere.", no_args_is_help=True)
@@ -36,6 +35,7 @@ def crop(  # noqa: PLR0913 - one argument per option of the command
     overrides: Overrides = None,
 ) -> None:
     """Class areas with intervals, fields against what was declared, where to spray."""
+    from flows import tables
     from flows.analysis import crop as flow
 
     options = {
@@ -65,6 +65,7 @@ def fire(
     overrides: Overrides = None,
 ) -> None:
     """Fires, their severity, and how they grew over the dates in the names of the masks."""
+    from flows import tables
     from flows.analysis import fire as flow
 
     outcomes = flow.analyse(masks, flow.ask(job, images or (), site, overrides or ()), out)
@@ -87,6 +88,7 @@ def tumour(
     overrides: Overrides = None,
 ) -> None:
     """Lesions with volumes and diameters, target lesions, and how they changed over the dates."""
+    from flows import tables
     from flows.analysis import tumour as flow
 
     outcomes = flow.analyse(masks, image or (), flow.ask(job, overrides or ()), out, is_series=follow_up)
@@ -114,6 +116,7 @@ def sample(  # noqa: PLR0913 - one argument per option of the command
     overrides: Overrides = None,
 ) -> None:
     """Draw reference samples for interpreters: how many, where, with which probability."""
+    from flows import tables
     from flows.analysis import crop as flow
     from tasks.analysis.crop_plan import SampleWishes
     from tasks.analysis.crop_plan_files import planned_files

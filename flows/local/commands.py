@@ -8,19 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import platformdirs
 import typer
 
-from flows import tables
-from flows.deploy import Target, deploy
-from flows.local.processes import read_services
-from flows.local.up import SERVICES, LocalSettings, down, password_file, up
-from flows.options import FAILED_SCENES, OUT
-from tasks.nights.status import status_of
-
-HOME = Path(platformdirs.user_state_dir("swathe"))
-
-Home = Annotated[Path, typer.Option(envvar="SWATHE_HOME", help="Database, logs, password, and what runs.")]
+from flows.options import FAILED_SCENES, HOME, OUT, Home
 
 
 def up_command(
@@ -31,6 +21,8 @@ def up_command(
     workers: Annotated[int, typer.Option(min=1, help="Dask workers.")] = 1,
 ) -> None:
     """Start server, worker and cluster on this machine, with the deployments, for trying them out."""
+    from flows.local.up import LocalSettings, password_file, up
+
     settings = LocalSettings(home.resolve(), data.resolve(), out.resolve(), port, workers)
     up(settings, lambda line: OUT.print(line, highlight=False))
     OUT.print(f"The server is at {settings.api.removesuffix('/api')}", highlight=False, soft_wrap=True)
@@ -50,6 +42,8 @@ def deploy_command(
     file: Annotated[Path | None, typer.Option(help="Other deployments than those that ship.")] = None,
 ) -> None:
     """Make work pool, queues, deployments and automations on a Prefect server, or bring them up to date."""
+    from flows.deploy import Target, deploy
+
     folders = {"SWATHE_DATA": data, "SWATHE_OUT": out, "SWATHE_CLUSTER": cluster}
     deploy(Target(server, os.environ.get("PREFECT_API_AUTH_STRING"), runs, file, folders))
     OUT.print(f"deployed to {server.removesuffix('/api')}", highlight=False)
@@ -57,6 +51,8 @@ def deploy_command(
 
 def down_command(home: Home = HOME) -> None:
     """Stop exactly what ``swathe up`` started."""
+    from flows.local.up import down
+
     stopped = down(home.resolve())
     OUT.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running", highlight=False)
 
@@ -67,6 +63,11 @@ def status_command(
     metrics: Annotated[bool, typer.Option("--metrics", help="Print figures for Prometheus instead.")] = False,
 ) -> None:
     """Tell what runs here, and what the ledgers of folders say; exit code 1 where a night is overdue."""
+    from flows import tables
+    from flows.local.processes import read_services
+    from flows.local.up import SERVICES
+    from tasks.nights.status import status_of
+
     now = datetime.now(UTC).isoformat()
     found = [status_of(folder, now) for folder in out or []]
     if metrics:

@@ -1,0 +1,74 @@
+"""Whether the runs of a command are Prefect flows: where a server is, or is asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flows.profiles import apply_profile
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def orchestrated(home: Path, start_server: bool) -> Iterator[bool]:
+    """Choose what carries out the runs within the context, and yield whether it is a Prefect server.
+
+    Must come before Prefect is imported.
+
+    Args:
+        home: Where ``swathe up`` keeps what runs.
+        start_server: Start a server for these runs where none is named and none runs here.
+
+    Raises:
+        SwatheError: When a server is named and does not answer, or does not come up.
+    """
+    if use_server(home):
+        yield True
+    elif start_server:
+        from flows.server import own_server
+
+        apply_profile("client")
+        with own_server():
+            yield True
+    else:
+        logger.info("this run has no page: no Prefect server is named in PREFECT_API_URL or was started by swathe up; "
+                    "--prefect starts one for the run")  # fmt: skip
+        yield False
+
+
+def use_server(home: Path) -> bool:
+    """Choose the server that ``PREFECT_API_URL`` names, or else the one that ``swathe up`` left running here.
+
+    Must come before Prefect is imported.
+
+    Args:
+        home: Where ``swathe up`` keeps what runs.
+
+    Returns:
+        Whether there is one.
+
+    Raises:
+        SwatheError: When there is one and it does not answer.
+    """
+    named = os.environ.get("PREFECT_API_URL")
+    # Most runs have neither, and need not wait until what looks is imported.
+    if not named and not (home / "services.json").exists():
+        return False
+    from flows.local.up import left_running
+    from flows.server import require_server
+
+    running = left_running(home.resolve())
+    if running is not None and named in {None, "", running["PREFECT_API_URL"]}:
+        # Named without its password, too: that lies here.
+        for key, value in running.items():
+            os.environ.setdefault(key, value)
+        os.environ["PREFECT_API_URL"] = running["PREFECT_API_URL"]
+    elif not named:
+        return False
+    apply_profile("client")
+    require_server()
+    return True
