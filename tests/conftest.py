@@ -41,6 +41,19 @@ def prefect_server() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(params=["plain", "prefect"])
+def segment(request: pytest.FixtureRequest) -> Any:
+    """Segments a batch: once without a server, and once as a flow on one."""
+    if request.param == "plain":
+        from flows.segment import segment_batch
+
+        return segment_batch
+    request.getfixturevalue("prefect_server")
+    from flows.segment_flow import segment
+
+    return segment
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real scenes and hostile inputs."""

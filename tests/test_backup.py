@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from faults.world import World, postgres
 from scenes import write_raster
-from test_flows import RASTER_JOB, run
+from test_flows import RASTER_JOB, segmented
 from test_schedule import free_port
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
@@ -23,14 +23,15 @@ def shell(command: str, folder: Path, **environment: str) -> None:
     subprocess.run(["bash", "-ec", command], cwd=folder, env=os.environ | environment, check=True, capture_output=True)
 
 
-@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.skipif(not shutil.which("sqlite3"), reason="the program sqlite3 is not installed")
 def test_products_and_ledger_that_were_unpacked_elsewhere_are_skipped(tmp_path):
+    from flows.segment import segment_batch
+
     job = tmp_path / "job.yaml"
     job.write_text(RASTER_JOB)
     scene = write_raster(tmp_path / "in" / "field.tif", np.random.default_rng(0).integers(0, 7, (1, 90, 70), np.uint8))
     out = tmp_path / "out"
-    assert run(job, out, scene)["field"].status == "done"
+    assert segmented(segment_batch, job, out, scene)["field"].status == "done"
     for program in ("tar", "sqlite3"):
         shell(SAVE[program].replace("/out/fire", str(out)), tmp_path)
 
@@ -40,7 +41,7 @@ def test_products_and_ledger_that_were_unpacked_elsewhere_are_skipped(tmp_path):
     (tmp_path / "state-backup.sqlite").replace(elsewhere / "state.sqlite")
     shutil.rmtree(out)
     assert (elsewhere / "field" / "mask.tif").exists()
-    assert run(job, elsewhere, scene)["field"].status == "skipped"
+    assert segmented(segment_batch, job, elsewhere, scene)["field"].status == "skipped"
 
 
 def has_postgres() -> bool:

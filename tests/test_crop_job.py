@@ -11,8 +11,6 @@ from scenes import write_raster
 from tasks.products.vectors import write_gpkg
 from tasks.scenes.vectors import VectorTable, read_vectors
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 
 def write_squares(path, *corners):
     """Fields of 10 x 10 pixels on the grid of tests/scenes.py, by row and column of their upper left pixel."""
@@ -26,7 +24,7 @@ def write_squares(path, *corners):
 
 def test_the_crop_job_measures_fields(tmp_path):
     from flows.batch import Batch
-    from flows.segment import segment
+    from flows.segment import segment_batch
 
     ndvi = np.full((1, 40, 50), 0.1, np.float32)
     ndvi[0, :20, :25] = 0.7
@@ -42,7 +40,7 @@ def test_the_crop_job_measures_fields(tmp_path):
         overrides=[f"analysis.fields={tmp_path}/{{scene}}.gpkg"],
     )
     write_squares(fields, (2, 3), (5, 18), (29, 30))
-    (first,) = segment(batch)
+    (first,) = segment_batch(batch)
     assert first.status == "done", first.error
     product = tmp_path / "out" / "spring"
     table = read_vectors(product / "fields.gpkg")

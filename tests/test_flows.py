@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -27,16 +28,19 @@ output: {confidence: true}
 analysis: {kind: tumour, label: 1}
 """
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
 
-
-def run(job: Path, out: Path, *inputs: Path, workers: int = 1, overrides: tuple[str, ...] = ()):
+def segmented(segment, job: Path, out: Path, *inputs: Path, workers: int = 1, overrides: tuple[str, ...] = ()):
     from flows.batch import Batch
-    from flows.segment import segment
 
     names = [str(path) for path in inputs]
     batch = Batch(inputs=names, job=str(job), out=out, workers=workers, device="cpu", overrides=list(overrides))
     return {outcome.scene: outcome for outcome in segment(batch)}
+
+
+@pytest.fixture
+def run(segment):
+    """Segments inputs; every test runs without a server and on one."""
+    return partial(segmented, segment)
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def product_bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "run.json"}
 
 
-def test_one_bad_scene_costs_that_scene_only_and_unchanged_scenes_are_skipped(tmp_path, raster_job):
+def test_one_bad_scene_costs_that_scene_only_and_unchanged_scenes_are_skipped(tmp_path, raster_job, run):
     image = labels((1, 300, 500), 7)
     image[0, :40] = 200
     good = write_raster(tmp_path / "in" / "good.tif", image, nodata=200)
@@ -109,7 +113,7 @@ def test_one_bad_scene_costs_that_scene_only_and_unchanged_scenes_are_skipped(tm
     assert not (out / ".swathe" / "scenes" / "good").exists()
 
 
-def test_the_product_has_the_same_bytes_for_every_block_and_number_of_workers(tmp_path, raster_job):
+def test_the_product_has_the_same_bytes_for_every_block_and_number_of_workers(tmp_path, raster_job, run):
     scene = write_raster(tmp_path / "scene.tif", labels((1, 1300, 1100), 7))
     products = []
     for workers, block in [(1, 512), (2, 512), (2, 1024), (1, 2048)]:
@@ -123,7 +127,7 @@ def test_the_product_has_the_same_bytes_for_every_block_and_number_of_workers(tm
             assert content == products[0][name], name
 
 
-def test_the_identity_model_returns_an_oblique_volume_with_its_header(tmp_path, volume_job):
+def test_the_identity_model_returns_an_oblique_volume_with_its_header(tmp_path, volume_job, run):
     image = labels((33, 21, 40), 4).astype(np.int16)
     source = write_volume(tmp_path / "study.nii.gz", image)
     out = tmp_path / "out"
@@ -138,7 +142,7 @@ def test_the_identity_model_returns_an_oblique_volume_with_its_header(tmp_path, 
     assert (out / "study" / "lesions.csv").exists()
 
 
-def test_a_second_run_on_the_same_folder_is_refused_while_the_first_holds_it(tmp_path, raster_job):
+def test_a_second_run_on_the_same_folder_is_refused_while_the_first_holds_it(tmp_path, raster_job, run):
     from tasks.errors import StoreError
     from tasks.outfolder import OutFolder
 

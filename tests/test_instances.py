@@ -298,19 +298,19 @@ output: {confidence: true}
 
 
 def segmented(folder, source, workers, *overrides):
-    from flows.segment import Batch, segment
+    from flows.batch import Batch
+    from flows.segment import segment_batch
 
     job = folder / "job.yaml"
     job.write_text(JOB)
     batch = Batch(
         inputs=[str(source)], job=str(job), out=folder / "out", workers=workers, device="cpu", overrides=list(overrides)
     )
-    (outcome,) = segment(batch)
+    (outcome,) = segment_batch(batch)
     assert outcome.status == "done", outcome.error
     return folder / "out" / outcome.scene, outcome
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_raster_vectors_and_summary_of_a_job_agree_and_have_the_same_bytes_for_all_blocks(tmp_path):
     image = np.where(drawn() == 0, 0, drawn())[:, :600].astype(np.uint8)
     image[:20] = 200

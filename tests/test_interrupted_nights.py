@@ -13,8 +13,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from prefect.events import Event
 
+from flows.orchestration.orchestrator import RunEvent, UnsentEventError
+from flows.orchestration.plain import PlainOrchestrator
 from tasks.answers.fire.alerts import Alert
 from tasks.fire_ledger import FireLedger
 from tasks.job import Job
@@ -78,12 +79,12 @@ class Runs:
             (self.folder / "in" / f"{name}.tif").write_text(content)
 
     def night(self, day: str) -> Night:
-        from flows.satellite import Nightly, nightly
+        from flows.night_run import Nightly, run_night
 
         job = self.folder / "greens.yaml"
         job.write_text(JOB)
         order = Nightly(inbox=str(self.folder / "in"), night=date.fromisoformat(day), job=str(job), out=self.out.root)
-        return nightly.fn(order)
+        return run_night(order)
 
     def page(self, day: str) -> dict:
         return json.loads((self.out.root / "nights" / f"{day}.json").read_text())
@@ -117,9 +118,8 @@ class Runs:
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     found = Runs(tmp_path)
-    monkeypatch.setattr("flows.satellite.run_held", found.do)
-    for name in ("tell_night", "tell_end"):
-        monkeypatch.setattr(f"flows.satellite.{name}", lambda *_: None)
+    monkeypatch.setattr("flows.night_run.run_held", found.do)
+    monkeypatch.setattr("flows.night_run.tell_end", lambda *_: None)
     return found
 
 
@@ -231,7 +231,7 @@ def test_an_earlier_night_takes_nothing_from_the_page_of_one_that_died(runs, mon
         return [item for item in listed(inbox, job, tonight, last) if (item.date or "") <= tonight]
 
     with monkeypatch.context() as catalogue:
-        catalogue.setattr("flows.satellite.list_arrivals", until_that_night)
+        catalogue.setattr("flows.night_run.list_arrivals", until_that_night)
         assert _statuses(runs.night("2026-07-19")) == {"A_20260718": "new"}
     assert _statuses(runs.night("2026-07-21")) == {"B_20260720": "new"}
 
@@ -249,25 +249,25 @@ def test_a_ledger_of_an_earlier_release_opens_and_tells_nothing_again(runs):
 
 
 def test_missed_nights_are_sent_once_and_by_the_next_run_where_the_server_is_away(runs, monkeypatch, caplog):
-    tried: list[Event] = []
-    taken: list[Event] = []
+    tried: list[RunEvent] = []
+    taken: list[RunEvent] = []
     away = {"2026-07-23"}
 
-    def send(event: Event) -> None:
+    def send(_: object, event: RunEvent) -> None:
         tried.append(event)
-        if event.resource["swathe.night"] in away:
-            raise OSError("no route to the server")
+        if event.labels["swathe.night"] in away:
+            raise UnsentEventError("no route to the server")
         taken.append(event)
 
-    monkeypatch.setattr("flows.nights.send", send)
+    monkeypatch.setattr(PlainOrchestrator, "send", send)
     runs.bring("A_20260720")
     runs.night("2026-07-21")
     runs.night("2026-07-25")
-    assert [event.resource["swathe.night"] for event in taken] == ["2026-07-22"]
+    assert [event.labels["swathe.night"] for event in taken] == ["2026-07-22"]
     assert "no route to the server" in caplog.text
     away.clear()
     runs.night("2026-07-25")
-    assert [event.resource["swathe.night"] for event in taken] == ["2026-07-22", "2026-07-23", "2026-07-24"]
+    assert [event.labels["swathe.night"] for event in taken] == ["2026-07-22", "2026-07-23", "2026-07-24"]
     assert tried[1].id == taken[1].id
     runs.night("2026-07-25")
     runs.night("2026-07-26")

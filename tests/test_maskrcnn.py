@@ -149,9 +149,9 @@ def test_a_scene_has_the_same_instances_whatever_the_blocks(written, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_job_that_names_the_card_makes_a_product(written, tmp_path, monkeypatch):
-    from flows.segment import Batch, segment
+    from flows.batch import Batch
+    from flows.segment import segment_batch
 
     source = write_raster(tmp_path / "scene.tif", np.random.default_rng(3).standard_normal((2, 90, 70)).astype("f4"))
     monkeypatch.setenv("SWATHE_FOLDERS", str(written[1]))
@@ -162,7 +162,7 @@ def test_a_job_that_names_the_card_makes_a_product(written, tmp_path, monkeypatc
         f"model: {{weights: {written[1] / 'things.json'}}}\n"
         "tiling: {tile: 64, halo: 16}\n"
     )
-    (outcome,) = segment(Batch(inputs=[str(source)], job=str(job), out=tmp_path / "out", workers=1, device="cpu"))
+    (outcome,) = segment_batch(Batch(inputs=[str(source)], job=str(job), out=tmp_path / "out", workers=1, device="cpu"))
     assert outcome.status == "done", outcome.error
     with rasterio.open(tmp_path / "out" / "scene" / "instances.tif") as opened:
         ids = opened.read(1)
@@ -218,9 +218,8 @@ def test_a_few_steps_lower_the_loss_and_the_same_fit_gives_the_same_weights():
         fit_card([squares(0)], quick, TrainSettings(1, 1, (60, 64)))
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_training_job_names_the_network_and_writes_a_model_that_segments(tmp_path):
-    from flows.training import train
+    from flows.training import train_model
 
     write_synthetic_fire(tmp_path / "scenes", "fire", 64)
     job = yaml.safe_load((CONFIGS / "train-fire.yaml").read_text())
@@ -230,7 +229,7 @@ def test_a_training_job_names_the_network_and_writes_a_model_that_segments(tmp_p
     job["settings"] |= {"steps": 2, "batch": 1, "crop": [64, 64]}
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(job | {"folds": 0}))
-    train(str(path), tmp_path / "trained", [])
+    train_model(str(path), tmp_path / "trained", [])
     written, folder = resolve_model(str(tmp_path / "trained" / "fire-unet.json"))
     assert 0 <= written.tiling.disagreement <= 1
     assert written.bfloat16_disagreement is None

@@ -54,8 +54,7 @@ def run(tmp_path):
     job.write_text(JOB)
 
     def nightly(night: str, wait_hours: float = 1) -> Night:
-        from flows.satellite import Nightly
-        from flows.satellite import nightly as flow
+        from flows.night_run import Nightly, run_night
 
         order = Nightly(
             inbox=str(tmp_path / "in"),
@@ -65,7 +64,7 @@ def run(tmp_path):
             workers=1,
             wait_hours=wait_hours,
         )
-        return flow(order)
+        return run_night(order)
 
     return nightly
 
@@ -75,7 +74,6 @@ def contents(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in files if path.name != "state.sqlite"}
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_nights_do_what_is_new_once_catch_up_and_supersede(tmp_path, run):
     inbox, out = tmp_path / "in", tmp_path / "out"
     arrive(inbox, "A_20260720")
@@ -119,7 +117,6 @@ def test_nights_do_what_is_new_once_catch_up_and_supersede(tmp_path, run):
     assert not os.path.lexists(out / "A_20260720")
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_night_that_a_wrong_clock_dated_ahead_costs_later_nights_nothing(tmp_path, run):
     inbox, ledger = tmp_path / "in", NightLedger(tmp_path / "out" / "state.sqlite")
     arrive(inbox, "A_20260720")
@@ -133,7 +130,6 @@ def test_a_night_that_a_wrong_clock_dated_ahead_costs_later_nights_nothing(tmp_p
     assert ledger.newest("2026-12-31") == (night, ledger.newest("2026-07-23")[1])
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_night_that_has_not_come_is_refused_before_anything_is_touched(tmp_path, run):
     arrive(tmp_path / "in", "A_20260720")
     with pytest.raises(JobError, match="9999-12-31 has not come yet"):
@@ -141,7 +137,6 @@ def test_a_night_that_has_not_come_is_refused_before_anything_is_touched(tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_night_of_an_absent_inbox_did_not_happen_and_one_in_which_nothing_came_is_a_good_one(tmp_path, run):
     ledger = NightLedger(tmp_path / "out" / "state.sqlite")
     with pytest.raises(InboxError, match="whether it is mounted"):
@@ -158,7 +153,6 @@ def test_a_night_of_an_absent_inbox_did_not_happen_and_one_in_which_nothing_came
     }
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_night_waits_for_its_folder_and_sees_what_came_meanwhile(tmp_path, run, monkeypatch):
     inbox, folder = tmp_path / "in", OutFolder(tmp_path / "out")
     arrive(inbox, "A_20260720")
@@ -190,10 +184,8 @@ nightly: {stac: {assets: {red: B04, scl: SCL}, lookback_days: 3}}
 """
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_nights_of_a_catalogue_behind_an_address_catch_up_and_take_what_is_better(tmp_path):
-    from flows.satellite import Nightly
-    from flows.satellite import nightly as flow
+    from flows.night_run import Nightly, run_night
 
     job, out, sky = tmp_path / "sky.yaml", tmp_path / "out", tmp_path / "sky"
     job.write_text(SKY)
@@ -209,7 +201,7 @@ def test_nights_of_a_catalogue_behind_an_address_catch_up_and_take_what_is_bette
 
     def run(night: str, url: str) -> dict[str, str]:
         order = Nightly(inbox=url, night=date.fromisoformat(night), job=str(job), out=out, workers=1)
-        return {scene.id: scene.status for scene in flow(order).scenes}
+        return {scene.id: scene.status for scene in run_night(order).scenes}
 
     publish("a", "2026-07-19", 50, cloud=40.0)
     publish("older", "2026-07-17", 150)
@@ -232,12 +224,10 @@ def test_nights_of_a_catalogue_behind_an_address_catch_up_and_take_what_is_bette
     assert (mask[10:] == 1).all()
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_the_fire_job_of_the_night_finds_in_raw_pictures_what_the_fire_job_finds_with_dnbr(tmp_path, data):
     from flows.batch import Batch
-    from flows.satellite import Nightly
-    from flows.satellite import nightly as flow
-    from flows.segment import segment
+    from flows.night_run import Nightly, run_night
+    from flows.segment import segment_batch
 
     folder, name = data / "satellite-fire" / "calfire-s2", "CODY_20240608"
     given = tmp_path / "given"
@@ -249,12 +239,12 @@ def test_the_fire_job_of_the_night_finds_in_raw_pictures_what_the_fire_job_finds
     shutil.copy(given / "post_fire" / f"{name}.tif", inbox)
     derive_earlier(given / "post_fire" / f"{name}.tif", given / "dnbr" / f"{name}.tif", inbox / "CODY_20240520.tif")
 
-    night = flow(
+    night = run_night(
         Nightly(inbox=str(inbox), night=date(2024, 6, 9), job="fire-nightly", out=tmp_path / "night", workers=1)
     )
     assert [(scene.id, scene.status) for scene in night.scenes] == [(name, "new")]
     assert list(night.waiting) == ["CODY_20240520"]
-    segment(Batch(inputs=[str(given)], job="fire", out=tmp_path / "batch", workers=1))
+    segment_batch(Batch(inputs=[str(given)], job="fire", out=tmp_path / "batch", workers=1))
     masks = []
     for out in ("night", "batch"):
         with rasterio.open(tmp_path / out / name / "mask.tif") as dataset:
@@ -264,7 +254,8 @@ def test_the_fire_job_of_the_night_finds_in_raw_pictures_what_the_fire_job_finds
 
 
 def test_a_night_that_a_prefect_worker_starts_says_what_it_does(tmp_path, caplog):
-    from flows.satellite import Nightly, nightly
+    from flows.night_run import Nightly
+    from flows.satellite import nightly
 
     with caplog.at_level(logging.NOTSET, logger="flows"):
         with pytest.raises(JobError):
@@ -343,13 +334,13 @@ def test_scenes_that_left_a_catalogue_have_the_date_at_the_end_of_their_ids():
 
 
 def test_a_job_that_deletes_by_dates_it_does_not_have_is_refused_before_any_work(tmp_path):
-    from flows.satellite import Nightly, nightly
+    from flows.night_run import Nightly, run_night
 
     job = tmp_path / "greens.yaml"
     job.write_text(JOB.replace('  dates: {post: "{scene:%Y%m%d}"}\n', ""))
     (tmp_path / "in").mkdir()
     with pytest.raises(JobError, match=r"scenes_days: 30 .* Write source\.dates"):
-        nightly.fn(Nightly(inbox=str(tmp_path / "in"), job=str(job), out=tmp_path / "out"))
+        run_night(Nightly(inbox=str(tmp_path / "in"), job=str(job), out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
     require_dates("https://sky.example/catalog.json", retaining({}))
     require_dates("scenes.csv", retaining({}))
@@ -357,7 +348,7 @@ def test_a_job_that_deletes_by_dates_it_does_not_have_is_refused_before_any_work
 
 
 def test_the_server_is_told_of_a_night_what_its_page_says(tmp_path):
-    from flows.nights import night_text
+    from flows.artifacts import night_text
 
     scenes = (
         NightScene("A_1", "new", "2026-07-20", None, {"burned_ha": 12.5, "note": "a|b"}),

@@ -159,10 +159,9 @@ def test_only_scans_with_a_date_are_followed_and_the_site_is_the_patient():
     assert sighting_of(area, Input("x", {}, date="2026-01-01")) is None
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_batch_of_scans_follows_its_patients(tmp_path):
     from flows.batch import Batch
-    from flows.segment import segment
+    from flows.segment import segment_batch
 
     job = tmp_path / "job.yaml"
     job.write_text(
@@ -175,7 +174,9 @@ def test_a_batch_of_scans_follows_its_patients(tmp_path):
         rows.append(f"{name},{name}.nii.gz,anna,{day}")
     (tmp_path / "scans.csv").write_text("\n".join(rows) + "\n")
     out = tmp_path / "out"
-    outcomes = segment(Batch(inputs=[str(tmp_path / "scans.csv")], job=str(job), out=out, workers=1, device="cpu"))
+    outcomes = segment_batch(
+        Batch(inputs=[str(tmp_path / "scans.csv")], job=str(job), out=out, workers=1, device="cpu")
+    )
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
     found = json.loads((out / "patients" / "anna" / "summary.json").read_text())
     assert [date["scene"] for date in found["dates"]] == ["x2", "x1"]

@@ -93,11 +93,10 @@ def test_handlers_of_gdal_are_urls():
     assert url_of("/vsicurl/https://x/a.tif") == url_of("https://x/a.tif") == "https://x/a.tif"
 
 
-@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("kind", ["raster", "volume"])
 def test_a_remote_input_gives_the_product_of_a_local_one(store, tmp_path, kind):
     from flows.batch import Batch
-    from flows.segment import segment
+    from flows.segment import segment_batch
 
     folder, name = tmp_path / "store", {"raster": "a.tif", "volume": "a.nii.gz"}[kind]
     write = {"raster": write_scene, "volume": write_volume}[kind]
@@ -107,7 +106,7 @@ def test_a_remote_input_gives_the_product_of_a_local_one(store, tmp_path, kind):
 
     def run(given: str, out: str) -> str:
         batch = Batch(inputs=[given], job=str(job), out=tmp_path / out, workers=1, device="cpu")
-        outcomes = segment(batch)
+        outcomes = segment_batch(batch)
         assert [outcome.error for outcome in outcomes] == [None]
         return str(outcomes[0].status)
 

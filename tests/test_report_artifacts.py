@@ -78,7 +78,7 @@ def test_a_run_leaves_its_artifacts_and_says_no_file_name(tmp_path: Path):
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
     from flows.batch import Batch
-    from flows.segment import segment
+    from flows.segment_flow import segment
 
     image = np.random.default_rng(0).integers(0, 3, (1, 80, 90)).astype(np.uint8)
     write_raster(tmp_path / "Mustermann_Erika.tif", image)

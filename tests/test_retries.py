@@ -1,13 +1,16 @@
 """What is tried again: networks and mounts that may come back, never bad input; and no file name is told meanwhile."""
 
 import errno
+import inspect
+from dataclasses import replace
 
 import pytest
-from prefect.client.schemas.objects import TaskRun
-from prefect.states import Failed
 from rasterio.errors import RasterioIOError
 
 from flows import steps
+from flows.orchestration.current import orchestrator
+from flows.orchestration.orchestrator import Step, may_pass
+from flows.orchestration.plain import PlainOrchestrator
 from tasks.errors import SceneError, UnreachableSceneError, UnreadableSceneError
 from tasks.outfolder import OutFolder
 from tasks.products.publish import is_published, publish
@@ -54,7 +57,7 @@ def test_what_may_come_back_is_tried_again_under_a_name_of_its_own(error):
         ):
             raise one
         assert "Mustermann" not in str(found.value)
-        assert may_be_tried_again(found.value)
+        assert may_pass(found.value)
 
 
 @pytest.mark.parametrize("error", LASTING, ids=repr)
@@ -67,18 +70,67 @@ def test_what_stays_wrong_is_not_tried_again(error):
         ):
             raise one
         assert "Mustermann" not in str(found.value)
-        assert not may_be_tried_again(found.value)
+        assert not may_pass(found.value)
 
 
-def may_be_tried_again(error: BaseException) -> bool:
-    run = TaskRun(task_key="k", dynamic_key="0")
-    return steps.may_be_tried_again(steps.identify_input, run, Failed(data=error, message="m"))
-
-
-def test_which_steps_are_tried_again():
-    again = {name for name in dir(steps) if getattr(getattr(steps, name), "retries", 0)}
+def test_which_steps_are_tried_again(monkeypatch):
+    declared = []
+    monkeypatch.setattr(PlainOrchestrator, "run", lambda self, step, *args, **kwargs: declared.append(step))
+    functions = [value for value in vars(steps).values() if hasattr(value, "__wrapped__") and inspect.isfunction(value)]
+    for function in functions:
+        if function.__module__ == steps.__name__:
+            function()
+    again = {step.function.__name__ for step in declared if step.retry_delays_s}
     assert again == {"identify_input", "plan", "segment_scene", "publish"}
-    assert all(getattr(steps, name).retry_condition_fn is steps.may_be_tried_again for name in again)
+    assert {step.function.__name__ for step in declared} > again
+
+
+def failing_first(n: int, error: Exception):
+    """A step's function that fails so often, and says at last how often it was called."""
+    calls = iter(range(n + 1))
+
+    def work() -> int:
+        call = next(calls)
+        if call < n:
+            raise error
+        return call
+
+    return work
+
+
+def test_a_step_is_tried_again_after_each_delay_and_not_once_more(monkeypatch):
+    waited = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    passing = UnreachableSceneError("P-1: cannot be reached")
+    step = Step(function=failing_first(3, passing), name="plan", run_name="plan", retry_delays_s=(2, 10, 30))
+    assert PlainOrchestrator().run(step) == 3
+    assert waited == [2, 10, 30]
+    with pytest.raises(UnreachableSceneError):
+        PlainOrchestrator().run(replace(step, function=failing_first(4, passing)))
+    del waited[:]
+    with pytest.raises(SceneError):
+        PlainOrchestrator().run(replace(step, function=failing_first(1, SceneError("bad"))))
+    assert waited == []
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_prefect_tries_the_same_steps_again_as_often():
+    from prefect import flow
+
+    from flows.prefect_run import on_prefect
+
+    passing = UnreachableSceneError("P-1: cannot be reached")
+    step = Step(function=failing_first(3, passing), name="plan", run_name="plan", retry_delays_s=(0, 0, 0))
+    lasting = replace(step, function=failing_first(1, SceneError("bad")))
+
+    @flow
+    def batch() -> int:
+        with on_prefect():
+            with pytest.raises(SceneError):
+                orchestrator().run(lasting)
+            return orchestrator().run(step)
+
+    assert batch() == 3
 
 
 def test_publishing_begun_again_goes_on_wherever_it_was(tmp_path, monkeypatch):

@@ -15,8 +15,6 @@ from tasks.errors import JobError
 from tasks.job_file import CONFIGS
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 
 def small(name: str, folder: Path, **changes) -> dict:
     job = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
@@ -27,11 +25,11 @@ def small(name: str, folder: Path, **changes) -> dict:
 
 
 def train(job: dict, folder: Path):
-    from flows.training import train as flow
+    from flows.training import train_model
 
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(job))
-    return flow(str(path), folder / "trained", [])
+    return train_model(str(path), folder / "trained", [])
 
 
 def test_a_raster_network_is_scored_held_out_and_written_with_its_card(tmp_path):

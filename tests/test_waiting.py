@@ -26,7 +26,6 @@ ITEMS = (Input("a", {"file": "/a.tif"}), Input("b", {"file": "/b.tif"}))
 @pytest.fixture
 def request_(tmp_path, monkeypatch) -> Request:
     monkeypatch.setattr("flows.waiting._LOOKING_S", 0.02)
-    monkeypatch.setattr("flows.waiting.Told.tell", lambda told, done, total: None)
     return make_request(JOB, tmp_path)
 
 

@@ -17,8 +17,6 @@ from scenes import write_raster
 
 from tasks.nights.night import Night
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 JOB = """
 job: blaze
 kind: raster
@@ -84,7 +82,7 @@ def cluster() -> Iterator[str]:
 
 
 def run(folder: Path, cluster: str, night: str, threshold: int = 100, out: str = "out") -> Night:
-    from flows.satellite import Nightly, nightly
+    from flows.night_run import Nightly, run_night
 
     job = folder / "blaze.yaml"
     job.write_text(JOB.format(threshold=threshold))
@@ -96,7 +94,7 @@ def run(folder: Path, cluster: str, night: str, threshold: int = 100, out: str =
         cluster=cluster,
         device="cpu",
     )
-    return nightly(order)
+    return run_night(order)
 
 
 def alerts(out: Path) -> list[str]:
