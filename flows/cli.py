@@ -29,7 +29,7 @@ from flows.options import (
     Workers,
 )
 from flows.profiles import apply_profile
-from flows.server import require_server, server_failures
+from flows.server import require_server, server_failures, start_own_server
 from flows.submit import submit_command
 from models.errors import SwatheError
 from tasks.job import load_job
@@ -256,13 +256,14 @@ def demo(
 
 
 def prepare_prefect() -> None:
-    """Set what Prefect has to be told before it is imported.
+    """Set what Prefect has to be told before it is imported, and start its own server where none is named.
 
     Raises:
         SwatheError: When a Prefect server is named and not there.
     """
     apply_profile("client")
     require_server()
+    start_own_server()
 
 
 def _refuse(error: SwatheError) -> NoReturn:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, suppress
+from pathlib import Path
 
 import httpx
+import psutil
 
+from flows.profiles import load_prefect, new_password
 from models.errors import SwatheError
+from tasks.safe_path import NEUTRAL
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +32,6 @@ def require_server() -> None:
     """
     url = os.environ.get("PREFECT_API_URL")
     if not url:
-        logger.info("Prefect starts a server of its own for this run; PREFECT_API_URL would name one that is there")
         return
     try:
         # Whatever it answers: one behind a password answers too.
@@ -37,6 +40,58 @@ def require_server() -> None:
         raise SwatheError(
             f"{url}: no Prefect server answers there ({error}). Start it, or unset PREFECT_API_URL to run without one"
         ) from error
+
+
+def start_own_server() -> None:
+    """Start Prefect's own server for the time of this process, where no server is named, behind a password of its own.
+
+    Without one, every user of the machine could read parameters, artifacts and logs of its runs, and cancel them. The
+    password stands in the environment of this process, and of those that it starts. Must come before flows are run.
+    """
+    load_prefect()
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import get_current_settings
+
+    if get_current_settings().api.url:
+        return
+    logger.info("Prefect starts a server of its own for this run; PREFECT_API_URL would name one that is there")
+    password = new_password()
+    os.environ |= {"PREFECT_SERVER_API_AUTH_STRING": password, "PREFECT_API_AUTH_STRING": password}
+    # The server reads settings and modules in the folder that it is started in, as this process does.
+    with chdir(NEUTRAL):
+        refresh_global_settings_context()
+        from prefect.server.api.server import SubprocessASGIServer
+
+        _keep_private(get_current_settings().home / "prefect.db")
+        server = SubprocessASGIServer()
+        server.start()
+    process = server.server_process
+    if process is None or not listens_itself(process.pid, server.port or 0):
+        raise SwatheError(f"{server.address}: another program took the port of Prefect's own server. Try again")
+
+
+def listens_itself(pid: int, port: int) -> bool:
+    """Tell whether it is a process, or what it started, that listens at a port.
+
+    Who else answers there is told no password: the port of a server stands in its command line, for every user of the
+    machine to read, seconds before the server has it.
+    """
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        found = [connection for one in family for connection in one.net_connections("tcp")]
+    except psutil.NoSuchProcess:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)
+
+
+def _keep_private(database: Path) -> None:
+    """Close the server's database to other users before it holds anything: SQLite's other files get the same rights."""
+    with suppress(OSError):
+        # A home that cannot be written to is Prefect's to complain of, which it does by name.
+        descriptor = os.open(database, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        os.fchmod(descriptor, 0o600)
+        os.close(descriptor)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from flows import tables
 from flows.local.commands import HOME, Home
 from flows.local.up import left_running
 from flows.options import FAILED_SCENES, OUT, DeviceChoice, Inputs, JobName, ModelName, OutFolder, Overrides, Workers
-from flows.profiles import apply_profile
+from flows.profiles import apply_profile, load_prefect
 from flows.server import require_server
 from models.errors import SwatheError
 from models.registry import is_named
@@ -151,6 +151,7 @@ def use_server(home: Path) -> None:
         os.environ.update(running)
     apply_profile("client")
     require_server()
+    load_prefect()
 
 
 def queue_of(order: Submission) -> str:
