@@ -44,7 +44,8 @@ tiling: {tile: 128, halo: 4, overlap: 8, block: 512}
 run: {threads: 1}
 analysis: {kind: area}
 """
-PROGRAM = "import sys\nfrom flows.start import main\nsys.exit(main())\n"
+# As installers write it: Dask's workers read it again.
+PROGRAM = "import sys\nfrom flows.start import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
 # Pages that anybody may see: Prefect's own, without a word of a run. Its password is asked for by what they load.
 OPEN_PAGES = {"/", "/docs"}
 # What Python, Prefect and Dask import early, and what swathe's own packages are called.
