@@ -82,17 +82,16 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
         device=device,
     )
     request = make_request(load_job(job, batch.all_overrides), out, model)
-    with starting_early(batch, request):
-        # Before a folder is made and a server is asked: names that are wrong end here.
+    with orchestrated(home, prefect) as has_server, starting_early(batch, request):
+        # Names that are wrong end here, before a folder is made.
         list_inputs(inputs, request.job)
         batch = batch.model_copy(update={"inputs": [request.out.keep_inputs(inputs)]})
-        with orchestrated(home, prefect) as on_server:
-            if on_server:
-                from flows.segment_flow import segment as segment_flow
+        if has_server():
+            from flows.segment_flow import segment as segment_flow
 
-                outcomes = segment_flow(batch)
-            else:
-                outcomes = segment_batch(batch)
+            outcomes = segment_flow(batch)
+        else:
+            outcomes = segment_batch(batch)
     OUT.print(tables.outcomes(outcomes, out))
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(FAILED_SCENES)
@@ -130,8 +129,8 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
         device=device,
         wait_hours=wait_hours,
     )
-    with orchestrated(home, prefect) as on_server:
-        if on_server:
+    with orchestrated(home, prefect) as has_server:
+        if has_server():
             from flows.satellite import nightly as nightly_flow
 
             done = nightly_flow(order)
@@ -261,8 +260,8 @@ def train(
     from flows import tables
     from flows.orchestrated import orchestrated
 
-    with orchestrated(home, prefect) as on_server:
-        if on_server:
+    with orchestrated(home, prefect) as has_server:
+        if has_server():
             from flows.training_flow import train as train_flow
 
             result = train_flow(job, out, overrides or [])
@@ -277,12 +276,15 @@ def train(
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for samples and products.")] = Path("demo-out"),
     workers: Workers = None,
+    home: Home = HOME,
 ) -> None:
     """Run the jobs on sample scenes and compare them with their reference answers."""
     from flows import tables
     from flows.demo import run_demo
+    from flows.orchestrated import orchestrated
 
-    results = run_demo(out, workers)
+    with orchestrated(home, start_server=True, patient=False) as has_server:
+        results = run_demo(out, workers, has_server)
     OUT.print(tables.demo(results))
     if any(result.status == "failed" for result in results):
         raise typer.Exit(FAILED_SCENES)

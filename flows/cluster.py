@@ -15,12 +15,14 @@ from typing import Any
 
 import dask
 import psutil
-from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed import Client, Nanny, Scheduler, Security, SpecCluster
 from distributed.versions import VersionMismatchWarning
 
+from flows.certificates import new_security
 from flows.environment import Shared
 from flows.roster import Roster, watched
 from tasks.errors import ClusterError
+from tasks.safe_path import SAFE_PATH
 from tasks.segment.graph import DaskEngine, FixedSlots
 
 # glibc otherwise gives memory back to the kernel after every layer and takes it again: a third of float32 time.
@@ -39,10 +41,14 @@ _SETTINGS = {
     "distributed.worker.daemon": True,
     "distributed.worker.use-file-locking": False,
     "distributed.comm.timeouts.connect": "60s",
+    # Pages and figures that they would show to whoever asks.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 # A worker on CPUs predicts two tiles side by side: fewer processes that each hold the libraries, and fewer blocks,
 # whose edges are predicted twice.
 _TILES_AT_ONCE = 2
+_HERE = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -213,18 +219,23 @@ def _running_engine(client: Client, settings: ClusterSettings) -> Iterator[DaskE
 
 
 def _local_cluster(settings: ClusterSettings) -> SpecCluster:
-    specification = {f"worker-{k}": _worker(settings, k) for k in range(settings.n_workers)}
-    scheduler = {
-        "cls": Scheduler,
-        "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0},
-    }
-    return SpecCluster(workers=specification, scheduler=scheduler, silence_logs="ERROR", name="swathe")
+    # Whoever reaches a scheduler can run programs as its owner, and other users of the machine reach 127.0.0.1: they
+    # have no certificate, which is in the memory of this cluster's processes alone.
+    security = new_security()
+    specification = {f"worker-{k}": _worker(settings, k, security) for k in range(settings.n_workers)}
+    scheduler = {"cls": Scheduler, "options": {"port": 0, **_own(security), "dashboard_address": f"{_HERE}:0"}}
+    return SpecCluster(
+        workers=specification, scheduler=scheduler, security=security, silence_logs="ERROR", name="swathe"
+    )
+
+
+def _own(security: Security) -> dict[str, Any]:
+    """Return where every part of a local cluster listens, and whom it lets in."""
+    return {"host": _HERE, "protocol": "tls", "security": security, "dashboard": False}
 
 
 def _for_workers(settings: ClusterSettings) -> dict[str, Any]:
-    # What never leaves this machine needs no certificate, whatever others on it need.
-    local = {"distributed.comm.require-encryption": False} if settings.address == "local" else {}
-    return local | {
+    return {
         "distributed.nanny.pre-spawn-environ": _environment(settings),
         "distributed.worker.preload": list(settings.preload),
     }
@@ -234,18 +245,18 @@ def _environment(settings: ClusterSettings) -> dict[str, str]:
     """Return what the C libraries read when a worker process starts."""
     threads = str(settings.n_threads)
     libraries = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": "1"}
-    return _ALLOCATOR | libraries | {"DASK_LOGGING__DISTRIBUTED": "warning"}
+    # Workers are started by `python -c`, which would import what lies in the current folder.
+    return _ALLOCATOR | libraries | SAFE_PATH | {"DASK_LOGGING__DISTRIBUTED": "warning"}
 
 
-def _worker(settings: ClusterSettings, number: int) -> dict[str, Any]:
+def _worker(settings: ClusterSettings, number: int, security: Security) -> dict[str, Any]:
     gpus = settings.gpus
     options = {
+        **_own(security),
         # One thread holds the device; beside it the last scene is finished and analysed.
         "nthreads": 3,
         "resources": {settings.resource: 1},
         "env": {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {},
-        "host": "127.0.0.1",
-        "dashboard": False,
         "memory_limit": psutil.virtual_memory().total,
         "local_directory": str(settings.scratch) if settings.scratch else None,
     }

@@ -5,19 +5,25 @@ from __future__ import annotations
 import csv
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from flows.batch import Batch
+from flows.cluster import ClusterSettings, started_early
 from flows.segment import segment_batch
 from tasks.answers.metrics.overlap import dice
+from tasks.outcome import SceneOutcome
 from tasks.samples import Sample, fire_sample, large_sample, sarcoma_sample
 from tasks.scenes.labels import read_labels
 
 _LARGE = 8192
+# Whatever any of the samples needs of a worker.
+_PRELOAD = ("tasks.segment.block", "tasks.products.finish", "models.torch_predictor")
 
 
 @dataclass(frozen=True)
@@ -46,13 +52,22 @@ class _Show:
     folder: str
 
 
-def run_demo(out: Path, workers: int | None) -> list[DemoResult]:
-    """Segment a fire with two networks, a sarcoma, and a large generated raster.
+def run_demo(out: Path, workers: int | None, has_server: Callable[[], bool]) -> list[DemoResult]:
+    """Segment a fire with two networks, a sarcoma, and a large generated raster, on workers that are started once.
 
     Args:
         out: Folder for samples and products; a folder per job and model.
         workers: Worker processes; None for as many as the cores allow.
+        has_server: Asked before each sample whether there is a Prefect server to run it on.
     """
+    with (
+        TemporaryDirectory(prefix="swathe-demo-") as scratch,
+        started_early(ClusterSettings(workers=workers, preload=_PRELOAD, scratch=Path(scratch))),
+    ):
+        return _run_all(out, workers, has_server)
+
+
+def _run_all(out: Path, workers: int | None, has_server: Callable[[], bool]) -> list[DemoResult]:
     fire, large = fire_sample(out), large_sample(out, _LARGE)
     shows = [
         _Show(fire, "fire", "fire-unet", "burned area", "fire-unet"),
@@ -60,15 +75,24 @@ def run_demo(out: Path, workers: int | None) -> list[DemoResult]:
         _Show(sarcoma_sample(out), "sarcoma", "sarcoma-t1-unet", "sarcoma", "sarcoma"),
         _Show(large, "fire", "fire-unet", f"{_LARGE} x {_LARGE}, SYNTHETIC", "large"),
     ]
-    return [_run(show, out, workers) for show in shows]
+    return [_run(show, out, workers, _segmenting(has_server)) for show in shows]
 
 
-def _run(show: _Show, out: Path, workers: int | None) -> DemoResult:
+def _segmenting(has_server: Callable[[], bool]) -> Callable[[Batch], list[SceneOutcome]]:
+    if not has_server():
+        return segment_batch
+    # Here, because it brings Prefect, which has to know its server first.
+    from flows.segment_flow import segment
+
+    return segment
+
+
+def _run(show: _Show, out: Path, workers: int | None, segment: Callable[[Batch], list[SceneOutcome]]) -> DemoResult:
     folder = out / show.folder
     folder.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
     batch = Batch(inputs=[str(_table(show, folder))], job=show.job, out=folder, model=show.model, workers=workers)
-    (outcome,) = segment_batch(batch)
+    (outcome,) = segment(batch)
     seconds = time.perf_counter() - begin
     label = f"{show.label}: {outcome.scene} ({show.sample.origin})"
     product = folder / outcome.scene

@@ -15,7 +15,9 @@ from typing import Any
 import httpx
 import yaml
 
+from flows.profiles import load_prefect
 from models.errors import SwatheError
+from tasks.safe_path import NEUTRAL, SAFE, SAFE_PATH
 
 POOL = "swathe"
 _TRYING_S = 15.0
@@ -64,6 +66,7 @@ def deploy(target: Target) -> None:
 @contextmanager
 def _server(target: Target) -> Iterator[httpx.Client]:
     # Here, because the command line need not wait for Prefect where it does not deploy.
+    load_prefect()
     from prefect.client.base import PrefectHttpxSyncClient
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
@@ -119,10 +122,22 @@ def _make_automations(server: httpx.Client) -> None:
 
 def _deploy_flows(target: Target) -> None:
     file = target.file or Path(str(files("flows").joinpath("prefect.yaml")))
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file.resolve())]
+    # Prefect imports flows from the folder that it is started in: one's own may lie beside their file.
+    folder = NEUTRAL if target.file is None else target.file.resolve().parent
+    command = [
+        sys.executable,
+        SAFE,
+        "-m",
+        "prefect",
+        "--no-prompt",
+        "deploy",
+        "--all",
+        "--prefect-file",
+        str(file.resolve()),
+    ]
     auth = {} if target.auth is None else {"PREFECT_API_AUTH_STRING": target.auth}
-    environment = {**os.environ, **target.environment, **auth, "PREFECT_API_URL": target.api}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **target.environment, **auth, **SAFE_PATH, "PREFECT_API_URL": target.api}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SwatheError(f"{file}: could not be deployed: {f'{done.stdout}{done.stderr}'.strip()[-600:]}")
 

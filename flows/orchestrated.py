@@ -4,40 +4,58 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.profiles import apply_profile
+from flows.profiles import apply_profile, load_prefect
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def orchestrated(home: Path, start_server: bool) -> Iterator[bool]:
-    """Choose what carries out the runs within the context, and yield whether it is a Prefect server.
+def orchestrated(home: Path, start_server: bool, *, patient: bool = True) -> Iterator[Callable[[], bool]]:
+    """Choose what carries out the runs within the context: a Prefect server, or this process alone.
 
-    Must come before Prefect is imported.
+    Must come before Prefect is imported, and before threads are started: it is imported in another folder.
 
     Args:
         home: Where ``swathe up`` keeps what runs.
         start_server: Start a server for these runs where none is named and none runs here.
+        patient: Wait until that server answers; otherwise a run that it comes too late for goes on without it.
+
+    Yields:
+        A function that tells whether there is a server, to be called when a run can begin: so a server that was
+        started comes up beside everything else.
 
     Raises:
         SwatheError: When a server is named and does not answer, or does not come up.
     """
     if use_server(home):
-        yield True
+        yield lambda: True
     elif start_server:
-        from flows.server import own_server
+        from flows.own_server import own_server
 
         apply_profile("client")
-        with own_server():
-            yield True
+        with own_server() as server:
+            load_prefect()
+
+            def ready() -> bool:
+                if patient:
+                    server.wait()
+                    return True
+                if not server.is_ready():
+                    logger.info("Prefect's server does not answer yet: the next run goes on without its pages")
+                    return False
+                return True
+
+            yield ready
     else:
-        logger.info("this run has no page: no Prefect server is named in PREFECT_API_URL or was started by swathe up; "
-                    "--prefect starts one for the run")  # fmt: skip
-        yield False
+        logger.info(
+            "without pages: no Prefect server is named in PREFECT_API_URL and none was started by swathe up; "
+            "--prefect starts one for this run"
+        )
+        yield lambda: False
 
 
 def use_server(home: Path) -> bool:
@@ -71,4 +89,5 @@ def use_server(home: Path) -> bool:
         return False
     apply_profile("client")
     require_server()
+    load_prefect()
     return True

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import tomllib
 from collections.abc import MutableMapping
+from contextlib import chdir
 from importlib.resources import files
+from pathlib import Path
+
+from tasks.safe_path import NEUTRAL
 
 
 def profile(name: str) -> dict[str, str]:
@@ -23,6 +28,25 @@ def apply_profile(name: str, environment: MutableMapping[str, str] = os.environ)
     """Set what is not set already. Must come before Prefect is imported."""
     for key, value in profile(name).items():
         environment.setdefault(key, value)
+
+
+def load_prefect() -> None:
+    """Import Prefect with the settings of the environment and of its own home.
+
+    It would take others from ``.env``, ``prefect.toml`` and ``pyproject.toml`` in the current folder, whoever left them
+    there: where runs are told to, and which programs its log calls.
+    """
+    for name in ("PREFECT_HOME", "PREFECT_PROFILES_PATH"):
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
+    with chdir(NEUTRAL):
+        # They are read when this is imported.
+        import prefect.context  # noqa: F401
+
+
+def new_password() -> str:
+    """Return a user and a password that nobody knows, as Prefect takes them."""
+    return f"swathe:{secrets.token_urlsafe(24)}"
 
 
 def speak() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import httpx
+import psutil
 
 from models.errors import SwatheError
 
@@ -22,7 +25,6 @@ def require_server() -> None:
     """
     url = os.environ.get("PREFECT_API_URL")
     if not url:
-        logger.info("Prefect starts a server of its own for this run; PREFECT_API_URL would name one that is there")
         return
     try:
         # Whatever it answers: one behind a password answers too.
@@ -31,3 +33,27 @@ def require_server() -> None:
         raise SwatheError(
             f"{url}: no Prefect server answers there ({error}). Start it, or unset PREFECT_API_URL to run without one"
         ) from error
+
+
+def listens_itself(pid: int, port: int) -> bool:
+    """Tell whether it is a process, or what it started, that listens at a port.
+
+    Who else answers there is told no password: the port of a server stands in its command line, for every user of the
+    machine to read, seconds before the server has it.
+    """
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        found = [connection for one in family for connection in one.net_connections("tcp")]
+    except psutil.NoSuchProcess:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)
+
+
+def keep_private(database: Path) -> None:
+    """Close the server's database to other users before it holds anything: SQLite's other files get the same rights."""
+    with suppress(OSError):
+        # A home that cannot be written to is Prefect's to complain of, which it does by name.
+        descriptor = os.open(database, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        os.fchmod(descriptor, 0o600)
+        os.close(descriptor)

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from click import Command, Context
 from dask.utils import parse_timedelta
+from distributed import Security
 from distributed.cli.dask_scheduler import main as scheduler_command
 from distributed.cli.dask_worker import main as worker_command
 
@@ -27,7 +28,8 @@ def services() -> dict:
 
 
 def shown_commands() -> list[str]:
-    lines = [line.lstrip("#$ ") for page in PAGES for line in page.read_text().splitlines()]
+    pages = [re.sub(r" \\\n#? *", " ", page.read_text()) for page in PAGES]
+    lines = [line.lstrip("#$ ") for page in pages for line in page.splitlines()]
     found = [re.sub(r"^(ssh \w+ )?([A-Z_]+=\S+ )*", "", line) for line in lines]
     return sorted({line for line in found if re.match(r"dask (scheduler|worker) ", line)})
 
@@ -40,12 +42,16 @@ def started_commands() -> list[str]:
     containers = [manifest[part]["spec"]["containers"][0]["args"] for part in ("worker", "scheduler")]
     composed = [service["command"] for service in services().values() if "command" in service]
     with dask.config.set(dask.config.merge(dask.config.config, yaml.safe_load((CLUSTERS / "slurm.yaml").read_text()))):
-        script = SLURMJob(scheduler="tcp://head:8786", name="swathe-1").job_script()
+        secured = {"security": Security(), "protocol": "tls://"}
+        script = SLURMJob(scheduler="tls://head:8786", name="swathe-1", **secured).job_script()
+    assert "PYTHONSAFEPATH=1" in script
     assert "#SBATCH --gres=gpu:1" in script
     job = re.search(r"-m distributed\.cli\.dask_worker (.*)", script)
     assert job is not None
     found = [shlex.join(words) for words in (*containers, *composed)]
-    return [*(line for line in found if line.startswith("dask ")), f"dask worker {job[1]}"]
+    # Certificates have to be there for the command to be read.
+    arguments = re.sub(r"/shared/swathe/certificates/\S+", __file__, job[1])
+    return [*(line for line in found if line.startswith("dask ")), f"dask worker {arguments}"]
 
 
 @pytest.mark.parametrize("line", [*shown_commands(), *started_commands()])
@@ -58,6 +64,45 @@ def test_a_command_that_starts_a_part_of_a_cluster_is_one_of_this_dask(line):
         assert parsed.params["nthreads"] == "3" or parsed.params["nthreads"] == 3
         assert parsed.params["resources"] in ("CPU=1", "GPU=1")
         assert parse_timedelta(parsed.params["lifetime"] or "1s") >= 1
+
+
+@pytest.mark.parametrize("line", [*shown_commands(), *started_commands()])
+def test_a_part_of_a_cluster_lets_nobody_in_without_a_certificate(line):
+    _, name, *arguments = shlex.split(line)
+    command: Command = {"worker": worker_command, "scheduler": scheduler_command}[name]
+    told = command.make_context(name, arguments).params
+    assert str(told["protocol"]).startswith("tls")
+    # Its pages ask nobody.
+    assert told["dashboard_address"].startswith("127.0.0.1:")
+    assert name == "scheduler" or told["scheduler"].startswith("tls://")
+
+
+def test_no_page_names_a_cluster_without_certificates():
+    places = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*"), *(ROOT / "docker").rglob("*")]
+    told = [path.name for path in places if path.is_file() and b"tcp://" in path.read_bytes()]
+    assert told == []
+
+
+def test_what_the_compose_file_gives_a_service_is_the_key_of_its_role_alone():
+    roles = {
+        "scheduler": "scheduler",
+        "cpu-worker": "worker",
+        "gpu-worker": "worker",
+        "worker": "client",
+        "swathe": "client",
+    }
+    for name, service in services().items():
+        given = {secret for secret in service.get("secrets", []) if secret.startswith("dask_")}
+        role = roles.get(name)
+        assert given == ({"dask_ca", f"dask_{role}", f"dask_{role}_key"} if role else set()), name
+        needed = role is not None
+        assert (service["environment"].get("DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION") == "true") is needed, name
+
+
+def test_a_container_imports_and_believes_nothing_that_lies_among_products():
+    assert "PYTHONSAFEPATH=1" in (ROOT / "docker" / "Dockerfile").read_text()
+    # The command line alone is started where a user's relative paths begin.
+    assert {name for name, one in services().items() if one.get("working_dir", "/out") != "/"} == {"database", "swathe"}
 
 
 def known_keys(given: object, known: object, path: str = "") -> list[str]:

@@ -3,8 +3,9 @@
 # 30 days: to try TLS out. Where there is a company's authority, put its files into the same dask.yaml instead.
 #
 #   docs/clusters/certificates.sh FOLDER
-#   DASK_CONFIG=FOLDER/dask.yaml dask scheduler --protocol tls --port 8786
-#   DASK_CONFIG=FOLDER/dask.yaml dask worker tls://SCHEDULER:8786 --nthreads 3 --resources CPU=1 --memory-limit 0
+#   DASK_CONFIG=FOLDER/dask.yaml dask scheduler --protocol tls --port 8786 --dashboard-address 127.0.0.1:0
+#   DASK_CONFIG=FOLDER/dask.yaml dask worker tls://SCHEDULER:8786 --protocol tls --nthreads 3 \
+#       --resources CPU=1 --memory-limit 0 --dashboard-address 127.0.0.1:0
 #   DASK_CONFIG=FOLDER/dask.yaml swathe segment ... --cluster tls://SCHEDULER:8786
 #
 # Whoever has client.key can run programs on the workers. Give every host only the keys of its role.

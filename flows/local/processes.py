@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import chdir, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import psutil
 
 from tasks.durable import replace_file
 from tasks.processes import Created, created, is_running
+from tasks.safe_path import NEUTRAL, SAFE_PATH
 
 # In the environment of all that is started for a home, and so of what that starts, in whatever session.
 MARK = "SWATHE_STARTED_FOR"
@@ -43,28 +44,34 @@ class Service:
 
 
 def start(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> Service:
-    """Start a process that outlives this one, in a session of its own.
+    """Start a process that outlives this one, in a session of its own and in the folder ``/``.
+
+    Whatever lies in the current folder is neither imported nor read: Prefect takes settings from ``prefect.toml`` and
+    ``.env`` there, and its worker imports flows from there, whatever the path says.
 
     Args:
         name: Of the service.
-        command: Path of the program and its arguments.
+        command: Absolute path of the program and its arguments.
         environment: On top of this process's own.
-        log: Gets what it says.
+        log: Gets what it says; this user alone may read it.
     """
+    log = log.absolute()
     log.parent.mkdir(parents=True, exist_ok=True)
-    pid = os.posix_spawn(
-        command[0],
-        list(command),
-        {**os.environ, **environment},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-        # Inherited as ignored from a shell's background job, Prefect's worker would never end on a signal.
-        setsigdef=[signal.SIGINT],
-    )
+    # posix_spawn has no folder to start in.
+    with chdir(NEUTRAL):
+        pid = os.posix_spawn(
+            command[0],
+            list(command),
+            {**os.environ, **SAFE_PATH, **environment},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+            # Inherited as ignored from a shell's background job, Prefect's worker would never end on a signal.
+            setsigdef=[signal.SIGINT],
+        )
     return Service(name, pid, created(pid))
 
 

@@ -15,11 +15,15 @@ import httpx
 from flows.deploy import POOL, Target, deploy, places
 from flows.local.ports import listens, require_free
 from flows.local.processes import MARK, Service, end, left_behind, read_services, start, stop, write_services
-from flows.profiles import profile
+from flows.profiles import new_password, profile
+from flows.server import listens_itself
 from models.errors import SwatheError
 from tasks.durable import replace_file
+from tasks.private import private_file, private_folder, read_private
+from tasks.safe_path import SAFE
 
 SERVICES = "services.json"
+_HERE = "127.0.0.1"
 _READY_S = 120.0
 _TRYING_S = 5.0
 _ADDRESS = "address"
@@ -53,12 +57,22 @@ class LocalSettings:
     @property
     def api(self) -> str:
         """Address of the server."""
-        return f"http://127.0.0.1:{self.port}/api"
+        return f"http://{_HERE}:{self.port}/api"
 
     @property
     def cluster(self) -> str:
-        """Address of the Dask scheduler."""
-        return f"tcp://127.0.0.1:{self.port + 1}"
+        """Address of the Dask scheduler, which asks for the certificate of ``dask_settings``."""
+        return f"tls://{_HERE}:{self.port + 1}"
+
+    @property
+    def certificates(self) -> Path:
+        """Holds the certificate of this start's scheduler, workers and clients."""
+        return self.home / "certificates"
+
+    @property
+    def dask_settings(self) -> Path:
+        """What ``DASK_CONFIG`` has to name where a program is to reach the scheduler."""
+        return self.certificates / "dask.yaml"
 
     @property
     def services(self) -> Path:
@@ -98,23 +112,26 @@ def up(settings: LocalSettings, tell: Callable[[str], None]) -> None:
 def _start_all(
     settings: LocalSettings, begin: Callable[[str, list[str], Mapping[str, str]], None], started: list[Service]
 ) -> None:
-    settings.home.mkdir(parents=True, exist_ok=True)
+    _make_home(settings)
     client = client_environment(settings)
-    python = [sys.executable, "-m"]
+    python = [sys.executable, SAFE, "-m"]
     prefect, dask = [*python, "prefect"], [*python, "dask"]
-    begin("server", [*prefect, "server", "start", "--host", "127.0.0.1", "--port", str(settings.port)],
+    begin("server", [*prefect, "server", "start", "--host", _HERE, "--port", str(settings.port)],
           _server_environment(settings))  # fmt: skip
-    _wait(lambda: _answers(settings.api), started[-1], settings)
+    server = started[-1]
+    # Nobody else's server on that port may be told the password.
+    _wait(lambda: _answers(settings.api) and listens_itself(server.pid, settings.port), server, settings)
     replace_file(settings.home / _ADDRESS, settings.api.encode())
     deploy(Target(settings.api, _password(settings.home), settings.runs, environment=client))
     port = str(settings.port + 1)
-    begin("scheduler", [*dask, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"], _DASK)
+    secured = {**_DASK, "DASK_CONFIG": str(settings.dask_settings)}
+    here = ["--host", _HERE, "--protocol", "tls", "--dashboard-address", f"{_HERE}:0", "--no-dashboard"]
+    begin("scheduler", [*dask, "scheduler", "--port", port, *here], secured)
     _wait(lambda: listens(settings.port + 1), started[-1], settings)
-    worker = [*dask, "worker", settings.cluster, "--nthreads", "3", "--resources", "CPU=1", "--memory-limit", "0"]
+    worker = [*dask, "worker", settings.cluster, "--nthreads", "3", "--resources", "CPU=1", "--memory-limit", "0",
+              *here, "--local-directory", str(settings.home / "dask")]  # fmt: skip
     for number in range(settings.workers):
-        begin(
-            f"cpu-worker-{number}", [*worker, "--no-dashboard", "--local-directory", str(settings.home / "dask")], _DASK
-        )
+        begin(f"cpu-worker-{number}", worker, secured)
     name = f"local-{secrets.token_hex(4)}"
     begin(_WORKER, [*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--name", name,
                     "--limit", str(places(settings.runs))], client)  # fmt: skip
@@ -145,8 +162,19 @@ def left_running(home: Path) -> dict[str, str] | None:
     return {"PREFECT_API_URL": address.read_text().strip(), "PREFECT_API_AUTH_STRING": _password(home)}
 
 
+def _make_home(settings: LocalSettings) -> None:
+    from flows.certificates import write_certificates
+
+    # The folder itself may be one of the user's own; what stands in these is nobody else's business: parameters of
+    # runs, names of scenes, keys.
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("logs", "prefect", "dask"):
+        private_folder(settings.home / name)
+    write_certificates(settings.certificates)
+
+
 def client_environment(settings: LocalSettings) -> dict[str, str]:
-    """Return what a program needs to reach the server, the password among it."""
+    """Return what a program needs to reach the server, the password among it, and the scheduler."""
     return {
         **profile("client"),
         "PREFECT_HOME": str(settings.home / "prefect"),
@@ -155,6 +183,7 @@ def client_environment(settings: LocalSettings) -> dict[str, str]:
         "SWATHE_DATA": str(settings.data),
         "SWATHE_OUT": str(settings.out),
         "SWATHE_CLUSTER": settings.cluster,
+        "DASK_CONFIG": str(settings.dask_settings),
     }
 
 
@@ -171,7 +200,13 @@ def _server_environment(settings: LocalSettings) -> dict[str, str]:
 
 # A block that was lost with its worker is run again by us, alone, before it is blamed. Dask's profiler keeps the call
 # trees of every second of an hour, in each worker.
-_DASK = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false"}
+_DASK = {
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false",
+    # Pages that they would show to whoever asks.
+    "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "[]",
+    "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]",
+}
 
 
 def password_file(home: Path) -> Path:
@@ -181,11 +216,9 @@ def password_file(home: Path) -> Path:
 
 def _password(home: Path) -> str:
     path = password_file(home)
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"swathe:{secrets.token_urlsafe(24)}")
-    return path.read_text().strip()
+    if not os.path.lexists(path):
+        private_file(path, new_password())
+    return read_private(path).strip()
 
 
 def _answers(api: str) -> bool:

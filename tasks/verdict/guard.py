@@ -16,6 +16,7 @@ from typing import Any
 
 from models.errors import SwatheError
 from tasks.errors import UnreadableSceneError
+from tasks.safe_path import SAFE
 from tasks.verdict.verdict import Verdict
 
 _START_LIMIT_S = 120.0
@@ -83,7 +84,7 @@ class Guard:
             environment = {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONWARNINGS": "ignore"}
             self._pending = b""
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "tasks.verdict.child"],
+                [sys.executable, SAFE, "-m", "tasks.verdict.child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._noise,
