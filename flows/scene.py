@@ -18,7 +18,7 @@ from flows.stages import Stages
 from flows.triage import failed, named
 from tasks.intake import require_unchanged
 from tasks.outcome import SceneOutcome
-from tasks.products.finish import begin_product
+from tasks.products.begin import begin_product
 from tasks.request import Request
 from tasks.segment.graph import URGENT, Engine
 from tasks.segment.plan import Slot

@@ -12,41 +12,44 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.orchestration.current import orchestrator, step
 from flows.orchestration.orchestrator import NETWORK_DELAYS_S
 from flows.progress import BatchProgress
 from flows.waiting import wait_for_folder as wait_until_free
 from models.errors import SwatheError
-from tasks.analysis.analyse import analyse as analyse_product
-from tasks.analysis.fire_events import Followed
-from tasks.analysis.fire_events import fold_fires as fold_fire_events
-from tasks.analysis.patients import FollowedPatients
-from tasks.analysis.patients import follow_patients as follow_published_patients
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.errors import SceneError, UnreachableSceneError
 from tasks.expectation import remember
 from tasks.fingerprint import Fingerprint
-from tasks.instances.layers import assemble
 from tasks.intake import describe, identify
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome
-from tasks.products.finish import finish as finish_product
 from tasks.products.publish import is_published
 from tasks.products.publish import publish as publish_product
 from tasks.products.record import RunRecord, write_run_record
 from tasks.request import Request
 from tasks.scenes.input import Input
-from tasks.segment.graph import Engine
+from tasks.segment.graph import Engine, Named
 from tasks.segment.plan import Slot
 from tasks.segment.prepare import Prepared, prepare
-from tasks.segment.slot import measure_slot
 from tasks.segment.store import BlockReport, BlockStore
 from tasks.sightings import Sighting, SightingLedger
 from tasks.transient import is_transient
 from tasks.verdict import Verdict, check_inputs
+
+if TYPE_CHECKING:
+    from tasks.analysis.fire_events import Followed
+    from tasks.analysis.patients import FollowedPatients
+
+
+# What workers do: this process does not load what they need for it.
+_MEASURE = Named("tasks.segment.slot", "measure_slot")
+_ASSEMBLE = Named("tasks.instances.layers", "assemble")
+_FINISH = Named("tasks.products.finish", "finish")
+_ANALYSE = Named("tasks.analysis.analyse", "analyse")
 
 
 def now() -> str:
@@ -83,7 +86,7 @@ def check(job_name: str, request: Request, items: Sequence[Input]) -> list[Verdi
 @step("measure")
 def measure(engine: Engine, request: Request, n_threads: int) -> Slot:
     """Load the model on a worker and see what it can do."""
-    return engine.call_on_slot(measure_slot, request.card, request.card_folder, request.job, n_threads)
+    return engine.call_on_slot(_MEASURE, request.card, request.card_folder, request.job, n_threads)
 
 
 @step("identify", "identify · {item.id}", retry_delays_s=NETWORK_DELAYS_S)
@@ -124,7 +127,7 @@ def _segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) 
         shown.advance()
     store.require_complete(blocks)
     if work.has_instances:
-        engine.call(assemble, work)
+        engine.call(_ASSEMBLE, work)
     if not done:
         remember(work.card, math.prod(work.scene.frame.native_shape), sum(report.seconds for report in reports))
     return reports
@@ -134,14 +137,14 @@ def _segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) 
 def finish(engine: Engine, request: Request, prepared: Prepared, folder: Path) -> None:
     """Stream the store into the product's format."""
     with _pseudonymised(_input_of(prepared)):
-        engine.call(finish_product, request, prepared, folder)
+        engine.call(_FINISH, request, prepared, folder)
 
 
 @step("analyse", "analyse · {prepared.scene.id}")
 def analyse(engine: Engine, request: Request, prepared: Prepared, folder: Path) -> dict[str, Any]:
     """Turn the mask into numbers and a picture."""
     with _pseudonymised(_input_of(prepared)):
-        return engine.call(analyse_product, request, prepared, folder)
+        return engine.call(_ANALYSE, request, prepared, folder)
 
 
 @dataclass(frozen=True)
@@ -186,12 +189,18 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
 @step("fires", "fires · {request.job.job}")
 def fold_fires(request: Request, settings: FireAnalysis, sightings: Sequence[Sighting]) -> Followed:
     """Follow fires over nights, from all published products."""
+    # Here, because only jobs of fires need what it brings.
+    from tasks.analysis.fire_events import fold_fires as fold_fire_events
+
     return fold_fire_events(request.out, settings, sightings, now(), request.today)
 
 
 @step("patients", "patients · {request.job.job}")
 def follow_patients(request: Request, settings: TumourAnalysis, sightings: Sequence[Sighting]) -> FollowedPatients:
     """Follow lesions over dates, from all published products."""
+    # Here, because only jobs of tumours need what it brings.
+    from tasks.analysis.patients import follow_patients as follow_published_patients
+
     title = request.job.title or request.job.job
     return follow_published_patients(request.out, title, settings, sightings)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
 from models.predictor import Detections, PredictorSpec, TileObjects
@@ -63,6 +62,9 @@ class ComponentsPredictor:
         import cc3d
 
         areas = cc3d.connected_components(np.maximum(values, 0), connectivity=8)
+        # Here, because most who import this have no use for it, and it takes a third of a second.
+        from scipy import ndimage
+
         places = ndimage.find_objects(areas.astype(np.int32))
         masks = tuple(areas[place] == number for number, place in enumerate(places, start=1))
         held = [values[place][mask][0] for place, mask in zip(places, masks, strict=True)]

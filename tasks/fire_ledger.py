@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tasks.answers.fire.alerts import Alert, AlertState
 from tasks.sightings import SightingLedger
+
+if TYPE_CHECKING:
+    from tasks.answers.fire.alerts import Alert, AlertState
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS alerts (
@@ -46,6 +48,9 @@ class FireLedger(SightingLedger):
         with self._connection() as connection:
             rows = connection.execute("SELECT key, active, count FROM alerts").fetchall()
         wanted = tuple(prefixes)
+        # Here, because every command that tells the state of a folder imports this module, and few decide on alerts.
+        from tasks.answers.fire.alerts import AlertState
+
         return {key: AlertState(bool(active), count) for key, active, count in rows if key.startswith(wanted)}
 
     def decide(self, alerts: Sequence[Alert], now: str) -> None:

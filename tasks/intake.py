@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import FireAnalysis
@@ -20,7 +21,9 @@ from tasks.scenes.input import Input
 from tasks.scenes.naming import dates_of
 from tasks.scenes.raster import RasterScene, describe_raster, fingerprint
 from tasks.scenes.remote import content_sha256, fetch
-from tasks.scenes.volume import VolumeScene, describe_volume
+
+if TYPE_CHECKING:
+    from tasks.scenes.volume import VolumeScene
 
 
 def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
@@ -42,6 +45,9 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
             f"{item.id}: model '{card.name}' needs {card.n_channels} channels ({wanted}), a volume has one. "
             "Take a model of one channel"
         )
+    # Here, because jobs of rasters do not need what reads volumes.
+    from tasks.scenes.volume import describe_volume
+
     spool = request.out.scene_scratch(item.id) / "spool"
     path = _volume_path(request, item)
     return describe_volume(item.id, path, card.orientation, card.spacing_mm, spool, card.resampling)

@@ -8,7 +8,8 @@ from tasks.analysis.analyse import analyse
 from tasks.fingerprint import Fingerprint
 from tasks.intake import describe
 from tasks.job import load_job
-from tasks.products.finish import begin_product, finish
+from tasks.products.begin import begin_product
+from tasks.products.finish import finish
 from tasks.request import make_request
 from tasks.scenes import raster_gdal
 from tasks.scenes.listing import list_inputs

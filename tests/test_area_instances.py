@@ -22,7 +22,8 @@ from tasks.instances import volume_areas as volume_module
 from tasks.instances.layers import NOT_OBSERVED, assemble
 from tasks.intake import describe, identify
 from tasks.job import load_job
-from tasks.products.finish import begin_product, finish
+from tasks.products.begin import begin_product
+from tasks.products.finish import finish
 from tasks.request import make_request
 from tasks.scenes.listing import list_inputs
 from tasks.segment.graph import PlainEngine

@@ -11,7 +11,8 @@ from scenes import write_raster
 
 from tasks.intake import describe, identify
 from tasks.job import Job
-from tasks.products.finish import begin_product, finish
+from tasks.products.begin import begin_product
+from tasks.products.finish import finish
 from tasks.request import Request, make_request
 from tasks.scenes.listing import list_inputs
 from tasks.segment.graph import PlainEngine

@@ -27,7 +27,8 @@ from models.registry import build_network, resolve_model
 from models.weights import write_model
 from tasks.fingerprint import Fingerprint
 from tasks.job import Job
-from tasks.products.finish import begin_product, finish
+from tasks.products.begin import begin_product
+from tasks.products.finish import finish
 from tasks.request import make_request
 from tasks.scenes.volume import describe_volume
 from tasks.scenes.volume_frame import frame_of

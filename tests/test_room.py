@@ -26,8 +26,9 @@ from tasks.intake import describe, identify
 from tasks.job import Job
 from tasks.ledger import Ledger, ProductRow
 from tasks.outfolder import OutFolder
+from tasks.products.begin import begin_product
 from tasks.products.cog import RasterProductSpec, write_cog
-from tasks.products.finish import begin_product, finish
+from tasks.products.finish import finish
 from tasks.products.publish import publish
 from tasks.products.vectors import write_gpkg, write_parquet
 from tasks.request import make_request

@@ -12,7 +12,8 @@ from tasks.analysis.analyse import analyse, quality_of
 from tasks.fingerprint import Fingerprint
 from tasks.intake import describe, identify
 from tasks.job import Job
-from tasks.products.finish import begin_product, finish
+from tasks.products.begin import begin_product
+from tasks.products.finish import finish
 from tasks.request import make_request
 from tasks.scenes.input import Input
 from tasks.scenes.listing import list_inputs

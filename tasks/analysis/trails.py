@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.analysis.patients import published_patients
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.fire_ledger import FireLedger
@@ -77,6 +76,9 @@ def _alerts(out: OutFolder) -> Trail:
 
 
 def _patients(out: OutFolder) -> Trail:
+    # Here, because jobs of rasters do not need what it brings.
+    from tasks.analysis.patients import published_patients
+
     found = list(published_patients(out).items())
     found.sort(key=lambda item: str(item[1]["headline"]["last_date"]), reverse=True)
     shown = found[:_MOST_ROWS]

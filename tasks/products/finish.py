@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -18,31 +16,6 @@ from tasks.room import writing
 from tasks.scenes.raster import RasterScene
 from tasks.segment.fitting import FITTED_CARD
 from tasks.segment.prepare import Prepared
-from tasks.segment.store import BlockStore
-
-_FOLDER = "product"
-
-
-def begin_product(prepared: Prepared) -> Path:
-    """Make the empty folder that a product is put together in; what earlier runs left of theirs is cleared away.
-
-    Args:
-        prepared: The scene, every block of which is in the store.
-
-    Returns:
-        The folder, in the scratch space, with a name that no other has; ``publish`` moves it.
-
-    Raises:
-        StoreError: When a block is missing.
-    """
-    work = prepared.work
-    BlockStore(work.store).require_complete(work.plan.blocks(work.scene.frame))
-    for left in work.store.parent.glob(f"{_FOLDER}*"):
-        # As far as that goes: on a cluster, what a cancelled run began may write there still.
-        shutil.rmtree(left, ignore_errors=True)
-    folder = work.store.parent / f"{_FOLDER}-{uuid.uuid4().hex}"
-    folder.mkdir()
-    return folder
 
 
 def finish(request: Request, prepared: Prepared, folder: Path) -> None:

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fsspec.core import url_to_fs
-
 from tasks.declared import require_remote
 from tasks.errors import OversizedSceneError, StoreError, UnreachableSceneError
 from tasks.fingerprint import facts_sha256
@@ -116,6 +114,9 @@ def _reached(path: str) -> Iterator[tuple[Any, str]]:
     require_remote(path)
     try:
         # What another run learned of a store is out of date.
+        # Here, because most scenes are local files.
+        from fsspec.core import url_to_fs
+
         store, name = url_to_fs(url_of(path), skip_instance_cache=True)
         yield store, name
     except ImportError:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from models.predictor import TileObjects
 from tasks.box import Box
@@ -83,6 +82,9 @@ class BlockFragments:
 
     def _append(self, facts: tuple[Tile, int, int, float], origin: tuple[int, ...], mask: NDArray[np.bool_]) -> None:
         tile, number, label, score = facts
+        # Here, because every block store imports this module, and few find objects.
+        from scipy import ndimage
+
         (tight,) = ndimage.find_objects(mask.view(np.uint8))
         start = tuple(o + s.start for o, s in zip(origin, tight, strict=True))
         stop = tuple(o + s.stop for o, s in zip(origin, tight, strict=True))

@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
 from threading import Event, Lock
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -15,7 +16,6 @@ from distributed import Client, KilledWorker, as_completed, wait
 
 from tasks.box import Box
 from tasks.errors import ClusterError, SceneError
-from tasks.segment.block import segment_block
 from tasks.segment.store import BlockReport
 from tasks.segment.work import Work
 
@@ -28,6 +28,26 @@ R = TypeVar("R")
 URGENT = 10
 # Enough that a slot finds its next block waiting, few enough that priorities and cancelling mean something.
 _IN_FLIGHT_PER_SLOT = 2
+
+
+@dataclass(frozen=True)
+class Named:
+    """A function that is imported where it is called: who sends it to a worker does not load what it needs.
+
+    Attributes:
+        module: Module that holds it.
+        name: Name in the module.
+    """
+
+    module: str
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - what the function takes and returns
+        """Call the function."""
+        return getattr(import_module(self.module), self.name)(*args, **kwargs)
+
+
+_SEGMENT_BLOCK = Named("tasks.segment.block", "segment_block")
 
 
 class Engine(Protocol):
@@ -89,7 +109,7 @@ class PlainEngine:
     def run_blocks(self, work: Work, blocks: Iterable[Box]) -> Iterator[BlockReport]:
         """Segment blocks in order."""
         for block in blocks:
-            yield segment_block(work, block)
+            yield _SEGMENT_BLOCK(work, block)
 
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call it here."""
@@ -183,13 +203,13 @@ class DaskEngine:
     def _fill(self, work: Work, waiting: Iterator[Box], running: Any, names: dict[Any, Box]) -> None:  # noqa: ANN401 - as_completed has no type
         while len(names) < self.n_slots * _IN_FLIGHT_PER_SLOT and (block := next(waiting, None)) is not None:
             with self._gate:
-                future = self._submit(partial(segment_block, work, block), {self.resource: 1})
+                future = self._submit(partial(_SEGMENT_BLOCK, work, block), {self.resource: 1})
             names[future] = block
             running.add(future)
 
     def _run_block_alone(self, work: Work, block: Box) -> BlockReport:
         try:
-            return self._run_alone(partial(segment_block, work, block), {self.resource: 1})
+            return self._run_alone(partial(_SEGMENT_BLOCK, work, block), {self.resource: 1})
         except KilledWorker as error:
             raise SceneError(
                 f"{work.scene.id}: the block at {block.start} takes its worker down, alone as well (out of memory?). "

@@ -17,11 +17,13 @@ from tasks.fingerprint import Fingerprint
 from tasks.request import Request, check_instances, check_panoptic, digest
 from tasks.room import require_room
 from tasks.scenes.raster import RasterScene
-from tasks.scenes.volume import VolumeScene, model_values, scene_values
 from tasks.segment.fitting import fitted_card
 from tasks.segment.plan import Plan, Slot, make_plan
 from tasks.segment.store import BlockStore
 from tasks.segment.work import Work
+
+if TYPE_CHECKING:
+    from tasks.scenes.volume import VolumeScene
 
 # Whole-scene statistics of a raster are taken from this many windows of this side, on a regular lattice.
 _WINDOWS_PER_AXIS = 8
@@ -52,13 +54,14 @@ class Prepared:
     def scene(self) -> RasterScene | VolumeScene:
         """The input's description."""
         scene = self.work.scene
-        if not isinstance(scene, RasterScene | VolumeScene):
-            raise TypeError(f"a prepared scene is a raster or a volume, not {type(scene).__name__}")
-        return scene
+        return scene if isinstance(scene, RasterScene) else self.volume
 
     @property
     def volume(self) -> VolumeScene:
         """The input's description, where it is a volume."""
+        # Here and below, because jobs of rasters do not need what reads volumes.
+        from tasks.scenes.volume import VolumeScene
+
         if not isinstance(self.work.scene, VolumeScene):
             raise TypeError(f"{self.work.scene.id} is not a volume")
         return self.work.scene
@@ -89,7 +92,7 @@ def prepare(
         normalization=_resolve(request, scene),
         store=request.out.work(scene.id, _work_key(product_key, plan.block)) / "blocks",
         confidence=request.job.output.confidence,
-        areas=check_instances(request.job, card, tuple(scene.spacing_mm) if isinstance(scene, VolumeScene) else None),
+        areas=check_instances(request.job, card, None if isinstance(scene, RasterScene) else tuple(scene.spacing_mm)),
         panoptic=check_panoptic(request.job, card),
     )
     require_room(request.out.root, expect(scene.frame.native_shape, card, len(work.layers)).disk_bytes, scene.id)
@@ -118,12 +121,13 @@ def _begun_block(request: Request, scene_id: str, product_key: str) -> tuple[int
 
 def _resolve(request: Request, scene: RasterScene | VolumeScene) -> ResolvedNormalization | None:
     wanted = request.card.normalization
-    values = np.zeros((request.card.n_channels, 0), np.float32)
-    if isinstance(wanted, GridNormalization):
-        values = model_values(scene) if isinstance(scene, VolumeScene) else _sample(scene)
-    if isinstance(wanted, SceneNormalization):
-        values = scene_values(scene) if isinstance(scene, VolumeScene) else _sample(scene)
-    return resolve(wanted, values)
+    if not isinstance(wanted, GridNormalization | SceneNormalization):
+        return resolve(wanted, np.zeros((request.card.n_channels, 0), np.float32))
+    if isinstance(scene, RasterScene):
+        return resolve(wanted, _sample(scene))
+    from tasks.scenes.volume import model_values, scene_values
+
+    return resolve(wanted, model_values(scene) if isinstance(wanted, GridNormalization) else scene_values(scene))
 
 
 def _sample(scene: RasterScene) -> NDArray[np.float32]:

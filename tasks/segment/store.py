@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from tasks.box import Box
@@ -71,6 +70,9 @@ class BlockStore:
             chunk: Of what is compressed at a time.
             layers: Name to dtype.
         """
+        # Here and below, because the command reads the journal alone; arrays are for workers.
+        import zarr
+
         self._journal.mkdir(parents=True, exist_ok=True)
         for name, dtype in layers.items():
             if (self.folder / name / "zarr.json").exists():
@@ -88,6 +90,8 @@ class BlockStore:
     @property
     def block(self) -> tuple[int, ...] | None:
         """Shape of a block; None before ``create``."""
+        import zarr
+
         try:
             array = zarr.open_array(self.folder / "mask", mode="r")
         except (OSError, ValueError, KeyError) as error:
@@ -106,6 +110,8 @@ class BlockStore:
         return {name: _checksum(values) for name, values in layers.items()}
 
     def _write_layers(self, box: Box, layers: dict[str, NDArray[np.unsignedinteger]]) -> None:
+        import zarr
+
         for name, values in layers.items():
             array = zarr.open_array(self.folder / name, mode="r+")
             array[box.slices] = values
@@ -153,6 +159,8 @@ class BlockStore:
 
     def read(self, layer: str, box: Box) -> NDArray[np.unsignedinteger]:
         """Read a window of a layer."""
+        import zarr
+
         values: NDArray[np.unsignedinteger] = np.asarray(zarr.open_array(self.folder / layer, mode="r")[box.slices])
         return values
 
