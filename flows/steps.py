@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 
 
 # What workers do: this process does not load what they need for it.
-_MEASURE = Named("tasks.segment.slot", "measure_slot")
-_ASSEMBLE = Named("tasks.instances.layers", "assemble")
-_FINISH = Named("tasks.products.finish", "finish")
-_ANALYSE = Named("tasks.analysis.analyse", "analyse")
+_MEASURE: Named[Slot] = Named("tasks.segment.slot", "measure_slot")
+_ASSEMBLE: Named[None] = Named("tasks.instances.layers", "assemble")
+_FINISH: Named[None] = Named("tasks.products.finish", "finish")
+_ANALYSE: Named[dict[str, Any]] = Named("tasks.analysis.analyse", "analyse")
 
 
 def now() -> str:

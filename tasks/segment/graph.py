@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from threading import Event, Lock
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 from distributed import Client, KilledWorker, as_completed, wait
 
@@ -31,7 +31,7 @@ _IN_FLIGHT_PER_SLOT = 2
 
 
 @dataclass(frozen=True)
-class Named:
+class Named(Generic[R]):
     """A function that is imported where it is called: who sends it to a worker does not load what it needs.
 
     Attributes:
@@ -42,12 +42,13 @@ class Named:
     module: str
     name: str
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - what the function takes and returns
+    def __call__(self, *args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - whatever the function takes
         """Call the function."""
-        return getattr(import_module(self.module), self.name)(*args, **kwargs)
+        function: Callable[..., R] = getattr(import_module(self.module), self.name)
+        return function(*args, **kwargs)
 
 
-_SEGMENT_BLOCK = Named("tasks.segment.block", "segment_block")
+_SEGMENT_BLOCK: Named[BlockReport] = Named("tasks.segment.block", "segment_block")
 
 
 class Engine(Protocol):
