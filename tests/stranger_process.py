@@ -42,25 +42,25 @@ ASKED = [
 ]  # fmt: skip
 
 
-async def run_code(port: int, scheme: str, proof: str) -> None:
+async def run_code(port: int, scheme: str, name: str, proof: str) -> None:
     """Have whoever listens write down who he is."""
     security = Security.temporary() if scheme == "tls" else Security()
     comm = await connect(f"{scheme}://127.0.0.1:{port}", timeout=LIMIT_S, **security.get_connection_args("client"))
     try:
         command = pickle.dumps((f"id -u >> {proof}",))
-        # As workers and their nannies call it, and as schedulers do.
-        for name in ("run", "run_function"):
-            await comm.write({"op": name, "function": pickle.dumps(os.system), "args": command, "reply": True})
-            await comm.read()
+        await comm.write({"op": name, "function": pickle.dumps(os.system), "args": command, "reply": True})
+        await comm.read()
     finally:
         comm.abort()
 
 
 async def try_code(ports: list[int], folder: Path) -> None:
     tries = [
-        asyncio.wait_for(run_code(port, scheme, str(folder / str(port))), 2 * LIMIT_S)
+        asyncio.wait_for(run_code(port, scheme, name, str(folder / str(port))), 2 * LIMIT_S)
         for port in ports
         for scheme in ("tcp", "tls")
+        # As workers and their nannies call it, and as schedulers do.
+        for name in ("run", "run_function")
     ]
     await asyncio.gather(*tries, return_exceptions=True)
 

@@ -110,6 +110,7 @@ class Ground:
             "TMPDIR": str(self.root / "tmp"),
             "PREFECT_HOME": str(self.root / "prefect"),
             "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(LIMIT_S),
             "SWATHE_HOME": str(self.home),
             "SWATHE_CACHE": str(self.root / "cache"),
             "DO_NOT_TRACK": "1",

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask
 import httpx
 import numpy as np
 import pytest
+import yaml
 from distributed import Client
 from scenes import write_raster
 
@@ -172,7 +174,11 @@ def test_an_urgent_study_overtakes_and_a_cancelled_batch_is_continued(services, 
 @contextmanager
 def held_back(services: Services) -> Iterator[None]:
     """Fill the only slot with work that goes before routine blocks and after urgent ones."""
-    with Client(services.settings.cluster, set_as_default=False) as client:
+    certificates = yaml.safe_load(services.settings.dask_settings.read_text())
+    with (
+        dask.config.set(dask.config.merge(dask.config.config, certificates)),
+        Client(services.settings.cluster, set_as_default=False) as client,
+    ):
         sleepers = client.map(
             time.sleep, [0.25] * (LIMIT_S * 4), resources={"CPU": 1}, priority=URGENT // 2, pure=False
         )

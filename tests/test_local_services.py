@@ -45,10 +45,10 @@ SLOW_TO_END = [
     ),
 ]
 
-# Answers what `up` starts in the place of this Python: `-m prefect server start ... --port PORT` and the others.
+# Answers what `up` starts in the place of this Python: `-P -m prefect server start ... --port PORT` and the others.
 STAND_IN = """#!{python}
 import http.server, socket, subprocess, sys, time
-words = sys.argv[2:]
+words = sys.argv[3:]
 print(*words[:2], flush=True)
 if {dies!r} and " ".join(words).startswith({dies!r}):
     sys.exit("of old age")
@@ -58,7 +58,7 @@ if words[:2] == ["prefect", "server"]:
         def do_GET(self):
             self.send_response(200)
             self.end_headers()
-    http.server.HTTPServer(("127.0.0.1", int(words[-1])), Handler).serve_forever()
+    http.server.HTTPServer(("127.0.0.1", int(words[words.index('--port') + 1])), Handler).serve_forever()
 if words[:2] == ["dask", "scheduler"]:
     listening = socket.create_server(("127.0.0.1", int(words[words.index("--port") + 1])))
 if words[:2] == ["dask", "worker"]:

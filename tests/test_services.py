@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sysconfig
 import time
@@ -21,6 +22,7 @@ import httpx
 import numpy as np
 import pytest
 import yaml
+from listeners import Watch
 from scenes import write_raster
 from test_schedule import free_port
 
@@ -55,19 +57,20 @@ class Services:
             "/run/secrets": str(folder / "secrets"),
             "http://server:4200": f"http://127.0.0.1:{self.ports['server']}",
             "http://127.0.0.1:4200": f"http://127.0.0.1:{self.ports['server']}",
-            "tcp://scheduler:8786": f"tcp://127.0.0.1:{self.ports['scheduler']}",
+            "tls://scheduler:8786": f"tls://127.0.0.1:{self.ports['scheduler']}",
             "0.0.0.0": "127.0.0.1",
         }
         self.whole = {
             "4200": str(self.ports["server"]),
-            "8786": str(self.ports["scheduler"]),
+            "--port=8786": f"--port={self.ports['scheduler']}",
+            "--dashboard-address=127.0.0.1:8787": "--dashboard-address=127.0.0.1:0",
             "5432": str(self.ports["database"]),
             "database": "127.0.0.1",
             "/data": str(folder / "data"),
             "/out": str(folder / "out"),
             "--local-directory=/tmp": f"--local-directory={folder / 'dask'}",
         }
-        self.cluster = f"tcp://127.0.0.1:{self.ports['scheduler']}"
+        self.cluster = f"tls://127.0.0.1:{self.ports['scheduler']}"
         self.api = f"http://127.0.0.1:{self.ports['server']}/api"
 
     def start(self, name: str, service: str | None = None) -> subprocess.Popen:
@@ -183,10 +186,47 @@ def services(tmp_path) -> Iterator[Services]:
     secrets.mkdir()
     (secrets / "database_password").write_text("of the database")
     (secrets / "server_auth").write_text(":".join(AUTH))
+    make_certificates(secrets)
     try:
         yield started
     finally:
         started.stop()
+
+
+def make_certificates(secrets: Path) -> None:
+    """Make what the top of the compose file says, and call it as compose does."""
+    made = secrets.parent / "certificates"
+    subprocess.run([ROOT / "docs" / "clusters" / "certificates.sh", made], check=True, capture_output=True)
+    for name, secret in yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["secrets"].items():
+        if name.startswith("dask_"):
+            shutil.copy(made / Path(secret["file"]).name, secrets / name)
+
+
+def lets_in(host: str, port: int) -> bool:
+    """Tell whether a part of Dask speaks to somebody without a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, port), 10) as plain:
+            if plain.recv(1):
+                return True
+    except OSError:
+        pass
+    try:
+        with socket.create_connection((host, port), 10) as plain, context.wrap_socket(plain) as secured:
+            return bool(secured.recv(1))
+    except OSError:
+        return False
+
+
+def require_shut(services: Services, watch: Watch) -> None:
+    """See that whatever is reached from outside asks for a certificate."""
+    open_ones = [one for one in watch.look() if not one.is_local]
+    assert all("dask" in one.command or "multiprocessing" in one.command for one in open_ones), open_ones
+    assert len(open_ones) >= 2, "containers reach workers and their nannies"
+    assert [one for one in open_ones if lets_in("127.0.0.1", one.port)] == []
+    assert not lets_in("127.0.0.1", services.ports["scheduler"])
 
 
 def flow_runs(services: Services, deployment: str) -> list[dict]:
@@ -246,13 +286,19 @@ def test_a_schedule_fires_and_a_batch_runs_on_the_services_of_the_compose_file(s
     order = {"job": str(tmp_path / "batch.yaml"), "out": str(tmp_path / "out" / "batch")}
     submit(services, {**order, "inputs": [str(tmp_path / "data" / "batch")], "overrides": ["run.threads=1"]})
 
-    wait_for(services, lambda: completed(services, "batch"), 240, "the batch was not completed")
+    watch = Watch(lambda: [process.pid for process in services.processes.values()])
+    require_shut(services, watch)
+
+    with watch.kept():
+        wait_for(services, lambda: completed(services, "batch"), 240, "the batch was not completed")
     assert (tmp_path / "out" / "batch" / "scene" / "mask.tif").is_file()
     wait_for(services, lambda: completed(services, "every-minute"), 240, "no scheduled run was completed")
     first = completed(services, "every-minute")[0]
     assert first["auto_scheduled"]
     assert (tmp_path / "out" / "nightly" / "scene" / "mask.tif").is_file()
     assert list((tmp_path / "out" / "nightly" / "nights").glob("*.html"))
+    require_shut(services, watch)
+    assert {one.port for one in watch.seen if not one.is_local} <= {one.port for one in watch.look()}
 
     assert limits(services) == {"swathe": 4, "urgent": 3, "routine": 2, "gpu": 1}
     names = automations(services)

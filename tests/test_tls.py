@@ -43,11 +43,12 @@ def address(certificates, tmp_path_factory) -> Iterator[str]:
     run = {"env": env, "cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     python = [sys.executable, "-m", "dask"]
     port = address.rsplit(":", 1)[1]
-    scheduler = [*python, "scheduler", "--host", "127.0.0.1", "--port", port, "--protocol", "tls", "--no-dashboard"]
-    worker = [*python, "worker", address, "--nthreads", "3", "--resources", "CPU=1", "--memory-limit", "0"]
+    here = ["--host", "127.0.0.1", "--protocol", "tls", "--dashboard-address", "127.0.0.1:0", "--no-dashboard"]
+    scheduler = [*python, "scheduler", "--port", port, *here]
+    worker = [*python, "worker", address, "--nthreads", "3", "--resources", "CPU=1", "--memory-limit", "0", *here]
     processes = [
         subprocess.Popen(scheduler, **run),
-        subprocess.Popen([*worker, "--no-dashboard", "--no-nanny"], **run),
+        subprocess.Popen([*worker, "--no-nanny"], **run),
     ]
     try:
         yield address
@@ -109,9 +110,13 @@ def test_a_client_with_a_certificate_of_another_authority_is_refused(address, ce
         pytest.fail("it came in")
 
 
-def test_a_cluster_of_ones_own_needs_no_certificate(certificates):
+def test_a_cluster_of_ones_own_has_its_own_certificate(certificates):
     with (
         dask.config.set(settings_of(certificates)),
         open_engine(ClusterSettings(workers=1, device="cpu")) as engine,
     ):
         assert engine.call(os.getpid) != os.getpid()
+        own = engine.client.scheduler.address
+        assert own.startswith("tls://127.0.0.1:")
+        with pytest.raises(ClusterError, match="no Dask scheduler answers there"), open_engine(ClusterSettings(own)):
+            pytest.fail("another authority's certificate was let in")

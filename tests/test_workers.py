@@ -25,6 +25,7 @@ from tasks.segment.graph import PlainEngine
 
 TILING = {"tile": 64, "halo": 0, "overlap": 0, "block": 512}
 DASK = [sys.executable, "-m", "dask"]
+HERE = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--no-dashboard"]
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
 
 
@@ -35,14 +36,14 @@ class Cluster:
         self.folder = folder
         self.processes: list[subprocess.Popen] = []
         file = folder / "scheduler.json"
-        self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+        self._start("scheduler", "--port", "0", "--scheduler-file", str(file), *HERE)
         wait_for(file.exists)
         wait_for(lambda: "tcp://" in file.read_text())
         self.address = re.search(r"tcp://[\d.:]+", file.read_text())[0]
 
     def worker(self, name: str, path: Path | None = None) -> subprocess.Popen:
         """Start a worker; ``path`` comes before everything else that Python would find."""
-        options = ["--nthreads", "3", "--resources", "CPU=1", "--memory-limit", "0", "--no-dashboard", "--no-nanny"]
+        options = ["--nthreads", "3", "--resources", "CPU=1", "--memory-limit", "0", "--no-nanny", *HERE]
         options += ["--name", name, "--local-directory", str(self.folder)]
         return self._start("worker", self.address, *options, first=path)
 

@@ -24,7 +24,8 @@ from tasks.safe_path import SAFE
 
 SERVICES = "services.json"
 _HERE = "127.0.0.1"
-_READY_S = 120.0
+# The first start makes the database, which takes minutes on a busy machine. What dies meanwhile is named at once.
+_READY_S = 300.0
 _TRYING_S = 5.0
 _ADDRESS = "address"
 _WORKER = "worker"

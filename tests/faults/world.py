@@ -24,6 +24,7 @@ GHOST_S = 45
 _READY_S = 400.0
 _BUSY_S = 60.0
 _PYTHON = [sys.executable, "-m"]
+_NO_PAGES = ["--dashboard-address", "127.0.0.1:0", "--no-dashboard"]
 
 
 @dataclass
@@ -116,12 +117,12 @@ class World:
         """Start the scheduler and workers that are not there, and wait until all have found one another."""
         if "scheduler" not in self.services:
             self.start("scheduler", [*_PYTHON, "dask", "scheduler", "--host", self.host, "--port", str(self.port + 1),
-                                     "--no-dashboard"], _DASK)  # fmt: skip
+                                     *_NO_PAGES], _DASK)  # fmt: skip
             wait_for(lambda: "Scheduler at" in self.log("scheduler").read_text(), "scheduler")
         names = [f"dask-{number}" for number in range(workers)]
         for number, name in enumerate(names):
             if name not in self.services or not self.services[name].runs:
-                self.start(name, [*self.prefix.get(number, []), *self._worker_command()], _DASK)
+                self.start(name, [*self.prefix.get(number, []), *self._worker_command(number)], _DASK)
         for name in names:
             wait_for(lambda name=name: "Registered to" in self.log(name).read_text(), name)
 
@@ -135,9 +136,11 @@ class World:
         self.start(STRANGE, command, {**_DASK, "PYTHONPATH": path})
         wait_for(lambda: "Registered to" in self.log(STRANGE).read_text(), STRANGE)
 
-    def _worker_command(self) -> list[str]:
+    def _worker_command(self, number: int = 0) -> list[str]:
+        # In a network of its own it has another address.
+        here = [] if number in self.prefix else ["--host", self.host]
         return [*_PYTHON, "dask", "worker", self.cluster, "--nthreads", "3", "--resources", "CPU=1",
-                "--memory-limit", "0", "--no-dashboard", "--local-directory", str(self.folder / "dask")]  # fmt: skip
+                "--memory-limit", "0", *_NO_PAGES, *here, "--local-directory", str(self.folder / "dask")]  # fmt: skip
 
     def worker_processes(self) -> list[psutil.Process]:
         """Return the processes that hold blocks: what the nannies look after."""
