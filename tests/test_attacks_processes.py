@@ -110,7 +110,6 @@ class Ground:
             "TMPDIR": str(self.root / "tmp"),
             "PREFECT_HOME": str(self.root / "prefect"),
             "PREFECT_WORKER_QUERY_SECONDS": "2",
-            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(LIMIT_S),
             "SWATHE_HOME": str(self.home),
             "SWATHE_CACHE": str(self.root / "cache"),
             "DO_NOT_TRACK": "1",
@@ -266,7 +265,7 @@ def write_scene(ground: Ground, side: int) -> None:
 def test_what_segment_starts_is_open_to_nobody_and_runs_nothing_that_lies_about(ground, network, open_cluster):
     write_scene(ground, 16384)
     process = ground.start("segment", str(ground.inbox), "--job", str(ground.job), "--out", str(ground.out),
-                           "--workers", "1", "--device", "cpu")  # fmt: skip
+                           "--workers", "1", "--device", "cpu", "--prefect")  # fmt: skip
     watch = Watch(lambda: [process.pid])
     try:
         with watch.kept():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import cli, submit
+from flows import cli, orchestrated, queueing
 from tasks.scenes.input import Input
 
 
@@ -23,15 +23,14 @@ def test_a_batch_with_a_value_that_is_not_allowed_is_not_submitted(
     tmp_path, monkeypatch, capsys, option, value, allowed
 ):
     scene = Input("A", {"file": str(tmp_path / "a.nii")})
-    monkeypatch.setattr(submit, "check_batch", lambda *_: submit.Checked((scene,), ()))
-    monkeypatch.setattr(submit, "use_server", lambda _: None)
-    monkeypatch.setattr(submit, "queue_run", lambda *_: pytest.fail("it was submitted"))
+    monkeypatch.setattr(queueing, "check_batch", lambda *_: queueing.Checked((scene,), ()))
+    monkeypatch.setattr(orchestrated, "use_server", lambda _: True)
+    monkeypatch.setattr(queueing, "queue_run", lambda *_: pytest.fail("it was submitted"))
     command = ["submit", "a.nii", "--job", "sarcoma", "--out", str(tmp_path / "out"), option, value]
     assert_refused(monkeypatch, capsys, command, option, allowed)
 
 
 def test_a_night_that_waits_too_long_is_not_begun(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "prepare_prefect", lambda: None)
     command = ["nightly", "--job", "fire", "--inbox", "in", "--out", str(tmp_path), "--wait-hours", "1000"]
     assert_refused(monkeypatch, capsys, command, "--wait-hours", "less than or equal to 336")
     assert list(Path(tmp_path).iterdir()) == []

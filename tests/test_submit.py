@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import submit
+from flows import orchestrated, queueing, submit
 from flows.batch import Submission
 from flows.deploy import shipped
 from models.registry import ZOO, resolve_model
@@ -22,14 +22,14 @@ def queued(tmp_path, monkeypatch):
     """Submit from a working directory, on a server that takes everything."""
     orders: list[Submission] = []
 
-    def queue(order: Submission, job: str) -> submit.Queued:
+    def queue(order: Submission, job: str) -> queueing.Queued:
         orders.append(order)
-        return submit.Queued("1", f"http://server/{job}", "routine")
+        return queueing.Queued("1", f"http://server/{job}", "routine")
 
     scene = Input("A", {"file": str(tmp_path / "a.nii")})
-    monkeypatch.setattr(submit, "check_batch", lambda *_: submit.Checked((scene,), ()))
-    monkeypatch.setattr(submit, "use_server", lambda _: None)
-    monkeypatch.setattr(submit, "queue_run", queue)
+    monkeypatch.setattr(queueing, "check_batch", lambda *_: queueing.Checked((scene,), ()))
+    monkeypatch.setattr(orchestrated, "use_server", lambda _: True)
+    monkeypatch.setattr(queueing, "queue_run", queue)
     monkeypatch.chdir(tmp_path)
 
     def submitted(job: str, model: str | None = None) -> Submission:
@@ -81,7 +81,7 @@ def test_paths_are_those_of_the_working_directory(tmp_path, queued, monkeypatch,
 )
 def test_what_computes_on_the_workers_own_machine_waits_in_the_queue_of_its_gpus(cluster, urgent, queue):
     order = Submission(inputs=["a.tif"], job=SHIPPED, out=Path("out"), cluster=cluster, urgent=urgent)
-    assert submit.queue_of(order) == queue
+    assert queueing.queue_of(order) == queue
     assert queue in shipped("prefect.yaml")["definitions"]["queues"]
 
 
