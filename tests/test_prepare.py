@@ -1,6 +1,7 @@
 """What is decided before the first block, and what a restart finds again."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,8 @@ def test_file_names_on_a_command_line_do_not_become_parameters_of_the_run(tmp_pa
     job = tmp_path / "job.yaml"
     job.write_text(json.dumps(RAW))
     seen = []
-    monkeypatch.setattr("flows.segment.segment", lambda batch: seen.append(batch) or [])
+    monkeypatch.setattr("flows.segment.segment_batch", lambda batch: seen.append(batch) or [])
+    monkeypatch.setattr("flows.segment.started_early", lambda _: nullcontext())
     result = CliRunner().invoke(app, ["segment", str(patient), "--job", str(job), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     (batch,) = seen
