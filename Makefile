@@ -1,21 +1,27 @@
 # Everything from a fresh clone: `make demo` (environment, samples, the main job) and `make test`.
+# Two environments: what users run has no development tool in it, because libraries import some of those where they
+# find them, and every command would wait for that.
 VENV := .venv
-BIN := $(VENV)/bin
-READY := $(VENV)/.ready
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+DEV := .venv-dev
+READY := $(DEV)/.ready
+export PATH := $(CURDIR)/$(DEV)/bin:$(PATH)
 
 .PHONY: install demo check test bench services faults certificates sbom audit clean
 
-install: $(READY)
+install: $(VENV)/.ready
 
-$(READY): pyproject.toml constraints.txt overrides.txt
-	python3 -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --override overrides.txt \
-		--editable ".[dev]"
-	touch $(READY)
+$(READY): EXTRAS := [dev]
+# Without bytecode each process compiles torch, MONAI and Prefect anew, which is half of the time of a small run.
+$(VENV)/.ready $(READY): pyproject.toml constraints.txt overrides.txt
+	python3 -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(@D)/bin/uv pip install --quiet --compile-bytecode --python $(@D)/bin/python \
+		--constraint constraints.txt --override overrides.txt --editable ".$(EXTRAS)"
+	PYTHONDONTWRITEBYTECODE= $(@D)/bin/python -m compileall -q flows tasks models
+	touch $@
 
-demo: $(READY)
+demo: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+demo: $(VENV)/.ready
 	swathe demo --out demo-out
 
 check: $(READY)
@@ -38,7 +44,7 @@ bench: $(READY)
 sbom: $(READY)
 	mkdir -p build
 	cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom.cdx.json \
-		$(BIN)/python
+		$(DEV)/bin/python
 
 # Known vulnerabilities of what is installed. Asks a service: not a part of `check`, which needs no network.
 ADVISORIES := https://api.osv.dev
