@@ -32,6 +32,7 @@ from flows.profiles import apply_profile
 from flows.server import require_server, server_failures
 from flows.submit import submit_command
 from models.errors import SwatheError
+from tasks.declared import require_utf8
 from tasks.job import load_job
 from tasks.request import make_request
 from tasks.scenes.listing import list_inputs
@@ -275,6 +276,8 @@ def main() -> None:
     """Run the command line."""
     logs.set_up(ERR)
     try:
+        for argument in sys.argv[1:]:
+            require_utf8(argument)
         with server_failures():
             app()
     except SwatheError as error:

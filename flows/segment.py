@@ -32,8 +32,10 @@ from flows.progress import BatchProgress
 from flows.scene import Run, segment_one
 from flows.storage import shared_storage
 from flows.triage import triage
+from models.errors import SwatheError
+from tasks.errors import JobError
 from tasks.expectation import expect
-from tasks.job import load_job
+from tasks.job import Job, load_job
 from tasks.ledger import Ledger
 from tasks.outcome import SceneOutcome, write_batch
 from tasks.reports.index import write_index
@@ -68,8 +70,23 @@ def segment(batch: Batch) -> list[SceneOutcome]:
     speak()
     job = load_job(batch.job, batch.all_overrides)
     request = make_request(job, batch.out, batch.model)
-    items = list_inputs(batch.inputs, job)
+    items = listed(batch.inputs, job)
     return ended(run_batch(batch, request, items))
+
+
+def listed(inputs: Sequence[str], job: Job) -> list[Input]:
+    """Return the scenes of a flow's inputs; what Prefect keeps of an error names none of their files.
+
+    Raises:
+        JobError: When they cannot be listed.
+    """
+    try:
+        return list_inputs(inputs, job)
+    except SwatheError as error:
+        # Its text names files; on a terminal that is no harm.
+        raise JobError(
+            f"the inputs cannot be listed ({type(error).__name__}); swathe check with the same inputs says why"
+        ) from None
 
 
 def run_batch(setup: Setup, request: Request, items: list[Input], *, urgent: bool = False) -> list[SceneOutcome]:
