@@ -22,6 +22,7 @@ import httpx
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.exceptions import PrefectException
 
+from models.printable import printable
 from tasks.nights.night import Night, NightScene
 from tasks.outcome import SceneOutcome
 from tasks.reports.index_rank import Ranked, ranked
@@ -221,7 +222,7 @@ def _figure_row(name: str, value: Any) -> dict[str, Any]:  # noqa: ANN401 - anyt
 
 def plain(text: str) -> str:
     """Spell text so that Markdown shows it as it is."""
-    return _MARKUP.sub(r"\\\1", " ".join(text.split()))
+    return _MARKUP.sub(r"\\\1", printable(" ".join(text.split())))
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from flows.options import (
 )
 from flows.submit import submit_command
 from models.errors import SwatheError
+from tasks.declared import require_utf8
 
 app = typer.Typer(
     help="Segment satellite rasters and CT/MRI volumes that do not fit in memory.",
@@ -300,6 +301,8 @@ def main() -> None:
     """Run the command line."""
     logs.set_up(ERR)
     try:
+        for argument in sys.argv[1:]:
+            require_utf8(argument)
         app()
     except SwatheError as error:
         _refuse(error)

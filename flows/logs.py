@@ -14,6 +14,8 @@ from typing import Literal
 from rich.console import Console
 from rich.logging import RichHandler
 
+from models.printable import printable
+
 Style = Literal["plain", "json"]
 
 VARIABLE = "SWATHE_LOG"
@@ -44,10 +46,10 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             **{field: known.get(field) for field in _FIELDS},
-            "message": record.getMessage(),
+            "message": printable(record.getMessage(), lines=True),
         }
         if record.exc_info:
-            facts["error"] = self.formatException(record.exc_info)
+            facts["error"] = printable(self.formatException(record.exc_info), lines=True)
         return json.dumps(facts, ensure_ascii=False)
 
 

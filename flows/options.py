@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from models.printable import printable
 
 # Lines in a log are not to be broken at the width of a terminal that is not there.
 _WIDE = 200
-OUT = Console(width=None if sys.stdout.isatty() else _WIDE)
-ERR = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
+
+
+class PlainConsole(Console):
+    """Shows what others wrote, such as the names of files, without the control characters that a terminal obeys."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the pieces of what is printed; those that steer the terminal are our own."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text, lines=True))
+
+
+OUT = PlainConsole(width=None if sys.stdout.isatty() else _WIDE)
+ERR = PlainConsole(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
 
 # Exit codes: all well is 0; some scene failed; the command or the job is wrong.
 FAILED_SCENES = 1

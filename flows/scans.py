@@ -13,16 +13,14 @@ from flows import steps
 from flows.batch import Submission
 from flows.orchestration.current import orchestrator
 from flows.prefect_run import on_prefect
-from flows.segment import n_failed, run_held
+from flows.segment import listed, n_failed, run_held
 from flows.states import ended
 from flows.waiting import take
 from models.errors import SwatheError
-from tasks.errors import JobError
 from tasks.job import Job, load_job
 from tasks.outcome import SceneOutcome
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input
-from tasks.scenes.listing import list_inputs
 from tasks.scenes.manifest import is_manifest, read_manifest
 
 # The Dask scheduler that a worker's runs share.
@@ -72,13 +70,7 @@ def _segment(order: Submission) -> list[SceneOutcome]:
 def _listed(order: Submission, job: Job) -> list[Input]:
     if len(order.inputs) == 1 and is_manifest(order.inputs[0]):
         return read_manifest(order.inputs[0])
-    try:
-        return list_inputs(order.inputs, job)
-    except SwatheError as error:
-        # Its text names files; on a terminal that is no harm.
-        raise JobError(
-            f"the inputs cannot be listed ({type(error).__name__}); swathe check with the same inputs says why"
-        ) from None
+    return listed(order.inputs, job)
 
 
 def _on_cluster(order: Submission) -> Submission:

@@ -26,8 +26,10 @@ from flows.progress import BatchProgress
 from flows.scene import Run, segment_one
 from flows.storage import shared_storage
 from flows.triage import triage
+from models.errors import SwatheError
+from tasks.errors import JobError
 from tasks.expectation import expect
-from tasks.job import load_job
+from tasks.job import Job, load_job
 from tasks.ledger import Ledger
 from tasks.outcome import SceneOutcome, write_batch
 from tasks.reports.index import write_index
@@ -54,7 +56,7 @@ def segment_batch(batch: Batch) -> list[SceneOutcome]:
     """
     job = load_job(batch.job, batch.all_overrides)
     request = make_request(job, batch.out, batch.model)
-    items = list_inputs(batch.inputs, job)
+    items = listed(batch.inputs, job)
     return run_batch(batch, request, items)
 
 
@@ -63,6 +65,21 @@ def starting_early(setup: Setup, request: Request) -> Iterator[None]:
     """Start the workers of a run now, while its inputs are still to be looked at; it takes them when it needs them."""
     with started_early(_cluster_settings(setup, request)):
         yield
+
+
+def listed(inputs: Sequence[str], job: Job) -> list[Input]:
+    """Return the scenes of a flow's inputs; what Prefect keeps of an error names none of their files.
+
+    Raises:
+        JobError: When they cannot be listed.
+    """
+    try:
+        return list_inputs(inputs, job)
+    except SwatheError as error:
+        # Its text names files; on a terminal that is no harm.
+        raise JobError(
+            f"the inputs cannot be listed ({type(error).__name__}); swathe check with the same inputs says why"
+        ) from None
 
 
 def run_batch(setup: Setup, request: Request, items: list[Input], *, urgent: bool = False) -> list[SceneOutcome]:

@@ -11,6 +11,7 @@ from flows import steps
 from flows.line import Fresh
 from flows.logs import about
 from models.errors import SwatheError
+from models.printable import printable
 from tasks.fingerprint import Fingerprint
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome
@@ -41,7 +42,8 @@ def triage(request: Request, items: Sequence[Input], run_id: str) -> tuple[dict[
 
 def failed(request: Request, item: Input, error: str, run_id: str, seconds: float | None = None) -> SceneOutcome:
     """Enter a failure into the ledger, and tell of it in one line; an earlier product stays where it is."""
-    error = item.pseudonymised(error)
+    # One line, whatever a file's name is: nobody writes lines of his own into a log.
+    error = printable(item.pseudonymised(error))
     with about("scene", item.id):
         logger.error("%s: failed%s: %s", item.id, "" if seconds is None else f" after {seconds:.1f} s", error)
     try:

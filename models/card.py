@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import CardError
+from models.printable import printable
 from models.validation import explained
 
 Placement: TypeAlias = Literal["stride", "even", "shifted"]
@@ -92,10 +93,11 @@ class ClassEntry(_Frozen):
     """One class of the mask: its name and its colour ``#rrggbb``.
 
     Attributes:
+        name: In tables, log lines and the UI, whoever gave it: without control characters.
         thing: Whether a panoptic model tells its objects apart; else it is stuff.
     """
 
-    name: str
+    name: Annotated[str, AfterValidator(printable)]
     colour: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
     thing: bool = False
 

@@ -10,9 +10,18 @@ SwatheError
     └── DeviceError            a device that is not there or has too little memory
 """
 
+from models.printable import printable
+
 
 class SwatheError(Exception):
-    """Something a user can mend; its text says what, where and how."""
+    """Something a user can mend; its text says what, where and how.
+
+    Args:
+        text: May hold what others wrote, such as the names of files: it is made fit to be shown.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(text, lines=True))
 
 
 class ModelError(SwatheError):

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import JobError, UndeclaredError
+from models.printable import is_utf8
+from tasks.errors import JobError, SceneError, UndeclaredError
 
 # Folders, joined as in PATH, below which job files and rasters may name files.
 FOLDERS = "SWATHE_FOLDERS"
@@ -31,6 +32,16 @@ _FILES_OF_JOBS = ("model.weights", "model.name", "analysis.fields", "analysis.sa
 def is_local(path: str) -> bool:
     """Tell whether a path lies in the file system rather than behind a URL or one of GDAL's /vsi handlers."""
     return not path.startswith("/vsi") and "://" not in path
+
+
+def require_utf8(path: str) -> None:
+    """Refuse a name that no library, ledger or server can be told of: those of files may be any bytes.
+
+    Raises:
+        SceneError: When it is not UTF-8.
+    """
+    if not is_utf8(path):
+        raise SceneError(f"{path}: a name that is not UTF-8. Rename it, such as with convmv")
 
 
 def leads_out(pattern: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from models.cache import cache_folder
 from models.card import Card
+from models.parsed import from_json
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +73,10 @@ def remember(card: Card, pixels: int, slot_s: float) -> None:
 
 def _known() -> dict[str, float]:
     try:
-        known = json.loads(_path().read_text())
-    except (OSError, ValueError):
+        known = from_json(_path().read_bytes())
+        return {str(key): float(value) for key, value in known.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    return {str(key): float(value) for key, value in known.items()} if isinstance(known, dict) else {}
 
 
 def _key(card: Card) -> str:

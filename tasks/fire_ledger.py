@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from models.parsed import from_json
 from tasks.sightings import SightingLedger
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class FireLedger(SightingLedger):
             rows = connection.execute(
                 "SELECT id, kind, payload FROM alert_messages WHERE sent = 0 ORDER BY decided, rowid"
             ).fetchall()
-        return [Message(name, kind, json.loads(payload)) for name, kind, payload in rows]
+        with self._understood():
+            return [Message(name, kind, from_json(payload)) for name, kind, payload in rows]
 
     def last_told(self) -> int:
         """Return the number of the last decision; 0 before the first."""
@@ -81,7 +83,8 @@ class FireLedger(SightingLedger):
             rows = connection.execute(
                 "SELECT kind, payload FROM alert_messages WHERE rowid > ? ORDER BY rowid", (number,)
             ).fetchall()
-        texts = [(kind, json.loads(payload)["text"]) for kind, payload in rows]
+        with self._understood():
+            texts = [(kind, str(from_json(payload)["text"])) for kind, payload in rows]
         return [text if kind == "raised" else f"over: {text}" for kind, text in texts]
 
     def standing(self) -> list[tuple[str, dict[str, Any]]]:
@@ -92,9 +95,10 @@ class FireLedger(SightingLedger):
                 "SELECT decided, payload FROM alert_messages WHERE kind = 'raised' ORDER BY decided DESC, rowid DESC"
             ).fetchall()
         told: dict[str, tuple[str, dict[str, Any]]] = {}
-        for decided, payload in rows:
-            known = json.loads(payload)
-            told.setdefault(known["key"], (decided, known))
+        with self._understood():
+            for decided, payload in rows:
+                known = from_json(payload)
+                told.setdefault(known["key"], (decided, {**known, "text": str(known["text"])}))
         return [one for key, one in told.items() if key in active]
 
     def mark_sent(self, message: Message) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from models.parsed import from_yaml
 from tasks.declared import refuse_files_of_job
 from tasks.errors import JobError
 from tasks.section import Section
@@ -47,8 +47,8 @@ def load_section(name_or_path: str, section: type[_S], overrides: tuple[str, ...
     """
     text, origin, folder = _read_text(name_or_path)
     try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        raw = from_yaml(text)
+    except ValueError as error:
         raise JobError(f"{origin}: not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise JobError(f"{origin}: a job is a mapping of keys; found {type(raw).__name__}. See configs/ for examples")
@@ -106,9 +106,9 @@ def _override(raw: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise JobError(f"--set {override}: '{parent}' is a value in this job, not a section")
     try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise JobError(f"--set {override}: the value is not YAML") from error
+        node[last] = from_yaml(value)
+    except ValueError as error:
+        raise JobError(f"--set {override}: the value is not YAML: {error}") from error
 
 
 def _explain(error: ValidationError, origin: str, section: type[BaseModel]) -> str:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from models.parsed import from_json
 from tasks.errors import StoreError
 from tasks.fingerprint import Fingerprint
 from tasks.ledger_file import LedgerFile
@@ -110,7 +111,8 @@ class Ledger(LedgerFile):
             rows = connection.execute(
                 "SELECT scene, request, product, status, error, headline FROM products ORDER BY scene"
             ).fetchall()
-        return [_product_row(row) for row in rows]
+        with self._understood():
+            return [_product_row(row) for row in rows]
 
     def product(self, scene: str) -> ProductRow | None:
         """Return the newest word on a scene."""
@@ -119,7 +121,8 @@ class Ledger(LedgerFile):
                 "SELECT scene, request, product, status, error, headline FROM products WHERE scene = ?",
                 (scene,),
             ).fetchone()
-        return None if row is None else _product_row(row)
+        with self._understood():
+            return None if row is None else _product_row(row)
 
     def record(self, row: ProductRow, run: str, now: str) -> None:
         """Supersede the word on a scene."""
@@ -157,4 +160,7 @@ class Ledger(LedgerFile):
 
 def _product_row(row: tuple[str, str, str | None, Status, str | None, str]) -> ProductRow:
     name, request, product, status, error, headline = row
-    return ProductRow(name, request, product, status, error, json.loads(headline))
+    numbers = from_json(headline)
+    if not isinstance(numbers, dict):
+        raise TypeError(f"the headline of {name} is no object of JSON")
+    return ProductRow(name, request, product, status, error, numbers)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from tasks.errors import StoreError
 from tasks.room import writing
 
 
@@ -30,11 +31,36 @@ class LedgerFile:
         """Open it for what belongs together: all of it is on the disk in the end, or nothing.
 
         Whoever may only read it gets a copy, which cannot be written to.
+
+        Raises:
+            StoreError: When it is damaged, or may not be written to.
         """
-        with writing("the ledger", self.path.parent):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(self._copied() if self._is_closed() else self._opened()) as connection, connection:
-                yield connection
+        try:
+            with writing("the ledger", self.path.parent):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with closing(self._copied() if self._is_closed() else self._opened()) as connection, connection:
+                    yield connection
+        except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+            # Ours, and no fault of the file.
+            raise
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from error
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Blame the file for rows that say something else than what was entered."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> StoreError:
+        if "locked" in str(error):
+            return StoreError(f"{self.path}: another program has held the ledger for a minute. End it, and run again")
+        return StoreError(
+            f"{self.path}: the ledger is damaged, or is none ({type(error).__name__}: {error}). Put a backup in its "
+            "place, or move it away with what SQLite keeps beside it: every scene is then done again"
+        )
 
     def _is_closed(self) -> bool:
         return self.path.is_file() and not all(os.access(path, os.W_OK) for path in (self.path, self.path.parent))

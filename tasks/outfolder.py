@@ -15,6 +15,7 @@ from pathlib import Path
 from tasks.durable import replace_file
 from tasks.errors import HeldFolderError, StoreError
 from tasks.room import require_writable, writing
+from tasks.scenes.naming import FIRES, LEDGER, LEDGER_FILES, NIGHTS, PATIENTS
 
 # Whoever asks whether the folder is held, holds it for less than that.
 _GLANCE_S = 0.3
@@ -33,7 +34,7 @@ class OutFolder:
     @property
     def ledger(self) -> Path:
         """What was done; durable."""
-        return self.root / "state.sqlite"
+        return self.root / LEDGER
 
     @property
     def scratch(self) -> Path:
@@ -69,7 +70,8 @@ class OutFolder:
         Raises:
             StoreError: When the folder cannot be written to.
         """
-        text = "".join(f"{name}\n" for name in inputs)
+        # Names may hold ends of lines, and no zero byte.
+        text = "".join(f"{name}\0" for name in inputs)
         return f"@{self.keep_list(text, '.txt')}"
 
     def keep_list(self, text: str, suffix: str) -> Path:
@@ -156,9 +158,8 @@ class OutFolder:
             ) from error
 
     def _names(self) -> Iterator[Path]:
-        tables = ("", "-journal", "-wal", "-shm")
-        yield from (self.root / f"{self.ledger.name}{suffix}" for suffix in tables)
-        for name in (".swathe", ".products", "fires", "patients", "nights", "fires/.products", "patients/.products"):
+        own = (*LEDGER_FILES, ".swathe", ".products", FIRES, PATIENTS, NIGHTS)
+        for name in (*own, f"{FIRES}/.products", f"{PATIENTS}/.products"):
             yield self.root / name
         for folder in (self.scratch, self.scratch / "scenes", self.root / ".products"):
             yield from folder.glob("*")

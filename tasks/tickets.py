@@ -121,5 +121,5 @@ def _owned_text(path: Path) -> str | None:
 
 def _ticket(fields: dict[str, object]) -> Ticket:
     items = fields["items"]
-    found = tuple(Input(**item) for item in items) if isinstance(items, list) else ()
+    found = tuple(Input.from_facts(item) for item in items) if isinstance(items, list) else ()
     return Ticket(str(fields["id"]), str(fields["request"]), found)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
+import pickle
+import re
+import shutil
+import sqlite3
 import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,33 +24,69 @@ import rasterio
 from pydantic import ValidationError
 from scenes import write_raster, write_volume
 
-from models.card import Weights
+from flows.analysis.masks import MaskTask, analyse_masks
+from flows.artifacts import batch_text
+from flows.local.processes import read_services
+from flows.local.up import SERVICES
+from flows.logs import JsonFormatter
+from flows.options import PlainConsole
+from flows.segment import listed
+from flows.tables import outcomes as outcomes_table
+from flows.tables import verdicts
+from flows.triage import failed
+from models.card import ClassEntry, Weights, load_card
+from models.errors import CardError, SwatheError
+from models.foreign.monai_config import read_config
+from models.foreign.nnunet import _classes, _read
+from models.registry import card_without_weights
+from tasks.analysis.subject import Findings
 from tasks.declared import is_allowed_remote, leads_out, require_remote
 from tasks.errors import (
+    CatalogueError,
     JobError,
     OversizedSceneError,
     PolygonError,
+    ProductError,
     SceneError,
     StoreError,
     UndeclaredError,
+    UnreadableSceneError,
     UnsupportedSceneError,
 )
+from tasks.fire_ledger import FireLedger
 from tasks.intake import identify
 from tasks.job import Job, Source, load_job
+from tasks.ledger import Ledger, ProductRow
+from tasks.nights.night import Night
+from tasks.nights.night_ledger import NightLedger
+from tasks.nights.settings import StacSearch
+from tasks.nights.status import status_of
+from tasks.outcome import SceneOutcome, write_batch
 from tasks.outfolder import OutFolder
 from tasks.products.publish import publish
+from tasks.products.published import read_published
+from tasks.products.record import read_effort
+from tasks.reports.drawing import Caption
+from tasks.reports.index_rank import ranked
 from tasks.request import make_request
+from tasks.scenes.clashes import fail_clashes
+from tasks.scenes.class_names import class_names
 from tasks.scenes.input import Input
-from tasks.scenes.listing import list_inputs
-from tasks.scenes.naming import scene_id, site_folder
+from tasks.scenes.listing import list_inputs, list_scenes
+from tasks.scenes.manifest import read_manifest
+from tasks.scenes.naming import RESERVED, scene_id, site_folder
+from tasks.scenes.pairs import Reading, list_pairs, opened_pair
 from tasks.scenes.raster import describe_raster
 from tasks.scenes.raster_gdal import opened_raster
 from tasks.scenes.spool import spool
+from tasks.scenes.stac import search
 from tasks.scenes.vectors import read_vectors
 from tasks.scenes.volume_header import volume_header
 from tasks.training_job import load_training_job
-from tasks.verdict import check_files
+from tasks.verdict import check_files, check_inputs
 
+SOURCE = {"bands": {"b": {"band": 1}}}
+RAW = {"job": "a", "kind": "raster", "model": {"name": "threshold", "arguments": {"threshold": 0}}, "source": SOURCE}
 ONES = np.ones((1, 40, 30), np.uint8)
 JOB = "job: a\nkind: raster\nmodel: {name: threshold, arguments: {threshold: 0}}\nsource: {bands: {b: {band: 1}}}\n"
 
@@ -490,3 +532,382 @@ def test_a_scene_that_is_a_link_elsewhere_is_replaced_and_not_followed(tmp_path)
 def test_weights_lie_beside_their_card(file):
     with pytest.raises(ValidationError, match="leads out of the card's folder"):
         Weights(file=file, sha256="0" * 64)
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_no_scene_is_called_like_what_a_run_keeps(tmp_path, name):
+    for called in (name, name.upper()):
+        with pytest.raises(SceneError, match="cannot be called so"):
+            scene_id(called)
+    # A scene that came before costs itself only, and OUT can be used afterwards.
+    write_raster(tmp_path / "in" / f"{name}.tif", ONES)
+    write_raster(tmp_path / "in" / "a.tif", ONES)
+    items = list_inputs([str(tmp_path / "in")], Job.model_validate(RAW))
+    assert [(item.id, item.error is None) for item in items if item.id == "a"] == [("a", True)]
+    assert ["cannot be called so" in (item.error or "") for item in items if item.id != "a"] == [True]
+
+
+def test_what_sqlite_lays_beside_the_ledger_is_no_place_for_a_scene(tmp_path):
+    """SQLite would take a scene of that name for what a run that died had left, or could not open the ledger at all."""
+    out = OutFolder(tmp_path / "out")
+    ledger = Ledger(out.ledger)
+    kept = set()
+    for mode in ("DELETE", "WAL"):
+        ledger.begin_run(mode, "a", "2026-01-01")
+        with closing(sqlite3.connect(out.ledger)) as database:
+            database.execute(f"PRAGMA journal_mode={mode}")
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("DELETE FROM runs")
+            kept |= {path.name for path in out.root.iterdir() if path.is_file()}
+    assert len(kept) == 4
+    for name in kept:
+        with pytest.raises(SceneError, match="cannot be called so"):
+            scene_id(name)
+
+
+TWINS = {
+    "two files for one role": ({"post": "{scene}_*.tif"}, ("x_doe-anna.tif", "x_doe-berta.tif")),
+    "two scenes of one id": ({}, ("x doe.tif", "x+doe.tif")),
+}
+
+
+@pytest.mark.parametrize("case", TWINS)
+def test_an_error_about_several_files_names_none_of_them(tmp_path, caplog, case):
+    patterns, names = TWINS[case]
+    for name in names:
+        write_raster(tmp_path / "in" / name, ONES)
+    request = make_request(Job.model_validate(RAW | {"source": SOURCE | {"files": patterns}}), tmp_path / "out")
+    (item,) = fail_clashes(list_scenes([str(tmp_path / "in")], request.job), "Name them apart")
+    assert all(name in item.error for name in names), "who looks at a terminal has to know which"
+    (verdict,) = check_inputs([item], request.job, request.card.channels)
+    with caplog.at_level("INFO", "flows"):
+        outcome = failed(request, item, f"{verdict.error}: {verdict.message}", "run")
+    write_batch(request.out.root, "a", [outcome])
+    shown = batch_text("a", ranked([outcome]), tmp_path)
+    told = (request.out.root / "batch.csv").read_text() + caplog.text + shown
+    assert item.id in told
+    assert not [name for name in names if Path(name).stem in told]
+
+
+def test_a_flow_tells_prefect_of_no_files_that_cannot_be_listed(tmp_path):
+    for folder in ("doe-anna", "doe-berta"):
+        write_raster(tmp_path / folder / "x.tif", ONES)
+    inputs = [str(tmp_path / folder) for folder in ("doe-anna", "doe-berta")]
+    with pytest.raises(JobError, match=r"cannot be listed \(JobError\)") as caught:
+        listed(inputs, Job.model_validate(RAW))
+    assert "doe" not in str(caught.value)
+
+
+def test_a_path_that_is_not_there_stands_in_no_table(tmp_path):
+    job = Job.model_validate(RAW)
+    (item,) = list_inputs([str(tmp_path / "doe-anna.tif")], job)
+    outcome = failed(make_request(job, tmp_path / "out"), item, f"SceneError: {item.error}", "run")
+    assert "no such file" in outcome.error
+    assert str(tmp_path) not in outcome.error
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_a_path_with_an_end_of_line_is_one_path(tmp_path, end):
+    names = [str(write_raster(tmp_path / f"a{end}b.tif", ONES)), str(write_raster(tmp_path / "c.tif", ONES))]
+    kept = OutFolder(tmp_path / "out").keep_inputs(names)
+    items = list_inputs([kept], Job.model_validate(RAW))
+    assert [item.files["file"] for item in items] == names
+    assert [item.error for item in items] == [None, None]
+    # Those of users are lines: only what editors write ends one.
+    lines = tmp_path / "list.txt"
+    lines.write_bytes("\r\n".join(names[1:]).encode() if "\n" in end else "\n".join(names).encode())
+    assert [item.files["file"] for item in list_inputs([f"@{lines}"], Job.model_validate(RAW))] == names["\n" in end :]
+
+
+def dangerous(name: str) -> str:
+    return f"{name}\x1b[2J\x1b]0;owned\x07\x9b31m\r\nforged,line\u202e"
+
+
+STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]")
+
+
+def test_class_names_steer_no_terminal_log_or_table(tmp_path, caplog):
+    entry = ClassEntry(name=dangerous("forest"), colour="#000000")
+    assert entry.name.startswith("forest\u241b[2J\u241b]0;owned\u2407\ufffd31m\u240d\u240aforged")
+    names = [entry.name, "other"]
+    card = card_without_weights(
+        "threshold", {"threshold": 0, "names": [dangerous("forest"), "other"]}, ("b",), "raster"
+    )
+    assert [one.name for one in card.classes] == names
+    mask = write_raster(tmp_path / "mask.tif", ONES)
+    table = "".join(f"<FieldDefn index='{k}'><Usage>{usage}</Usage></FieldDefn>" for k, usage in enumerate((5, 2)))
+    # XML holds no ESC; the others of a kind it does.
+    (tmp_path / "mask.tif.aux.xml").write_text(
+        f"<PAMDataset><GDALRasterAttributeTable>{table}<Row><F>1</F><F>forest&#x9b;31m&#13;&#10;forged</F></Row>"
+        "</GDALRasterAttributeTable></PAMDataset>"
+    )
+    (named,) = class_names(mask).values()
+    assert named.name == "forest\ufffd31m\u240d\u240aforged"
+    assert not STEERING.search("".join((*names, named.name)))
+
+
+def test_names_of_models_of_other_programs_are_cleaned(tmp_path):
+    labels = {dangerous("background"): 0, dangerous("organ"): 1}
+    found = [entry.name for entry in _classes({"labels": labels})]
+    assert [name[:6] for name in found] == ["backgr", "organ\u241b"]
+    assert not STEERING.search("".join(found))
+
+
+def test_names_of_files_steer_no_terminal_log_or_table(tmp_path, caplog):
+    name = "a\x1b[2J\x9b31m\nforged.tif"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(b"no picture")
+    job = Job.model_validate(RAW)
+    (item,) = list_inputs([str(tmp_path / "in")], job)
+    (verdict,) = check_files([str(tmp_path / "in")])
+    shown = io.StringIO()
+    console = PlainConsole(file=shown, width=300)
+    for line in verdicts([verdict]):
+        console.print(line)
+    console.print(outcomes_table([SceneOutcome("a", "failed", error=dangerous("x"))], tmp_path))
+    assert "forged" in shown.getvalue()
+    assert not STEERING.search(shown.getvalue())
+
+    request = make_request(job, tmp_path / "out")
+    with caplog.at_level("INFO", "flows"):
+        outcome = failed(request, item, f"UnreadableSceneError: {tmp_path}/in/{name}: {dangerous('x')}", "run")
+    write_batch(request.out.root, "a", [outcome])
+    logged = [JsonFormatter().format(record) for record in caplog.records]
+    told = [(request.out.root / "batch.csv").read_text(), caplog.messages[0], *logged, outcome.error]
+    assert not [text for text in told if STEERING.search(text)]
+    assert "\n" not in outcome.error
+    # However it is spelt: as it is, as it is shown, and as Python quotes it.
+    for spelt in (name, str(SceneError(name)).replace("\n", "\u240a"), repr(name)[1:-1]):
+        assert item.pseudonymised(f"x {spelt}") == f"x {item.id}"
+
+
+def test_errors_of_ours_steer_no_terminal():
+    shown = str(UnreadableSceneError(f"{dangerous('a')}: damaged.\nSecond line"))
+    assert not STEERING.search(shown)
+    assert shown.count("\n") == 2, "lines are ours as well"
+    assert str(pickle.loads(pickle.dumps(UnreadableSceneError(dangerous("a"))))) == str(SceneError(dangerous("a")))
+
+
+def analyse_never(folder: Path) -> tuple[Findings, dict[str, Any], Caption]:
+    pytest.fail(f"{folder}: the mask was analysed")
+
+
+def test_an_analysis_that_fails_names_no_file_in_its_table(tmp_path):
+    path = write_raster(tmp_path / "doe-anna.tif", ONES)
+
+    def analyse(folder: Path) -> tuple[Findings, dict[str, Any], Caption]:
+        raise UnreadableSceneError(f"{path}: cannot be read, {path.name}")
+
+    (outcome,) = analyse_masks(tmp_path / "out", "a", [MaskTask("x", {"mask": str(path)}, {}, analyse)])
+    assert outcome.error == "UnreadableSceneError: x: cannot be read, x"
+    assert "doe" not in (tmp_path / "out" / "batch.csv").read_text()
+
+
+def test_names_that_are_no_utf8_cost_their_scene_alone(tmp_path):
+    folder = tmp_path / "in"
+    write_raster(folder / "a.tif", ONES)
+    wrong = os.fsencode(folder) + b"/caf\xe9.tif"
+    shutil.copy(folder / "a.tif", wrong)
+    job = Job.model_validate(RAW)
+    items = list_inputs([str(folder)], job)
+    checked = {verdict.path: verdict for verdict in check_inputs(items, job, ("b",))}
+    assert {name: verdict.go for name, verdict in checked.items()} == {"a": True, "caf_": False}
+    assert "not UTF-8" in checked["caf_"].message
+    assert [verdict.go for verdict in check_files([str(folder)])] == [True, False]
+    outcome = failed(make_request(job, tmp_path / "out"), items[1], f"SceneError: {checked['caf_'].message}", "run")
+    assert outcome.error.encode()
+    assert Ledger(tmp_path / "out" / "state.sqlite").product("caf_").error == outcome.error
+    pairs = {pair.id: pair for pair in list_pairs(folder, folder)}
+    with pytest.raises(SceneError, match="not UTF-8"), opened_pair(pairs["caf\ufffd"], Reading()):
+        pytest.fail("the pair was opened")
+    (masked,) = analyse_masks(
+        tmp_path / "analysed", "a", [MaskTask("x", {"mask": os.fsdecode(wrong)}, {}, analyse_never)]
+    )
+    assert masked.error == "SceneError: x: a name that is not UTF-8. Rename it, such as with convmv"
+
+
+# Tracebacks
+
+
+def swathe(*arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command as users do, in a process that nothing can hang."""
+    command = [sys.executable, "-m", "flows.cli", *arguments]
+    return subprocess.run(
+        command, capture_output=True, timeout=100, check=False, cwd=folder, errors="replace", text=True
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], error: str, *told: str) -> None:
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith(f"{error} ")
+    shown = " ".join(done.stderr.split())
+    assert not [text for text in told if text not in shown], shown
+
+
+def test_arguments_that_are_no_utf8_are_refused(tmp_path):
+    done = swathe("status", os.fsencode(tmp_path) + b"/caf\xe9")
+    refused(done, "SceneError", "caf\ufffd", "not UTF-8")
+
+
+def filled_ledger(out: Path) -> Path:
+    ledger = NightLedger(out / "state.sqlite")
+    ledger.begin_run("run", "a", "2026-01-01T00:00:00+00:00")
+    ledger.record(ProductRow("x", "request", "product", "done", None, {"ha": 1.0}), "run", "2026-01-01T00:00:00+00:00")
+    ledger.enter(Night("2026-01-01", "a"), "2026-01-01T00:00:00+00:00")
+    FireLedger(out / "state.sqlite").enter([])
+    with closing(sqlite3.connect(out / "state.sqlite")) as database, database:
+        database.execute("INSERT INTO alerts VALUES ('k', 1, 1)")
+        payload = json.dumps({"key": "k", "text": "burns"})
+        database.execute("INSERT INTO alert_messages VALUES ('i', 'raised', ?, '2026-01-01', 1)", (payload,))
+    return out / "state.sqlite"
+
+
+def overwrite(path: Path, begin: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(begin)
+        file.write(content)
+
+
+def run_sql(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(statement)
+
+
+DEEP = "[" * 100_000
+DAMAGE = {
+    "no database": lambda path: path.write_bytes(b"no database" * 1000),
+    "a damaged header": lambda path: overwrite(path, 0, b"\0" * 40),
+    "a damaged page": lambda path: overwrite(path, 4096, b"\xff" * 40960),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:5000]),
+    "other tables": lambda path: run_sql(path, "DROP TABLE products; CREATE TABLE products (a)"),
+    "no JSON": lambda path: run_sql(path, "UPDATE products SET headline = '{'"),
+    "a list for an object": lambda path: run_sql(path, "UPDATE products SET headline = '[]'"),
+    "deep JSON": lambda path: run_sql(path, f"UPDATE products SET headline = '{DEEP}'"),
+    "bytes for text": lambda path: run_sql(path, "UPDATE products SET headline = x'ff00'"),
+    "text that is none": lambda path: run_sql(path, "UPDATE products SET scene = CAST(x'ff' AS TEXT)"),
+    "a night that is none": lambda path: run_sql(path, "UPDATE nights SET facts = '{}'"),
+    "a night at no time": lambda path: run_sql(path, "UPDATE nights SET finished = 'yesterday'"),
+    "an alert that is none": lambda path: run_sql(path, "UPDATE alert_messages SET payload = '[1]'"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_ledger_is_an_error_with_a_name(tmp_path, damage):
+    path = filled_ledger(tmp_path / "out")
+    assert status_of(tmp_path / "out", "2026-01-01T01:00:00+00:00").alerts == ("burns",)
+    DAMAGE[damage](path)
+    with pytest.raises(StoreError, match=r"state\.sqlite: the ledger is damaged, or is none .* move it away"):
+        status_of(tmp_path / "out", "2026-01-01T01:00:00+00:00")
+
+
+def test_a_damaged_ledger_ends_commands_by_name(tmp_path):
+    filled_ledger(tmp_path / "out").write_bytes(b"no database" * 1000)
+    refused(swathe("status", tmp_path / "out", "--home", tmp_path), "StoreError", "the ledger is damaged")
+
+
+SERVICES_FILES = {
+    "no JSON": b"{",
+    "deep JSON": DEEP.encode(),
+    "no list": b"{}",
+    "no services": b"[1]",
+    "other fields": b'[{"name": "server"}]',
+    "no number": b'[{"name": "server", "pid": [], "created": 1}]',
+    "no UTF-8": b'["\xff"]',
+}
+
+
+@pytest.mark.parametrize("damage", SERVICES_FILES)
+def test_a_damaged_file_of_services_is_an_error_with_a_name(tmp_path, damage):
+    path = tmp_path / "services.json"
+    path.write_bytes(SERVICES_FILES[damage])
+    with pytest.raises(SwatheError, match=r"services\.json: does not say which services run"):
+        read_services(path)
+
+
+def test_a_damaged_file_of_services_ends_commands_by_name(tmp_path):
+    (tmp_path / SERVICES).write_text("{")
+    for command in ("status", "down"):
+        refused(swathe(command, "--home", tmp_path), "SwatheError", "does not say which services run")
+
+
+# So deep that reading them ends in Python, and so that what walks through them would.
+DEPTHS = (100_000, 900, 80)
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("opened", ["[", "{a: ", "- "])
+def test_deep_yaml_is_an_error_with_a_name(tmp_path, depth, opened):
+    # A block in a block for each space: long, and no deeper than what Python can hold.
+    value = opened * depth if opened != "- " else opened * min(depth, 900)
+    job = tmp_path / "job.yaml"
+    closing_signs = {"[": "]", "{a: ": "}"}.get(opened, "") * depth
+    job.write_text(f"job:\n  {value}1{closing_signs}\n")
+    with pytest.raises(JobError, match=r"job\.yaml: not YAML: nested deeper than 64 levels"):
+        load_job(str(job))
+    with pytest.raises(JobError, match=r"--set title.*nested deeper"):
+        load_job("fire", (f"title={value}1{closing_signs}",))
+
+
+@pytest.mark.parametrize("text", ["!!bool perhaps", "!!timestamp x", "!!int ''", "2026-13-45", "&a [*a]", "? [1]\n: 2"])
+def test_yaml_that_says_nothing_is_an_error_with_a_name(tmp_path, text):
+    (tmp_path / "job.yaml").write_text(f"job: a\ntitle: {text}\n" if "?" not in text else text)
+    with pytest.raises(JobError, match=r"job\.yaml: not YAML: "):
+        load_job(str(tmp_path / "job.yaml"))
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_deep_json_is_an_error_with_a_name(tmp_path, depth):
+    text = "[" * depth + "]" * depth
+    for name, read, error in (
+        ("card.json", load_card, CardError),
+        ("inference.json", read_config, CardError),
+        ("inference.yaml", read_config, CardError),
+        ("plans.json", _read, CardError),
+        ("summary.json", read_published, ProductError),
+    ):
+        (tmp_path / name).write_text(f'{{"network_def": {text}}}')
+        with pytest.raises(error, match=re.escape(name)):
+            read(tmp_path / name)
+    (tmp_path / "run.json").write_text(text)
+    assert read_effort(tmp_path / "run.json") is None
+    kept = tmp_path / "a.scenes.json"
+    kept.write_text(text)
+    with pytest.raises(JobError, match="cannot be read"):
+        read_manifest(f"@{kept}")
+
+
+def test_deep_json_in_vector_files_and_catalogues_is_an_error_with_a_name(tmp_path):
+    deep = '{"":' * 1020
+    (tmp_path / "a.geojson").write_text(json.dumps(FEATURES)[:-1] + f', "crs": {deep}')
+    with pytest.raises(UndeclaredError, match="its CRS is to be fetched"):
+        read_vectors(tmp_path / "a.geojson")
+    for number, geo in enumerate((deep.encode(), b"[]", b'{"primary_column": "x", "columns": []}', b"{")):
+        table = pa.table({"geometry": [b""]}).replace_schema_metadata({b"geo": geo})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+        with pytest.raises(PolygonError, match="not GeoParquet"):
+            read_vectors(tmp_path / f"{number}.parquet")
+    (tmp_path / "catalog.json").write_text(DEEP)
+    with pytest.raises(CatalogueError, match="no STAC catalogue can be read there"):
+        list(search(str(tmp_path / "catalog.json"), StacSearch(assets={"a": "b"}), "2026-01-01", "2026-01-02"))
+
+
+@pytest.mark.parametrize("side", ["predicted", "reference", "a link to it", "in a folder", "ids"])
+def test_a_pipe_given_to_evaluate_is_an_error_with_a_name(tmp_path, side):
+    mask = write_raster(tmp_path / "masks" / "a.tif", ONES)
+    pipe = tmp_path / "pipes" / "a.tif"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    (tmp_path / "link.tif").symlink_to(pipe)
+    arguments = {
+        "predicted": (pipe, mask),
+        "reference": (mask, pipe),
+        "a link to it": (mask, tmp_path / "link.tif"),
+        "in a folder": (tmp_path / "masks", pipe.parent),
+        "ids": (mask, mask, "--predicted-ids", pipe, "--reference-ids", mask),
+    }[side]
+    told = {"in a folder": "no mask found", "ids": "there is no file"}.get(side, "no file, but a pipe")
+    refused(swathe("evaluate", *arguments), "SceneError", told)

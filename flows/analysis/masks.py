@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import tempfile
@@ -14,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import SwatheError
+from models.printable import printable
 from tasks.analysis.subject import Findings
 from tasks.analysis.summary import write_findings
+from tasks.declared import require_utf8
 from tasks.errors import JobError
 from tasks.fingerprint import dataset_sha256
 from tasks.outcome import SceneOutcome, write_batch
 from tasks.outfolder import OutFolder
 from tasks.products.publish import is_published, publish
+from tasks.products.published import read_published
 from tasks.reports.drawing import Caption
 from tasks.reports.index import write_index
 from tasks.request import digest
+from tasks.scenes.input import pseudonymised
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +80,12 @@ def analyse_masks(out: Path, title: str, tasks: Sequence[MaskTask]) -> list[Scen
 
 def _outcome(out: OutFolder, task: MaskTask) -> SceneOutcome:
     try:
+        for path in task.inputs.values():
+            require_utf8(path)
         hashes = {role: dataset_sha256(path) for role, path in sorted(task.inputs.items())}
         key = digest({"inputs": hashes, "settings": task.settings, "swathe": version("swathe")})
         if is_published(out, task.scene, key):
-            summary = json.loads((out.link(task.scene) / "summary.json").read_text())
+            summary = read_published(out.link(task.scene) / "summary.json", "headline")
             return SceneOutcome(task.scene, "skipped", product=task.scene, headline=summary["headline"])
         return SceneOutcome(task.scene, "done", product=task.scene, headline=_publish(out, task, key, hashes))
     except JobError:
@@ -92,7 +97,8 @@ def _outcome(out: OutFolder, task: MaskTask) -> SceneOutcome:
 
 def _failed(task: MaskTask, error: Exception) -> SceneOutcome:
     logger.debug("%s: failed", task.scene, exc_info=error)
-    return SceneOutcome(task.scene, "failed", error=f"{type(error).__name__}: {error}")
+    text = pseudonymised(f"{type(error).__name__}: {error}", task.scene, task.inputs.values())
+    return SceneOutcome(task.scene, "failed", error=printable(text))
 
 
 def _take_back(made: Sequence[Path]) -> None:

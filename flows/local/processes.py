@@ -12,7 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+from pydantic import TypeAdapter, ValidationError
 
+from models.errors import SwatheError
+from models.validation import explained
 from tasks.durable import replace_file
 from tasks.processes import Created, created, is_running
 from tasks.safe_path import NEUTRAL, SAFE_PATH
@@ -41,6 +44,9 @@ class Service:
     def runs(self) -> bool:
         """Whether it is still there."""
         return is_running(self.pid, self.created)
+
+
+_SERVICES = TypeAdapter(list[Service])
 
 
 def start(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> Service:
@@ -160,7 +166,19 @@ def write_services(path: Path, services: Sequence[Service]) -> None:
 
 
 def read_services(path: Path) -> list[Service]:
-    """Return what was started and not yet stopped; nothing where there is no such file."""
-    if not path.exists():
+    """Return what was started and not yet stopped; nothing where there is no such file.
+
+    Raises:
+        SwatheError: When the file is damaged.
+    """
+    try:
+        found = _SERVICES.validate_json(path.read_bytes())
+    except FileNotFoundError:
         return []
-    return [Service(**entry) for entry in json.loads(path.read_text())]
+    except (OSError, ValueError) as error:
+        why = explained(error) if isinstance(error, ValidationError) else error
+        raise SwatheError(
+            f"{path}: does not say which services run ({why}). Put a backup in its place, or end what runs of swathe "
+            "on this machine and remove the file"
+        ) from error
+    return found

@@ -6,7 +6,6 @@ Nothing that it names is built or called.
 from __future__ import annotations
 
 import ast
-import json
 import operator
 import re
 from collections.abc import Callable, Mapping, Sized
@@ -14,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from models.errors import CardError
+from models.parsed import from_json, from_yaml
 
 _REFERENCE = re.compile(r"@(\w+(?:(?:::|#)\w+)*)")
 _OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -242,8 +240,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text("utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = from_json(text) if path.suffix == ".json" else from_yaml(text)
+    except (OSError, ValueError) as error:
         raise CardError(f"{path}: cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise CardError(f"{path}: not a mapping")

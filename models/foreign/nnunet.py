@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from models.card import Card, ClassEntry, Network, Tiling
 from models.errors import CardError
 from models.foreign.colours import class_colour
 from models.foreign.nnunet_plans import architecture, normalization, resampling
+from models.parsed import from_json
 from models.validation import explained
 
 NAME = "nnU-Net v2"
@@ -65,7 +65,7 @@ def write(path: Path, out: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = from_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CardError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 
+from models.parsed import from_json
 from tasks.durable import replace_file
 from tasks.outfolder import OutFolder
+
+logger = logging.getLogger(__name__)
 
 _FILE = "backlog.json"
 
@@ -30,8 +34,12 @@ def write_backlog(out: OutFolder, backlog: Backlog) -> None:
 
 
 def read_backlog(out: OutFolder) -> Backlog | None:
-    """Return what the run told last; None where it has told nothing."""
+    """Return what the run told last; None where it has told nothing, or nothing that can be read."""
     try:
-        return Backlog(**json.loads((out.scratch / _FILE).read_text()))
+        told = from_json((out.scratch / _FILE).read_bytes())
+        return Backlog(int(told["waiting"]), int(told["under_way"]))
     except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.debug("%s: tells nothing: %s", out.scratch / _FILE, error)
         return None

@@ -6,8 +6,11 @@ import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date as day
+from datetime import datetime
 from typing import ClassVar
 
+from models.parsed import from_json
 from tasks.ledger import Ledger
 from tasks.nights.night import Night
 
@@ -50,7 +53,8 @@ class NightLedger(Ledger):
         """Return what was done in a night; None where it had no run that ended."""
         with self._connection() as connection:
             row = connection.execute("SELECT facts FROM nights WHERE date = ?", (date,)).fetchone()
-        return None if row is None else Night.from_facts(json.loads(row[0]))
+        with self._understood():
+            return None if row is None else Night.from_facts(from_json(row[0]))
 
     def begin(self, now: str, overdue_hours: float) -> None:
         """Remember when a night first began in this folder; later ones change nothing.
@@ -68,13 +72,15 @@ class NightLedger(Ledger):
             row = connection.execute(
                 "SELECT began, overdue_hours FROM first_night WHERE NOT EXISTS (SELECT 1 FROM nights)"
             ).fetchone()
-        return None if row is None else (row[0], row[1])
+        with self._understood():
+            return None if row is None else (_time(row[0]), float(row[1]))
 
     def last(self, before: str) -> str | None:
         """Return the newest night before a date."""
         with self._connection() as connection:
             row = connection.execute("SELECT MAX(date) FROM nights WHERE date < ?", (before,)).fetchone()
-        return None if row is None else row[0]
+        with self._understood():
+            return None if row[0] is None else _day(row[0])
 
     def newest(self, until: str = "9999-12-31") -> tuple[Night, str] | None:
         """Return the newest night up to a date, and when its last run ended."""
@@ -82,7 +88,8 @@ class NightLedger(Ledger):
             row = connection.execute(
                 "SELECT facts, finished FROM nights WHERE date <= ? ORDER BY date DESC LIMIT 1", (until,)
             ).fetchone()
-        return None if row is None else (Night.from_facts(json.loads(row[0])), row[1])
+        with self._understood():
+            return None if row is None else (Night.from_facts(from_json(row[0])), _time(row[1]))
 
     def count(self) -> int:
         """Return how many nights there were."""
@@ -139,3 +146,24 @@ class NightLedger(Ledger):
             connection.execute("INSERT OR REPLACE INTO nights VALUES (?, ?, ?, ?)", row)
             if told is not None:
                 connection.execute("INSERT OR REPLACE INTO told VALUES (1, ?, ?)", (told.run, told.alert))
+
+
+def _day(text: str) -> str:
+    """Return a date that ``date.fromisoformat`` reads.
+
+    Raises:
+        ValueError: When it does not.
+        TypeError: When it is no text at all.
+    """
+    return day.fromisoformat(text).isoformat()
+
+
+def _time(text: str) -> str:
+    """Return a time that ``datetime.fromisoformat`` reads.
+
+    Raises:
+        ValueError: When it does not.
+        TypeError: When it is no text at all.
+    """
+    datetime.fromisoformat(text)
+    return text

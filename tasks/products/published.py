@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from models.parsed import from_json
 from tasks.errors import ProductError
 
 
@@ -20,7 +20,7 @@ def read_published(path: Path, *keys: str) -> dict[str, Any]:
         ProductError: When it is damaged, or cannot be read.
     """
     try:
-        found = json.loads(path.read_text())
+        found = from_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ProductError(f"{path}: cannot be read ({error}). {_mend(path)}") from error
     if not isinstance(found, dict) or not set(keys) <= set(found):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from models.parsed import from_json
 from tasks.segment.plan import Plan
 from tasks.segment.store import BlockReport
 
@@ -71,8 +72,9 @@ class Effort:
 def read_effort(path: Path) -> Effort | None:
     """Return what a product took; None where its record cannot be read."""
     try:
-        facts = json.loads(path.read_text())
-        return Effort(facts["blocks"], facts["tiles"], facts["block_seconds"], facts.get("stage_seconds", {}))
-    except (OSError, ValueError, KeyError) as error:
+        facts = from_json(path.read_bytes())
+        stages_s = {str(stage): float(seconds) for stage, seconds in facts.get("stage_seconds", {}).items()}
+        return Effort(int(facts["blocks"]), int(facts["tiles"]), float(facts["block_seconds"]), stages_s)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.debug("%s: tells nothing: %s", path, error)
         return None

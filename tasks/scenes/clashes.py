@@ -50,7 +50,8 @@ def _clashing(group: Sequence[Input], remedy: str) -> Input:
     error = "; ".join(errors) if len(errors) == len(group) else f"{_told(group)}. {remedy}"
     sites, dates = {item.site for item in group}, {item.date for item in group}
     site = sites.pop() if len(sites) == 1 else None
-    return Input(group[0].id, {}, site, dates.pop() if len(dates) == 1 else None, error=error)
+    beside = tuple(path for item in group for path in (*item.files.values(), *item.beside))
+    return Input(group[0].id, {}, site, dates.pop() if len(dates) == 1 else None, error=error, beside=beside)
 
 
 def _told(group: Sequence[Input]) -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from models.printable import printable
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,7 @@ class Input:
         error: Why the scene cannot be used; it costs this scene only.
         waits: Whether it could be used once other scenes are there.
         revision: What a catalogue says of the state of files that cannot be hashed here.
+        beside: Other paths that the error names.
     """
 
     id: str
@@ -27,10 +33,33 @@ class Input:
     error: str | None = None
     waits: bool = False
     revision: str | None = None
+    beside: tuple[str, ...] = ()
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Input:
+        """Return the scene whose fields were written down as JSON.
+
+        Raises:
+            TypeError: When there are other fields, or one is missing.
+        """
+        return cls(**{**facts, "beside": tuple(facts.get("beside", ()))})
 
     def pseudonymised(self, text: str) -> str:
         """Put the scene's id where a text names its files: file names may identify a patient, ids may not."""
-        for path in self.files.values():
-            for name in (path, Path(path).name):
-                text = text.replace(name, self.id)
-        return text
+        return pseudonymised(text, self.id, (*self.files.values(), *self.beside))
+
+
+def pseudonymised(text: str, scene: str, paths: Iterable[str]) -> str:
+    """Put a scene's id where a text names one of its files, in whatever spelling.
+
+    Args:
+        text: Such as an error.
+        scene: The id.
+        paths: Of the files.
+    """
+    names = {name for path in paths for name in (path, Path(path).name)}
+    # As errors of ours and of Python spell what cannot be shown as it is.
+    spelt = {spelling for name in names for spelling in (name, printable(name), repr(name)[1:-1])}
+    # The longest first, and all at once: the name of one may be a part of that of another, or of the id.
+    longest_first = sorted(spelt - {""}, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), lambda _: scene, text) if longest_first else text

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from models.printable import printable
 from tasks.declared import FOLDERS, lies_below
 from tasks.errors import JobError, SceneError, UndeclaredError
 from tasks.job import Job
@@ -46,7 +47,8 @@ def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
     Args:
         inputs: Each a file, a URL or /vsi path, a folder, or a CSV with the columns ``scene``, one per role of the
             job (``file`` where it has none), and optionally ``site`` and ``date``; or ``@`` and a text file that
-            names one of these per line.
+            names one of these per line, or with a zero byte behind each, as ``find -print0`` does: names of files may
+            hold ends of lines.
         job: Its ``kind`` and ``source`` say what belongs to a scene.
 
     Raises:
@@ -75,10 +77,12 @@ def _expanded(text: str) -> list[str]:
     if not text.startswith("@"):
         return [text]
     try:
-        lines = Path(text[1:]).read_text().splitlines()
+        content = Path(text[1:]).read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise JobError(f"{text}: not a readable list of inputs: {error}") from error
-    return [line for line in lines if line.strip()]
+    # Not at whatever Python takes for the end of a line: names may hold that.
+    names = content.split("\0") if "\0" in content else content.replace("\r\n", "\n").split("\n")
+    return [name for name in names if name.strip()]
 
 
 def _absolute(item: Input) -> Input:
@@ -92,7 +96,8 @@ def _list_one(text: str, job: Job) -> Iterator[Input]:
     if text.startswith("/vsi") or "://" in text:
         yield _single(text, job)
     elif not path.exists():
-        yield replace(_named(stem_of(path.name), {}), error=f"{text}: no such file or folder. Check the path")
+        reason = f"{text}: no such file or folder. Check the path"
+        yield replace(_named(stem_of(path.name), {}), error=reason, beside=(text,))
     elif path.is_dir():
         yield from _list_folder(path, job)
     elif path.suffix.casefold() == ".csv":
@@ -155,9 +160,10 @@ def _assembled(scene: str, members: dict[str, list[Path]], job: Job) -> Input:
             wanted = job.source.files[role].replace("{scene}", scene)
             return replace(item, error=f"{scene}: file '{role}' missing; expected {wanted} in the input folder")
         if len(paths) > 1:
-            return replace(
-                item, error=f"{scene}: file '{role}' is ambiguous: {paths[0]} and {paths[1]} match source.files"
-            )
+            beside = tuple(map(str, paths))
+            told = f"{len(paths)} files for '{role}', and a scene has one"
+            reason = f"{scene}: {told}. Make source.files narrower: {', '.join(beside)}"
+            return replace(item, error=reason, beside=beside)
     return item
 
 
@@ -211,7 +217,7 @@ def _from_row(row: Mapping[Any, Any], roles: list[str], found: list[str], folder
     if day is not None and not _is_date(day):
         wrong = f"{item.id}: date '{day}' in the table is no date; write it like 2026-11-19"
         return replace(item, error=item.error or wrong)
-    return replace(item, site=cells.get("site") or None, date=day)
+    return replace(item, site=printable(cells.get("site", "")) or None, date=day)
 
 
 def _is_date(text: str) -> bool:

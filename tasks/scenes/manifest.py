@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from models.parsed import from_json
 from tasks.errors import JobError
 from tasks.outfolder import OutFolder
 from tasks.scenes.input import Input
@@ -35,8 +36,8 @@ def read_manifest(text: str) -> list[Input]:
         JobError: When it is gone or damaged.
     """
     try:
-        return [Input(**fields) for fields in json.loads(Path(text[1:]).read_text())]
-    except (OSError, ValueError, TypeError) as error:
+        return [Input.from_facts(fields) for fields in from_json(Path(text[1:]).read_bytes())]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise JobError(
             f"{text[1:]}: the list of scenes cannot be read ({error}). Submit them again; .swathe/ may be deleted only "
             "when no run uses the folder or waits for it"

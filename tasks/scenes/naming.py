@@ -19,9 +19,11 @@ _PLACEHOLDER = "{scene}"
 _COMPOUND_SUFFIXES = (".nii.gz", ".tar.gz")
 _DATE_FIELD = re.compile(r"\{scene:([^}]+)\}")
 _DIGITS = {"%Y": 4, "%m": 2, "%d": 2, "%j": 3, "%H": 2, "%M": 2, "%S": 2, "%y": 2}
-# What OUT holds beside the scenes.
-FIRES, PATIENTS = "fires", "patients"
-_RESERVED = ("batch.csv", "batch.json", "index.html", "state.sqlite", FIRES, PATIENTS, "nights")
+# What OUT holds beside the scenes: with the ledger lie, for a while, files of SQLite's.
+FIRES, PATIENTS, NIGHTS = "fires", "patients", "nights"
+LEDGER = "state.sqlite"
+LEDGER_FILES = tuple(f"{LEDGER}{suffix}" for suffix in ("", "-journal", "-wal", "-shm"))
+RESERVED = frozenset(("batch.csv", "batch.json", "index.html", *LEDGER_FILES, FIRES, PATIENTS, NIGHTS))
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def scene_id(name: str) -> str:
     if "/" in name or "\\" in name or name in ("", ".", ".."):
         raise SceneError(f"'{name}': not a scene id; use letters, digits, '.', '_' and '-'")
     identifier = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".-") or "scene"
-    if identifier in _RESERVED:
+    # File systems of other programs tell no capitals from small letters.
+    if identifier.casefold() in RESERVED:
         raise SceneError(f"'{name}': a scene cannot be called so; the output folder holds a file of that name")
     return identifier
 

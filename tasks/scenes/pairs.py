@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from models.printable import printable
 from tasks.answers.metrics.pair import MaskPair
+from tasks.declared import require_utf8
 from tasks.errors import JobError, SceneError, UnsupportedSceneError
 from tasks.scenes.naming import Pattern, stem_of
 from tasks.scenes.pair_ids import opened_ids
@@ -149,6 +151,9 @@ def opened_pair(files: PairFiles, reading: Reading) -> Iterator[MaskPair]:
         side, other = ("prediction", files.reference) if files.predicted is None else ("reference", files.predicted)
         raise SceneError(f"{files.id}: no {side} of that name for {other}")
     paths = files.predicted, files.reference
+    for path in (*paths, files.predicted_ids, files.reference_ids):
+        if path is not None:
+            _require_mask(path)
     kinds = {path.name.casefold().endswith(_VOLUMES) for path in paths}
     if len(kinds) == 2:
         raise UnsupportedSceneError(f"{files.id}: one mask is a NIfTI volume, the other is not: {paths[0]}, {paths[1]}")
@@ -168,7 +173,7 @@ def opened_pair(files: PairFiles, reading: Reading) -> Iterator[MaskPair]:
 
 
 def _pair(name: str, predicted: Path | None, reference: Path | None) -> PairFiles:
-    return PairFiles(name, predicted, reference, _beside(predicted), _beside(reference))
+    return PairFiles(printable(name), predicted, reference, _beside(predicted), _beside(reference))
 
 
 def _beside(mask: Path | None) -> Path | None:
@@ -199,7 +204,8 @@ def _masks(path: Path, pattern: str | None, option: str) -> dict[str, Path]:
     """Return masks by name."""
     if not path.exists():
         raise SceneError(f"{path}: no such file or folder. Check the path")
-    if path.is_file():
+    if not path.is_dir():
+        _require_mask(path)
         return {_name(path): path}
     if _is_one(path):
         own = next(path / name for name in _PRODUCTS if (path / name).is_file())
@@ -213,6 +219,17 @@ def _masks(path: Path, pattern: str | None, option: str) -> dict[str, Path]:
         if not folder.name.startswith(".") and (folder / name).is_file()
     }
     return products or _by_stem(path)
+
+
+def _require_mask(path: Path) -> None:
+    """Refuse what no mask can be read from: formats are read from their ends as well, and names are told to libraries.
+
+    Raises:
+        SceneError: When it is neither a file nor a link to one, or has a name that is not UTF-8.
+    """
+    if not path.is_file():
+        raise SceneError(f"{path}: no file, but a pipe, a device or a folder. Write the mask to a file, and name that")
+    require_utf8(str(path))
 
 
 def _is_one(path: Path) -> bool:

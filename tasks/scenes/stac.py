@@ -38,6 +38,7 @@ _WRONG = (
     KeyError,
     TypeError,
     AttributeError,
+    RecursionError,
     shapely.errors.ShapelyError,
 )
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pystac
 
+from models.printable import printable
 from tasks.errors import JobError, SceneError
 from tasks.job import Job
 from tasks.nights.settings import StacSearch
@@ -68,7 +69,8 @@ def _scenes(url: str, wanted: StacSearch, first: str, last: str) -> Iterator[Inp
     best: dict[tuple[str, str], pystac.Item] = {}
     for found in search(url, wanted, first, last):
         if isinstance(found, Unreadable):
-            yield Input(_id(stem_of(found.href)), {}, error=f"{found.href}: not a readable STAC item ({found.why})")
+            reason = f"{found.href}: not a readable STAC item ({found.why})"
+            yield Input(_id(stem_of(found.href)), {}, error=reason, beside=(found.href,))
             continue
         site, day = _site(found, wanted.site), item_date(found)
         if site is None or day is None:
@@ -89,7 +91,9 @@ def _scene(item: pystac.Item, site: str, day: str, wanted: StacSearch, url: str)
         files = {role: _href(item, key, url) for role, key in wanted.assets.items()}
         return Input(observation_id(site, day), files, site, day, revision=_revision(item, wanted))
     except SceneError as error:
-        return Input(name, {}, site, day, error=str(error))
+        named = ((asset.href, asset.get_absolute_href()) for asset in item.assets.values())
+        beside = tuple(href for hrefs in named for href in hrefs if href)
+        return Input(name, {}, site, day, error=str(error), beside=beside)
 
 
 def _href(item: pystac.Item, key: str, url: str) -> str:
@@ -114,7 +118,8 @@ def _site(item: pystac.Item, name: str) -> str | None:
     for names in ((name,), *_SITES):
         parts = [item.properties.get(one) for one in names]
         if all(part not in (None, "") for part in parts):
-            return "".join(f"{part:03d}" if isinstance(part, int) and len(parts) == 2 else str(part) for part in parts)
+            texts = (f"{part:03d}" if isinstance(part, int) and len(parts) == 2 else str(part) for part in parts)
+            return printable("".join(texts))
     return None
 
 

@@ -73,7 +73,7 @@ def _stated_crs(content: mmap.mmap) -> Iterator[Any]:
         text = content[match.end() : match.end() + _LONGEST_CRS].decode("utf-8", errors="replace")
         try:
             yield json.JSONDecoder(object_pairs_hook=_lower_case).raw_decode(text)[0]
-        except ValueError:
+        except (ValueError, RecursionError):
             yield None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -15,7 +14,9 @@ import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 
+from models.parsed import from_json
 from tasks.errors import PolygonError
 from tasks.scenes.vector_formats import require_vector_file
 
@@ -94,18 +95,20 @@ def column_names(path: str | Path) -> list[str]:
 def _read_parquet(path: Path) -> VectorTable:
     try:
         table = pq.read_table(path)
-        geo = json.loads((table.schema.metadata or {})[b"geo"])
+        geo = from_json((table.schema.metadata or {})[b"geo"])
         primary = geo["primary_column"]
         facts = geo["columns"][primary]
         geometries = shapely.from_wkb(np.array(table[primary].to_pylist(), dtype=object))
-    except (OSError, pa.ArrowException, KeyError, ValueError, shapely.GEOSException) as error:
+        # GeoParquet 1.1, "crs": left out it is OGC:CRS84; null it is not known.
+        crs = facts.get("crs", "OGC:CRS84")
+        crs_wkt = None if crs is None else CRS.from_user_input(crs).to_wkt()
+    except (OSError, pa.ArrowException, LookupError, ValueError, TypeError, AttributeError, CRSError,
+            shapely.GEOSException) as error:  # fmt: skip
         raise PolygonError(f"{path}: not GeoParquet: {error}. Give a file with WKB geometries") from error
-    # GeoParquet 1.1, "crs": left out it is OGC:CRS84; null it is not known.
-    crs = facts.get("crs", "OGC:CRS84")
     columns: dict[str, Column] = {
         name: table[name].to_pylist() for name in table.column_names if name not in {primary, "bbox"}
     }
-    return VectorTable(path.stem, None if crs is None else CRS.from_user_input(crs).to_wkt(), geometries, columns)
+    return VectorTable(path.stem, crs_wkt, geometries, columns)
 
 
 def _wkt(crs: str | None) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tasks.declared import require_utf8
+from tasks.errors import SceneError
 from tasks.job import Job
 from tasks.scenes.input import Input
 from tasks.verdict.guard import Guard
@@ -23,7 +25,8 @@ def check_files(inputs: Sequence[str], limit_s: float = 20.0) -> list[Verdict]:
         limit_s: Time per file.
     """
     with Guard(limit_s) as guard:
-        return [guard.ask({"path": path, "kind": None}) for text in inputs for path in _below(text)]
+        paths = (path for text in inputs for path in _below(text))
+        return [_unnamed(path, [path]) or guard.ask({"path": path, "kind": None}) for path in paths]
 
 
 def check_inputs(items: Sequence[Input], job: Job, channels: tuple[str, ...], limit_s: float = 20.0) -> list[Verdict]:
@@ -46,10 +49,22 @@ def check_inputs(items: Sequence[Input], job: Job, channels: tuple[str, ...], li
 def _check_item(guard: Guard, item: Input, kind: str, source: dict[str, object], channels: tuple[str, ...]) -> Verdict:
     if item.error is not None:
         return Verdict(item.id, "unknown", False, "SceneError", item.error)
+    if refused := _unnamed(item.id, item.files.values()):
+        return refused
     request = {"id": item.id, "files": item.files, "kind": kind, "source": source, "channels": list(channels)}
     verdict = guard.ask(request, n_files=len(item.files))
     warnings = tuple(item.pseudonymised(warning) for warning in verdict.warnings)
     return replace(verdict, message=item.pseudonymised(verdict.message), warnings=warnings)
+
+
+def _unnamed(path: str, files: Iterable[str]) -> Verdict | None:
+    """Refuse files that no child can be told of; None where there are none."""
+    try:
+        for name in files:
+            require_utf8(name)
+    except SceneError as error:
+        return Verdict(path, "unknown", False, type(error).__name__, str(error))
+    return None
 
 
 def _below(text: str) -> Iterator[str]:
