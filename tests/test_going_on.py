@@ -39,15 +39,15 @@ def same_version(monkeypatch):
     monkeypatch.setattr("tasks.request.version", lambda _: "0.1.0")
 
 
-@pytest.mark.usefixtures("prefect_server", "same_version")
+@pytest.mark.usefixtures("same_version")
 def test_scans_that_have_not_changed_are_skipped_and_a_changed_one_is_superseded(left):
     from flows.batch import Batch
-    from flows.segment import segment
+    from flows.segment import segment_batch
 
     out, changed = left / "patients", left / "scans" / "P1_20260305.nii.gz"
     batch = Batch(inputs=[str(left / "scans")], job=str(MADE / "jobs" / "scans.yaml"), out=out, workers=1, device="cpu")
     before = {row.scene: row for row in Ledger(out / "state.sqlite").products()}
-    assert [(one.scene, one.status) for one in segment(batch)] == [
+    assert [(one.scene, one.status) for one in segment_batch(batch)] == [
         ("P1_20260105", "skipped"),
         ("P1_20260305", "skipped"),
     ]
@@ -55,7 +55,7 @@ def test_scans_that_have_not_changed_are_skipped_and_a_changed_one_is_superseded
 
     volume = nib.load(changed)
     nib.save(nib.Nifti1Image(np.roll(np.asanyarray(volume.dataobj), 1, axis=0), volume.affine), changed)
-    first, second = segment(batch)
+    first, second = segment_batch(batch)
     assert (first.status, second.status) == ("skipped", "done")
     assert second.product != f".products/P1_20260305/{before['P1_20260305'].product}"
     assert second.headline == before["P1_20260305"].headline, "the lesion is elsewhere, and as large as it was"
@@ -63,9 +63,9 @@ def test_scans_that_have_not_changed_are_skipped_and_a_changed_one_is_superseded
     assert "P1_20260305" in (out / "patients" / "P1" / "followup.csv").read_text()
 
 
-@pytest.mark.usefixtures("prefect_server", "same_version")
+@pytest.mark.usefixtures("same_version")
 def test_nights_go_on(left):
-    from flows.satellite import Nightly, nightly
+    from flows.night_run import Nightly, run_night
 
     out, inbox = left / "nights", left / "inbox"
     found = status_of(out, "2026-07-20T06:00:00+00:00")
@@ -89,7 +89,7 @@ def test_nights_go_on(left):
         workers=1,
         device="cpu",
     )
-    night = nightly(order)
+    night = run_night(order)
     assert {scene.id: scene.status for scene in night.scenes} == {"A_20260719": "superseded", "B_20260718": "failed"}
     assert (night.unchanged, night.missed) == (1, ("2026-07-21",))
     after = status_of(out, "2026-07-22T06:00:00+00:00")
