@@ -8,11 +8,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tasks.errors import UnreadableSceneError
 
 _CHUNK_BYTES = 4 << 20
+FileState: TypeAlias = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,19 @@ def file_sha256(path: str | Path) -> str:
             f"{path}: cannot be read: {error.strerror}. Check the path and its permissions"
         ) from error
     return digest.hexdigest()
+
+
+def file_state(path: str | Path) -> FileState | None:
+    """Return what changes whenever a file does, without reading it; None where there is none.
+
+    Size, time of change, time of change of the entry itself, and inode: whoever puts another file of the same size in
+    place can set its time, but not these two.
+    """
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def dataset_sha256(path: str) -> str:
