@@ -236,25 +236,33 @@ def _refuse_metadata_of_source(path: Path) -> None:
 
 
 def _sources(vrt: Path, root: Path) -> Iterator[Path]:
+    known: dict[tuple[str, bool], tuple[Path, ...]] = {}
     for name, tag, is_relative in _named(vrt):
-        if name != name.strip() or name.startswith("<") or (is_local(name) and _CONNECTION.match(name)):
-            raise UndeclaredError(f"{vrt}: {tag} is a connection, not a file: {name[:80]}. Name the file itself")
-        if not is_local(name):
-            if not is_allowed_remote(name):
-                raise UndeclaredError(f"{vrt}: {tag} names {name}, which nobody declared. Allow it in {REMOTE}")
-            continue
-        beside_it = vrt.resolve().parent / name
-        # Without the mark that makes it relative, GDAL looks in the working directory.
-        places = (beside_it,) if is_relative else dict.fromkeys((beside_it, Path(name).absolute()))
-        found = [place for place in places if os.path.lexists(place)]
-        for place in found or places:
-            _require_below(place, root, vrt, f"{tag} names {name}")
-        if not found:
-            raise UnreadableSceneError(f"{vrt}: {tag} names {name}, which is not there. Check where it has gone")
-        for place in found:
-            if not place.is_file():
-                raise UndeclaredError(f"{vrt}: {tag} names {name}, a folder, pipe or device and not a file. Remove it")
-            yield _of_known_format(place, vrt)
+        if (name, is_relative) not in known:
+            known[name, is_relative] = tuple(_found(name, tag, vrt, root, is_relative=is_relative))
+        yield from known[name, is_relative]
+
+
+def _found(name: str, tag: str, vrt: Path, root: Path, *, is_relative: bool) -> Iterator[Path]:
+    """Yield the files that a name in a VRT may stand for; none where it is a URL that is allowed."""
+    if name != name.strip() or name.startswith("<") or (is_local(name) and _CONNECTION.match(name)):
+        raise UndeclaredError(f"{vrt}: {tag} is a connection, not a file: {name[:80]}. Name the file itself")
+    if not is_local(name):
+        if not is_allowed_remote(name):
+            raise UndeclaredError(f"{vrt}: {tag} names {name}, which nobody declared. Allow it in {REMOTE}")
+        return
+    beside_it = vrt.resolve().parent / name
+    # Without the mark that makes it relative, GDAL looks in the working directory.
+    places = (beside_it,) if is_relative else dict.fromkeys((beside_it, Path(name).absolute()))
+    found = [place for place in places if os.path.lexists(place)]
+    for place in found or places:
+        _require_below(place, root, vrt, f"{tag} names {name}")
+    if not found:
+        raise UnreadableSceneError(f"{vrt}: {tag} names {name}, which is not there. Check where it has gone")
+    for place in found:
+        if not place.is_file():
+            raise UndeclaredError(f"{vrt}: {tag} names {name}, a folder, pipe or device and not a file. Remove it")
+        yield _of_known_format(place, vrt)
 
 
 def _require_below(place: Path, root: Path, vrt: Path, told: str) -> None:
