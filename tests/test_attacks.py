@@ -18,8 +18,8 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
-from pydantic import ValidationError
 from catalogues import make_item, write_catalogue
+from pydantic import ValidationError
 from scenes import write_raster, write_volume
 
 from models.card import Weights
@@ -778,13 +778,13 @@ def test_hdf5_which_may_keep_its_pixels_in_any_file_is_refused(tmp_path):
     assert not verdict.go
 
 
-@pytest.mark.parametrize("name", ["../secret.tif", "{secret}", "link.tif"])
+@pytest.mark.parametrize("name", ["../../../secret.tif", "{secret}", "./link.tif"])
 def test_a_catalogue_on_this_machine_names_files_below_its_folder_alone(tmp_path, secret, monkeypatch, name):
     folder = tmp_path / "catalogue"
-    for other in (tmp_path / "secret.tif", folder / "a" / "a.tif", folder / "b" / "b.tif"):
+    for other in (tmp_path / "secret.tif", folder / "s2" / "a" / "a.tif", folder / "s2" / "b" / "b.tif"):
         write_raster(other, ONES)
-    linked(folder, "a/link.tif", secret)
-    told = name.format(secret=secret) if name != "../secret.tif" else "../../secret.tif"
+    linked(folder, "s2/a/link.tif", secret)
+    told = name.format(secret=secret)
     good = make_item("b", "2026-07-20", {"B04": "./b.tif"}, site="MGRS-33TUM")
     write_catalogue(folder, [make_item("a", "2026-07-20", {"B04": told}), good])
     raw = {"job": "a", "kind": "raster", "model": {"name": "identity"}, "source": {"files": {"red": "{scene}.tif"}}}

@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import rasterio
-
 from tasks.declared import FOLDERS, REMOTE, is_allowed_remote, is_local, lies_below
 from tasks.errors import OversizedSceneError, UndeclaredError, UnreadableSceneError, UnsupportedSceneError
 from tasks.fingerprint import FileState, file_state
-from tasks.scenes.raster_open import GDAL_ERRORS, open_with
-from tasks.scenes.raster_sidecars import RASTERS_BESIDE, beside
+from tasks.scenes.raster_open import GDAL_ERRORS, gdal_env, open_with
+from tasks.scenes.raster_sidecars import RASTERS_BESIDE, beside, beside_in
 
 _HEAD_BYTES = 4096
 _MAX_VRT_BYTES = 64 << 20
 # VRTs in VRTs: more than anybody has reason for, and less than a reader's time.
 _DEEPEST = 16
 _MOST_READS = 1 << 20
+# Files of one folder from which on it is listed, rather than asked for a hundred names of each.
+_LISTED_FROM = 20
 # Rasters whose files are remembered, as long as none of them changes.
 _REMEMBERED = 4096
 _ROOT = "VRTDataset"
@@ -164,6 +164,8 @@ class _Looking:
     states: dict[Path, FileState | None] = field(default_factory=dict)
     _files: dict[Path, None] = field(default_factory=dict)
     _reads: dict[Path, int] = field(default_factory=dict)
+    _asked: dict[Path, int] = field(default_factory=dict)
+    _listed: dict[Path, frozenset[str]] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -201,7 +203,7 @@ class _Looking:
         self._files.setdefault(file)
 
     def _look_beside(self, file: Path) -> None:
-        for sidecar in beside(file):
+        for sidecar in self._beside(file):
             if sidecar in self._files:
                 continue
             if not lies_below(sidecar, (self.path.resolve().parent, *_folders(file))):
@@ -214,6 +216,15 @@ class _Looking:
             self._enter(sidecar)
             if sidecar.suffix.casefold() in RASTERS_BESIDE:
                 self._look_at_raster_beside(sidecar)
+
+    def _beside(self, file: Path) -> Iterator[Path]:
+        folder = file.parent
+        self._asked[folder] = self._asked.get(folder, 0) + 1
+        if self._asked[folder] < _LISTED_FROM:
+            return beside(file)
+        if folder not in self._listed:
+            self._listed[folder] = frozenset(os.listdir(folder))
+        return beside_in(file, self._listed[folder])
 
     def _look_at_raster_beside(self, sidecar: Path) -> None:
         head = _head(sidecar)
@@ -228,7 +239,7 @@ _looks: dict[str, _Looking] = {}
 
 def _refuse_metadata_of_source(path: Path) -> None:
     try:
-        with rasterio.Env(), open_with(str(path), _SOURCE_DRIVERS) as it:
+        with gdal_env(), open_with(str(path), _SOURCE_DRIVERS) as it:
             refuse_undeclared_metadata(it, str(path))
             refuse_undeclared_files(it, str(path))
     except GDAL_ERRORS as error:

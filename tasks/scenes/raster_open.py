@@ -18,9 +18,32 @@ from rasterio.io import DatasetReader
 DRIVERS = ("GTiff", "COG", "VRT", "JP2OpenJPEG", "HFA", "ENVI", "PNG", "JPEG", "netCDF")
 # Beside them what GDAL keeps in memory while it writes or draws.
 _IN_MEMORY = ("MEM", "Memory")
+# A cache that follows the machine's memory would make peak memory follow it too.
+GDAL_CACHE_BYTES = 256 << 20
+# READDIR off and probing on: a folder of 100 000 scenes is never listed, but a .msk or .aux.xml beside a file
+# is still found (with EMPTY_DIR it would not be, and pixels it masks would pass for observed).
+GDAL_OPTIONS: dict[str, str | int] = {
+    "GDAL_CACHEMAX": GDAL_CACHE_BYTES,
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+    "GDAL_NUM_THREADS": "1",
+    "GDAL_PAM_ENABLED": "YES",
+    "GDAL_MAX_DATASET_POOL_SIZE": 100,
+    # A server that is slow to begin is not waited for without end.
+    "GDAL_HTTP_CONNECTTIMEOUT": 15,
+    "GDAL_HTTP_TIMEOUT": 120,
+    # What was replaced behind an address is read anew by a worker that had opened it before.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/",
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
+}
 _warning_lock = Lock()
 # What rasterio raises; some of GDAL's errors reach it unwrapped.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
+
+
+def gdal_env() -> Any:  # noqa: ANN401 - rasterio has no types
+    """Return the context that every call into GDAL runs in."""
+    return rasterio.Env(**GDAL_OPTIONS)
 
 
 def open_with(path: str, drivers: Sequence[str]) -> Any:  # noqa: ANN401 - rasterio has no types

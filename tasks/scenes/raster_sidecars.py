@@ -20,7 +20,8 @@ _MIXED = ("_MTL.txt", "_RPC.TXT", "_METADATA.txt")
 
 def beside(path: Path) -> Iterator[Path]:
     """Yield what lies beside a raster under the names that GDAL looks for, links among it; no folder is listed."""
-    return (path.with_name(name) for name in _names(path) if os.path.lexists(path.with_name(name)))
+    folder = str(path.parent)
+    return (path.with_name(name) for name in _names(path) if os.path.lexists(os.path.join(folder, name)))  # noqa: PTH118 - a hundred per raster
 
 
 def beside_in(path: Path, listed: frozenset[str]) -> Iterator[Path]:

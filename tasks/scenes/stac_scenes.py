@@ -112,8 +112,8 @@ def _href(item: pystac.Item, key: str, url: str) -> str:
         raise SceneError(f"{item.id}: asset '{key}' is {href}; assets are read from {', '.join(_REMOTE)}")
     if not lies_below(Path(href), [Path(url).parent]):
         raise UndeclaredError(
-            f"{item.id}: asset '{key}' is {href}, which is not below the catalogue's folder. Move it there, or allow its "
-            f"folder in {FOLDERS}"
+            f"{item.id}: asset '{key}' is {href}, which is not below the catalogue's folder. Move it there, or "
+            f"allow its folder in {FOLDERS}"
         )
     return href
 
