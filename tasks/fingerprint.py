@@ -61,16 +61,23 @@ def file_state(path: str | Path) -> FileState | None:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
+def dataset_members(path: str | Path) -> list[Path]:
+    """Return a vector file or table, with the files beside it that belong to a shapefile."""
+    if Path(path).suffix.lower() != ".shp":
+        return [Path(path)]
+    return sorted({*Path(path).parent.glob(f"{glob.escape(Path(path).stem)}.*"), Path(path)})
+
+
 def dataset_sha256(path: str) -> str:
     """Hash a vector file or table; a shapefile with the files beside it that belong to it.
 
     Raises:
         UnreadableSceneError: When a file cannot be read to its end.
     """
-    if Path(path).suffix.lower() != ".shp":
+    members = dataset_members(path)
+    if len(members) == 1:
         return file_sha256(path)
-    members = {*Path(path).parent.glob(f"{glob.escape(Path(path).stem)}.*"), Path(path)}
-    return combined_sha256((member.suffix, file_sha256(member)) for member in sorted(members))
+    return combined_sha256((member.suffix, file_sha256(member)) for member in members)
 
 
 def combined_sha256(parts: Iterable[tuple[str, str]]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from tasks.scenes.raster_align import DirectFile, WarpedFile
 from tasks.scenes.raster_bands import Band, BandFinder, Channels, Index, InvalidRule
 from tasks.scenes.raster_gdal import Header, gdal_env, is_local, open_raster, opened_raster, read_header
 from tasks.scenes.raster_grid import RasterGrid
+from tasks.scenes.raster_names import files_of, is_vrt
 from tasks.scenes.raster_place import RasterFile, finest, place
 from tasks.scenes.remote import content_sha256
 from tasks.scenes.scene import Frame
@@ -25,6 +28,8 @@ from tasks.scenes.scene import Frame
 _CACHED_PIXELS = 1 << 15
 # Beside a raster, but nothing that is read at full resolution: overviews, and facts that the header repeats.
 _SIDECARS = (".ovr", ".aux.xml")
+# Beside the source of a VRT: masks, and pixels of ERDAS Imagine files.
+_OF_SOURCES = (".msk", ".aux", ".ige", ".rrd", ".rde")
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,7 @@ def describe_raster(scene_id: str, files: Mapping[str, str], source: Source, cha
 
 
 def fingerprint(scene: RasterScene) -> Fingerprint:
-    """Hash the bytes of every file that makes up a scene, VRT sources included, and what headers say.
+    """Hash the bytes of every file that makes up a scene, VRT sources at any depth included, and what headers say.
 
     Files behind URLs or /vsi paths are represented by what their store says of them (ETag, size, time of change), and
     ``content_hashed`` is False; by their bytes where it says nothing, and by headers alone where it cannot be asked.
@@ -174,7 +179,8 @@ def fingerprint(scene: RasterScene) -> Fingerprint:
         facts = asdict(read_header(file.path))
         del facts["path"]
         parts.append((file.role, facts_sha256(facts)))
-        for number, path in enumerate(_members(file.path)):
+        members = _members(file.path, set())
+        for number, path in enumerate(members):
             if is_local(path):
                 parts.append((f"{file.role}/{number}", file_sha256(path)))
                 continue
@@ -182,15 +188,41 @@ def fingerprint(scene: RasterScene) -> Fingerprint:
             content_hashed &= told is not None and told[1]
             if told is not None:
                 parts.append((f"{file.role}/{number}", told[0]))
+        if is_local(file.path):
+            parts.extend((f"{file.role}/{name}", sha256) for name, sha256 in _beside_sources(file.path, members))
     return Fingerprint(combined_sha256(parts), content_hashed)
 
 
-def _members(path: str) -> list[str]:
+def _members(path: str, opened: set[str]) -> list[str]:
+    """Return the files that GDAL tells of, those of nested VRTs behind them; each VRT is opened once."""
+    opened.add(os.path.realpath(path))
     with opened_raster(path) as dataset:
         files = [str(name) for name in dataset.files] or [path]
-    nested = [name for name in files if name != path and name.casefold().endswith(".vrt")]
-    kept = [name for name in files if not name.casefold().endswith(_SIDECARS)]
-    return [*kept, *(member for name in nested for member in _members(name))]
+    members = [name for name in files if not name.casefold().endswith(_SIDECARS)]
+    for name in members.copy():
+        if is_local(name) and is_vrt(Path(name)) and os.path.realpath(name) not in opened:
+            members.extend(_members(name, opened))
+    return members
+
+
+def _beside_sources(path: str, told: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield names and hashes of what decides beside the sources of a VRT which pixels count; GDAL does not tell of it.
+
+    Args:
+        path: Of a raster.
+        told: The files that GDAL tells of.
+    """
+    known = {os.path.realpath(name) for name in told}
+    for file in files_of(path) if is_vrt(Path(path)) else ():
+        name = file.name.casefold()
+        if os.path.realpath(file) in known:
+            continue
+        if name.endswith(_OF_SOURCES):
+            yield file.name, file_sha256(file)
+        elif name.endswith(".aux.xml"):
+            # Its statistics come and go with whoever looks at the source.
+            header = read_header(str(file)[: -len(".aux.xml")])
+            yield file.name, facts_sha256([header.nodata, header.masks])
 
 
 def _assembled(channels: Channels, stored: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -223,7 +223,7 @@ class _Looking:
         if self._asked[folder] < _LISTED_FROM:
             return beside(file)
         if folder not in self._listed:
-            self._listed[folder] = frozenset(os.listdir(folder))
+            self._listed[folder] = frozenset(path.name for path in folder.iterdir())
         return beside_in(file, self._listed[folder])
 
     def _look_at_raster_beside(self, sidecar: Path) -> None:
