@@ -6,9 +6,11 @@ import gzip
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +38,10 @@ from tasks.errors import (
     UnreadableSceneError,
     UnsupportedSceneError,
 )
-from tasks.intake import identify
+from tasks.fingerprint import combined_sha256, facts_sha256, file_sha256, file_state
+from tasks.intake import identify, recall
 from tasks.job import Job, Source, load_job
+from tasks.ledger import Ledger, ProductRow
 from tasks.nights.settings import StacSearch
 from tasks.outfolder import OutFolder
 from tasks.products.publish import publish
@@ -46,7 +50,7 @@ from tasks.scenes.input import Input
 from tasks.scenes.listing import list_inputs
 from tasks.scenes.naming import scene_id, site_folder
 from tasks.scenes.raster import describe_raster
-from tasks.scenes.raster_gdal import opened_raster
+from tasks.scenes.raster_gdal import opened_raster, read_header
 from tasks.scenes.raster_open import DRIVERS
 from tasks.scenes.spool import spool
 from tasks.scenes.stac import Unreadable, search
@@ -54,7 +58,7 @@ from tasks.scenes.stac_scenes import list_catalogue
 from tasks.scenes.vectors import VectorTable, read_vectors
 from tasks.scenes.volume_header import volume_header
 from tasks.training_job import load_training_job
-from tasks.verdict import check_files
+from tasks.verdict import Verdict, check_files
 from tasks.verdict.guard import Guard
 
 ONES = np.ones((1, 40, 30), np.uint8)
@@ -893,6 +897,188 @@ def test_a_header_that_promises_more_than_its_file_can_hold_is_refused(tmp_path)
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(bytes(content)))
     (verdict,) = check_files([str(tmp_path / "b.nii.gz")])
     assert verdict.error == "OversizedSceneError"
+
+
+# Stale products
+
+RASTER_JOB = {"job": "a", "kind": "raster", "model": {"name": "threshold", "arguments": {"threshold": 1}}}
+
+
+def replace_quietly(path: Path, content: bytes) -> None:
+    """Put another file of the same size and time of change in place of one."""
+    before = path.stat()
+    assert len(content) == before.st_size
+    other = path.with_name("other")
+    other.write_bytes(content)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def twos(folder: Path) -> bytes:
+    """A raster like the one of the table of VRTs, with other pixels."""
+    return write_raster(folder / "twos" / "a.tif", ONES * 2).read_bytes()
+
+
+STALE = {
+    "a VRT": lambda folder: mosaic(simple()),
+    "a VRT in a VRT": lambda folder: nested(folder, 1),
+    "five deep": lambda folder: nested(folder, 5),
+    "VRTs called .tif": lambda folder: nested(folder, 2, ".tif"),
+    "twice the same": lambda folder: mosaic(simple() * 2),
+}
+
+
+@pytest.mark.parametrize("case", STALE)
+@pytest.mark.parametrize("name", ["scene.vrt", "scene.tif"])
+def test_a_vrt_is_another_input_when_pixels_of_its_sources_change(tmp_path, case, name):
+    write_raster(tmp_path / "a.tif", ONES)
+    (tmp_path / name).write_text(STALE[case](tmp_path))
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    item = Input("scene", {"file": str(tmp_path / name)})
+    before = identify(request, item)
+    assert recall(request, item) == before
+    replace_quietly(tmp_path / "a.tif", twos(tmp_path))
+    assert recall(request, item) is None
+    assert identify(request, item) != before
+
+
+@pytest.mark.parametrize("name", ["a.tif.msk", "level0/x.tif.msk"])
+def test_a_mask_that_comes_to_lie_beside_a_source_makes_another_input(tmp_path, name):
+    write_raster(tmp_path / "a.tif", ONES)
+    (tmp_path / "scene.vrt").write_text(nested(tmp_path, 1, ".tif"))
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    item = Input("scene", {"file": str(tmp_path / "scene.vrt")})
+    before = identify(request, item)
+    write_raster(tmp_path / name, ONES * 0)
+    assert recall(request, item) is None
+    assert identify(request, item) != before
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.nii", "a.nii.gz"])
+def test_a_file_replaced_by_one_of_the_same_size_and_time_is_another_input(tmp_path, name):
+    one, other = tmp_path / name, tmp_path / "elsewhere" / name
+    kind = "raster" if name == "a.tif" else "volume"
+    for path, value in ((one, 1), (other, 2)):
+        if kind == "raster":
+            write_raster(path, ONES * value)
+        else:
+            write_volume(path, np.full((4, 4, 4), value, np.int16))
+    job = Job.model_validate(RASTER_JOB | {"kind": kind, "model": {"name": "identity"}})
+    request, item = make_request(job, tmp_path / "out"), Input("a", {"file": str(one)})
+    before = identify(request, item)
+    header = volume_header(one) if kind == "volume" else None
+    kept = spool(one, header.n_bytes, tmp_path / "spool") if name == "a.nii.gz" else None
+    size = max(one.stat().st_size, other.stat().st_size)
+    for path in (one, other):
+        # What stands behind the end of either format does not count.
+        path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+    before = identify(request, item)
+    replace_quietly(one, other.read_bytes())
+    assert recall(request, item) is None
+    assert identify(request, item) != before
+    if kept is not None:
+        assert spool(one, header.n_bytes, tmp_path / "spool") != kept
+
+
+def test_field_files_replaced_by_ones_of_the_same_size_and_time_are_another_input(tmp_path):
+    scene = write_raster(tmp_path / "a.tif", ONES)
+    fields = tmp_path / "fields" / "a.geojson"
+    fields.parent.mkdir()
+    fields.write_text(json.dumps(FEATURES))
+    analysis = {"kind": "crop", "fields": f"{fields.parent}/{{scene}}.geojson"}
+    request = make_request(Job.model_validate(RASTER_JOB | {"analysis": analysis}), tmp_path / "out")
+    item = Input("a", {"file": str(scene)})
+    before = identify(request, item)
+    replace_quietly(fields, json.dumps(FEATURES).replace("[1, 2]", "[2, 1]").encode())
+    assert identify(request, item) != before
+
+
+def test_a_scene_that_is_skipped_costs_a_stat_per_file(tmp_path, monkeypatch):
+    for number in range(30):
+        write_raster(tmp_path / "in" / f"s{number}.tif", ONES)
+    (tmp_path / "in" / "inner.vrt").write_text(mosaic("".join(simple(f"s{number}.tif") for number in range(30))))
+    (tmp_path / "in" / "scene.vrt").write_text(mosaic(simple("inner.vrt")))
+    # Folders in which something has just changed are listed.
+    os.utime(tmp_path / "in", (1, 1))
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    item = Input("scene", {"file": str(tmp_path / "in" / "scene.vrt")})
+    found = identify(request, item)
+    asked = []
+
+    def counting(path):
+        asked.append(str(path))
+        return file_state(path)
+
+    def refusing(*_, **__):
+        pytest.fail("a file was opened")
+
+    assert recall(request, item) == found
+    monkeypatch.setattr("tasks.input_state.file_state", counting)
+    for name in ("tasks.fingerprint.file_sha256", "tasks.scenes.raster_open.DatasetReader", "pathlib.Path.open",
+                 "pathlib.Path.read_bytes", "os.listdir", "os.scandir"):  # fmt: skip
+        monkeypatch.setattr(name, refusing)
+    assert recall(request, item) == found
+    files = [path for path in asked if path != str(tmp_path / "in")]
+    assert sorted(files) == sorted(str(tmp_path / "in" / name) for name in os_names(30))
+
+
+def os_names(n: int) -> list[str]:
+    return ["scene.vrt", "inner.vrt", *(f"s{number}.tif" for number in range(n))]
+
+
+def test_what_is_skipped_is_not_checked_again(tmp_path, monkeypatch):
+    from flows import steps
+    from flows.triage import triage
+
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    items = [Input(name, {"file": str(write_raster(tmp_path / f"{name}.tif", ONES))}) for name in "ab"]
+    key = request.key(identify(request, items[0]).sha256)
+    request.out.product("a", "p").mkdir(parents=True)
+    request.out.link("a").symlink_to(request.out.product("a", "p"))
+    Ledger(request.out.ledger).record(ProductRow("a", key, "p", "done", None, {}), "run", "now")
+    checked = []
+
+    def check(_job, _request, given):
+        checked.extend(item.id for item in given)
+        return [Verdict(item.id, "raster", True, None, "") for item in given]
+
+    monkeypatch.setattr(steps, "check", check)
+    monkeypatch.setattr(steps, "identify_input", identify)
+    outcomes, fresh = triage(request, items, "run")
+    assert checked == ["b"]
+    assert outcomes["a"].status == "skipped"
+    assert [scene.item.id for scene in fresh] == ["b"]
+
+
+LEDGER_0_1_0 = """
+CREATE TABLE runs (id TEXT PRIMARY KEY, job TEXT NOT NULL, started TEXT NOT NULL, finished TEXT, outcome TEXT);
+CREATE TABLE products (
+    scene TEXT PRIMARY KEY, request TEXT NOT NULL, product TEXT, status TEXT NOT NULL, error TEXT,
+    run TEXT NOT NULL, finished TEXT NOT NULL, headline TEXT NOT NULL
+);
+CREATE TABLE fingerprints (files TEXT PRIMARY KEY, sha256 TEXT NOT NULL, content_hashed INTEGER NOT NULL);
+"""
+
+
+def test_a_ledger_of_before_goes_on(tmp_path):
+    scene = write_raster(tmp_path / "a.tif", ONES)
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    request.out.root.mkdir()
+    # As 0.1.0 found it for these bytes: the bytes of the file, and what its header says.
+    facts = asdict(read_header(str(scene)))
+    del facts["path"]
+    sha256 = combined_sha256([("file", facts_sha256(facts)), ("file/0", file_sha256(scene))])
+    with closing(sqlite3.connect(request.out.ledger)) as connection, connection:
+        connection.executescript(LEDGER_0_1_0)
+        connection.execute("INSERT INTO fingerprints VALUES ('x', ?, 1)", (sha256,))
+        row = ("a", request.key(sha256), "p", "done", None, "run", "now", "{}")
+        connection.execute("INSERT INTO products VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    ledger, item = Ledger(request.out.ledger), Input("a", {"file": str(scene)})
+    assert ledger.product("a").product == "p"
+    found = identify(request, item)
+    assert request.key(found.sha256) == ledger.product("a").request
+    assert recall(request, item) == found
 
 
 # The folder of products

@@ -21,6 +21,7 @@ from tasks.scenes.raster_bands import Band, BandFinder, Channels, Index, Invalid
 from tasks.scenes.raster_gdal import Header, gdal_env, is_local, open_raster, opened_raster, read_header
 from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.raster_names import files_of, is_vrt
+from tasks.scenes.raster_open import DRIVERS, open_with
 from tasks.scenes.raster_place import RasterFile, finest, place
 from tasks.scenes.remote import content_sha256
 from tasks.scenes.scene import Frame
@@ -179,7 +180,7 @@ def fingerprint(scene: RasterScene) -> Fingerprint:
         facts = asdict(read_header(file.path))
         del facts["path"]
         parts.append((file.role, facts_sha256(facts)))
-        members = _members(file.path, set())
+        members = _members(file.path)
         for number, path in enumerate(members):
             if is_local(path):
                 parts.append((f"{file.role}/{number}", file_sha256(path)))
@@ -193,15 +194,22 @@ def fingerprint(scene: RasterScene) -> Fingerprint:
     return Fingerprint(combined_sha256(parts), content_hashed)
 
 
-def _members(path: str, opened: set[str]) -> list[str]:
+def _members(path: str) -> list[str]:
     """Return the files that GDAL tells of, those of nested VRTs behind them; each VRT is opened once."""
-    opened.add(os.path.realpath(path))
     with opened_raster(path) as dataset:
         files = [str(name) for name in dataset.files] or [path]
+    return _with_nested(files, {os.path.realpath(path)})
+
+
+def _with_nested(files: list[str], opened: set[str]) -> list[str]:
     members = [name for name in files if not name.casefold().endswith(_SIDECARS)]
     for name in members.copy():
-        if is_local(name) and is_vrt(Path(name)) and os.path.realpath(name) not in opened:
-            members.extend(_members(name, opened))
+        if not is_local(name) or not is_vrt(Path(name)) or os.path.realpath(name) in opened:
+            continue
+        opened.add(os.path.realpath(name))
+        # Looked through with the outermost, whose folder bounds what may be named.
+        with gdal_env(), open_with(name, ("VRT",)) as dataset:
+            members.extend(_with_nested([str(member) for member in dataset.files], opened))
     return members
 
 
@@ -221,8 +229,8 @@ def _beside_sources(path: str, told: Sequence[str]) -> Iterator[tuple[str, str]]
             yield file.name, file_sha256(file)
         elif name.endswith(".aux.xml"):
             # Its statistics come and go with whoever looks at the source.
-            header = read_header(str(file)[: -len(".aux.xml")])
-            yield file.name, facts_sha256([header.nodata, header.masks])
+            with gdal_env(), open_with(str(file)[: -len(".aux.xml")], DRIVERS) as dataset:
+                yield file.name, facts_sha256([dataset.nodatavals, dataset.mask_flag_enums])
 
 
 def _assembled(channels: Channels, stored: NDArray[np.float32]) -> NDArray[np.float32]:
