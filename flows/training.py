@@ -15,7 +15,8 @@ from flows.orchestration.current import step
 from models.card import Card, Training, write_card
 from tasks.answers.baseline import Baseline
 from tasks.answers.metrics.overlap import dice
-from tasks.errors import JobError
+from tasks.declared import lies_below
+from tasks.errors import JobError, UndeclaredError
 from tasks.intake import describe
 from tasks.job import Job, ModelChoice
 from tasks.outfolder import OutFolder
@@ -98,6 +99,8 @@ def read_scenes(job: TrainingJob, card: Card, scratch: Path) -> list[LabelledSce
         if item.error is not None:
             raise JobError(f"{job.job}: {item.error}")
         labels = folder / job.training.labels.replace("{scene}", item.id)
+        if not lies_below(labels, [folder]):
+            raise UndeclaredError(f"{labels}: a link out of {folder}. Put the labels themselves there")
         scenes.append(read_labelled(describe(request, item), labels, card.n_classes))
     return scenes
 

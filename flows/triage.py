@@ -12,7 +12,9 @@ from flows.line import Fresh
 from flows.logs import about
 from models.errors import SwatheError
 from models.printable import printable
+from tasks.errors import SceneError
 from tasks.fingerprint import Fingerprint
+from tasks.intake import recall
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome
 from tasks.request import Request
@@ -28,9 +30,11 @@ def triage(request: Request, items: Sequence[Input], run_id: str) -> tuple[dict[
     Returns:
         Outcomes of those that there is nothing to do for, by scene; and those that there is.
     """
-    outcomes: dict[str, SceneOutcome] = {}
+    settled = {item.id: _settled(request, item) for item in items}
+    outcomes = {name: outcome for name, outcome in settled.items() if outcome is not None}
     fresh = []
-    for item, verdict in zip(items, steps.check(request.job.job, request, items), strict=True):
+    unsettled = [item for item in items if item.id not in outcomes]
+    for item, verdict in zip(unsettled, steps.check(request.job.job, request, unsettled), strict=True):
         found = _triage_one(request, item, verdict, run_id)
         if isinstance(found, SceneOutcome):
             outcomes[item.id] = found
@@ -63,6 +67,18 @@ def _enter_failure(ledger: Ledger, item: Input, error: str, run_id: str) -> None
     known = ledger.product(item.id)
     product = known.product if known else None
     ledger.record(ProductRow(item.id, "", product, "failed", error, {}), run_id, steps.now())
+
+
+def _settled(request: Request, item: Input) -> SceneOutcome | None:
+    """Return the earlier outcome of a scene of which nothing has changed, without opening a file; None for others."""
+    if item.error is not None:
+        return None
+    try:
+        known = recall(request, item)
+    except SceneError:
+        # It is told by the verdict.
+        return None
+    return None if known is None else steps.skipped(request, item, known)
 
 
 def _triage_one(request: Request, item: Input, verdict: Verdict, run_id: str) -> SceneOutcome | Fingerprint:

@@ -8,11 +8,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tasks.errors import UnreadableSceneError
 
 _CHUNK_BYTES = 4 << 20
+FileState: TypeAlias = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,36 @@ def file_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def file_state(path: str | Path) -> FileState | None:
+    """Return what changes whenever a file does, without reading it; None where there is none.
+
+    Size, time of change, time of change of the entry itself, and inode: whoever puts another file of the same size in
+    place can set its time, but not these two.
+    """
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def dataset_members(path: str | Path) -> list[Path]:
+    """Return a vector file or table, with the files beside it that belong to a shapefile."""
+    if Path(path).suffix.lower() != ".shp":
+        return [Path(path)]
+    return sorted({*Path(path).parent.glob(f"{glob.escape(Path(path).stem)}.*"), Path(path)})
+
+
 def dataset_sha256(path: str) -> str:
     """Hash a vector file or table; a shapefile with the files beside it that belong to it.
 
     Raises:
         UnreadableSceneError: When a file cannot be read to its end.
     """
-    if Path(path).suffix.lower() != ".shp":
+    members = dataset_members(path)
+    if len(members) == 1:
         return file_sha256(path)
-    members = {*Path(path).parent.glob(f"{glob.escape(Path(path).stem)}.*"), Path(path)}
-    return combined_sha256((member.suffix, file_sha256(member)) for member in sorted(members))
+    return combined_sha256((member.suffix, file_sha256(member)) for member in members)
 
 
 def combined_sha256(parts: Iterable[tuple[str, str]]) -> str:

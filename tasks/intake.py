@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
-import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,14 @@ from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.fire.settings import FireAnalysis
 from tasks.declared import is_local, require_inside
 from tasks.errors import BandError, ChangedSceneError, JobError, SceneError
-from tasks.fingerprint import Fingerprint, combined_sha256, dataset_sha256, file_sha256
-from tasks.ledger import Ledger
+from tasks.fingerprint import Fingerprint, combined_sha256, dataset_sha256, facts_sha256, file_sha256
+from tasks.input_state import sources_of, state_of_dataset, state_of_raster, state_of_volume
+from tasks.ledger import InputRow, Ledger
 from tasks.request import Request
 from tasks.scenes.input import Input
 from tasks.scenes.naming import dates_of
 from tasks.scenes.raster import RasterScene, describe_raster, fingerprint
-from tasks.scenes.remote import content_sha256, fetch
+from tasks.scenes.remote import fetch
 
 if TYPE_CHECKING:
     from tasks.scenes.volume import VolumeScene
@@ -61,23 +61,23 @@ def identify(request: Request, item: Input) -> Fingerprint:
     Raises:
         SceneError: When a file cannot be read.
     """
-    found = _identify_scene(request, item)
-    analysis = request.job.analysis
-    beside = analysis.files(item.id) if isinstance(analysis, CropAnalysis) else {}
-    for role, path in beside.items():
-        require_inside(path, getattr(analysis, role), f"analysis.{role}")
-    parts = [(role, dataset_sha256(path)) for role, path in sorted(beside.items())]
-    if isinstance(analysis, FireAnalysis) and item.date not in (
-        None,
-        *dates_of(item.id, request.job.source.dates).values(),
-    ):
-        # Of a table: fires are called after it.
-        parts.append(("date", hashlib.sha256(str(item.date).encode()).hexdigest()))
-    if item.revision is not None and not found.content_hashed:
-        parts.append(("revision", hashlib.sha256(item.revision.encode()).hexdigest()))
-    if not parts:
-        return found
-    return Fingerprint(combined_sha256([("scene", found.sha256), *parts]), found.content_hashed)
+    return _identify(request, item, _hashed)
+
+
+def recall(request: Request, item: Input) -> Fingerprint | None:
+    """Return what ``identify`` would, where nothing of an input has changed since it was hashed; None where it has.
+
+    No file is opened: it takes a ``stat`` per file. What lies behind URLs is not asked for.
+
+    Raises:
+        SceneError: When the input names what it may not.
+    """
+    if not all(is_local(name) for name in item.files.values()):
+        return None
+    try:
+        return _identify(request, item, _recalled)
+    except _ForgottenError:
+        return None
 
 
 def require_unchanged(request: Request, item: Input, fingerprint: Fingerprint) -> None:
@@ -85,7 +85,7 @@ def require_unchanged(request: Request, item: Input, fingerprint: Fingerprint) -
 
     Args:
         request: Names OUT.
-        item: The scene; files of the same path, size and time are not read again.
+        item: The scene; files in the state of the last time are not read again.
         fingerprint: Of what was there before the first block.
 
     Raises:
@@ -99,21 +99,95 @@ def require_unchanged(request: Request, item: Input, fingerprint: Fingerprint) -
     )
 
 
-def _identify_scene(request: Request, item: Input) -> Fingerprint:
+class _ForgottenError(Exception):
+    """Something has changed since it was hashed."""
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is hashed as one: the files of a scene, or one that its analysis reads beside it.
+
+    Attributes:
+        name: Hash of how it is named and read.
+        state: Returns the state of its files and of its sources.
+        sources: Returns the files that its own files name.
+        fingerprint: Reads it.
+    """
+
+    name: str
+    state: Callable[[Sequence[str]], str | None]
+    sources: Callable[[], tuple[str, ...]]
+    fingerprint: Callable[[], Fingerprint]
+
+
+def _identify(request: Request, item: Input, find: Callable[[Ledger, _Subject], Fingerprint]) -> Fingerprint:
     ledger = Ledger(request.out.ledger)
-    known_as = _stat(item.files)
-    if known_as is not None and (known := ledger.fingerprint(known_as)) is not None:
-        return known
+    found = find(ledger, _scene(request, item))
+    analysis = request.job.analysis
+    beside = analysis.files(item.id) if isinstance(analysis, CropAnalysis) else {}
+    for role, path in beside.items():
+        require_inside(path, getattr(analysis, role), f"analysis.{role}")
+    parts = [(role, find(ledger, _dataset(path)).sha256) for role, path in sorted(beside.items())]
+    if isinstance(analysis, FireAnalysis) and item.date not in (
+        None,
+        *dates_of(item.id, request.job.source.dates).values(),
+    ):
+        # Of a table: fires are called after it.
+        parts.append(("date", hashlib.sha256(str(item.date).encode()).hexdigest()))
+    if item.revision is not None and not found.content_hashed:
+        parts.append(("revision", hashlib.sha256(item.revision.encode()).hexdigest()))
+    if not parts:
+        return found
+    return Fingerprint(combined_sha256([("scene", found.sha256), *parts]), found.content_hashed)
+
+
+def _scene(request: Request, item: Input) -> _Subject:
     if request.job.kind == "volume":
-        found = Fingerprint(file_sha256(_volume_path(request, item)), content_hashed=True)
-    else:
-        # What the analysis reads beside the model's channels is part of the input, too.
-        extra = request.job.analysis.extra_bands if isinstance(request.job.analysis, FireAnalysis) else ()
-        channels = tuple(dict.fromkeys((*request.card.channels, *extra)))
-        found = fingerprint(describe_raster(item.id, item.files, request.job.source, channels))
-    if known_as is not None:
-        ledger.remember_fingerprint(known_as, found)
-    return found
+        return _Subject(
+            name=facts_sha256(["volume", item.files]),
+            state=lambda _sources: state_of_volume(item.files),
+            sources=tuple,
+            fingerprint=lambda: Fingerprint(file_sha256(_volume_path(request, item)), content_hashed=True),
+        )
+    # What the analysis reads beside the model's channels is part of the input, too.
+    extra = request.job.analysis.extra_bands if isinstance(request.job.analysis, FireAnalysis) else ()
+    channels = tuple(dict.fromkeys((*request.card.channels, *extra)))
+    source = request.job.source
+    return _Subject(
+        name=facts_sha256(["raster", item.files, source.model_dump(mode="json"), channels]),
+        state=lambda sources: state_of_raster(item.files, sources),
+        sources=lambda: sources_of(item.files),
+        fingerprint=lambda: fingerprint(describe_raster(item.id, item.files, source, channels)),
+    )
+
+
+def _dataset(path: str) -> _Subject:
+    return _Subject(
+        name=facts_sha256(["dataset", path]),
+        state=lambda _sources: state_of_dataset(path),
+        sources=tuple,
+        fingerprint=lambda: Fingerprint(dataset_sha256(path), content_hashed=True),
+    )
+
+
+def _recalled(ledger: Ledger, subject: _Subject) -> Fingerprint:
+    known = ledger.input(subject.name)
+    if known is None or subject.state(known.sources) != known.state:
+        raise _ForgottenError
+    return known.fingerprint
+
+
+def _hashed(ledger: Ledger, subject: _Subject) -> Fingerprint:
+    try:
+        return _recalled(ledger, subject)
+    except _ForgottenError:
+        # Before a byte is read: what changes while it is hashed has another state afterwards.
+        sources = subject.sources()
+        state = subject.state(sources)
+        found = subject.fingerprint()
+        if state is not None:
+            ledger.remember_input(InputRow(subject.name, state, sources, found))
+        return found
 
 
 def _volume_path(request: Request, item: Input) -> Path:
@@ -122,27 +196,3 @@ def _volume_path(request: Request, item: Input) -> Path:
         raise SceneError(f"{item.id}: a volume is one file; the job names {len(item.files)}. Leave source.files to one")
     path = next(iter(item.files.values()))
     return Path(path) if is_local(path) else fetch(path, request.out.scene_scratch(item.id) / "fetched")
-
-
-def _stat(files: Mapping[str, str]) -> str | None:
-    """Return a hash of paths, sizes and times; None where they do not tell whether content changed."""
-    facts: list[tuple[str | int | bool, ...]] = []
-    for role, name in sorted(files.items()):
-        path = Path(name)
-        # A VRT stays the same when the files it names change.
-        if path.suffix.lower() == ".vrt":
-            return None
-        if not is_local(name):
-            told = content_sha256(name)
-            if told is None:
-                return None
-            facts.append((role, name, *told))
-            continue
-        if not path.is_file():
-            return None
-        # Sidecars (masks, world files, nodata in .aux.xml) change what is read as well.
-        for member in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")):
-            stat = member.stat()
-            facts.append((role, str(member.resolve()), stat.st_size, stat.st_mtime_ns))
-    # Hashed, because a name may tell who the patient is.
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -21,9 +21,12 @@ CREATE TABLE IF NOT EXISTS products (
     scene TEXT PRIMARY KEY, request TEXT NOT NULL, product TEXT, status TEXT NOT NULL, error TEXT,
     run TEXT NOT NULL, finished TEXT NOT NULL, headline TEXT NOT NULL
 );
-CREATE TABLE IF NOT EXISTS fingerprints (
-    files TEXT PRIMARY KEY, sha256 TEXT NOT NULL, content_hashed INTEGER NOT NULL
+CREATE TABLE IF NOT EXISTS inputs (
+    name TEXT PRIMARY KEY, state TEXT NOT NULL, sources TEXT NOT NULL, sha256 TEXT NOT NULL,
+    content_hashed INTEGER NOT NULL
 );
+-- Of 0.1.0, which knew files by size and time alone; what it holds is hashed once more.
+DROP TABLE IF EXISTS fingerprints;
 """
 
 
@@ -46,6 +49,23 @@ class ProductRow:
     status: Status
     error: str | None
     headline: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class InputRow:
+    """An input that was hashed.
+
+    Attributes:
+        name: Hash of how it is named and read.
+        state: Of all its files when it was hashed, as ``tasks.input_state`` tells it.
+        sources: Files that it depends on and that nobody named.
+        fingerprint: What was found.
+    """
+
+    name: str
+    state: str
+    sources: tuple[str, ...]
+    fingerprint: Fingerprint
 
 
 @dataclass(frozen=True)
@@ -141,20 +161,28 @@ class Ledger(LedgerFile):
                 ),
             )
 
-    def fingerprint(self, files: str) -> Fingerprint | None:
-        """Return what was hashed earlier of files (their paths, sizes and times in one text) that did not change."""
+    def input(self, name: str) -> InputRow | None:
+        """Return what was hashed earlier under a name."""
         with self._connection() as connection:
             row = connection.execute(
-                "SELECT sha256, content_hashed FROM fingerprints WHERE files = ?", (files,)
+                "SELECT state, sources, sha256, content_hashed FROM inputs WHERE name = ?", (name,)
             ).fetchone()
-        return None if row is None else Fingerprint(row[0], bool(row[1]))
+        if row is None:
+            return None
+        return InputRow(name, row[0], tuple(json.loads(row[1])), Fingerprint(row[2], bool(row[3])))
 
-    def remember_fingerprint(self, files: str, fingerprint: Fingerprint) -> None:
-        """Keep a hash beside the paths, sizes and times of what was hashed."""
+    def remember_input(self, row: InputRow) -> None:
+        """Keep a hash beside the state of what was hashed."""
         with self._connection() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?)",
-                (files, fingerprint.sha256, int(fingerprint.content_hashed)),
+                "INSERT OR REPLACE INTO inputs VALUES (?, ?, ?, ?, ?)",
+                (
+                    row.name,
+                    row.state,
+                    json.dumps(row.sources),
+                    row.fingerprint.sha256,
+                    int(row.fingerprint.content_hashed),
+                ),
             )
 
 

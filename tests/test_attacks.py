@@ -13,14 +13,18 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyogrio
 import pytest
 import rasterio
+import shapely
+from catalogues import make_item, write_catalogue
 from pydantic import ValidationError
 from scenes import write_raster, write_volume
 
@@ -36,6 +40,7 @@ from flows.tables import verdicts
 from flows.triage import failed
 from models.card import ClassEntry, Weights, load_card
 from models.errors import CardError, SwatheError
+from models.fakes import fake_card
 from models.foreign.monai_config import read_config
 from models.foreign.nnunet import _classes, _read
 from models.registry import card_without_weights
@@ -53,8 +58,9 @@ from tasks.errors import (
     UnreadableSceneError,
     UnsupportedSceneError,
 )
+from tasks.fingerprint import combined_sha256, facts_sha256, file_sha256, file_state
 from tasks.fire_ledger import FireLedger
-from tasks.intake import identify
+from tasks.intake import identify, recall
 from tasks.job import Job, Source, load_job
 from tasks.ledger import Ledger, ProductRow
 from tasks.nights.night import Night
@@ -77,13 +83,16 @@ from tasks.scenes.manifest import read_manifest
 from tasks.scenes.naming import RESERVED, scene_id, site_folder
 from tasks.scenes.pairs import Reading, list_pairs, opened_pair
 from tasks.scenes.raster import describe_raster
-from tasks.scenes.raster_gdal import opened_raster
+from tasks.scenes.raster_gdal import opened_raster, read_header
+from tasks.scenes.raster_open import DRIVERS
 from tasks.scenes.spool import spool
-from tasks.scenes.stac import search
-from tasks.scenes.vectors import read_vectors
+from tasks.scenes.stac import Unreadable, search
+from tasks.scenes.stac_scenes import list_catalogue
+from tasks.scenes.vectors import VectorTable, read_vectors
 from tasks.scenes.volume_header import volume_header
 from tasks.training_job import load_training_job
-from tasks.verdict import check_files, check_inputs
+from tasks.verdict import Verdict, check_files, check_inputs
+from tasks.verdict.guard import Guard
 
 SOURCE = {"bands": {"b": {"band": 1}}}
 RAW = {"job": "a", "kind": "raster", "model": {"name": "threshold", "arguments": {"threshold": 0}}, "source": SOURCE}
@@ -362,6 +371,404 @@ def test_a_vrt_with_entities_or_in_another_encoding_is_refused(tmp_path):
         read_all(path)
 
 
+# A table of VRTs: as many that are read as are refused, so that no door is shut by walling it up.
+
+WKT = rasterio.crs.CRS.from_epsg(32632).to_wkt()
+PLACE = "<GeoTransform>500000,20,0,5000000,0,-20</GeoTransform>"
+GCPS = "".join(f'<GCP Pixel="{x}" Line="{y}" X="{x}" Y="{y}"/>' for x, y in ((0, 0), (1, 0), (0, 1)))
+
+
+def simple(name: str = "a.tif", inner: str = "", kind: str = "SimpleSource") -> str:
+    named = f'<SourceFilename relativeToVRT="1">{name}</SourceFilename>' if name else ""
+    return f"<{kind}>{named}{inner}<SourceBand>1</SourceBand></{kind}>"
+
+
+def mosaic(sources: str, head: str = "", attributes: str = "") -> str:
+    return (
+        f'<VRTDataset rasterXSize="30" rasterYSize="40">{head}<VRTRasterBand dataType="Byte" band="1" {attributes}>'
+        f"{sources}</VRTRasterBand></VRTDataset>"
+    )
+
+
+def warped(source_srs: str, target_srs: str = WKT, more: str = "") -> str:
+    return (
+        '<VRTDataset rasterXSize="30" rasterYSize="40" subClass="VRTWarpedDataset">'
+        f"<SRS>{WKT}</SRS>{PLACE}"
+        '<VRTRasterBand dataType="Byte" band="1" subClass="VRTWarpedRasterBand"/><BlockXSize>30</BlockXSize>'
+        '<BlockYSize>40</BlockYSize><GDALWarpOptions><SourceDataset relativeToVRT="1">a.tif</SourceDataset>'
+        '<BandList><BandMapping src="1" dst="1"/></BandList><Transformer><GenImgProjTransformer>'
+        "<SrcGeoTransform>500000,20,0,5000000,0,-20</SrcGeoTransform>"
+        "<SrcInvGeoTransform>-25000,0.05,0,250000,0,-0.05</SrcInvGeoTransform>"
+        f"<ReprojectTransformer><ReprojectionTransformer><SourceSRS>{source_srs}</SourceSRS>"
+        f"<TargetSRS>{target_srs}</TargetSRS>{more}</ReprojectionTransformer></ReprojectTransformer>"
+        "<DstGeoTransform>500000,20,0,5000000,0,-20</DstGeoTransform>"
+        "<DstInvGeoTransform>-25000,0.05,0,250000,0,-0.05</DstInvGeoTransform>"
+        "</GenImgProjTransformer></Transformer></GDALWarpOptions></VRTDataset>"
+    )
+
+
+def linked(folder: Path, name: str, target: Path) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).symlink_to(target)
+
+
+def nested(folder: Path, depth: int, suffix: str = ".vrt") -> str:
+    """Write VRTs of VRTs, each in a folder of its own, and return the outermost."""
+    name = "a.tif"
+    for level in range(depth):
+        (folder / f"level{level}").mkdir()
+        (folder / f"level{level}" / f"x{suffix}").write_text(mosaic(simple(f"../{name}")))
+        name = f"level{level}/x{suffix}"
+    return mosaic(simple(name))
+
+
+def kept_as(folder: Path, name: str, driver: str) -> str:
+    with rasterio.open(folder / "a.tif") as dataset:
+        profile = {key: dataset.profile[key] for key in ("width", "height", "count", "dtype", "crs", "transform")}
+    options = {"QUALITY": "100", "REVERSIBLE": "YES"} if driver == "JP2OpenJPEG" else {}
+    with rasterio.open(folder / name, "w", driver=driver, **profile, **options) as dataset:
+        dataset.write(ONES)
+    return mosaic(simple(name))
+
+
+def with_mask(folder: Path) -> str:
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(folder / "a.tif", "r+") as dataset:
+        dataset.write_mask(np.full((40, 30), 255, np.uint8))
+    assert (folder / "a.tif.msk").exists()
+    return mosaic(simple(inner="<UseMaskBand>true</UseMaskBand>", kind="ComplexSource"))
+
+
+def with_overviews(folder: Path) -> str:
+    with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(folder / "a.tif", "r+") as dataset:
+        dataset.build_overviews([2])
+    assert (folder / "a.tif.ovr").exists()
+    return mosaic(simple())
+
+
+def beside_source(name: str, text: str):
+    def write(folder: Path, _secret: Path, _url: str) -> str:
+        (folder / name).write_text(text)
+        return mosaic(simple())
+
+    return write
+
+
+def moved(folder: Path, name: str) -> str:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / "a.tif").rename(folder / name)
+    return mosaic(simple(name))
+
+
+def through_link(folder: Path, _secret: Path, _url: str) -> str:
+    linked(folder, "link.tif", folder / "a.tif")
+    return mosaic(simple("link.tif"))
+
+
+def vrt_through_link(folder: Path, _secret: Path, _url: str) -> str:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "x.vrt").write_text(mosaic(simple("../a.tif")))
+    linked(folder, "link.vrt", folder / "deep" / "x.vrt")
+    return mosaic(simple("link.vrt"))
+
+
+ACCEPTED = {
+    "beside it": lambda folder, _secret, _url: mosaic(simple()),
+    "by its whole path": lambda folder, _secret, _url: mosaic(
+        simple("", f'<SourceFilename relativeToVRT="0">{folder / "a.tif"}</SourceFilename>')
+    ),
+    "without the attribute": lambda folder, _secret, _url: mosaic(
+        simple("", f"<SourceFilename>{folder / 'a.tif'}</SourceFilename>")
+    ),
+    "below it": lambda folder, _secret, _url: moved(folder, "deep/er/a.tif"),
+    "down and up again": lambda folder, _secret, _url: (folder / "deep").mkdir() or mosaic(simple("deep/../a.tif")),
+    "blanks and other letters": lambda folder, _secret, _url: moved(folder, "Ä b/ü (1).tif"),
+    "a link within": through_link,
+    "a VRT in a VRT": lambda folder, _secret, _url: nested(folder, 1),
+    "five deep": lambda folder, _secret, _url: nested(folder, 5),
+    "a VRT called .tif": lambda folder, _secret, _url: nested(folder, 2, ".tif"),
+    "a VRT behind a link": vrt_through_link,
+    "twice the same": lambda folder, _secret, _url: mosaic(simple() + simple()),
+    "a thousand times the same": lambda folder, _secret, _url: mosaic(simple() * 1000),
+    "a mask beside": lambda folder, _secret, _url: with_mask(folder),
+    "overviews beside": lambda folder, _secret, _url: with_overviews(folder),
+    "metadata beside": beside_source(
+        "a.tif.aux.xml", '<PAMDataset><Metadata><MDI key="url">https://a.example/</MDI></Metadata></PAMDataset>'
+    ),
+    "a world file beside": beside_source("a.tfw", "20\n0\n0\n-20\n500010\n4999990\n"),
+    "PNG": lambda folder, _secret, _url: kept_as(folder, "b.png", "PNG"),
+    "JPEG 2000": lambda folder, _secret, _url: kept_as(folder, "b.jp2", "JP2OpenJPEG"),
+    "ERDAS Imagine": lambda folder, _secret, _url: kept_as(folder, "b.img", "HFA"),
+    "WKT": lambda folder, _secret, _url: mosaic(simple(), f"<SRS>{WKT}</SRS>{PLACE}"),
+    "a code and its axes": lambda folder, _secret, _url: mosaic(
+        simple(), f'<SRS dataAxisToSRSAxisMapping="1,2">EPSG:32632</SRS>{PLACE}'
+    ),
+    "text of PROJ": lambda folder, _secret, _url: mosaic(
+        simple(), f"<SRS>+proj=merc +a=6378137 +b=6378137 +nadgrids=@null +no_defs</SRS>{PLACE}"
+    ),
+    "control points": lambda folder, _secret, _url: mosaic(
+        simple(), f'<GCPList Projection="EPSG:4326">{GCPS}</GCPList>'
+    ),
+    "warped": lambda folder, _secret, _url: warped(WKT),
+    "warped between codes": lambda folder, _secret, _url: warped("EPSG:32632", "EPSG:32632"),
+    "nodata of its own": lambda folder, _secret, _url: mosaic(simple(inner="<NODATA>0</NODATA>", kind="ComplexSource")),
+    "an option of reading": lambda folder, _secret, _url: mosaic(
+        simple(inner='<OpenOptions><OOI key="NUM_THREADS">1</OOI></OpenOptions>')
+    ),
+    "a product of bands": lambda folder, _secret, _url: mosaic(
+        f"<PixelFunctionType>mul</PixelFunctionType>{simple()}{simple()}", attributes='subClass="VRTDerivedRasterBand"'
+    ),
+    "metadata that name a URL": lambda folder, _secret, url: mosaic(
+        simple(), f'<Metadata><MDI key="source">{url}/about</MDI></Metadata>'
+    ),
+    "comments": lambda folder, _secret, _url: mosaic(f"<!-- made by hand -->{simple()}"),
+}  # fmt: skip
+
+
+def folder_of_formats(folder: Path, secret: Path, _url: str) -> str:
+    """A VRT names a folder, which is DIMAP, whose data are PDS, whose pixels are any file."""
+    text = secret.with_name("secret.txt")
+    text.write_bytes(b"A" * 1200)
+    scene = folder / "dimap"
+    scene.mkdir()
+    (scene / "metadata.dim").write_text(
+        "<Dimap_Document><Raster_Dimensions><NROWS>40</NROWS><NCOLS>30</NCOLS><NBANDS>1</NBANDS></Raster_Dimensions>"
+        '<Data_Access><Data_File><DATA_FILE_PATH href="b.lbl"/></Data_File></Data_Access></Dimap_Document>'
+    )
+    (scene / "b.lbl").write_text(
+        f'PDS_VERSION_ID = PDS3\nRECORD_TYPE = FIXED_LENGTH\nRECORD_BYTES = 30\n^IMAGE = ("{text}", 1)\n'
+        "OBJECT = IMAGE\n LINES = 40\n LINE_SAMPLES = 30\n SAMPLE_BITS = 8\n SAMPLE_TYPE = UNSIGNED_INTEGER\n"
+        " BANDS = 1\nEND_OBJECT = IMAGE\nEND\n"
+    )
+    return mosaic(simple("dimap"))
+
+
+def pipe(folder: Path, _secret: Path, _url: str) -> str:
+    os.mkfifo(folder / "pipe.tif")
+    return mosaic(simple("pipe.tif"))
+
+
+def bomb(folder: Path, _secret: Path, _url: str) -> str:
+    """Four to the fourteenth sources."""
+    (folder / "x0.vrt").write_text(mosaic(simple() * 4))
+    for level in range(1, 13):
+        (folder / f"x{level}.vrt").write_text(mosaic(simple(f"x{level - 1}.vrt") * 4))
+    return mosaic(simple("x12.vrt") * 4)
+
+
+def beside_linked(suffix: str):
+    def write(folder: Path, secret: Path, _url: str) -> str:
+        linked(folder, f"a{suffix}", secret)
+        return mosaic(simple())
+
+    return write
+
+
+def option_of_nested(folder: Path, secret: Path, _url: str) -> str:
+    """With ROOT_PATH a VRT takes its names from another folder than its own."""
+    (folder / "deep").mkdir()
+    (folder / "deep" / "x.vrt").write_text(mosaic(simple("a.tif")))
+    (folder / "a.tif").rename(folder / "deep" / "a.tif")
+    return mosaic(simple("deep/x.vrt", inner='<OpenOptions><OOI key="ROOT_PATH">.</OOI></OpenOptions>'))
+
+
+def behind_folder_link(folder: Path, secret: Path, _url: str) -> str:
+    """Where a folder is a link, '..' leads to two places."""
+    (folder / "one" / "two").mkdir(parents=True)
+    linked(folder, "link", folder / "one" / "two")
+    (folder / "one" / "secret.tif").write_bytes((folder / "a.tif").read_bytes())
+    return mosaic(simple(f"link/../../{folder.name}x/../{folder.name}/a.tif"))
+
+
+def other_format(folder: Path, _secret: Path, _url: str) -> str:
+    (folder / "b.asc").write_text("ncols 30\nnrows 40\nxllcorner 0\nyllcorner 0\ncellsize 1\n" + "1 " * 1200)
+    return mosaic(simple("b.asc"))
+
+
+def nested_secret(folder: Path, secret: Path, _url: str) -> str:
+    (folder / "b.tif").write_text(mosaic(simple("", f"<SourceFilename>{secret}</SourceFilename>")))
+    return mosaic(simple("b.tif"))
+
+
+def tagged(domain: str, key: str):
+    def write(folder: Path, secret: Path, _url: str) -> str:
+        with rasterio.open(folder / "a.tif", "r+") as dataset:
+            dataset.update_tags(ns=domain, **{key: str(secret)})
+        return mosaic(simple())
+
+    return write
+
+
+def named(text: str):
+    return lambda folder, secret, url: mosaic(
+        simple("", f"<SourceFilename>{text.format(secret=secret, url=url)}</SourceFilename>")
+    )
+
+
+def crs(text: str):
+    return lambda folder, secret, url: mosaic(simple(), f"<SRS>{text.format(secret=secret, url=url)}</SRS>{PLACE}")
+
+
+REFUSED = {
+    "a folder": lambda folder, _secret, _url: (folder / "b").mkdir() or mosaic(simple("b")),
+    "a folder of other formats": folder_of_formats,
+    "a pipe": pipe,
+    "a device": named("/dev/zero"),
+    "a file of another format": other_format,
+    "a file outside": named("{secret}"),
+    "a file outside, by a nested VRT called .tif": nested_secret,
+    "a URL": named("/vsicurl/{url}/given.tif"),
+    "a file that is not there": named("/nowhere/b.tif"),
+    "itself": lambda folder, _secret, _url: mosaic(simple("scene.vrt")),
+    "four to the fourteenth": bomb,
+    "twenty deep": lambda folder, _secret, _url: nested(folder, 20),
+    "a name with a comment in it": named("a.tif<!-- -->"),
+    "a name of two pieces": named("{secret}<![CDATA[/../../a.tif]]>"),
+    "a name in an attribute": lambda folder, secret, _url: mosaic(
+        f'<SimpleSource SourceFilename="{secret}"><SourceBand>1</SourceBand></SimpleSource>'
+    ),
+    "a root of its own": option_of_nested,
+    "a way back behind a link": behind_folder_link,
+    "a source CRS from a URL": lambda folder, _secret, url: warped(f"{url}/crs"),
+    "a target CRS from a URL": lambda folder, _secret, url: warped(WKT, f"{url}/crs"),
+    "a source CRS from a file": lambda folder, secret, _url: warped(str(secret)),
+    "an operation with a grid": lambda folder, secret, _url: warped(
+        WKT, more=f"<CoordinateOperation>+proj=hgridshift +grids={secret}</CoordinateOperation>"
+    ),
+    "control points with a CRS from a URL": lambda folder, _secret, url: mosaic(
+        simple(), f'<GCPList Projection="{url}/crs">{GCPS}</GCPList>'
+    ),
+    "a CRS with a grid": crs("+proj=longlat +nadgrids={secret} +no_defs"),
+    "a mask that is a link out": beside_linked(".tif.msk"),
+    "overviews that are a link out": beside_linked(".tif.ovr"),
+    "metadata that are a link out": beside_linked(".tif.aux.xml"),
+    "a world file that is a link out": beside_linked(".tfw"),
+    "a mask that is a pipe": lambda folder, _secret, _url: os.mkfifo(folder / "a.tif.msk") or mosaic(simple()),
+    "overviews named in small letters": tagged("OVERVIEWS", "overview_file"),
+    "a program": lambda folder, _secret, _url: mosaic(
+        f"{simple()}<PixelFunctionLanguage>Python</PixelFunctionLanguage>", attributes='subClass="VRTDerivedRasterBand"'
+    ),
+    "raw bytes": lambda folder, secret, _url: mosaic(
+        f"<SourceFilename>{secret}</SourceFilename>", attributes='subClass="VRTRawRasterBand"'
+    ),
+}  # fmt: skip
+
+
+def test_as_many_vrts_are_read_as_are_refused():
+    assert len(ACCEPTED) >= len(REFUSED)
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_vrts_of_plain_files_are_read(tmp_path, server, secret, case):
+    url, seen = server
+    write_raster(tmp_path / "a.tif", ONES)
+    (tmp_path / "scene.vrt").write_text(ACCEPTED[case](tmp_path, secret, url))
+    with opened_raster(str(tmp_path / "scene.vrt")) as dataset:
+        assert (dataset.read(1) == 1).all()
+    assert seen() == []
+
+
+@pytest.fixture(scope="module")
+def guard():
+    with Guard() as it:
+        yield it
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_vrts_of_anything_else_are_refused(tmp_path, server, secret, guard, case):
+    url, seen = server
+    write_raster(tmp_path / "a.tif", ONES)
+    (tmp_path / "scene.vrt").write_text(REFUSED[case](tmp_path, secret, url))
+    # In the guarded child: some would hang whoever opens them.
+    verdict = guard.ask({"path": str(tmp_path / "scene.vrt"), "kind": "raster"})
+    assert verdict.error in ("UndeclaredError", "UnreadableSceneError", "OversizedSceneError"), verdict
+    assert "longer than" not in verdict.message
+    assert "crashed" not in verdict.message
+    assert seen() == []
+    with pytest.raises((UndeclaredError, UnreadableSceneError, OversizedSceneError)):
+        read_all(tmp_path / "scene.vrt")
+
+
+def test_vrts_of_two_bands_are_read_as_their_report_says(tmp_path):
+    reports = Path("../shared/reports/geo")
+    if not reports.is_dir():
+        pytest.skip(f"{reports} is not here")
+    case = tmp_path / "23-perband-nodata-vrt"
+    case.mkdir()
+    shutil.copy(reports / "geolib.py", tmp_path)
+    shutil.copy(reports / case.name / "make.py", case)
+    subprocess.run([sys.executable, str(case / "make.py")], check=True, cwd=case)
+    read_all(case / "beside" / "stack_beside.vrt")
+    with pytest.raises(UndeclaredError, match="not below the folder of the VRT"):
+        read_all(case / "up" / "vrt" / "stack_up_vrt.vrt")
+    with pytest.raises(UnreadableSceneError, match=r"src/b\.tif, which is not there"):
+        read_all(case / "gone" / "stack_gone.vrt")
+
+
+def test_what_is_looked_through_once_is_looked_through_again_when_it_changes(tmp_path, secret):
+    inner, scene = tmp_path / "inner.vrt", tmp_path / "scene.vrt"
+    write_raster(tmp_path / "a.tif", ONES)
+    inner.write_text(mosaic(simple()))
+    scene.write_text(mosaic(simple("inner.vrt")))
+    read_all(scene)
+    inner.write_text(mosaic(simple("", f"<SourceFilename>{secret}</SourceFilename>")))
+    with pytest.raises(UndeclaredError, match="not below"):
+        read_all(scene)
+    inner.write_text(mosaic(simple()))
+    read_all(scene)
+    linked(tmp_path, "a.tif.msk", secret)
+    with pytest.raises(UndeclaredError, match="a link out of its folder"):
+        read_all(scene)
+
+
+def test_no_file_is_opened_by_a_driver_that_is_not_allowed():
+    from tasks.scenes import vectors  # noqa: F401 - brings the other GDAL
+
+    with rasterio.Env() as env:
+        assert set(env.drivers()) <= {*DRIVERS, "MEM", "Memory"}
+    assert set(pyogrio.list_drivers()) <= {"GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf", "MEM", "Memory"}
+
+
+@pytest.mark.parametrize("suffix", [".tif.msk", ".tif.ovr", ".tif.aux.xml", ".tif.aux", ".tfw", "_RPC.TXT"])
+def test_sidecars_that_are_links_out_of_the_inbox_are_refused(tmp_path, secret, suffix):
+    path = write_raster(tmp_path / "a.tif", ONES)
+    linked(tmp_path, f"a{suffix}", secret)
+    with pytest.raises(UndeclaredError, match="a link out of its folder"):
+        read_all(path)
+    (verdict,) = check_files([str(path)])
+    assert verdict.error == "UndeclaredError"
+
+
+@pytest.mark.parametrize("suffix", [".dbf", ".shx", ".prj", ".CPG"])
+def test_the_other_files_of_a_shapefile_that_are_links_out_are_refused(tmp_path, secret, suffix):
+    point = VectorTable("a", None, shapely.points([[1, 2]]), {"x": [1]}, "Point")
+    pyogrio.raw.write(
+        tmp_path / "a.shp", geometry=shapely.to_wkb(point.geometries), field_data=[np.array([1])], fields=["x"],
+        geometry_type="Point", crs="EPSG:32632",
+    )  # fmt: skip
+    read_vectors(tmp_path / "a.shp")
+    (tmp_path / f"a{suffix}").unlink(missing_ok=True)
+    linked(tmp_path, f"a{suffix}", secret)
+    with pytest.raises(UndeclaredError, match="a link out of its folder"):
+        read_vectors(tmp_path / "a.shp")
+
+
+def test_labels_that_are_a_link_out_of_their_folder_are_refused(tmp_path, secret):
+    # Here, because it brings Prefect.
+    from flows.training import read_scenes
+
+    write_raster(tmp_path / "in" / "a.tif", ONES)
+    linked(tmp_path / "in", "labels/a.tif", secret)
+    (tmp_path / "job.yaml").write_text(
+        f"job: t\nkind: raster\ntraining: {{folder: {tmp_path / 'in'}, labels: 'labels/{{scene}}.tif'}}\n"
+        "card: {name: x, channels: [b], classes: [{name: a, colour: '#000000'}, {name: b, colour: '#ffffff'}]}\n"
+        "source: {bands: {b: {band: 1}}}\n"
+    )
+    job = load_training_job(str(tmp_path / "job.yaml"))
+    card = fake_card("identity", {}, ("b",), "raster")
+    with pytest.raises(UndeclaredError, match="a link out of"):
+        read_scenes.fn(job, card, tmp_path / "scratch")
+
+
 METADATA = [("OVERVIEWS", {"OVERVIEW_FILE": "NAME"}), ("GEOLOCATION", {"X_DATASET": "NAME", "Y_DATASET": "NAME"})]
 
 
@@ -408,6 +815,50 @@ def test_hdf5_which_may_keep_its_pixels_in_any_file_is_refused(tmp_path):
     (tmp_path / "b.nc").write_bytes(bytes(512) + b"\x89HDF\r\n\x1a\n" + bytes(2048))
     (verdict,) = check_files([str(tmp_path / "b.nc")])
     assert not verdict.go
+
+
+@pytest.mark.parametrize("name", ["../../../secret.tif", "{secret}", "./link.tif"])
+def test_a_catalogue_on_this_machine_names_files_below_its_folder_alone(tmp_path, secret, monkeypatch, name):
+    folder = tmp_path / "catalogue"
+    for other in (tmp_path / "secret.tif", folder / "s2" / "a" / "a.tif", folder / "s2" / "b" / "b.tif"):
+        write_raster(other, ONES)
+    linked(folder, "s2/a/link.tif", secret)
+    told = name.format(secret=secret)
+    good = make_item("b", "2026-07-20", {"B04": "./b.tif"}, site="MGRS-33TUM")
+    write_catalogue(folder, [make_item("a", "2026-07-20", {"B04": told}), good])
+    raw = {"job": "a", "kind": "raster", "model": {"name": "identity"}, "source": {"files": {"red": "{scene}.tif"}}}
+    job = Job.model_validate(raw | {"nightly": {"stac": {"assets": {"red": "B04"}}}})
+    inbox = str(folder / "catalog.json")
+    items = {item.site: item for item in list_catalogue(inbox, job, "2026-07-01", "2026-07-21", lambda _: None)}
+    assert "not below the catalogue's folder" in items["MGRS-32TQM"].error
+    assert items["MGRS-32TQM"].files == {}
+    assert items["MGRS-33TUM"].error is None
+    monkeypatch.setenv("SWATHE_FOLDERS", f"{tmp_path}{os.pathsep}{secret.parent}")
+    assert not any(item.error for item in list_catalogue(inbox, job, "2026-07-01", "2026-07-21", lambda _: None))
+
+
+@pytest.mark.parametrize("rel", ["item", "search"])
+@pytest.mark.parametrize("name", ["../elsewhere/a.json", "URL/a.json", "pipe.json"])
+def test_a_catalogue_on_this_machine_leads_to_documents_below_its_folder_alone(tmp_path, server, rel, name):
+    url, seen = server
+    folder = tmp_path / "catalogue"
+    write_catalogue(folder, [])
+    write_raster(folder / "a.tif", ONES)
+    os.mkfifo(folder / "pipe.json")
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = make_item("a", "2026-07-20", {"B04": f"{folder}/a.tif"})
+    (tmp_path / "elsewhere" / "a.json").write_text(json.dumps(elsewhere.to_dict()))
+    catalogue = json.loads((folder / "catalog.json").read_text())
+    catalogue["links"].append({"rel": rel, "href": name.replace("URL", url)})
+    (folder / "catalog.json").write_text(json.dumps(catalogue))
+    wanted = StacSearch(assets={"red": "B04"})
+    try:
+        found = list(search(str(folder / "catalog.json"), wanted, "2026-07-01", "2026-07-21"))
+    except CatalogueError as error:
+        found = [error]
+    assert [type(one) for one in found] == [Unreadable if rel == "item" else CatalogueError]
+    assert "UndeclaredError" in str(found[0])
+    assert seen() == []
 
 
 # Vector files
@@ -481,6 +932,188 @@ def test_a_header_that_promises_more_than_its_file_can_hold_is_refused(tmp_path)
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(bytes(content)))
     (verdict,) = check_files([str(tmp_path / "b.nii.gz")])
     assert verdict.error == "OversizedSceneError"
+
+
+# Stale products
+
+RASTER_JOB = {"job": "a", "kind": "raster", "model": {"name": "threshold", "arguments": {"threshold": 1}}}
+
+
+def replace_quietly(path: Path, content: bytes) -> None:
+    """Put another file of the same size and time of change in place of one."""
+    before = path.stat()
+    assert len(content) == before.st_size
+    other = path.with_name("other")
+    other.write_bytes(content)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def twos(folder: Path) -> bytes:
+    """A raster like the one of the table of VRTs, with other pixels."""
+    return write_raster(folder / "twos" / "a.tif", ONES * 2).read_bytes()
+
+
+STALE = {
+    "a VRT": lambda folder: mosaic(simple()),
+    "a VRT in a VRT": lambda folder: nested(folder, 1),
+    "five deep": lambda folder: nested(folder, 5),
+    "VRTs called .tif": lambda folder: nested(folder, 2, ".tif"),
+    "twice the same": lambda folder: mosaic(simple() * 2),
+}
+
+
+@pytest.mark.parametrize("case", STALE)
+@pytest.mark.parametrize("name", ["scene.vrt", "scene.tif"])
+def test_a_vrt_is_another_input_when_pixels_of_its_sources_change(tmp_path, case, name):
+    write_raster(tmp_path / "a.tif", ONES)
+    (tmp_path / name).write_text(STALE[case](tmp_path))
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    item = Input("scene", {"file": str(tmp_path / name)})
+    before = identify(request, item)
+    assert recall(request, item) == before
+    replace_quietly(tmp_path / "a.tif", twos(tmp_path))
+    assert recall(request, item) is None
+    assert identify(request, item) != before
+
+
+@pytest.mark.parametrize("name", ["a.tif.msk", "level0/x.tif.msk"])
+def test_a_mask_that_comes_to_lie_beside_a_source_makes_another_input(tmp_path, name):
+    write_raster(tmp_path / "a.tif", ONES)
+    (tmp_path / "scene.vrt").write_text(nested(tmp_path, 1, ".tif"))
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    item = Input("scene", {"file": str(tmp_path / "scene.vrt")})
+    before = identify(request, item)
+    write_raster(tmp_path / name, ONES * 0)
+    assert recall(request, item) is None
+    assert identify(request, item) != before
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.nii", "a.nii.gz"])
+def test_a_file_replaced_by_one_of_the_same_size_and_time_is_another_input(tmp_path, name):
+    one, other = tmp_path / name, tmp_path / "elsewhere" / name
+    kind = "raster" if name == "a.tif" else "volume"
+    for path, value in ((one, 1), (other, 2)):
+        if kind == "raster":
+            write_raster(path, ONES * value)
+        else:
+            write_volume(path, np.full((4, 4, 4), value, np.int16))
+    job = Job.model_validate(RASTER_JOB | {"kind": kind, "model": {"name": "identity"}})
+    request, item = make_request(job, tmp_path / "out"), Input("a", {"file": str(one)})
+    before = identify(request, item)
+    header = volume_header(one) if kind == "volume" else None
+    kept = spool(one, header.n_bytes, tmp_path / "spool") if name == "a.nii.gz" else None
+    size = max(one.stat().st_size, other.stat().st_size)
+    for path in (one, other):
+        # What stands behind the end of either format does not count.
+        path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+    before = identify(request, item)
+    replace_quietly(one, other.read_bytes())
+    assert recall(request, item) is None
+    assert identify(request, item) != before
+    if kept is not None:
+        assert spool(one, header.n_bytes, tmp_path / "spool") != kept
+
+
+def test_field_files_replaced_by_ones_of_the_same_size_and_time_are_another_input(tmp_path):
+    scene = write_raster(tmp_path / "a.tif", ONES)
+    fields = tmp_path / "fields" / "a.geojson"
+    fields.parent.mkdir()
+    fields.write_text(json.dumps(FEATURES))
+    analysis = {"kind": "crop", "fields": f"{fields.parent}/{{scene}}.geojson"}
+    request = make_request(Job.model_validate(RASTER_JOB | {"analysis": analysis}), tmp_path / "out")
+    item = Input("a", {"file": str(scene)})
+    before = identify(request, item)
+    replace_quietly(fields, json.dumps(FEATURES).replace("[1, 2]", "[2, 1]").encode())
+    assert identify(request, item) != before
+
+
+def test_a_scene_that_is_skipped_costs_a_stat_per_file(tmp_path, monkeypatch):
+    for number in range(30):
+        write_raster(tmp_path / "in" / f"s{number}.tif", ONES)
+    (tmp_path / "in" / "inner.vrt").write_text(mosaic("".join(simple(f"s{number}.tif") for number in range(30))))
+    (tmp_path / "in" / "scene.vrt").write_text(mosaic(simple("inner.vrt")))
+    # Folders in which something has just changed are listed.
+    os.utime(tmp_path / "in", (1, 1))
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    item = Input("scene", {"file": str(tmp_path / "in" / "scene.vrt")})
+    found = identify(request, item)
+    asked = []
+
+    def counting(path):
+        asked.append(str(path))
+        return file_state(path)
+
+    def refusing(*_, **__):
+        pytest.fail("a file was opened")
+
+    assert recall(request, item) == found
+    monkeypatch.setattr("tasks.input_state.file_state", counting)
+    for name in ("tasks.fingerprint.file_sha256", "tasks.scenes.raster_open.DatasetReader", "pathlib.Path.open",
+                 "pathlib.Path.read_bytes", "os.listdir", "os.scandir"):  # fmt: skip
+        monkeypatch.setattr(name, refusing)
+    assert recall(request, item) == found
+    files = [path for path in asked if path != str(tmp_path / "in")]
+    assert sorted(files) == sorted(str(tmp_path / "in" / name) for name in os_names(30))
+
+
+def os_names(n: int) -> list[str]:
+    return ["scene.vrt", "inner.vrt", *(f"s{number}.tif" for number in range(n))]
+
+
+def test_what_is_skipped_is_not_checked_again(tmp_path, monkeypatch):
+    from flows import steps
+    from flows.triage import triage
+
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    items = [Input(name, {"file": str(write_raster(tmp_path / f"{name}.tif", ONES))}) for name in "ab"]
+    key = request.key(identify(request, items[0]).sha256)
+    request.out.product("a", "p").mkdir(parents=True)
+    request.out.link("a").symlink_to(request.out.product("a", "p"))
+    Ledger(request.out.ledger).record(ProductRow("a", key, "p", "done", None, {}), "run", "now")
+    checked = []
+
+    def check(_job, _request, given):
+        checked.extend(item.id for item in given)
+        return [Verdict(item.id, "raster", True, None, "") for item in given]
+
+    monkeypatch.setattr(steps, "check", check)
+    monkeypatch.setattr(steps, "identify_input", identify)
+    outcomes, fresh = triage(request, items, "run")
+    assert checked == ["b"]
+    assert outcomes["a"].status == "skipped"
+    assert [scene.item.id for scene in fresh] == ["b"]
+
+
+LEDGER_0_1_0 = """
+CREATE TABLE runs (id TEXT PRIMARY KEY, job TEXT NOT NULL, started TEXT NOT NULL, finished TEXT, outcome TEXT);
+CREATE TABLE products (
+    scene TEXT PRIMARY KEY, request TEXT NOT NULL, product TEXT, status TEXT NOT NULL, error TEXT,
+    run TEXT NOT NULL, finished TEXT NOT NULL, headline TEXT NOT NULL
+);
+CREATE TABLE fingerprints (files TEXT PRIMARY KEY, sha256 TEXT NOT NULL, content_hashed INTEGER NOT NULL);
+"""
+
+
+def test_a_ledger_of_before_goes_on(tmp_path):
+    scene = write_raster(tmp_path / "a.tif", ONES)
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    request.out.root.mkdir()
+    # As 0.1.0 found it for these bytes: the bytes of the file, and what its header says.
+    facts = asdict(read_header(str(scene)))
+    del facts["path"]
+    sha256 = combined_sha256([("file", facts_sha256(facts)), ("file/0", file_sha256(scene))])
+    with closing(sqlite3.connect(request.out.ledger)) as connection, connection:
+        connection.executescript(LEDGER_0_1_0)
+        connection.execute("INSERT INTO fingerprints VALUES ('x', ?, 1)", (sha256,))
+        row = ("a", request.key(sha256), "p", "done", None, "run", "now", "{}")
+        connection.execute("INSERT INTO products VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    ledger, item = Ledger(request.out.ledger), Input("a", {"file": str(scene)})
+    assert ledger.product("a").product == "p"
+    found = identify(request, item)
+    assert request.key(found.sha256) == ledger.product("a").request
+    assert recall(request, item) == found
 
 
 # The folder of products

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from models.card import ClassEntry
 from tasks.errors import UnreadableSceneError
 from tasks.scenes.raster_gdal import opened_raster
+from tasks.scenes.raster_names import refuse_undeclared_names
 
 # GDAL's numbers of what a column is for: GFU_MinMax, GFU_Name, GFU_Min, GFU_Red, GFU_Green, GFU_Blue.
 _VALUE, _NAME, _LOWEST, _RED, _GREEN, _BLUE = "5", "2", "3", "6", "7", "8"
@@ -25,7 +26,9 @@ def class_names(path: Path) -> dict[int, ClassEntry] | None:
 
     Raises:
         UnreadableSceneError: When there is a sidecar that is no XML.
+        UndeclaredError: When the raster, or what lies beside it, leads elsewhere.
     """
+    refuse_undeclared_names(str(path))
     sidecar = path.with_name(f"{path.name}.aux.xml")
     if sidecar.is_file() and sidecar.stat().st_size <= _LARGEST_SIDECAR:
         try:

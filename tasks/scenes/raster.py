@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from tasks.scenes.raster_align import DirectFile, WarpedFile
 from tasks.scenes.raster_bands import Band, BandFinder, Channels, Index, InvalidRule
 from tasks.scenes.raster_gdal import Header, gdal_env, is_local, open_raster, opened_raster, read_header
 from tasks.scenes.raster_grid import RasterGrid
+from tasks.scenes.raster_names import files_of, is_vrt
+from tasks.scenes.raster_open import DRIVERS, open_with
 from tasks.scenes.raster_place import RasterFile, finest, place
 from tasks.scenes.remote import content_sha256
 from tasks.scenes.scene import Frame
@@ -25,6 +29,8 @@ from tasks.scenes.scene import Frame
 _CACHED_PIXELS = 1 << 15
 # Beside a raster, but nothing that is read at full resolution: overviews, and facts that the header repeats.
 _SIDECARS = (".ovr", ".aux.xml")
+# Beside the source of a VRT: masks, and pixels of ERDAS Imagine files.
+_OF_SOURCES = (".msk", ".aux", ".ige", ".rrd", ".rde")
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,7 @@ def describe_raster(scene_id: str, files: Mapping[str, str], source: Source, cha
 
 
 def fingerprint(scene: RasterScene) -> Fingerprint:
-    """Hash the bytes of every file that makes up a scene, VRT sources included, and what headers say.
+    """Hash the bytes of every file that makes up a scene, VRT sources at any depth included, and what headers say.
 
     Files behind URLs or /vsi paths are represented by what their store says of them (ETag, size, time of change), and
     ``content_hashed`` is False; by their bytes where it says nothing, and by headers alone where it cannot be asked.
@@ -174,7 +180,8 @@ def fingerprint(scene: RasterScene) -> Fingerprint:
         facts = asdict(read_header(file.path))
         del facts["path"]
         parts.append((file.role, facts_sha256(facts)))
-        for number, path in enumerate(_members(file.path)):
+        members = _members(file.path)
+        for number, path in enumerate(members):
             if is_local(path):
                 parts.append((f"{file.role}/{number}", file_sha256(path)))
                 continue
@@ -182,15 +189,48 @@ def fingerprint(scene: RasterScene) -> Fingerprint:
             content_hashed &= told is not None and told[1]
             if told is not None:
                 parts.append((f"{file.role}/{number}", told[0]))
+        if is_local(file.path):
+            parts.extend((f"{file.role}/{name}", sha256) for name, sha256 in _beside_sources(file.path, members))
     return Fingerprint(combined_sha256(parts), content_hashed)
 
 
 def _members(path: str) -> list[str]:
+    """Return the files that GDAL tells of, those of nested VRTs behind them; each VRT is opened once."""
     with opened_raster(path) as dataset:
         files = [str(name) for name in dataset.files] or [path]
-    nested = [name for name in files if name != path and name.casefold().endswith(".vrt")]
-    kept = [name for name in files if not name.casefold().endswith(_SIDECARS)]
-    return [*kept, *(member for name in nested for member in _members(name))]
+    return _with_nested(files, {os.path.realpath(path)})
+
+
+def _with_nested(files: list[str], opened: set[str]) -> list[str]:
+    members = [name for name in files if not name.casefold().endswith(_SIDECARS)]
+    for name in members.copy():
+        if not is_local(name) or not is_vrt(Path(name)) or os.path.realpath(name) in opened:
+            continue
+        opened.add(os.path.realpath(name))
+        # Looked through with the outermost, whose folder bounds what may be named.
+        with gdal_env(), open_with(name, ("VRT",)) as dataset:
+            members.extend(_with_nested([str(member) for member in dataset.files], opened))
+    return members
+
+
+def _beside_sources(path: str, told: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield names and hashes of what decides beside the sources of a VRT which pixels count; GDAL does not tell of it.
+
+    Args:
+        path: Of a raster.
+        told: The files that GDAL tells of.
+    """
+    known = {os.path.realpath(name) for name in told}
+    for file in files_of(path) if is_vrt(Path(path)) else ():
+        name = file.name.casefold()
+        if os.path.realpath(file) in known:
+            continue
+        if name.endswith(_OF_SOURCES):
+            yield file.name, file_sha256(file)
+        elif name.endswith(".aux.xml"):
+            # Its statistics come and go with whoever looks at the source.
+            with gdal_env(), open_with(str(file)[: -len(".aux.xml")], DRIVERS) as dataset:
+                yield file.name, facts_sha256([dataset.nodatavals, dataset.mask_flag_enums])
 
 
 def _assembled(channels: Channels, stored: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,35 +15,17 @@ from tasks.declared import is_local as is_local
 from tasks.declared import require_remote
 from tasks.errors import UndeclaredError, UnreadableSceneError, UnsupportedSceneError
 from tasks.scenes.raster_grid import IDENTITY, GroundControl, RasterGrid
-from tasks.scenes.raster_names import drivers_of, refuse_undeclared_metadata, refuse_undeclared_names
+from tasks.scenes.raster_names import (
+    drivers_of,
+    names_file,
+    refuse_undeclared_files,
+    refuse_undeclared_metadata,
+    refuse_undeclared_names,
+)
+from tasks.scenes.raster_open import DRIVERS, open_with
 from tasks.scenes.raster_open import GDAL_ERRORS as GDAL_ERRORS
-from tasks.scenes.raster_open import open_with
-
-# A cache that follows the machine's memory would make peak memory follow it too.
-GDAL_CACHE_BYTES = 256 << 20
-# READDIR off and probing on: a folder of 100 000 scenes is never listed, but a .msk or .aux.xml beside a file
-# is still found (with EMPTY_DIR it would not be, and pixels it masks would pass for observed).
-GDAL_OPTIONS: dict[str, str | int] = {
-    "GDAL_CACHEMAX": GDAL_CACHE_BYTES,
-    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
-    "GDAL_NUM_THREADS": "1",
-    "GDAL_PAM_ENABLED": "YES",
-    "GDAL_MAX_DATASET_POOL_SIZE": 100,
-    # A server that is slow to begin is not waited for without end.
-    "GDAL_HTTP_CONNECTTIMEOUT": 15,
-    "GDAL_HTTP_TIMEOUT": 120,
-    # What was replaced behind an address is read anew by a worker that had opened it before.
-    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/",
-    "GDAL_VRT_ENABLE_PYTHON": "NO",
-    "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
-}
-# Formats of stored rasters; none that runs code, talks to a service or reads a database.
-DRIVERS = ("GTiff", "COG", "VRT", "JP2OpenJPEG", "HFA", "ENVI", "PNG", "JPEG", "netCDF")
-
-
-def gdal_env() -> Any:  # noqa: ANN401 - rasterio has no types
-    """Return the context that every call into GDAL runs in."""
-    return rasterio.Env(**GDAL_OPTIONS)
+from tasks.scenes.raster_open import GDAL_OPTIONS as GDAL_OPTIONS
+from tasks.scenes.raster_open import gdal_env as gdal_env
 
 
 def open_raster(path: str) -> Any:  # noqa: ANN401 - rasterio has no types
@@ -67,6 +49,8 @@ def open_raster(path: str) -> Any:  # noqa: ANN401 - rasterio has no types
         ) from error
     try:
         refuse_undeclared_metadata(dataset, path)
+        if is_local(path):
+            refuse_undeclared_files(dataset, path)
     except UndeclaredError:
         dataset.close()
         raise
@@ -134,7 +118,7 @@ def read_header(path: str) -> Header:
         return Header(
             path=path,
             driver=dataset.driver,
-            grid=_grid(dataset, tags),
+            grid=_grid(path, dataset, tags),
             dtypes=tuple(dataset.dtypes),
             descriptions=tuple(text or "" for text in dataset.descriptions),
             scales=tuple(float(scale) for scale in dataset.scales),
@@ -153,7 +137,7 @@ def all_observed(dataset: Any, index: int) -> bool:  # noqa: ANN401 - rasterio h
     return bool(dataset.mask_flag_enums[index - 1] == [MaskFlags.all_valid])
 
 
-def _grid(dataset: Any, tags: dict[str, str]) -> RasterGrid:  # noqa: ANN401 - rasterio has no types
+def _grid(path: str, dataset: Any, tags: dict[str, str]) -> RasterGrid:  # noqa: ANN401 - rasterio has no types
     points, points_crs = dataset.gcps
     a, b, c, d, e, f = (float(value) for value in dataset.transform[:6])
     affine = (a, b, c, d, e, f)
@@ -164,6 +148,9 @@ def _grid(dataset: Any, tags: dict[str, str]) -> RasterGrid:  # noqa: ANN401 - r
             points_crs.to_wkt() if points_crs else None,
         )
     crs = dataset.crs.to_wkt() if dataset.crs else None
+    for told in (crs, None if control is None else control.crs_wkt):
+        if told is not None and names_file(told):
+            raise UndeclaredError(f"{path}: its CRS names a file. Give it a plain one (gdal_edit.py -a_srs EPSG:...)")
     return RasterGrid(
         dataset.height,
         dataset.width,

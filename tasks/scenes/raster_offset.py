@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tasks.scenes.raster_gdal import Header, is_local
+from tasks.declared import is_local, lies_below
+from tasks.scenes.raster_gdal import Header
 
 # The band_id numbers of MTD_MSIL2A.xml, in order.
 _SENTINEL2_BANDS = ("b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "b8a", "b9", "b10", "b11", "b12")
@@ -71,7 +72,7 @@ def _offset_from_product(path: str, position: int) -> float:
         return 0.0
     for folder in list(Path(path).resolve().parents)[:_GRANULE_DEPTH]:
         metadata = folder / "MTD_MSIL2A.xml"
-        if metadata.is_file():
+        if metadata.is_file() and lies_below(metadata, [folder]):
             with metadata.open(encoding="utf-8", errors="replace") as file:
                 found = dict(_ADD_OFFSET.findall(file.read(_MAX_XML_CHARACTERS)))
             return float(found.get(str(position), 0.0))

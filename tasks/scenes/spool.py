@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from tasks.errors import OversizedSceneError, StoreError, UnreadableSceneError
+from tasks.fingerprint import file_state
 
 _log = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20
@@ -24,8 +25,8 @@ _MAX_SURPLUS_BYTES = 64 << 20
 def spool(path: Path, n_bytes: int, folder: Path) -> Path:
     """Decompress the first ``n_bytes`` of ``path`` into ``folder``, unless that was done before.
 
-    The name carries the source's path, size and time of change: a changed source is spooled again. An
-    interrupted call leaves a ``.part`` file that the next one overwrites.
+    The name carries the source's path and state: a changed source is spooled again. An interrupted call leaves a
+    ``.part`` file that the next one overwrites.
 
     Args:
         path: A gzip file.
@@ -62,8 +63,7 @@ def spool(path: Path, n_bytes: int, folder: Path) -> Path:
 
 
 def _identity(path: Path) -> str:
-    status = path.stat()
-    key = f"{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
+    key = f"{path.resolve()}\n{file_state(path)}"
     return hashlib.sha256(key.encode()).hexdigest()[:24]
 
 

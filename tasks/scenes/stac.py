@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pystac
@@ -20,7 +22,8 @@ from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry.base import BaseGeometry
 
 from models.errors import SwatheError
-from tasks.errors import CatalogueError
+from tasks.declared import FOLDERS, REMOTE, is_allowed_remote, is_local, lies_below
+from tasks.errors import CatalogueError, UndeclaredError
 from tasks.nights.settings import StacSearch
 from tasks.scenes.vectors import read_vectors
 
@@ -39,6 +42,7 @@ _WRONG = (
     TypeError,
     AttributeError,
     RecursionError,
+    UndeclaredError,
     shapely.errors.ShapelyError,
 )
 
@@ -76,6 +80,8 @@ def search(url: str, wanted: StacSearch, first: str, last: str) -> Iterator[pyst
     try:
         root = io.read_json(url)
         links = [link for link in root.get("links", []) if link.get("rel") == "search"]
+        for link in links:
+            _require_near(pystac.utils.make_absolute_href(str(link.get("href")), url), url)
         if root.get("type") not in ("Catalog", "Collection"):
             raise ValueError(f"a document of type {root.get('type')}, and not Catalog")
     except _WRONG as error:
@@ -164,7 +170,9 @@ def _walk(url: str, root: dict[str, Any], wanted: StacSearch, io: StacApiIO) -> 
             continue
         seen.add(href)
         try:
-            facts = facts or io.read_json(href)
+            if facts is None:
+                _require_near(href, url)
+                facts = io.read_json(href)
             read = pystac.read_dict(facts, href=href, stac_io=io)
             if isinstance(read, pystac.Item):
                 yield read
@@ -172,6 +180,25 @@ def _walk(url: str, root: dict[str, Any], wanted: StacSearch, io: StacApiIO) -> 
                 waiting += [(_absolute(link, href), None) for link in read.links if link.rel in ("child", "item")]
         except _WRONG as error:
             yield Unreadable(href, _told(error))
+
+
+def _require_near(href: str, url: str) -> None:
+    """Refuse a document that nobody declared: a catalogue leads neither into nor out of this machine, nor about in it.
+
+    Raises:
+        UndeclaredError: When it lies outside the folder of a catalogue on this machine, or not where the catalogue is.
+    """
+    if is_local(url) and is_local(href):
+        path = Path(href)
+        if lies_below(path, [Path(url).parent]) and (path.is_file() or not path.exists()):
+            return
+        raise UndeclaredError(
+            f"{href}: no file below the catalogue's folder. Put it there, or allow its folder in {FOLDERS}"
+        )
+    if not is_local(url) and urlsplit(href).scheme in ("http", "https"):
+        return
+    if not is_allowed_remote(href):
+        raise UndeclaredError(f"{href}: not where the catalogue is, and nobody declared it. Allow it in {REMOTE}")
 
 
 def _absolute(link: pystac.Link, href: str) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pystac
 
 from models.printable import printable
-from tasks.errors import JobError, SceneError
+from tasks.declared import FOLDERS, lies_below
+from tasks.errors import JobError, SceneError, UndeclaredError
 from tasks.job import Job
 from tasks.nights.settings import StacSearch
 from tasks.scenes.clashes import fail_clashes
@@ -101,6 +103,7 @@ def _href(item: pystac.Item, key: str, url: str) -> str:
 
     Raises:
         SceneError: When the item has no such asset, or it cannot be read from there.
+        UndeclaredError: When it lies outside the folder of a catalogue on this machine.
     """
     if key not in item.assets:
         raise SceneError(
@@ -111,6 +114,11 @@ def _href(item: pystac.Item, key: str, url: str) -> str:
         return href
     if not is_local(href) or not is_local(url):
         raise SceneError(f"{item.id}: asset '{key}' is {href}; assets are read from {', '.join(_REMOTE)}")
+    if not lies_below(Path(href), [Path(url).parent]):
+        raise UndeclaredError(
+            f"{item.id}: asset '{key}' is {href}, which is not below the catalogue's folder. Move it there, or "
+            f"allow its folder in {FOLDERS}"
+        )
     return href
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.declared import is_local
+from tasks.declared import FOLDERS, is_local, lies_below
 from tasks.errors import PolygonError, UndeclaredError
 
 _KNOWN = "GeoPackage (.gpkg), GeoJSON (.geojson), Shapefile (.shp), FlatGeobuf (.fgb) or GeoParquet (.parquet)"
 _MAGIC = {".gpkg": b"SQLite format 3\x00", ".shp": b"\x00\x00\x27\x0a", ".fgb": b"fgb\x03", ".parquet": b"PAR1",
     ".geoparquet": b"PAR1"}  # fmt: skip
 _JSON = (".geojson", ".json")
+# What is read beside a file without being named: behind its stem, or behind its name.
+_BEHIND_STEM = {".shp": (".shx", ".dbf", ".prj", ".cpg", ".cst", ".sbn", ".sbx", ".qix")}
+_BEHIND_NAME = {".gpkg": ("-wal", "-shm", "-journal", ".aux.xml")}
 # GeoJSON of 2008 may say where its CRS is to be fetched from. GDAL's parser also takes \u escapes, comments and single
 # quotes, and does not mind the case of keys.
 _GAP = rb"(?:\s|/\*.*?\*/|//[^\n]*\n)*"
@@ -42,6 +46,9 @@ def require_vector_file(path: Path) -> None:
     # Of a URL a Path keeps one of the two slashes.
     if not is_local(str(path)) or re.match(r"\w+:/", str(path)):
         raise UndeclaredError(f"{path}: vector files are read from disk. Copy it there")
+    for member in (path, *_beside(path)):
+        if member.exists() and not member.is_file():
+            raise PolygonError(f"{member}: a folder, pipe or device, not a file. Name a vector file")
     try:
         with path.open("rb") as file:
             head = file.read(4096)
@@ -54,6 +61,25 @@ def require_vector_file(path: Path) -> None:
         raise PolygonError(f"{path}: cannot be read: {error.strerror}. Check the path") from error
     if suffix in {".parquet", ".geoparquet"}:
         _refuse_absurd(path)
+
+
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield the other files of a Shapefile, and what SQLite keeps beside its own.
+
+    Raises:
+        UndeclaredError: When one is a link out of the folder.
+    """
+    folders, suffix = (path.absolute().parent, path.resolve().parent), path.suffix.lower()
+    endings = [spelt for ending in _BEHIND_STEM.get(suffix, ()) for spelt in (ending, ending.upper())]
+    names = [path.stem + ending for ending in endings]
+    names += [path.name + ending for ending in _BEHIND_NAME.get(suffix, ())]
+    for member in filter(os.path.lexists, map(path.with_name, names)):
+        if not lies_below(member, folders):
+            raise UndeclaredError(
+                f"{member}: beside a vector file, a link out of its folder. Put the file itself there, or allow its "
+                f"folder in {FOLDERS}"
+            )
+        yield member
 
 
 def _refuse_links(path: Path, descriptor: int) -> None:

@@ -12,18 +12,22 @@ import pyarrow.parquet as pq
 import pyogrio
 import shapely
 from numpy.typing import NDArray
+from pyogrio import _io
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from models.parsed import from_json
 from tasks.errors import PolygonError
+from tasks.scenes.raster_open import forget_drivers
 from tasks.scenes.vector_formats import require_vector_file
 
 Column: TypeAlias = NDArray[Any] | list[Any]
 GeometryType: TypeAlias = Literal["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"]
 # What pyogrio raises of files.
 OGR_ERRORS = (DataSourceError, DataLayerError, OSError, ValueError)
+# pyogrio brings a GDAL of its own.
+forget_drivers(_io.__file__, ("GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf", "MEM", "Memory"))
 
 
 @dataclass(frozen=True)
