@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from flows.cli import prepare_prefect
 from flows.disagreement import tiled_disagreement
 from models.card import Card, Network
 from tasks.scenes.labelled import LabelledScene
@@ -122,7 +121,6 @@ def run(folder: Path, only: Sequence[str] = (), steps: int | None = None, page: 
         steps: Optimiser steps instead of the usual number: to try the benchmark, not for a page.
         page: Where the table stands between two marks.
     """
-    prepare_prefect()
     rows = []
     for subject in (_FIRES, _SARCOMAS):
         variants = [variant for variant in subject.variants if not only or variant.network in only]

@@ -45,7 +45,7 @@ run: {threads: 1}
 analysis: {kind: area}
 """
 # As installers write it: Dask's workers read it again.
-PROGRAM = "import sys\nfrom flows.start import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+PROGRAM = "import sys\nfrom flows.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
 # Pages that anybody may see: Prefect's own, without a word of a run. Its password is asked for by what they load.
 OPEN_PAGES = {"/", "/docs"}
 # What Python, Prefect and Dask import early, and what swathe's own packages are called.
@@ -356,7 +356,7 @@ def test_check_believes_nothing_that_lies_in_the_current_folder(ground):
 
 def test_the_installed_program_is_the_one_with_a_safe_path():
     described = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert described["project"]["scripts"] == {"swathe": "flows.start:main"}
+    assert described["project"]["scripts"] == {"swathe": "flows.cli:main"}
 
 
 def test_every_python_that_is_started_by_module_has_a_safe_path():

@@ -5,7 +5,7 @@ import pytest
 from scenes import write_raster
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows.app import app
 from models.fakes import fake_card
 from models.registry import zoo_cards
 from tasks.expectation import expect, remember

@@ -16,7 +16,7 @@ from rasterio.features import shapes
 from scipy import ndimage
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows.app import app
 from tasks.analysis.fire import analyse_fire
 from tasks.analysis.mask_raster import open_raster_mask
 from tasks.answers.area import class_areas

@@ -20,7 +20,7 @@ LIGHT = {
     "import tasks.segment.grid, tasks.segment.plan, tasks.job, tasks.scenes.raster, tasks.scenes.volume, "
     "models.registry, models.card, models.fakes": {"torch", "prefect", "monai", "distributed"},
     "import tasks.segment.grid, tasks.box, tasks.job": {"torch", "prefect", "rasterio", "nibabel", "dask", "zarr"},
-    "import flows.cli": {"torch", "prefect", "monai", "distributed", "rasterio"},
+    "import flows.app": {"torch", "prefect", "monai", "distributed", "rasterio"},
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import cli, orchestrated, queueing
+from flows import app, orchestrated, queueing
 from tasks.scenes.input import Input
 
 
@@ -39,7 +39,7 @@ def test_a_night_that_waits_too_long_is_not_begun(tmp_path, monkeypatch, capsys)
 def assert_refused(monkeypatch, capsys, command: list[str], option: str, allowed: str) -> None:
     monkeypatch.setattr(sys, "argv", ["swathe", *command])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     assert ended.value.code == 2
     told = " ".join(capsys.readouterr().err.split())
     assert option in told

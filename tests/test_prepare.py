@@ -9,7 +9,7 @@ import pytest
 from scenes import write_raster
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows.app import app
 from tasks.errors import JobError, StoreError
 from tasks.fingerprint import Fingerprint
 from tasks.job import Job
