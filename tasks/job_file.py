@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from models.plain import MOST_TEXT_BYTES, load_yaml, read_plain
 from tasks.declared import refuse_files_of_job
 from tasks.errors import JobError
 from tasks.section import Section
@@ -47,7 +48,7 @@ def load_section(name_or_path: str, section: type[_S], overrides: tuple[str, ...
     """
     text, origin, folder = _read_text(name_or_path)
     try:
-        raw = yaml.safe_load(text)
+        raw = load_yaml(text)
     except yaml.YAMLError as error:
         raise JobError(f"{origin}: not YAML: {error}") from error
     if not isinstance(raw, dict):
@@ -84,10 +85,11 @@ def _read_text(name_or_path: str) -> tuple[str, str, Path]:
         return _shipped(name_or_path).read_text(), f"configs/{name_or_path}.yaml", CONFIGS
     path = Path(name_or_path)
     try:
-        return path.read_text(), name_or_path, path.resolve().parent
+        return read_plain(path, MOST_TEXT_BYTES).decode(), name_or_path, path.resolve().parent
     except (OSError, UnicodeDecodeError) as error:
         raise JobError(
-            f"no job '{name_or_path}': neither a name in configs/ ({', '.join(list_jobs())}) nor a readable file"
+            f"no job '{name_or_path}': neither a name in configs/ ({', '.join(list_jobs())}) nor a readable file "
+            f"({error.strerror if isinstance(error, OSError) else error})"
         ) from error
 
 
@@ -106,7 +108,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise JobError(f"--set {override}: '{parent}' is a value in this job, not a section")
     try:
-        node[last] = yaml.safe_load(value)
+        node[last] = load_yaml(value)
     except yaml.YAMLError as error:
         raise JobError(f"--set {override}: the value is not YAML") from error
 

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from models.errors import CardError
+from models.plain import MOST_TEXT_BYTES, load_yaml, read_plain
 
 _REFERENCE = re.compile(r"@(\w+(?:(?:::|#)\w+)*)")
 _OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -241,8 +242,8 @@ def read_config(path: Path) -> dict[str, Any]:
         CardError: When it cannot be read, or is no mapping.
     """
     try:
-        text = path.read_text("utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        text = read_plain(path, MOST_TEXT_BYTES).decode()
+        content = json.loads(text) if path.suffix == ".json" else load_yaml(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise CardError(f"{path}: cannot be read: {error}") from error
     if not isinstance(content, dict):
