@@ -191,12 +191,17 @@ def evaluate(  # noqa: PLR0913 - one argument per option of the command
         str | None, typer.Option(help="Ids of objects: a file, or names in a folder, as {scene}/ids.tif.")
     ] = None,
     reference_ids: Annotated[str | None, typer.Option(help="The same for the references.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a row per pair, class and metric.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything to this file; - for standard output.")
+    ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write a row per pair, class and metric; - for standard output.")
+    ] = None,
 ) -> None:
     """Compare masks with references, in the field's metrics, each with its convention in its name."""
     from flows import evaluate as flow
     from flows.evaluate_tables import evaluation_tables
+    from tasks.errors import JobError
     from tasks.scenes.pairs import Reading, list_pairs, with_ids
 
     choices = flow.Choices(
@@ -213,11 +218,14 @@ def evaluate(  # noqa: PLR0913 - one argument per option of the command
     )
     flow.require_folder(json_file, "--json")
     flow.require_folder(csv_file, "--csv")
+    to_standard_output = flow.STANDARD_OUTPUT in (json_file, csv_file)
+    if json_file == csv_file == flow.STANDARD_OUTPUT:
+        raise JobError("--json and --csv cannot both go to standard output; name a file for one of them")
     pairs = list_pairs(predicted, reference, predicted_files, reference_files)
     pairs = with_ids(pairs, predicted, reference, predicted_ids, reference_ids)
     report = flow.evaluate_pairs(pairs, reading, choices)
     for table in evaluation_tables(report):
-        OUT.print(table)
+        (ERR if to_standard_output else OUT).print(table)
     if report.evaluations and json_file is not None:
         flow.write_json(report, json_file)
     if report.evaluations and csv_file is not None:

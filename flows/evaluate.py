@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +27,12 @@ from tasks.answers.metrics.objects import Connectivity
 from tasks.answers.metrics.overlap import overlap_scores, pooled
 from tasks.answers.metrics.score import as_json
 from tasks.answers.metrics.surface import Tolerance
+from tasks.durable import replace_file
 from tasks.errors import GridError, JobError
 from tasks.scenes.pairs import PairFiles, Reading, opened_pair
 
+# What stands for it among options that name a file.
+STANDARD_OUTPUT = Path("-")
 _TOLERANCE = re.compile(r"(\d+(?:\.\d+)?)\s*(px|m|mm)")
 _RASTER_CONNECTIVITIES, _VOLUME_CONNECTIVITIES = (4, 8), (6, 18, 26)
 _HEADER = ("pair", "label", "class", "metric", "value", "reason")
@@ -174,18 +179,23 @@ def parse_challenge(text: str) -> Challenge | None:
 
 
 def require_folder(path: Path | None, option: str) -> None:
-    """Refuse a file to write that is a folder, or whose folder is not there or not ours to write to, before any work.
+    """Refuse a file to write that is no plain one, or whose folder is not there or not ours, before any work.
+
+    ``-`` stands for standard output.
 
     Raises:
         JobError: When it is so.
     """
-    if path is None:
+    if path is None or path == STANDARD_OUTPUT:
         return
     folder = path.absolute().parent
     if not folder.is_dir():
         raise JobError(f"{option}: the folder of {path} is not there; make it first")
     if path.is_dir():
         raise JobError(f"{option}: {path} is a folder; name a file")
+    # What is put in its place would stay there: a device is one for the whole machine.
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise JobError(f"{option}: {path} is a link, pipe or device; name a plain file, or - for standard output")
     try:
         with TemporaryFile(dir=folder):
             pass
@@ -194,7 +204,7 @@ def require_folder(path: Path | None, option: str) -> None:
 
 
 def write_json(report: Report, destination: Path) -> None:
-    """Write everything about all pairs; replaces the file in one step."""
+    """Write everything about all pairs; replaces the file in one step, and ``-`` is standard output."""
     counts = pooled([one.confusion for one in report.evaluations])
     content = {
         "chosen": _chosen(report.reading, report.choices),
@@ -210,15 +220,14 @@ def write_json(report: Report, destination: Path) -> None:
 
 
 def write_csv(report: Report, destination: Path) -> None:
-    """Write a row per pair, class and metric; replaces the file in one step."""
-    part = destination.with_name(f"{destination.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_HEADER)
-        for one in report.evaluations:
-            writer.writerows(_rows(one))
-        writer.writerows((failure.id, "", "", "", "", failure.error) for failure in report.failures)
-    part.replace(destination)
+    """Write a row per pair, class and metric; replaces the file in one step, and ``-`` is standard output."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEADER)
+    for one in report.evaluations:
+        writer.writerows(_rows(one))
+    writer.writerows((failure.id, "", "", "", "", failure.error) for failure in report.failures)
+    _write(destination, text.getvalue())
 
 
 def _chosen(reading: Reading, choices: Choices) -> dict[str, Any]:
@@ -240,6 +249,7 @@ def _rows(one: Evaluation) -> Iterator[tuple[object, ...]]:
 
 
 def _write(destination: Path, text: str) -> None:
-    part = destination.with_name(f"{destination.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(destination)
+    if destination == STANDARD_OUTPUT:
+        sys.stdout.write(text)
+    else:
+        replace_file(destination, text.encode())

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import CardError
+from models.plain import MOST_TEXT_BYTES, read_plain
 from models.printable import printable
 from models.validation import explained
 
@@ -269,7 +270,7 @@ def load_card(path: Path) -> Card:
         CardError: When the file is not readable or not a card.
     """
     try:
-        return Card.model_validate_json(path.read_bytes())
+        return Card.model_validate_json(read_plain(path, MOST_TEXT_BYTES))
     except OSError as error:
         raise CardError(f"{path}: the model card cannot be read: {error.strerror}") from error
     except ValidationError as error:

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from models.plain import load_yaml
+
 # Everything that is read so is far flatter; what is deeper would end in whoever walks through it.
 DEEPEST = 64
 
@@ -28,10 +30,11 @@ def from_yaml(text: str) -> Any:  # noqa: ANN401 - whatever YAML can say
     """Return what YAML says.
 
     Raises:
-        ValueError: When it is none, or nested deeper than ``DEEPEST``, also by referring to itself.
+        ValueError: When it is none, is nested deeper than ``DEEPEST``, refers to itself, or grows beyond all measure by
+            its aliases.
     """
     try:
-        return _shallow(yaml.safe_load(text))
+        return _shallow(load_yaml(text))
     except RecursionError as error:
         raise ValueError(_too_deep()) from error
     except yaml.YAMLError as error:

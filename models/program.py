@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from models.card import Card
 from models.errors import CardError, WeightsError
 from models.networks.geometry import Geometry
+from models.plain import read_plain
 from models.validation import explained
 
 
@@ -58,7 +59,7 @@ def read_program(card: Card, path: Path) -> bytes:
     if card.weights is None:
         raise CardError(f"{card.name}: the card names no file; state weights.file and weights.sha256")
     try:
-        content = path.read_bytes()
+        content = read_plain(path)
     except OSError as error:
         raise WeightsError(f"{path.name}: the model cannot be read: {error.strerror}") from error
     found = hashlib.sha256(content).hexdigest()

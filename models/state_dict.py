@@ -24,6 +24,8 @@ DAMAGED = (
     AssertionError, AttributeError, EOFError, LookupError, OverflowError, RuntimeError, TypeError, ValueError,
     struct.error, zipfile.BadZipFile,
 )  # fmt: skip
+# Weights hardly compress.
+_MOST_UNPACKED = 8
 # Of DistributedDataParallel and of torch.compile, whichever was put round the other.
 _PREFIXES = ("module.", "_orig_mod.", "module.")
 
@@ -76,10 +78,29 @@ def load_plain(file: Path | io.BytesIO) -> object:
         pickle.UnpicklingError: When it is more than that.
         OSError: When it cannot be read; one of ``DAMAGED`` when it is no such file.
     """
+    refuse_unpacking(file)
     with warnings.catch_warnings():
         # Of a protocol that it may not know: then it says so in an error.
         warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
         return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def refuse_unpacking(file: Path | io.BytesIO) -> None:
+    """Refuse an archive that declares far more than its bytes: torch stores tensors as they are.
+
+    Raises:
+        ValueError: When it does.
+        zipfile.BadZipFile: When it is a damaged archive.
+    """
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        declared = sum(entry.file_size for entry in archive.infolist())
+    n_bytes = file.stat().st_size if isinstance(file, Path) else file.getbuffer().nbytes
+    if declared > _MOST_UNPACKED * n_bytes:
+        raise ValueError(f"declares {declared} bytes and is {n_bytes} bytes long; built to do harm")
+    if not isinstance(file, Path):
+        file.seek(0)
 
 
 def _is_torchscript(content: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from models.errors import CardError, WeightsError
 from models.networks.geometry import Geometry
 from models.program import program_geometry, read_program, require_output
 from models.registry import RunSettings
+from models.state_dict import refuse_unpacking
 from models.torch_predictor import TorchPredictor, spec_of
 
 
@@ -67,8 +69,9 @@ def _parse(name: str, content: bytes) -> torch.jit.ScriptModule:
         # Torch wants people to export anew; these files are there already.
         warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)
         try:
+            refuse_unpacking(io.BytesIO(content))
             loaded = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, zipfile.BadZipFile) as error:
             raise WeightsError(f"{name}: not a TorchScript program: {str(error).splitlines()[0]}") from error
     program: torch.jit.ScriptModule = loaded.eval()
     # Or its copies would be no leaves, which torch warns of.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.card import Card, Weights, write_card
 from models.errors import WeightsError
+from models.plain import read_plain
 from models.state_dict import unpickle_state_dict, without_prefix
 
 _PICKLES = (b"PK\x03\x04", b"\x80")
@@ -36,7 +37,7 @@ def read_weights(path: Path, sha256: str, network: nn.Module) -> dict[str, Tenso
             say.
     """
     try:
-        content = path.read_bytes()
+        content = read_plain(path)
     except OSError as error:
         raise WeightsError(f"{path.name}: the weights cannot be read: {error.strerror}") from error
     found = hashlib.sha256(content).hexdigest()

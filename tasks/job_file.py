@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from models.parsed import from_yaml
+from models.plain import MOST_TEXT_BYTES, read_plain
 from tasks.declared import refuse_files_of_job
 from tasks.errors import JobError
 from tasks.section import Section
@@ -84,10 +85,11 @@ def _read_text(name_or_path: str) -> tuple[str, str, Path]:
         return _shipped(name_or_path).read_text(), f"configs/{name_or_path}.yaml", CONFIGS
     path = Path(name_or_path)
     try:
-        return path.read_text(), name_or_path, path.resolve().parent
+        return read_plain(path, MOST_TEXT_BYTES).decode(), name_or_path, path.resolve().parent
     except (OSError, UnicodeDecodeError) as error:
         raise JobError(
-            f"no job '{name_or_path}': neither a name in configs/ ({', '.join(list_jobs())}) nor a readable file"
+            f"no job '{name_or_path}': neither a name in configs/ ({', '.join(list_jobs())}) nor a readable file "
+            f"({error.strerror if isinstance(error, OSError) else error})"
         ) from error
 
 

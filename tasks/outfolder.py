@@ -8,7 +8,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +101,8 @@ class OutFolder:
             # By its holder alone: a disk that another run has filled is no fault of those that wait for it.
             self.require_own(*self._names())
             require_writable(self.scratch)
-            yield
+            with self._shown():
+                yield
         finally:
             os.close(descriptor)
 
@@ -111,13 +112,9 @@ class OutFolder:
         Raises:
             StoreError: When it may not even be read.
         """
-        lock = self.scratch / "lock"
-        try:
-            descriptor = os.open(lock, os.O_RDONLY)
-        except FileNotFoundError:
+        descriptor = self._asked()
+        if descriptor is None:
             return False
-        except PermissionError as error:
-            raise StoreError(f"{lock}: cannot be read: {error.strerror}. Mend its permissions") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
@@ -139,10 +136,42 @@ class OutFolder:
 
     def _open_lock(self) -> int:
         self._make()
-        lock = self.scratch / "lock"
-        self.require_own(lock)
+        self.require_own(self._own_lock)
         with writing("the lock", self.scratch):
-            return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            return open_for_writers(self._own_lock)
+
+    @property
+    def _own_lock(self) -> Path:
+        """What a run holds; whoever may not write here cannot open it, and so not hold it either."""
+        return self.scratch / "lock"
+
+    @property
+    def _shown_lock(self) -> Path:
+        """What a run holds for others to see; nobody waits for it."""
+        return self.scratch / "held"
+
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        with writing("the lock", self.scratch):
+            descriptor = os.open(self._shown_lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            # Somebody who may only read holds it, and can make nobody but readers wrong.
+            with suppress(BlockingIOError):
+                _take(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _asked(self) -> int | None:
+        """Open the lock that tells whether the folder is held; None where no run has ever held it."""
+        for lock in (self._own_lock, self._shown_lock):
+            try:
+                return os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+            except PermissionError as error:
+                reason = error.strerror
+        raise StoreError(f"{self._shown_lock}: cannot be read: {reason}. Mend its permissions")
 
     def _lock(self, descriptor: int) -> None:
         try:
@@ -170,6 +199,22 @@ class OutFolder:
             self.scratch.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{self.root}: cannot be written to: {error.strerror}. Name another --out") from error
+
+
+def open_for_writers(path: Path) -> int:
+    """Open a file, made where there is none, that those alone can open who may write in its folder.
+
+    A lock can be held by whoever can open its file, and be it for reading.
+
+    Returns:
+        A descriptor to read and write by.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    folder, status = path.parent.stat(), os.fstat(descriptor)
+    writers = folder.st_mode & 0o222
+    if status.st_uid == os.geteuid():
+        os.fchmod(descriptor, 0o600 | writers | writers << 1)
+    return descriptor
 
 
 def _take(descriptor: int) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tasks.durable import replace_file
 from tasks.outcome import SceneOutcome
+from tasks.outfolder import open_for_writers
 from tasks.scenes.input import Input
 
 
@@ -49,7 +50,7 @@ class Tickets:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path, part = self._path(ticket.id), self.folder / f".{ticket.id}.part"
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = open_for_writers(part)
         try:
             # Locked before it is seen: nobody shall take it for one whose owner is gone.
             fcntl.flock(descriptor, fcntl.LOCK_EX)

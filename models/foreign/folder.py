@@ -11,6 +11,7 @@ from typing import Protocol
 
 from models.cache import cache_folder
 from models.errors import CardError, SwatheError, UnknownModelError
+from models.plain import read_plain
 
 # Modules of this package, asked in this order.
 _KINDS = ("nnunet", "monai_bundle")
@@ -102,7 +103,7 @@ def _key(files: tuple[Path, ...], folder: Path) -> str:
     digest = hashlib.sha256(f"{version('swathe')}\0{folder.resolve().name}\0".encode())
     for file in sorted(files):
         try:
-            content = hashlib.sha256(file.read_bytes()).digest()
+            content = hashlib.sha256(read_plain(file)).digest()
         except OSError as error:
             raise CardError(f"{file}: cannot be read: {error.strerror}") from error
         digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + content)

@@ -17,6 +17,7 @@ from models.foreign.monai_config import Component, Config, read_config
 from models.foreign.monai_inferer import map_inferer
 from models.foreign.monai_postprocessing import Postprocessing, map_postprocessing
 from models.foreign.monai_preprocessing import map_preprocessing
+from models.plain import read_plain
 from models.validation import explained
 
 NAME = "MONAI bundle"
@@ -70,7 +71,7 @@ def write(path: Path, out: Path) -> None:
     except ValidationError as error:
         raise CardError(f"{path}: what {inference_file.name} says makes no card: {explained(error, Card)}") from error
     network = build_network(card.network, card.n_channels, card.n_outputs)
-    weights = read_weights(weights_file, hashlib.sha256(weights_file.read_bytes()).hexdigest(), network)
+    weights = read_weights(weights_file, hashlib.sha256(read_plain(weights_file)).hexdigest(), network)
     described = card.model_copy(update={"parameters": sum(p.numel() for p in network.parameters())})
     write_model(out, described, weights, torch.float32)
 

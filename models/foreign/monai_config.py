@@ -15,6 +15,7 @@ from typing import Any
 
 from models.errors import CardError
 from models.parsed import from_json, from_yaml
+from models.plain import MOST_TEXT_BYTES, read_plain
 
 _REFERENCE = re.compile(r"@(\w+(?:(?:::|#)\w+)*)")
 _OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -239,7 +240,7 @@ def read_config(path: Path) -> dict[str, Any]:
         CardError: When it cannot be read, or is no mapping.
     """
     try:
-        text = path.read_text("utf-8")
+        text = read_plain(path, MOST_TEXT_BYTES).decode()
         content = from_json(text) if path.suffix == ".json" else from_yaml(text)
     except (OSError, ValueError) as error:
         raise CardError(f"{path}: cannot be read: {error}") from error

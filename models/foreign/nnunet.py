@@ -14,6 +14,7 @@ from models.errors import CardError
 from models.foreign.colours import class_colour
 from models.foreign.nnunet_plans import architecture, normalization, resampling
 from models.parsed import from_json
+from models.plain import MOST_TEXT_BYTES, read_plain
 from models.validation import explained
 
 NAME = "nnU-Net v2"
@@ -65,7 +66,7 @@ def write(path: Path, out: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = from_json(path.read_bytes())
+        content = from_json(read_plain(path, MOST_TEXT_BYTES))
     except (OSError, ValueError) as error:
         raise CardError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):

@@ -13,7 +13,13 @@ from rasterio.enums import ColorInterp, MaskFlags
 
 from tasks.declared import is_local as is_local
 from tasks.declared import require_remote
-from tasks.errors import UndeclaredError, UnreadableSceneError, UnsupportedSceneError
+from tasks.errors import (
+    OversizedSceneError,
+    SceneError,
+    UndeclaredError,
+    UnreadableSceneError,
+    UnsupportedSceneError,
+)
 from tasks.scenes.raster_grid import IDENTITY, GroundControl, RasterGrid
 from tasks.scenes.raster_names import (
     drivers_of,
@@ -27,6 +33,9 @@ from tasks.scenes.raster_open import GDAL_ERRORS as GDAL_ERRORS
 from tasks.scenes.raster_open import GDAL_OPTIONS as GDAL_OPTIONS
 from tasks.scenes.raster_open import gdal_env as gdal_env
 
+# Each of them costs memory and time by its header alone.
+_MOST_BANDS = 4096
+
 
 def open_raster(path: str) -> Any:  # noqa: ANN401 - rasterio has no types
     """Open a raster for windowed reads; call it inside ``gdal_env``.
@@ -34,6 +43,7 @@ def open_raster(path: str) -> Any:  # noqa: ANN401 - rasterio has no types
     Raises:
         UnreadableSceneError: When no allowed driver can open it.
         UndeclaredError: When it names further files or URLs that nobody declared.
+        OversizedSceneError: When it has more bands than anything that is measured from above.
     """
     if not is_local(path):
         require_remote(path)
@@ -48,10 +58,14 @@ def open_raster(path: str) -> Any:  # noqa: ANN401 - rasterio has no types
             f"{path}: not a raster that can be read ({error}). Formats read: {', '.join(available_drivers())}"
         ) from error
     try:
+        if dataset.count > _MOST_BANDS:
+            raise OversizedSceneError(
+                f"{path}: {dataset.count} bands; more than {_MOST_BANDS} are not read. Write several rasters of it"
+            )
         refuse_undeclared_metadata(dataset, path)
         if is_local(path):
             refuse_undeclared_files(dataset, path)
-    except UndeclaredError:
+    except SceneError:
         dataset.close()
         raise
     return dataset

@@ -15,6 +15,7 @@ from nibabel.orientations import io_orientation
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from models.plain import is_hollow
 from tasks.errors import EmptySceneError, OversizedSceneError, UnreadableSceneError, UnsupportedSceneError
 
 _SNIFFED_BYTES = 544
@@ -254,8 +255,11 @@ def _affine(path: Path, parsed: Nifti1Header) -> tuple[tuple[float, ...], ...]:
 
 
 def _require_voxels(header: VolumeHeader) -> None:
-    held = header.path.stat().st_size
+    status = header.path.stat()
+    held = status.st_size
     name, shape, needed = header.path.name, header.file_shape, header.n_bytes
+    if is_hollow(status):
+        raise OversizedSceneError(f"{name}: a sparse file, with next to nothing in its {held} bytes; copy it again")
     if needed > held * _BEST_COMPRESSION:
         raise OversizedSceneError(
             f"{name}: declares {shape} voxels, {needed} bytes, and its {held} bytes cannot hold them; "

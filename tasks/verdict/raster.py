@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from models.plain import is_hollow
 from tasks.box import Box, split
 from tasks.errors import EmptySceneError, OversizedSceneError, UnsupportedSceneError
 from tasks.scenes.raster_align import read_window
@@ -67,6 +68,8 @@ def check_raster(path: str) -> Verdict:
 
 
 def _require_bands(path: str) -> None:
+    if is_local(path) and is_hollow(Path(path).stat()):
+        raise OversizedSceneError(f"{path}: a sparse file, with next to nothing in it. Copy it again from its source")
     with opened_raster(path) as dataset:
         if dataset.count == 0:
             raise UnsupportedSceneError(
