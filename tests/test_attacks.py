@@ -81,7 +81,7 @@ from tasks.scenes.input import Input
 from tasks.scenes.listing import list_inputs, list_scenes
 from tasks.scenes.manifest import read_manifest
 from tasks.scenes.naming import RESERVED, scene_id, site_folder
-from tasks.scenes.pairs import Reading, list_pairs, opened_pair
+from tasks.scenes.pairs import Reading, list_pairs, opened_pair, with_ids
 from tasks.scenes.raster import describe_raster
 from tasks.scenes.raster_gdal import opened_raster, read_header
 from tasks.scenes.raster_open import DRIVERS
@@ -1356,9 +1356,8 @@ def test_names_that_are_no_utf8_cost_their_scene_alone(tmp_path):
     pairs = {pair.id: pair for pair in list_pairs(folder, folder)}
     with pytest.raises(SceneError, match="not UTF-8"), opened_pair(pairs["caf\ufffd"], Reading()):
         pytest.fail("the pair was opened")
-    (masked,) = analyse_masks(
-        tmp_path / "analysed", "a", [MaskTask("x", {"mask": os.fsdecode(wrong)}, {}, analyse_never)]
-    )
+    task = MaskTask("x", {"mask": os.fsdecode(wrong)}, {}, analyse_never)
+    (masked,) = analyse_masks(tmp_path / "analysed", "a", [task])
     assert masked.error == "SceneError: x: a name that is not UTF-8. Rename it, such as with convmv"
 
 
@@ -1535,12 +1534,15 @@ def test_a_pipe_given_to_evaluate_is_an_error_with_a_name(tmp_path, side):
     pipe.parent.mkdir()
     os.mkfifo(pipe)
     (tmp_path / "link.tif").symlink_to(pipe)
-    arguments = {
+    predicted, reference, *ids = {
         "predicted": (pipe, mask),
         "reference": (mask, pipe),
         "a link to it": (mask, tmp_path / "link.tif"),
         "in a folder": (tmp_path / "masks", pipe.parent),
-        "ids": (mask, mask, "--predicted-ids", pipe, "--reference-ids", mask),
+        "ids": (mask, mask, str(pipe), str(mask)),
     }[side]
     told = {"in a folder": "no mask found", "ids": "there is no file"}.get(side, "no file, but a pipe")
-    refused(swathe("evaluate", *arguments), "SceneError", told)
+    with pytest.raises(SceneError, match=told):
+        with_ids(list_pairs(predicted, reference), predicted, reference, *(ids or (None, None)))
+    if side == "predicted":
+        refused(swathe("evaluate", pipe, mask), "SceneError", told)
