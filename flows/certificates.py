@@ -18,21 +18,18 @@ def new_security() -> Security:
     return security
 
 
-def write_certificates(folder: Path) -> Path:
+def write_certificates(settings: Path) -> None:
     """Make a certificate anew, for processes that are started one by one.
 
     Args:
-        folder: For the certificate and its key, readable for this user alone.
-
-    Returns:
-        Settings of Dask that name them, for ``DASK_CONFIG``.
+        settings: File for ``DASK_CONFIG`` that names the certificate and its key, which lie beside it. This user alone
+            may read its folder.
     """
     made = new_security().get_tls_config_for_role("scheduler")
-    private_folder(folder)
-    certificate, key, settings = (folder / name for name in ("certificate.pem", "key.pem", "dask.yaml"))
+    folder = private_folder(settings.parent)
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
     private_file(certificate, made["ca_file"])
     private_file(key, made["key"])
     roles = {role: {"cert": str(certificate), "key": str(key)} for role in _ROLES}
     tls = {"require-encryption": True, "tls": {"ca-file": str(certificate), **roles}}
     private_file(settings, yaml.safe_dump({"distributed": {"comm": tls}}))
-    return settings

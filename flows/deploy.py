@@ -124,17 +124,8 @@ def _deploy_flows(target: Target) -> None:
     file = target.file or Path(str(files("flows").joinpath("prefect.yaml")))
     # Prefect imports flows from the folder that it is started in: one's own may lie beside their file.
     folder = NEUTRAL if target.file is None else target.file.resolve().parent
-    command = [
-        sys.executable,
-        SAFE,
-        "-m",
-        "prefect",
-        "--no-prompt",
-        "deploy",
-        "--all",
-        "--prefect-file",
-        str(file.resolve()),
-    ]
+    prefect = [sys.executable, SAFE, "-m", "prefect", "--no-prompt"]
+    command = [*prefect, "deploy", "--all", "--prefect-file", str(file.resolve())]
     auth = {} if target.auth is None else {"PREFECT_API_AUTH_STRING": target.auth}
     environment = {**os.environ, **target.environment, **auth, **SAFE_PATH, "PREFECT_API_URL": target.api}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -157,6 +157,8 @@ def ground() -> Iterator[Ground]:
         folder.mkdir(mode=0o700)
     made.job.write_text(JOB)
     (root / "bin" / "swathe").write_text(PROGRAM)
+    # In the place of the owner's terminal.
+    private_file(root / "said", "")
     lay_traps(made.owner, made.ran)
     # Whoever writes packages of ours beside the program could as well write the program.
     lay_modules(root / "bin", made.ran)

@@ -66,14 +66,9 @@ class LocalSettings:
         return f"tls://{_HERE}:{self.port + 1}"
 
     @property
-    def certificates(self) -> Path:
-        """Holds the certificate of this start's scheduler, workers and clients."""
-        return self.home / "certificates"
-
-    @property
     def dask_settings(self) -> Path:
-        """What ``DASK_CONFIG`` has to name where a program is to reach the scheduler."""
-        return self.certificates / "dask.yaml"
+        """What ``DASK_CONFIG`` has to name where a program is to reach the scheduler; certificates lie beside it."""
+        return self.home / "certificates" / "dask.yaml"
 
     @property
     def services(self) -> Path:
@@ -171,7 +166,7 @@ def _make_home(settings: LocalSettings) -> None:
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("logs", "prefect", "dask"):
         private_folder(settings.home / name)
-    write_certificates(settings.certificates)
+    write_certificates(settings.dask_settings)
 
 
 def client_environment(settings: LocalSettings) -> dict[str, str]:
