@@ -951,6 +951,22 @@ def test_a_vrt_is_another_input_when_pixels_of_its_sources_change(tmp_path, case
     assert identify(request, item) != before
 
 
+def test_a_vrt_of_urls_is_hashed_again_every_time(tmp_path, server, monkeypatch):
+    url, seen = server
+    monkeypatch.setenv("SWATHE_REMOTE", url)
+    (tmp_path / "scene.vrt").write_text(
+        mosaic(simple("", f"<SourceFilename>/vsicurl/{url}/given.tif</SourceFilename>"))
+    )
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    item = Input("scene", {"file": str(tmp_path / "scene.vrt")})
+    before = identify(request, item)
+    n_asked = len(seen())
+    assert recall(request, item) is None
+    assert len(seen()) == n_asked
+    assert identify(request, item) == before
+    assert len(seen()) > n_asked
+
+
 @pytest.mark.parametrize("name", ["a.tif.msk", "level0/x.tif.msk"])
 def test_a_mask_that_comes_to_lie_beside_a_source_makes_another_input(tmp_path, name):
     write_raster(tmp_path / "a.tif", ONES)
