@@ -74,10 +74,9 @@ def dataset_sha256(path: str) -> str:
     Raises:
         UnreadableSceneError: When a file cannot be read to its end.
     """
-    members = dataset_members(path)
-    if len(members) == 1:
+    if Path(path).suffix.lower() != ".shp":
         return file_sha256(path)
-    return combined_sha256((member.suffix, file_sha256(member)) for member in members)
+    return combined_sha256((member.suffix, file_sha256(member)) for member in dataset_members(path))
 
 
 def combined_sha256(parts: Iterable[tuple[str, str]]) -> str:

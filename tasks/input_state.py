@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tasks.declared import is_local
 from tasks.fingerprint import FileState, dataset_members, file_state
-from tasks.scenes.raster_names import files_of
+from tasks.scenes.raster_names import files_of, urls_of
 from tasks.scenes.raster_sidecars import beside, beside_in
 from tasks.scenes.remote import content_sha256
 
@@ -34,8 +34,10 @@ def state_of_raster(files: Mapping[str, str], sources: Sequence[str]) -> str | N
         sources: Of ``sources_of``, from when the scene was hashed.
 
     Returns:
-        None where nothing tells: a file is gone, or a store says nothing of its content.
+        None where nothing tells: a file is gone, a store says nothing of its content, or a VRT names a URL.
     """
+    if not all(map(is_local, sources)):
+        return None
     local = [Path(name) for name in files.values() if is_local(name)]
     return _digest(files, with_sidecars([*local, *map(Path, sources)]))
 
@@ -46,7 +48,7 @@ def state_of_dataset(path: str) -> str | None:
 
 
 def sources_of(files: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the files that the rasters of a scene name, at any depth: what VRTs are made of.
+    """Return the files and URLs that the rasters of a scene name, at any depth: what VRTs are made of.
 
     Raises:
         SceneError: When one names what it may not.
@@ -56,6 +58,7 @@ def sources_of(files: Mapping[str, str]) -> tuple[str, ...]:
         if is_local(name):
             own = set(with_sidecars([Path(name)]))
             found |= dict.fromkeys(str(path) for path in files_of(name) if path not in own)
+            found |= dict.fromkeys(urls_of(name))
     return tuple(found)
 
 

@@ -12,6 +12,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
+import zipfile
 from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +32,7 @@ from scenes import write_raster, write_volume
 
 from flows.analysis.masks import MaskTask, analyse_masks
 from flows.artifacts import batch_text
+from flows.evaluate import Choices, Report, require_folder, write_json
 from flows.local.processes import read_services
 from flows.local.up import SERVICES
 from flows.logs import JsonFormatter
@@ -39,7 +42,7 @@ from flows.tables import outcomes as outcomes_table
 from flows.tables import verdicts
 from flows.triage import failed
 from models.card import ClassEntry, Weights, load_card
-from models.errors import CardError, SwatheError
+from models.errors import CardError, SwatheError, WeightsError
 from models.fakes import fake_card
 from models.foreign.monai_config import read_config
 from models.foreign.nnunet import _classes, _read
@@ -90,6 +93,7 @@ from tasks.scenes.stac import Unreadable, search
 from tasks.scenes.stac_scenes import list_catalogue
 from tasks.scenes.vectors import VectorTable, read_vectors
 from tasks.scenes.volume_header import volume_header
+from tasks.tickets import Ticket, Tickets
 from tasks.training_job import load_training_job
 from tasks.verdict import Verdict, check_files, check_inputs
 from tasks.verdict.guard import Guard
@@ -978,6 +982,22 @@ def test_a_vrt_is_another_input_when_pixels_of_its_sources_change(tmp_path, case
     assert identify(request, item) != before
 
 
+def test_a_vrt_of_urls_is_hashed_again_every_time(tmp_path, server, monkeypatch):
+    url, seen = server
+    monkeypatch.setenv("SWATHE_REMOTE", url)
+    (tmp_path / "scene.vrt").write_text(
+        mosaic(simple("", f"<SourceFilename>/vsicurl/{url}/given.tif</SourceFilename>"))
+    )
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    item = Input("scene", {"file": str(tmp_path / "scene.vrt")})
+    before = identify(request, item)
+    n_asked = len(seen())
+    assert recall(request, item) is None
+    assert len(seen()) == n_asked
+    assert identify(request, item) == before
+    assert len(seen()) > n_asked
+
+
 @pytest.mark.parametrize("name", ["a.tif.msk", "level0/x.tif.msk"])
 def test_a_mask_that_comes_to_lie_beside_a_source_makes_another_input(tmp_path, name):
     write_raster(tmp_path / "a.tif", ONES)
@@ -1114,6 +1134,243 @@ def test_a_ledger_of_before_goes_on(tmp_path):
     found = identify(request, item)
     assert request.key(found.sha256) == ledger.product("a").request
     assert recall(request, item) == found
+
+
+# What would take all memory or time
+
+
+def sparse(path: Path, start: bytes, n_bytes: int) -> Path:
+    path.write_bytes(start)
+    os.truncate(path, n_bytes)
+    return path
+
+
+def volume_of(path: Path, shape: tuple[int, int, int]) -> bytes:
+    content = bytearray(write_volume(path, np.ones((4, 4, 4), np.int16)).read_bytes())
+    content[42:48] = np.array(shape, "<i2").tobytes()
+    path.unlink()
+    return bytes(content)
+
+
+def many_bands(folder: Path) -> Path:
+    bands = "".join(f'<VRTRasterBand dataType="Byte" band="{k}"/>' for k in range(1, 65536))
+    path = folder / "scene.vrt"
+    path.write_text(f'<VRTDataset rasterXSize="30" rasterYSize="40">{bands}</VRTDataset>')
+    return path
+
+
+def many_bands_in_tiff(folder: Path) -> Path:
+    profile = {"driver": "GTiff", "width": 1, "height": 1, "count": 65535, "dtype": "uint8", "interleave": "pixel"}
+    with rasterio.open(folder / "a.tif", "w", crs="EPSG:32632", transform=rasterio.Affine(1, 0, 1, 0, 1, 0), **profile):
+        return folder / "a.tif"
+
+
+def bomb_of_vrts(folder: Path) -> Path:
+    write_raster(folder / "a.tif", ONES)
+    (folder / "scene.vrt").write_text(bomb(folder, folder, ""))
+    return folder / "scene.vrt"
+
+
+BOMBS = {
+    "four to the fourteenth": (bomb_of_vrts, "OversizedSceneError"),
+    "65,535 bands": (many_bands, "OversizedSceneError"),
+    "65,535 bands in a TIFF": (many_bands_in_tiff, "OversizedSceneError"),
+    "a sparse volume": (
+        lambda folder: sparse(folder / "a.nii", volume_of(folder / "b.nii", (32767, 32767, 2048)), 4 << 40),
+        "OversizedSceneError",
+    ),
+    "a sparse raster": (
+        lambda folder: sparse(folder / "a.tif", write_raster(folder / "b.tif", ONES).read_bytes(), 4 << 40),
+        "OversizedSceneError",
+    ),
+    "a sparse VRT": (lambda folder: sparse(folder / "a.vrt", b"<VRTDataset", 4 << 40), "OversizedSceneError"),
+    "a sparse file of nothing": (lambda folder: sparse(folder / "a.tif", b"", 4 << 40), "OversizedSceneError"),
+}
+
+
+@pytest.mark.parametrize("case", BOMBS)
+def test_bombs_end_in_an_error_with_a_name(tmp_path, guard, case):
+    make, error = BOMBS[case]
+    path = make(tmp_path)
+    verdict = guard.ask({"path": str(path), "kind": None})
+    assert verdict.error == error, verdict.message
+    assert "its reader" not in verdict.message, "that is named before the child's memory or time ends"
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".onnx"])
+@pytest.mark.parametrize("named", ["weights", "card"])
+def test_a_pipe_is_no_model(tmp_path, suffix, named):
+    weights, card = tmp_path / f"a{suffix}", tmp_path / "a.json"
+    network = {".onnx": {"name": "onnx", "arguments": {"stride": [1, 1]}}}.get(suffix, {"name": "unet"})
+    kept = fake_card("identity", {}, ("b",), "raster").model_dump(mode="json", exclude_none=True)
+    told = kept | {"network": network, "weights": {"file": weights.name, "sha256": "0" * 64}}
+    card.write_text(json.dumps(told))
+    weights.touch()
+    pipe_of = weights if named == "weights" else card
+    pipe_of.unlink()
+    os.mkfifo(pipe_of)
+    # In a process of its own: on a pipe it would wait for ever.
+    program = (
+        "import sys\nfrom models.errors import ModelError\nfrom models.registry import resolve_model, verify_model\n"
+        "try:\n    verify_model(*resolve_model(sys.argv[1]))\n"
+        "except ModelError as error:\n    print(type(error).__name__, error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(card)], capture_output=True, text=True, timeout=120, check=True
+    )
+    wanted = {"weights": "WeightsError", "card": "CardError"}[named]
+    assert done.stdout.startswith(wanted), done.stdout + done.stderr
+    assert "a folder, pipe or device, not a file" in done.stdout
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_weights_that_declare_more_than_they_hold_are_refused_before_they_are_unpacked(compression):
+    import torch
+
+    from models.state_dict import unpickle_state_dict
+
+    plain, packed = io.BytesIO(), io.BytesIO()
+    torch.save({"a": torch.zeros(1 << 22)}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", compression) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    content = packed.getvalue()
+    if compression == zipfile.ZIP_STORED:
+        # The directory alone says that one of the tensors has gigabytes.
+        start = content.rindex(b"PK\x01\x02", 0, content.rindex(b"/data/0"))
+        content = content[: start + 24] + (0xF0000000).to_bytes(4, "little") + content[start + 28 :]
+    with pytest.raises(WeightsError, match=r"declares \d+ bytes and is \d+ bytes long"):
+        unpickle_state_dict("a.pt", content)
+
+
+def test_safetensors_whose_header_claims_gigabytes_are_refused(tmp_path):
+    import torch
+
+    from models.weights import parse_weights, read_weights
+
+    claim = b'{"a":{"dtype":"F32","shape":[1000000000],"data_offsets":[0,4000000000]}}'
+    for length, header in ((1 << 33, b"{}"), (80, claim)):
+        content = length.to_bytes(8, "little") + header.ljust(80)
+        with pytest.raises(WeightsError, match="damaged, or not safetensors"):
+            parse_weights(tmp_path / "a.safetensors", content)
+    path = sparse(tmp_path / "a.safetensors", (1 << 33).to_bytes(8, "little") + b"{", 1 << 42)
+    with pytest.raises(WeightsError, match="a sparse file, with next to nothing"):
+        read_weights(path, "0" * 64, torch.nn.Linear(1, 1))
+
+
+ALIASES = "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}' if k else '1'] * 10)}]\n" for k in range(12))
+EXPANDING = {
+    "aliases of aliases": ALIASES,
+    "mappings of mappings": "a0: &a0 {x: 1}\n"
+    + "".join(f"a{k}: &a{k} {{l: *a{k - 1}, r: *a{k - 1}, m: *a{k - 1}}}\n" for k in range(1, 20)),
+    "an alias of itself": "a: &a [*a]\n",
+}
+
+
+@pytest.mark.parametrize("case", EXPANDING)
+def test_yaml_that_grows_is_refused(tmp_path, case):
+    (tmp_path / "job.yaml").write_text(EXPANDING[case] + JOB)
+    with pytest.raises(JobError, match=r"not YAML: .* Write (it|them) out"):
+        load_job(str(tmp_path / "job.yaml"))
+    (tmp_path / "inference.yaml").write_text(EXPANDING[case])
+    with pytest.raises(CardError, match=r"cannot be read: .* Write (it|them) out"):
+        read_config(tmp_path / "inference.yaml")
+
+
+def test_yaml_on_the_command_line_does_not_grow_either(tmp_path):
+    (tmp_path / "job.yaml").write_text(JOB)
+    with pytest.raises(JobError, match="the value is not YAML"):
+        load_job(str(tmp_path / "job.yaml"), ("title=&a [*a]",))
+
+
+def test_yaml_with_plain_aliases_is_read(tmp_path):
+    text = JOB.replace("{threshold: 0}", "&a {threshold: 0}").replace("{b: {band: 1}}", "{b: &b {band: 1}, c: *b}")
+    (tmp_path / "job.yaml").write_text(text)
+    assert load_job(str(tmp_path / "job.yaml")).source.bands["c"].band == 1
+
+
+# Who may only read, and where output goes
+
+
+def test_whoever_may_only_read_the_folder_cannot_hold_its_lock():
+    if os.geteuid():
+        pytest.skip("takes another user, whom only root can become")
+    program = (
+        "import fcntl, os, pathlib, sys\n"
+        "os.setgroups([]), os.setgid(65534), os.setuid(65534)\n"
+        "kept = []\n"
+        "for path in pathlib.Path(sys.argv[1]).rglob('*'):\n"
+        "    for flags in (os.O_RDONLY, os.O_RDWR):\n"
+        "        try:\n"
+        "            kept.append(os.open(path, flags))\n"
+        "            fcntl.flock(kept[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "        except OSError:\n"
+        "            pass\n"
+        "print(len(kept), flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        out = OutFolder(root / "out")
+        out.scratch.mkdir(parents=True)
+        # As 0.1.0 made it, for everybody to read.
+        (out.scratch / "lock").touch(0o644)
+        with out.locked(), Tickets(out.tickets).offered(Ticket("a", "b", ())):
+            (ticket,) = out.tickets.glob("*.json")
+            assert not ticket.stat().st_mode & 0o077
+        child = subprocess.Popen(
+            [sys.executable, "-c", program, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        with child:
+            assert int(child.stdout.readline()) > 0
+            with out.locked():
+                assert out.is_locked()
+            assert not out.is_locked()
+            child.stdin.close()
+
+
+@pytest.mark.parametrize("target", ["/proc/self/fd/1", "/dev/null", "pipe", "file"])
+@pytest.mark.parametrize("is_link", [True, False])
+def test_what_is_written_replaces_no_device_pipe_or_link(tmp_path, target, is_link):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    named = tmp_path / target
+    if is_link:
+        named = tmp_path / "named"
+        named.symlink_to(target)
+    if target == "file" and not is_link:
+        require_folder(named, "--json")
+        return
+    with pytest.raises(JobError, match="link, pipe or device; name a plain file, or - for standard output"):
+        require_folder(named, "--json")
+
+
+@pytest.mark.parametrize("name", ["a.json.part", ".a.json.part"])
+def test_a_file_is_not_written_through_a_link_that_lies_in_wait(tmp_path, name):
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (tmp_path / name).symlink_to(precious)
+    write_json(Report((), (), Reading(), Choices()), tmp_path / "a.json")
+    assert precious.read_text() == "kept"
+    assert json.loads((tmp_path / "a.json").read_text())["pairs"] == []
+
+
+def test_a_dash_is_standard_output(tmp_path):
+    mask = write_raster(tmp_path / "a.tif", ONES)
+
+    def evaluated(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "flows.cli", "evaluate", str(mask), str(mask), *options]
+        there = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=there, cwd=tmp_path)
+
+    done = evaluated("--json", "-")
+    assert [pair["id"] for pair in json.loads(done.stdout)["pairs"]] == ["a"]
+    assert done.stderr
+    assert evaluated("--csv", "-").stdout.startswith("pair,label,class,metric")
+    done = evaluated("--csv", "-", "--json", "-")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert not (tmp_path / "-").exists()
 
 
 # The folder of products

@@ -89,7 +89,7 @@ def refuse_undeclared_names(path: str) -> None:
         UnreadableSceneError: When it is no plain file, or a VRT that is no XML, or names a file that is not there.
         OversizedSceneError: When it is VRTs in VRTs without end.
     """
-    files_of(path)
+    _looked_through(path)
 
 
 def files_of(path: str) -> tuple[Path, ...]:
@@ -98,6 +98,19 @@ def files_of(path: str) -> tuple[Path, ...]:
     Raises:
         SceneError: As ``refuse_undeclared_names`` does.
     """
+    return _looked_through(path).files
+
+
+def urls_of(path: str) -> tuple[str, ...]:
+    """Return what a raster, or a VRT in it, names elsewhere and may.
+
+    Raises:
+        SceneError: As ``refuse_undeclared_names`` does.
+    """
+    return _looked_through(path).urls
+
+
+def _looked_through(path: str) -> _Looking:
     known = _looks.get(path)
     if known is None or any(file_state(name) != state for name, state in known.states.items()):
         looking = _Looking(Path(path))
@@ -105,7 +118,7 @@ def files_of(path: str) -> tuple[Path, ...]:
         while len(_looks) >= _REMEMBERED:
             _looks.pop(next(iter(_looks)), None)
         known = _looks[path] = looking
-    return known.files
+    return known
 
 
 def is_vrt(path: Path) -> bool:
@@ -163,6 +176,7 @@ class _Looking:
     path: Path
     states: dict[Path, FileState | None] = field(default_factory=dict)
     _files: dict[Path, None] = field(default_factory=dict)
+    _urls: dict[str, None] = field(default_factory=dict)
     _reads: dict[Path, int] = field(default_factory=dict)
     _asked: dict[Path, int] = field(default_factory=dict)
     _listed: dict[Path, frozenset[str]] = field(default_factory=dict)
@@ -171,6 +185,11 @@ class _Looking:
     def files(self) -> tuple[Path, ...]:
         """What was found, in order."""
         return tuple(self._files)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """What VRTs name elsewhere, in order."""
+        return tuple(self._urls)
 
     def visit(self, file: Path, above: tuple[Path, ...]) -> int:
         """Look through a file below the VRTs that lead to it, and return how many reads one of it comes to."""
@@ -183,8 +202,7 @@ class _Looking:
         self._look_beside(file)
         reads = 1
         if is_vrt(file):
-            root = self.path.resolve().parent
-            reads = max(1, sum(self.visit(source, (*above, real)) for source in _sources(file, root)))
+            reads = max(1, sum(self._visit_source(source, (*above, real)) for source in self._sources(file)))
             if reads > _MOST_READS or len(above) >= _DEEPEST:
                 raise OversizedSceneError(
                     f"{self.path}: VRTs of VRTs that come to more than {_MOST_READS} reads, or lie more than "
@@ -194,6 +212,21 @@ class _Looking:
             _refuse_metadata_of_source(file)
         self._reads[file] = reads
         return reads
+
+    def _sources(self, vrt: Path) -> Iterator[Path | str]:
+        """Yield what a VRT names, as often as it does."""
+        root = self.path.resolve().parent
+        known: dict[tuple[str, bool], tuple[Path | str, ...]] = {}
+        for name, tag, is_relative in _named(vrt):
+            if (name, is_relative) not in known:
+                known[name, is_relative] = tuple(_found(name, tag, vrt, root, is_relative=is_relative))
+            yield from known[name, is_relative]
+
+    def _visit_source(self, source: Path | str, above: tuple[Path, ...]) -> int:
+        if isinstance(source, Path):
+            return self.visit(source, above)
+        self._urls.setdefault(source)
+        return 1
 
     def _enter(self, file: Path) -> None:
         if file.exists() and not file.is_file():
@@ -246,21 +279,14 @@ def _refuse_metadata_of_source(path: Path) -> None:
         raise UnreadableSceneError(f"{path}: not a raster that can be read ({error}). Copy it again") from error
 
 
-def _sources(vrt: Path, root: Path) -> Iterator[Path]:
-    known: dict[tuple[str, bool], tuple[Path, ...]] = {}
-    for name, tag, is_relative in _named(vrt):
-        if (name, is_relative) not in known:
-            known[name, is_relative] = tuple(_found(name, tag, vrt, root, is_relative=is_relative))
-        yield from known[name, is_relative]
-
-
-def _found(name: str, tag: str, vrt: Path, root: Path, *, is_relative: bool) -> Iterator[Path]:
-    """Yield the files that a name in a VRT may stand for; none where it is a URL that is allowed."""
+def _found(name: str, tag: str, vrt: Path, root: Path, *, is_relative: bool) -> Iterator[Path | str]:
+    """Yield the files that a name in a VRT may stand for, or the URL that it is."""
     if name != name.strip() or name.startswith("<") or (is_local(name) and _CONNECTION.match(name)):
         raise UndeclaredError(f"{vrt}: {tag} is a connection, not a file: {name[:80]}. Name the file itself")
     if not is_local(name):
         if not is_allowed_remote(name):
             raise UndeclaredError(f"{vrt}: {tag} names {name}, which nobody declared. Allow it in {REMOTE}")
+        yield name
         return
     beside_it = vrt.resolve().parent / name
     # Without the mark that makes it relative, GDAL looks in the working directory.
