@@ -22,7 +22,8 @@ os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 # They start servers, workers and whole runs, and mostly wait: begun last, they would be waited for alone.
 _BEGUN_FIRST = (
     "test_services", "test_week_of_nights", "test_workers", "test_nightly", "test_killed_flow", "test_recovery",
-    "test_schedule", "test_flows", "test_graph", "test_tls", "test_ghosts", "test_remote", "test_nnunet",
+    "test_schedule", "test_going_on", "test_flows", "test_graph", "test_tls", "test_ghosts", "test_remote",
+    "test_nnunet",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.errors import JobError, SceneError
 from tasks.job import Job
+from tasks.scenes.input import Input
 from tasks.scenes.listing import list_inputs
 from tasks.scenes.naming import Pattern, date_of, scene_id, stem_of
 
@@ -153,3 +154,10 @@ def test_a_day_that_is_none_costs_its_row_alone(tmp_path, day):
     wrong, right = list_inputs([str(tmp_path / "t.csv")], job())
     assert wrong.error == f"a: date '{day}' in the table is no date; write it like 2026-11-19"
     assert (right.error, right.date) == (None, "2026-11-19")
+
+
+def test_every_name_of_a_files_scene_gives_way_to_the_id_once():
+    item = Input("scene_1", {"a": "/doe/1", "b": "/doe/1/x.tif"}, beside=("/roe/y.tif",))
+    text = "/doe/1/x.tif, x.tif, /roe/y.tif and y.tif; 1"
+    assert item.pseudonymised(text) == "scene_1, scene_1, scene_1 and scene_1; scene_1"
+    assert Input("scene_1", {}).pseudonymised(text) == text

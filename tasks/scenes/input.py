@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models.printable import printable
+
+_IN_NO_NAME = "\0"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def pseudonymised(text: str, scene: str, paths: Iterable[str]) -> str:
     names = {name for path in paths for name in (path, Path(path).name)}
     # As errors of ours and of Python spell what cannot be shown as it is.
     spelt = {spelling for name in names for spelling in (name, printable(name), repr(name)[1:-1])}
-    # The longest first, and all at once: the name of one may be a part of that of another, or of the id.
-    longest_first = sorted(spelt - {""}, key=len, reverse=True)
-    return re.sub("|".join(map(re.escape, longest_first)), lambda _: scene, text) if longest_first else text
+    # The longest first: the name of one may be a part of that of another; and of the id, which comes in at the end.
+    for spelling in sorted(spelt - {""}, key=len, reverse=True):
+        text = text.replace(spelling, _IN_NO_NAME)
+    return text.replace(_IN_NO_NAME, scene)
