@@ -1,4 +1,4 @@
-"""Runs a program for as long as whoever started this one lives: ``python -m flows.attended PROGRAM ARGUMENT...``.
+"""Runs a program for as long as whoever started this one lives: ``python -m flows.attended PROGRAM``.
 
 Standard input is a pipe that the other process holds open. When it closes, by the other's will or because a signal
 killed it, the program is ended.
