@@ -14,8 +14,8 @@ import numpy as np
 
 from flows.disagreement import tiled_disagreement
 from models.card import Card, Network
+from tasks.jobs.training import TrainingJob, load_training_job
 from tasks.scenes.labelled import LabelledScene
-from tasks.training_job import TrainingJob, load_training_job
 
 _PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 _BEGIN, _END = "<!-- networks: written by python -m benchmarks networks -->", "<!-- networks: end -->"

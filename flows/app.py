@@ -68,7 +68,7 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     from flows.batch import Batch
     from flows.orchestrated import orchestrated
     from flows.segment import segment_batch, starting_early
-    from tasks.job import load_job
+    from tasks.jobs.job import load_job
     from tasks.request import make_request
     from tasks.scenes.listing import list_inputs
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.registry import verify_model
 from tasks.expectation import Expectation, expect
-from tasks.job import load_job
+from tasks.jobs.job import load_job
 from tasks.request import make_request
 from tasks.scenes.listing import list_inputs
 from tasks.verdict import Verdict, check_files, check_inputs

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from models.card import Card
 from models.errors import DeviceError
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.outfolder import OutFolder
 from tasks.request import Request
 from tasks.scenes.labelled import LabelledScene

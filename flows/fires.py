@@ -11,8 +11,8 @@ from flows import steps
 from flows.orchestration.current import orchestrator
 from flows.orchestration.orchestrator import RunEvent, UnsentEventError
 from models.errors import SwatheError
-from tasks.answers.fire.settings import FireAnalysis
 from tasks.fire_ledger import FireLedger, Message
+from tasks.jobs.fire import FireAnalysis
 from tasks.outcome import SceneOutcome
 from tasks.request import Request
 from tasks.scenes.input import Input

@@ -9,7 +9,7 @@ from flows import steps
 from flows.fires import follow_fires
 from models.errors import SwatheError
 from tasks.analysis.trails import trails_of
-from tasks.answers.tumour.settings import TumourAnalysis
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.outcome import SceneOutcome
 from tasks.reports.trail import Trail
 from tasks.request import Request

@@ -18,7 +18,7 @@ from flows.orchestration.current import orchestrator
 from flows.segment import run_held
 from flows.waiting import take
 from tasks.fire_ledger import FireLedger
-from tasks.job import load_job
+from tasks.jobs.job import load_job
 from tasks.ledger import Ledger
 from tasks.nights.arrivals import dates_of_products, list_arrivals, require_dates
 from tasks.nights.night import Night, after_run, missed_nights, require_begun

@@ -17,7 +17,7 @@ from flows.segment import listed, n_failed, run_held
 from flows.states import ended
 from flows.waiting import take
 from models.errors import SwatheError
-from tasks.job import Job, load_job
+from tasks.jobs.job import Job, load_job
 from tasks.outcome import SceneOutcome
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input

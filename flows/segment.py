@@ -29,7 +29,7 @@ from flows.triage import triage
 from models.errors import SwatheError
 from tasks.errors import JobError
 from tasks.expectation import expect
-from tasks.job import Job, load_job
+from tasks.jobs.job import Job, load_job
 from tasks.ledger import Ledger
 from tasks.outcome import SceneOutcome, write_batch
 from tasks.reports.index import write_index

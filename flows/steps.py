@@ -19,12 +19,12 @@ from flows.orchestration.orchestrator import NETWORK_DELAYS_S
 from flows.progress import BatchProgress
 from flows.waiting import wait_for_folder as wait_until_free
 from models.errors import SwatheError
-from tasks.answers.fire.settings import FireAnalysis
-from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.errors import SceneError, UnreachableSceneError
 from tasks.expectation import remember
 from tasks.fingerprint import Fingerprint
 from tasks.intake import describe, identify
+from tasks.jobs.fire import FireAnalysis
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome
 from tasks.products.publish import is_published

@@ -53,8 +53,8 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     from models.errors import SwatheError
     from models.registry import is_named
     from tasks.errors import JobError
-    from tasks.job import load_job
-    from tasks.job_file import is_shipped
+    from tasks.jobs.job import load_job
+    from tasks.jobs.reading import is_shipped
     from tasks.outfolder import OutFolder as Folder
     from tasks.request import make_request
     from tasks.scenes.manifest import keep_manifest

@@ -18,14 +18,14 @@ from tasks.answers.metrics.overlap import dice
 from tasks.declared import lies_below
 from tasks.errors import JobError, UndeclaredError
 from tasks.intake import describe
-from tasks.job import Job, ModelChoice
+from tasks.jobs.job import Job, ModelChoice
+from tasks.jobs.training import TrainingJob, load_training_job
 from tasks.outfolder import OutFolder
 from tasks.request import Request
 from tasks.samples import data_folder
 from tasks.scenes.labelled import LabelledScene, read_labelled
 from tasks.scenes.listing import list_inputs
 from tasks.segment.whole import segment_whole
-from tasks.training_job import TrainingJob, load_training_job
 
 logger = logging.getLogger(__name__)
 

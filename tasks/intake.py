@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.answers.crop.settings import CropAnalysis
-from tasks.answers.fire.settings import FireAnalysis
 from tasks.declared import is_local, require_inside
 from tasks.errors import BandError, ChangedSceneError, JobError, SceneError
 from tasks.fingerprint import Fingerprint, combined_sha256, dataset_sha256, facts_sha256, file_sha256
 from tasks.input_state import sources_of, state_of_dataset, state_of_raster, state_of_volume
+from tasks.jobs.crop import CropAnalysis
+from tasks.jobs.fire import FireAnalysis
 from tasks.ledger import InputRow, Ledger
 from tasks.request import Request
 from tasks.scenes.input import Input

@@ -14,10 +14,10 @@ from models.card import Card
 from models.catalogue import CATALOGUE
 from models.classical.card import fit_arguments
 from models.registry import WITHOUT_WEIGHTS, card_without_weights, resolve_model
-from tasks.answers.fire.settings import FOLLOWING, FireAnalysis
 from tasks.errors import JobError
-from tasks.instances.settings import InstanceRules, PanopticRules, PanopticSettings, instance_rules, panoptic_rules
-from tasks.job import Job
+from tasks.jobs.fire import FOLLOWING, FireAnalysis
+from tasks.jobs.instances import InstanceRules, PanopticRules, PanopticSettings, instance_rules, panoptic_rules
+from tasks.jobs.job import Job
 from tasks.outfolder import OutFolder
 
 

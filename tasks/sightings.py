@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tasks.answers.fire.settings import FireAnalysis
-from tasks.answers.tumour.settings import TumourAnalysis
-from tasks.job import Job
+from tasks.jobs.fire import FireAnalysis
+from tasks.jobs.job import Job
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.ledger_file import LedgerFile
 from tasks.scenes.input import Input
 from tasks.scenes.naming import site_of

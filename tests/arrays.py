@@ -12,7 +12,7 @@ from models.normalization import resolve
 from models.registry import Dtype, RunSettings, card_without_weights, load_predictor
 from tasks import resample
 from tasks.box import Box
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.scenes.scene import Frame
 from tasks.segment.plan import Slot, make_plan
 from tasks.segment.store import BlockStore

@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.analysis.analyse import analyse
 from tasks.fingerprint import Fingerprint
 from tasks.intake import describe
-from tasks.job import load_job
+from tasks.jobs.job import load_job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.request import make_request

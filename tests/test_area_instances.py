@@ -21,7 +21,7 @@ from tasks.instances import areas as areas_module
 from tasks.instances import volume_areas as volume_module
 from tasks.instances.layers import NOT_OBSERVED, assemble
 from tasks.intake import describe, identify
-from tasks.job import load_job
+from tasks.jobs.job import load_job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.request import make_request

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scenes import write_raster
 
 from tasks.errors import InboxError, JobError
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.nights.arrivals import list_arrivals
 from tasks.scenes.clashes import fail_clashes
 from tasks.scenes.input import Input

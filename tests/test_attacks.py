@@ -64,11 +64,13 @@ from tasks.errors import (
 from tasks.fingerprint import combined_sha256, facts_sha256, file_sha256, file_state
 from tasks.fire_ledger import FireLedger
 from tasks.intake import identify, recall
-from tasks.job import Job, Source, load_job
+from tasks.jobs.job import Job, load_job
+from tasks.jobs.nightly import StacSearch
+from tasks.jobs.source import Source
+from tasks.jobs.training import load_training_job
 from tasks.ledger import Ledger, ProductRow
 from tasks.nights.night import Night
 from tasks.nights.night_ledger import NightLedger
-from tasks.nights.settings import StacSearch
 from tasks.nights.status import status_of
 from tasks.outcome import SceneOutcome, write_batch
 from tasks.outfolder import OutFolder
@@ -94,7 +96,6 @@ from tasks.scenes.stac_scenes import list_catalogue
 from tasks.scenes.vectors import VectorTable, read_vectors
 from tasks.scenes.volume_header import volume_header
 from tasks.tickets import Ticket, Tickets
-from tasks.training_job import load_training_job
 from tasks.verdict import Verdict, check_files, check_inputs
 from tasks.verdict.guard import Guard
 

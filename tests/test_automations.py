@@ -12,7 +12,7 @@ import yaml
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 from prefect.server.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-from tasks.nights.settings import Nightly
+from tasks.jobs.nightly import Nightly
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = yaml.safe_load((ROOT / "flows" / "automations.yaml").read_text())["automations"]

@@ -10,7 +10,7 @@ import pytest
 from scenes import write_raster
 
 from tasks.intake import describe, identify
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.request import Request, make_request

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scenes import write_raster
 
 from tasks.errors import JobError
-from tasks.job import load_job
+from tasks.jobs.job import load_job
 from tasks.nights.arrivals import list_arrivals
 from tasks.scenes.best import best_of
 from tasks.scenes.input import Input

@@ -20,7 +20,7 @@ from tasks.answers.metrics.overlap import dice
 from tasks.errors import BandError, EmptySceneError
 from tasks.fingerprint import Fingerprint
 from tasks.intake import describe, identify
-from tasks.job import Job, load_job
+from tasks.jobs.job import Job, load_job
 from tasks.request import make_request
 from tasks.scenes.labels import read_labels
 from tasks.scenes.listing import list_inputs

@@ -20,7 +20,7 @@ from flows.app import app, main
 from tasks.errors import SceneError
 from tasks.fingerprint import dataset_sha256
 from tasks.intake import identify
-from tasks.job import load_job
+from tasks.jobs.job import load_job
 from tasks.products.vectors import write_gpkg
 from tasks.request import make_request
 from tasks.scenes.listing import list_inputs

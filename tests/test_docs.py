@@ -19,14 +19,15 @@ from models.card import Card, Network, Tiling, Training, Weights
 from models.catalogue import CATALOGUE
 from models.registry import zoo_cards
 from models.training.settings import Augmentation, TrainSettings
-from tasks import job as jobs
-from tasks import training_job
-from tasks.analysis.settings import AreaAnalysis
-from tasks.answers.crop.settings import CropAnalysis
-from tasks.answers.fire.settings import AlertRules, FireAnalysis
-from tasks.answers.tumour.settings import TumourAnalysis
-from tasks.instances.settings import InstanceSettings, PanopticSettings
-from tasks.nights.settings import Nightly, Retention, StacSearch
+from tasks.jobs import job as jobs
+from tasks.jobs import training as training_job
+from tasks.jobs.analysis import AreaAnalysis
+from tasks.jobs.crop import CropAnalysis
+from tasks.jobs.fire import AlertRules, FireAnalysis
+from tasks.jobs.instances import InstanceSettings, PanopticSettings
+from tasks.jobs.nightly import Nightly, Retention, StacSearch
+from tasks.jobs.source import BandSource, Invalid, Pair, Source
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.scenes.listing import list_inputs
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
 
@@ -34,10 +35,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 SECTIONS = {
     "": jobs.Job,
-    "source": jobs.Source,
-    "source.bands.NAME": jobs.BandSource,
-    "source.pair": jobs.Pair,
-    "source.invalid": jobs.Invalid,
+    "source": Source,
+    "source.bands.NAME": BandSource,
+    "source.pair": Pair,
+    "source.invalid": Invalid,
     "model": jobs.ModelChoice,
     "tiling": jobs.Tiling,
     "run": jobs.Run,

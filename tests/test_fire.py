@@ -25,12 +25,13 @@ from tasks.answers.fire.geodesy import Earth
 from tasks.answers.fire.indices import indices_from, nbr, rbr, rdnbr
 from tasks.answers.fire.measures import measure_fires
 from tasks.answers.fire.offset import ring_offset
-from tasks.answers.fire.settings import FireAnalysis
-from tasks.answers.fire.severity import TABLES, classify
+from tasks.answers.fire.severity import classify
 from tasks.box import Box
 from tasks.errors import BandError, EmptySceneError, JobError, UnsupportedSceneError
 from tasks.intake import identify
-from tasks.job import load_job
+from tasks.jobs.fire import FireAnalysis
+from tasks.jobs.job import load_job
+from tasks.jobs.severity import TABLES
 from tasks.products.outlines import outlines
 from tasks.request import make_request
 from tasks.scenes.listing import list_inputs

@@ -26,10 +26,10 @@ from tasks.answers.fire import events
 from tasks.answers.fire.alerts import AlertState, Reading, crossings, fire_readings
 from tasks.answers.fire.events import Observation, Rules, Seen, carry_ids, fold
 from tasks.answers.fire.geodesy import Earth
-from tasks.answers.fire.settings import AlertRules, FireAnalysis, Level
 from tasks.box import Box
 from tasks.errors import StoreError
 from tasks.fire_ledger import FireLedger
+from tasks.jobs.fire import AlertRules, FireAnalysis, Level
 from tasks.outfolder import OutFolder
 from tasks.products import growth
 from tasks.products.cog import RasterProductSpec, write_cog
@@ -444,7 +444,7 @@ def test_an_alert_that_no_server_took_is_sent_by_the_next_run(tmp_path, prefect_
 
 def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, monkeypatch):
     from flows import fires
-    from tasks.job import Job
+    from tasks.jobs.job import Job
     from tasks.outcome import SceneOutcome
     from tasks.request import make_request
     from tasks.scenes.input import Input
@@ -479,7 +479,7 @@ def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, mon
 @pytest.mark.parametrize("damage", ['{"site": "val', "[]"])
 def test_damaged_events_cost_the_events_never_the_batch_until_they_are_deleted(tmp_path, monkeypatch, damage):
     from flows import following, steps
-    from tasks.job import Job
+    from tasks.jobs.job import Job
     from tasks.request import make_request
 
     site = Site(tmp_path)

@@ -18,7 +18,7 @@ from flows.line import Fresh, Line
 from flows.scene import Run, segment_one
 from tasks.errors import DiskFullError
 from tasks.fingerprint import Fingerprint
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome
 from tasks.request import Request, make_request

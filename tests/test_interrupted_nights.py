@@ -18,13 +18,13 @@ from flows.orchestration.orchestrator import RunEvent, UnsentEventError
 from flows.orchestration.plain import PlainOrchestrator
 from tasks.answers.fire.alerts import Alert
 from tasks.fire_ledger import FireLedger
-from tasks.job import Job
+from tasks.jobs.job import Job
+from tasks.jobs.nightly import Retention
 from tasks.ledger import Ledger, ProductRow
 from tasks.nights.arrivals import list_arrivals
 from tasks.nights.night import Night
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.retention import prune
-from tasks.nights.settings import Retention
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
 from tasks.products.publish import publish

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import JobError
-from tasks.job import Job, load_job
-from tasks.job_file import list_jobs
-from tasks.training_job import TrainingJob, load_training_job
+from tasks.jobs.job import Job, load_job
+from tasks.jobs.reading import list_jobs
+from tasks.jobs.training import TrainingJob, load_training_job
 
 MINIMAL = {"job": "mine", "kind": "raster", "model": {"name": "identity"}}
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz_0123456789", min_size=1, max_size=8)

@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.job import load_job
-from tasks.training_job import load_training_job
+from tasks.jobs.job import load_job
+from tasks.jobs.training import load_training_job
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("configs", "flows", "models", "tasks")
 LIGHT = {
-    "import tasks.segment.grid, tasks.segment.plan, tasks.job, tasks.scenes.raster, tasks.scenes.volume, "
+    "import tasks.segment.grid, tasks.segment.plan, tasks.jobs.job, "
+    "tasks.scenes.raster, tasks.scenes.volume, "
     "models.registry, models.card, models.fakes": {"torch", "prefect", "monai", "distributed"},
-    "import tasks.segment.grid, tasks.box, tasks.job": {"torch", "prefect", "rasterio", "nibabel", "dask", "zarr"},
+    "import tasks.segment.grid, tasks.box, tasks.jobs.job": {"torch", "prefect", "rasterio", "nibabel", "dask", "zarr"},
     "import flows.app": {"torch", "prefect", "monai", "distributed", "rasterio"},
 }
 

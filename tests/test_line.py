@@ -16,7 +16,7 @@ from flows.arrivals import Arrivals
 from flows.line import Fresh, Line
 from tasks.errors import HeldFolderError, JobError
 from tasks.fingerprint import Fingerprint
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
 from tasks.request import make_request

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import JobError, SceneError
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.scenes.input import Input
 from tasks.scenes.listing import list_inputs
 from tasks.scenes.naming import Pattern, date_of, scene_id, stem_of

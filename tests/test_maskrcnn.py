@@ -23,7 +23,7 @@ from models.training.slices import fit_card
 from models.weights import write_model
 from tasks.box import Box
 from tasks.instances.layers import assemble, instance_layers
-from tasks.job_file import CONFIGS
+from tasks.jobs.reading import CONFIGS
 from tasks.segment.graph import PlainEngine
 from tasks.synthetic import write_synthetic_fire
 

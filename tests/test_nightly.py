@@ -18,12 +18,12 @@ from scenes import derive_earlier, write_raster
 
 from flows.waiting import take
 from tasks.errors import HeldFolderError, InboxError, JobError
-from tasks.job import Job
+from tasks.jobs.job import Job
+from tasks.jobs.nightly import Retention
 from tasks.nights.arrivals import dates_of_products, require_dates
 from tasks.nights.night import Night, NightScene, after_run, missed_nights
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.retention import is_kept, prune
-from tasks.nights.settings import Retention
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
 from tasks.request import Request

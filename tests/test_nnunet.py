@@ -25,7 +25,7 @@ from models.foreign.nnunet_checkpoint import read_checkpoints
 from models.networks.nnunet import NnunetArguments, unet
 from models.registry import resolve_model
 from tasks.intake import describe
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.products.nifti import write_nifti
 from tasks.request import make_request
 from tasks.scenes.input import Input

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import JobError
-from tasks.job import Pair, load_job
+from tasks.jobs.job import load_job
+from tasks.jobs.source import Pair
 from tasks.scenes.input import Input
 from tasks.scenes.listing import list_inputs
 from tasks.scenes.pairing import paired

@@ -11,7 +11,7 @@ from scipy import ndimage
 from models.predictor import Detections, TileObjects
 from tasks.box import Box
 from tasks.instances.layers import NOT_OBSERVED, assemble, instance_layers
-from tasks.instances.settings import PanopticRules
+from tasks.jobs.instances import PanopticRules
 from tasks.segment.graph import PlainEngine
 from tasks.segment.store import BlockStore
 

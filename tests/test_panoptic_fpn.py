@@ -29,9 +29,9 @@ from tasks.analysis.analyse import analyse
 from tasks.box import Box
 from tasks.errors import JobError
 from tasks.instances.layers import assemble, instance_layers
-from tasks.instances.settings import PanopticRules, PanopticSettings, panoptic_rules
 from tasks.intake import describe, identify
-from tasks.job import load_job
+from tasks.jobs.instances import PanopticRules, PanopticSettings, panoptic_rules
+from tasks.jobs.job import load_job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.request import make_request

@@ -10,8 +10,8 @@ from scenes import oblique_affine, write_volume
 
 from tasks.analysis.patients import follow_patients
 from tasks.analysis.trails import trails_of
-from tasks.answers.tumour.settings import TumourAnalysis
-from tasks.job import Job
+from tasks.jobs.job import Job
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
 from tasks.products.publish import publish

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from flows.app import app
 from tasks.errors import JobError, StoreError
 from tasks.fingerprint import Fingerprint
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.ledger import Ledger
 from tasks.outfolder import OutFolder
 from tasks.request import make_request

@@ -17,7 +17,7 @@ from models.choice import choose_run
 from models.errors import CardError, DeviceError, WeightsError
 from models.registry import RunSettings, build_network, resolve_model
 from models.weights import read_weights, write_model
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.segment.graph import PlainEngine
 from tasks.segment.slot import measure_slot
 

@@ -18,7 +18,7 @@ from rasterio.transform import from_origin
 
 from tasks.box import Box
 from tasks.errors import BandError, UndeclaredError, UnreadableSceneError, UnsupportedSceneError
-from tasks.job import Source
+from tasks.jobs.source import Source
 from tasks.scenes.raster import describe_raster, fingerprint
 from tasks.scenes.raster_grid import RasterGrid
 

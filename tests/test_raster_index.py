@@ -15,7 +15,8 @@ from scenes import derive_earlier
 
 from tasks.box import Box
 from tasks.errors import BandError
-from tasks.job import Source, load_job
+from tasks.jobs.job import load_job
+from tasks.jobs.source import Source
 from tasks.scenes.raster import describe_raster, fingerprint
 
 DNBR = "(B8_pre - B12_pre) / (B8_pre + B12_pre) - (B8 - B12) / (B8 + B12)"

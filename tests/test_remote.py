@@ -46,7 +46,7 @@ def write_scene(path: Path, seed: int) -> None:
 
 
 def raster_fingerprint(url: str) -> str:
-    from tasks.job import Source
+    from tasks.jobs.source import Source
 
     return fingerprint(describe_raster("a", {"file": url}, Source(), ("1",))).sha256
 

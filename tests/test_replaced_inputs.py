@@ -6,7 +6,7 @@ from scenes import write_raster
 
 from tasks.errors import ChangedSceneError
 from tasks.intake import identify, require_unchanged
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.request import make_request
 from tasks.scenes.input import Input
 

@@ -23,7 +23,7 @@ from tasks import durable, room
 from tasks.durable import replace_file
 from tasks.errors import DiskFullError, OversizedSceneError, StoreError
 from tasks.intake import describe, identify
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.ledger import Ledger, ProductRow
 from tasks.outfolder import OutFolder
 from tasks.products.begin import begin_product

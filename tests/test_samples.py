@@ -7,8 +7,8 @@ import pytest
 from flows import training
 from tasks import samples
 from tasks.errors import JobError
+from tasks.jobs.training import load_training_job
 from tasks.samples import data_folder
-from tasks.training_job import load_training_job
 
 
 def test_sample_data_is_not_looked_for_among_the_inputs_of_deployments(tmp_path, monkeypatch):

@@ -15,9 +15,9 @@ from tasks.instances import areas as areas_module
 from tasks.instances import volume_areas as volume_module
 from tasks.instances.areas import Spool, find_areas
 from tasks.instances.borders import REACH, grow, grow_by_windows
-from tasks.instances.settings import InstanceRules, InstanceSettings, instance_rules
 from tasks.instances.split import peaks
 from tasks.instances.volume_areas import find_volume_areas
+from tasks.jobs.instances import InstanceRules, InstanceSettings, instance_rules
 
 seeds = st.integers(0, 10_000)
 

@@ -15,7 +15,7 @@ from scenes import write_raster
 from tasks.errors import CatalogueError, JobError
 from tasks.fingerprint import Fingerprint
 from tasks.intake import identify
-from tasks.job import load_job
+from tasks.jobs.job import load_job
 from tasks.nights.arrivals import is_catalogue, list_arrivals
 from tasks.request import make_request
 from tasks.scenes.stac import item_date

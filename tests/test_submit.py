@@ -11,7 +11,7 @@ from flows import orchestrated, queueing, submit
 from flows.batch import Submission
 from flows.deploy import shipped
 from models.registry import ZOO, resolve_model
-from tasks.job import load_job
+from tasks.jobs.job import load_job
 from tasks.scenes.input import Input
 
 SHIPPED, MODEL = "sarcoma", "sarcoma-t1-unet"

@@ -11,7 +11,7 @@ from models.registry import resolve_model
 from tasks.analysis.analyse import analyse, quality_of
 from tasks.fingerprint import Fingerprint
 from tasks.intake import describe, identify
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.request import make_request

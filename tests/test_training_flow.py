@@ -12,7 +12,7 @@ from flows.disagreement import quiet_models
 from models.card import Card
 from models.registry import resolve_model
 from tasks.errors import JobError
-from tasks.job_file import CONFIGS
+from tasks.jobs.reading import CONFIGS
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
 
 

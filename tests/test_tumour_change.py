@@ -14,9 +14,9 @@ from tasks.answers.tumour.matching import match
 from tasks.answers.tumour.measure import Sources, measure
 from tasks.answers.tumour.response import RANO, RECIST, propose
 from tasks.answers.tumour.series import Study, begin, follow, study
-from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.answers.tumour.targets import rano_targets, recist_targets
 from tasks.errors import GridError
+from tasks.jobs.tumour import TumourAnalysis
 
 LAWS = settings(deadline=None, max_examples=30)
 SETTINGS = TumourAnalysis(kind="tumour")

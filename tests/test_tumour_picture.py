@@ -11,8 +11,8 @@ from models.card import ClassEntry
 from tasks.analysis.subject import VolumeMask
 from tasks.answers.tumour.components import find_components
 from tasks.answers.tumour.measure import Sources, measure
-from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.box import Box
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.reports.drawing import PAGE, Caption
 from tasks.reports.planes import axis_of, on_plane, plane_section
 from tasks.reports.tumour_picture import lesion_pictures, tumour_preview

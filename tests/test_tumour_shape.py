@@ -16,8 +16,8 @@ from tasks.answers.tumour.axial import axial_diameters
 from tasks.answers.tumour.components import Part, find_components
 from tasks.answers.tumour.measure import Sources, measure
 from tasks.answers.tumour.outline import longest, longest_in_planes, outline
-from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.answers.tumour.shape import Shape, shape_of
+from tasks.jobs.tumour import TumourAnalysis
 
 LAWS = settings(deadline=None, max_examples=40)
 SETTINGS = TumourAnalysis(kind="tumour")

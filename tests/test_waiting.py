@@ -13,7 +13,7 @@ import pytest
 
 from flows.waiting import take, wait_for_folder
 from tasks.errors import DiskFullError, HeldFolderError
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input

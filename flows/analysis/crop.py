@@ -17,9 +17,9 @@ from tasks.analysis.crop_plan_files import write_plan
 from tasks.analysis.mask_names import id_of_mask, ids_of_masks, masks_in, require_there, what_decides
 from tasks.analysis.mask_raster import open_raster_mask, raster_mask_files
 from tasks.analysis.subject import Findings
-from tasks.answers.crop.settings import CropAnalysis
 from tasks.errors import JobError, SceneError
-from tasks.job import Job
+from tasks.jobs.crop import CropAnalysis
+from tasks.jobs.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
 from tasks.reports.drawing import Caption

@@ -18,9 +18,9 @@ from tasks.analysis.mask_names import ids_of_masks, masks_in, what_decides
 from tasks.analysis.mask_raster import open_raster_mask, raster_mask_files
 from tasks.analysis.subject import Findings
 from tasks.analysis.trails import trails_of
-from tasks.answers.fire.settings import FOLLOWING, FireAnalysis
 from tasks.errors import JobError
-from tasks.job import Job
+from tasks.jobs.fire import FOLLOWING, FireAnalysis
+from tasks.jobs.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder
 from tasks.products.cog import RasterProductSpec, write_cog

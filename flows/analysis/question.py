@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from tasks.analysis.settings import Analysis
 from tasks.errors import JobError
-from tasks.job import Job, load_job
-from tasks.job_file import build_section
-from tasks.section import Section
+from tasks.jobs.analysis import Analysis
+from tasks.jobs.job import Job, load_job
+from tasks.jobs.reading import build_section
+from tasks.jobs.section import Section
 
 _S = TypeVar("_S", bound=Section)
 

@@ -17,9 +17,9 @@ from tasks.analysis.mask_volume import VolumeFiles, open_volume_mask, volume_fil
 from tasks.analysis.subject import Findings, VolumeMask
 from tasks.analysis.tumour import advance, present, read_study
 from tasks.answers.tumour.series import FollowUp, History, Study
-from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.errors import JobError
-from tasks.job import Job
+from tasks.jobs.job import Job
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.outcome import SceneOutcome
 from tasks.reports.drawing import Caption
 

@@ -11,14 +11,14 @@ from typing import Any
 from models.card import Card
 from models.classical.card import is_fitted
 from tasks.analysis.mask_raster import open_bands
-from tasks.analysis.settings import AreaAnalysis
 from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
 from tasks.analysis.summary import write_findings
-from tasks.answers.crop.settings import CropAnalysis
-from tasks.answers.fire.settings import FireAnalysis
-from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.instances.layers import InstanceLayers, instance_layers, layer_reader
 from tasks.instances.split import MOST_PIXELS
+from tasks.jobs.analysis import AreaAnalysis
+from tasks.jobs.crop import CropAnalysis
+from tasks.jobs.fire import FireAnalysis
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.reports.drawing import Caption
 from tasks.request import Request
 from tasks.room import writing

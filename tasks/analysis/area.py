@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from tasks.analysis.settings import AreaAnalysis
 from tasks.analysis.subject import Findings, RasterMask
 from tasks.answers.area import ClassAreas, class_areas
+from tasks.jobs.analysis import AreaAnalysis
 from tasks.reports.pictures import raster_preview
 from tasks.reports.raster_section import extent_section, map_section
 

@@ -18,10 +18,10 @@ from tasks.analysis.crop_samples import AreaEstimates, estimate_areas
 from tasks.analysis.crop_sections import crop_sections
 from tasks.analysis.subject import Findings, RasterMask
 from tasks.answers.area import ClassAreas, class_areas
-from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.crop.weed import DECISIONS, LEAVE, NOTHING, SPRAY, UNDECIDED, SprayTotals, SprayZones
 from tasks.answers.ground import pixel_sides_m
 from tasks.errors import EmptySceneError, SceneError
+from tasks.jobs.crop import CropAnalysis
 from tasks.products.spray import write_spray_map
 from tasks.reports.drawing import NOT_OBSERVED
 from tasks.reports.pictures import raster_preview

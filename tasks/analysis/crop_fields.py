@@ -14,9 +14,9 @@ from tasks.analysis.subject import RasterMask
 from tasks.answers.area import M2_PER_HA
 from tasks.answers.crop.fields import FieldRow, FieldRules, FieldShapes, count_fields, field_rows, pixels_anywhere
 from tasks.answers.crop.placement import metres_per_pixel, shrunk
-from tasks.answers.crop.settings import CropAnalysis
 from tasks.answers.crop.weed import DECISIONS, SPRAY, UNDECIDED, SprayRule, SprayTotals, decide, weed_pressure
 from tasks.errors import PolygonError
+from tasks.jobs.crop import CropAnalysis
 from tasks.scenes.field_polygons import FieldPolygons, read_fields
 
 

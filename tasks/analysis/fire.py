@@ -20,10 +20,10 @@ from tasks.answers.components import Components, join
 from tasks.answers.fire.detections import Detection, detection_columns, detections
 from tasks.answers.fire.geodesy import Earth
 from tasks.answers.fire.measures import measure_fires, observed_share
-from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.fire.severity import CAVEAT, UNRATED
 from tasks.box import Box
 from tasks.errors import JobError
+from tasks.jobs.fire import FireAnalysis
 from tasks.products.outlines import outlines
 from tasks.products.severity import write_severity
 from tasks.products.vectors import write_gpkg, write_parquet

@@ -26,8 +26,8 @@ from tasks.answers.fire.alerts import (
 )
 from tasks.answers.fire.events import History, Rules, carry_ids, fold
 from tasks.answers.fire.geodesy import Earth, reprojected
-from tasks.answers.fire.settings import AlertRules, FireAnalysis
 from tasks.fire_ledger import FireLedger
+from tasks.jobs.fire import AlertRules, FireAnalysis
 from tasks.outfolder import OutFolder
 from tasks.products.fire_events import EVENTS, write_events
 from tasks.products.growth import write_growth

@@ -12,8 +12,8 @@ from tasks.analysis.mask_raster import on_grid
 from tasks.analysis.subject import RasterMask
 from tasks.answers.area import ClassAreas
 from tasks.answers.fire.detections import Detection
-from tasks.answers.fire.settings import FireAnalysis
 from tasks.answers.fire.severity import CAVEAT, UNRATED
+from tasks.jobs.fire import FireAnalysis
 from tasks.products.severity import severity_classes
 from tasks.reports.blocks import Block, Paragraph, Picture, Section, Table
 from tasks.reports.charts import Bar, bar_chart

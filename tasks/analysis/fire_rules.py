@@ -12,9 +12,9 @@ from tasks.answers.fire.alerts import Reading, asset_distances_km, asset_reading
 from tasks.answers.fire.detections import severity_keys
 from tasks.answers.fire.events import History
 from tasks.answers.fire.geodesy import Earth, reprojected
-from tasks.answers.fire.settings import AlertRules, FireAnalysis
 from tasks.answers.fire.severity import table_of
 from tasks.errors import PolygonError, UndeclaredError
+from tasks.jobs.fire import AlertRules, FireAnalysis
 from tasks.products.growth import is_observed
 from tasks.scenes.vectors import read_vectors
 

@@ -14,11 +14,12 @@ from tasks.analysis.subject import RasterMask
 from tasks.answers.fire.indices import indices_from
 from tasks.answers.fire.measures import Rated
 from tasks.answers.fire.offset import Offset, ring_offset
-from tasks.answers.fire.settings import FireAnalysis, SeverityTable
 from tasks.answers.fire.severity import classify, table_of
 from tasks.answers.ground import pixel_sides_m
 from tasks.box import Box, split
 from tasks.errors import BandError
+from tasks.jobs.fire import FireAnalysis
+from tasks.jobs.severity import SeverityTable
 from tasks.scenes.raster import RasterReader
 
 # Rows whose bands and indices are in memory at a time: some ten float arrays per pixel.

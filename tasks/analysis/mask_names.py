@@ -13,7 +13,7 @@ from models.card import Card, ClassEntry
 from models.registry import WITHOUT_WEIGHTS, resolve_model
 from tasks.declared import is_local
 from tasks.errors import JobError
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.scenes.naming import scene_id, stem_of
 
 _OUR_MASK = "mask"

@@ -18,7 +18,8 @@ from tasks.analysis.mask_names import card_of, id_of_mask, numbered_class
 from tasks.analysis.subject import RasterMask
 from tasks.box import Box, split
 from tasks.errors import EmptySceneError, UnsupportedSceneError
-from tasks.job import Job, Source
+from tasks.jobs.job import Job
+from tasks.jobs.source import Source
 from tasks.reports.drawing import Caption
 from tasks.scenes.class_names import class_names
 from tasks.scenes.naming import USUAL_DATES, dates_of

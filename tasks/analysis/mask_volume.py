@@ -15,7 +15,7 @@ from tasks.analysis.mask_names import card_of, numbered_class
 from tasks.analysis.subject import VolumeMask
 from tasks.box import Box
 from tasks.errors import UnsupportedSceneError
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.reports.drawing import Caption
 from tasks.scenes.volume import VolumeScene, describe_volume
 

@@ -18,8 +18,8 @@ from tasks.analysis.summary import write_findings
 from tasks.analysis.tumour import advance, read_study
 from tasks.answers.tumour.components import total_ml
 from tasks.answers.tumour.series import History
-from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.errors import GridError, JobError
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.outfolder import OutFolder
 from tasks.products.lesions import write_followup_csv
 from tasks.products.publish import is_published, publish

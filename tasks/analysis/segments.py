@@ -10,7 +10,7 @@ from typing import Any
 from tasks.analysis.instances import Found
 from tasks.analysis.subject import Findings, ReadLayer
 from tasks.answers.area import ClassAreas, class_areas, component_areas_ha
-from tasks.instances.settings import PanopticRules
+from tasks.jobs.instances import PanopticRules
 from tasks.scenes.raster_grid import RasterGrid
 
 _HEADER = ("id", "class_number", "class", "kind", "score", "pixels", "area_ha")

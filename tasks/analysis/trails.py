@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.answers.fire.settings import FireAnalysis
-from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.fire_ledger import FireLedger
+from tasks.jobs.fire import FireAnalysis
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.outfolder import OutFolder
 from tasks.products.published import read_published
 from tasks.reports.page_figures import number

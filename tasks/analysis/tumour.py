@@ -15,10 +15,10 @@ from tasks.analysis.tumour_sections import follow_up_sections, lesion_sections
 from tasks.answers.tumour.components import Components, find_components, total_ml
 from tasks.answers.tumour.measure import Sources, measure
 from tasks.answers.tumour.series import FollowUp, History, Study, begin, follow, study
-from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.answers.tumour.values import ReadImage
 from tasks.box import Box
 from tasks.errors import JobError
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.products.lesions import write_followup_csv, write_lesions_csv
 from tasks.reports.blocks import Section
 from tasks.reports.tumour_picture import lesion_pictures, tumour_preview

@@ -14,8 +14,8 @@ from tasks.box import Box, split
 from tasks.instances.areas import Spool, find_areas
 from tasks.instances.borders import Painted, grow_by_windows
 from tasks.instances.paint import WINDOWS, InstanceTable, beside_unseen, first_pixels
-from tasks.instances.settings import InstanceRules
 from tasks.instances.volume_areas import find_volume_areas
+from tasks.jobs.instances import InstanceRules
 from tasks.segment.store import BlockStore
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from tasks.answers.components import WINDOW, Components, Labels, join
 from tasks.box import Box
-from tasks.instances.settings import InstanceRules
 from tasks.instances.split import MOST_PIXELS, Parts, by_distance
+from tasks.jobs.instances import InstanceRules
 
 ReadClasses: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]
 

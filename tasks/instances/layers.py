@@ -19,7 +19,7 @@ from tasks.instances.borders import Painted
 from tasks.instances.join import join
 from tasks.instances.paint import WINDOWS, InstanceTable, paint
 from tasks.instances.panoptic import seen_objects, stuff_windows
-from tasks.instances.settings import PanopticRules
+from tasks.jobs.instances import PanopticRules
 from tasks.segment.fragments import read_fragments
 from tasks.segment.store import BlockStore
 from tasks.segment.work import INSTANCES, Work

@@ -19,7 +19,7 @@ from tasks.answers.components import join
 from tasks.box import Box, split
 from tasks.instances.join import Objects
 from tasks.instances.paint import WINDOWS
-from tasks.instances.settings import PanopticRules
+from tasks.jobs.instances import PanopticRules
 from tasks.segment.fragments import Fragments
 
 _MOST_CLASSES = 1 << 16

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.instances.borders import grow_by_windows
-from tasks.instances.settings import InstanceRules
 from tasks.instances.split import MOST_PIXELS, by_distance
+from tasks.jobs.instances import InstanceRules
 
 Labels = NDArray[np.int64]
 # Borders are shared out so many voxels at a time: each takes some hundred bytes while they are.

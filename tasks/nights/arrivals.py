@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tasks.declared import is_local
 from tasks.errors import InboxError, JobError
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.nights.earlier import looked_at
 from tasks.scenes.best import newest_of
 from tasks.scenes.clashes import fail_clashes

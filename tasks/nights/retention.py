@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from tasks.nights.settings import Retention
+from tasks.jobs.nightly import Retention
 from tasks.outfolder import OutFolder
 
 logger = logging.getLogger(__name__)

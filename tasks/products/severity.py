@@ -9,9 +9,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from models.card import ClassEntry
-from tasks.answers.fire.settings import SeverityTable
 from tasks.answers.fire.severity import UNRATED
 from tasks.box import Box
+from tasks.jobs.severity import SeverityTable
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.scenes.raster_grid import RasterGrid
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tasks.answers.tumour.components import total_ml
 from tasks.answers.tumour.measure import Measurement, PlacedLine
-from tasks.answers.tumour.settings import TumourAnalysis
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.reports.blocks import Picture
 from tasks.reports.drawing import LegendEntry
 from tasks.reports.pictures import DrawnMask

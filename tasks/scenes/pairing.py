@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date
 from typing import TypeAlias
 
-from tasks.job import Pair
+from tasks.jobs.source import Pair
 from tasks.scenes.input import Input
 from tasks.scenes.naming import site_of
 

@@ -15,7 +15,7 @@ from models.classical.expression import parse_expression
 from tasks.box import Box
 from tasks.errors import EmptySceneError
 from tasks.fingerprint import Fingerprint, combined_sha256, facts_sha256, file_sha256
-from tasks.job import Source
+from tasks.jobs.source import Source
 from tasks.scenes.raster_align import DirectFile, WarpedFile
 from tasks.scenes.raster_bands import Band, BandFinder, Channels, Index, InvalidRule
 from tasks.scenes.raster_gdal import Header, gdal_env, is_local, open_raster, opened_raster, read_header

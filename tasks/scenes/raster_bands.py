@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from models.classical.expression import parse_expression
 from tasks.errors import BandError
-from tasks.job import BandSource, Source
+from tasks.jobs.source import BandSource, Source
 from tasks.scenes.raster_gdal import Header
 from tasks.scenes.raster_offset import band_key, boa_offset
 

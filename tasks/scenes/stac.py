@@ -24,7 +24,7 @@ from shapely.geometry.base import BaseGeometry
 from models.errors import SwatheError
 from tasks.declared import FOLDERS, REMOTE, is_allowed_remote, is_local, lies_below
 from tasks.errors import CatalogueError, UndeclaredError
-from tasks.nights.settings import StacSearch
+from tasks.jobs.nightly import StacSearch
 from tasks.scenes.vectors import read_vectors
 
 _TIMEOUT_S = 60.0

@@ -14,8 +14,8 @@ import pystac
 from models.printable import printable
 from tasks.declared import FOLDERS, lies_below
 from tasks.errors import JobError, SceneError, UndeclaredError
-from tasks.job import Job
-from tasks.nights.settings import StacSearch
+from tasks.jobs.job import Job
+from tasks.jobs.nightly import StacSearch
 from tasks.scenes.clashes import fail_clashes
 from tasks.scenes.input import Input
 from tasks.scenes.naming import observation_id, scene_id, stem_of

@@ -12,7 +12,7 @@ from models.predictor import PredictorSpec
 from models.registry import RunSettings
 from tasks.box import Box, split
 from tasks.errors import PlanError
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.scenes.scene import Frame
 from tasks.segment.grid import Lattice, TileAxis
 from tasks.segment.memory import fit_block

@@ -10,7 +10,7 @@ from models.card import Card
 from models.catalogue import find
 from models.classical.card import card_spec, fit_arguments
 from models.registry import RunSettings, load_predictor
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.segment.memory import available_bytes
 from tasks.segment.plan import Slot, choose_blend, plan_tiles
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.card import Card
 from models.normalization import ResolvedNormalization
-from tasks.instances.settings import InstanceRules, PanopticRules
+from tasks.jobs.instances import InstanceRules, PanopticRules
 from tasks.scenes.scene import Scene
 from tasks.segment.grid import Lattice
 from tasks.segment.plan import Plan

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.declared import require_utf8
 from tasks.errors import SceneError
-from tasks.job import Job
+from tasks.jobs.job import Job
 from tasks.scenes.input import Input
 from tasks.verdict.guard import Guard
 from tasks.verdict.verdict import Verdict

@@ -14,7 +14,7 @@ from typing import Any
 
 from models.errors import SwatheError
 from tasks.errors import OversizedSceneError, SceneError, UnsupportedSceneError
-from tasks.job import Source
+from tasks.jobs.source import Source
 from tasks.scenes.raster import describe_raster
 from tasks.scenes.raster_gdal import is_local
 from tasks.verdict.raster import check_raster

@@ -13,7 +13,7 @@ import shapely
 
 from tasks.answers.fire.events import Event, History
 from tasks.answers.fire.geodesy import Earth
-from tasks.answers.fire.settings import AlertRules, Level
+from tasks.jobs.fire import AlertRules, Level
 
 # Names of all alerts of all jobs come from this one; any number would do, as long as it stays.
 _NAMESPACE = uuid.UUID("6f0b1a52-7f0e-4f3b-9d0c-2f6a5f1d3c88")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from tasks.answers.fire.geodesy import Earth
 from tasks.answers.fire.measures import FireSums
-from tasks.answers.fire.settings import SeverityTable
 from tasks.answers.fire.severity import UNRATED
+from tasks.jobs.severity import SeverityTable
 
 _ID_DIGITS = 8
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.answers.fire.settings import FireAnalysis, Index
+from tasks.jobs.fire import FireAnalysis
+from tasks.jobs.severity import Index
 
 Values = NDArray[np.float32]
 # Below this the quotient of RdNBR says nothing: the pre-fire NBR is zero within the noise of the bands.

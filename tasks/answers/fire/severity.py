@@ -1,71 +1,18 @@
-"""Tables of burn severity, and which class a value belongs to."""
+"""Which class of burn severity a value belongs to."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.answers.fire.settings import FireAnalysis, SeverityClass, SeverityTable
+from tasks.jobs.fire import FireAnalysis
+from tasks.jobs.severity import TABLES, SeverityTable
 
 UNRATED = "severity not known"
 CAVEAT = (
     "Thresholds of burn severity belong to the ecosystem they were fitted in; against field plots such maps reach "
     "50-60 % agreement (JFSP, BARC). While a fire burns, dNBR is provisional."
 )
-_GREENS = ("#1a9641", "#a6d96a")
-_LADDER = ("#fff7bc", "#fec44f", "#fd8d3c", "#e31a1c", "#7a0177")
-
-
-def _table(name: str, index: str, classes: tuple[tuple[str, float | None, str], ...], reference: str) -> SeverityTable:
-    entries = tuple(SeverityClass(name=label, above=above, colour=colour) for label, above, colour in classes)
-    return SeverityTable.model_validate(
-        {"name": name, "index": index, "classes": entries, "high": classes[-1][0], "reference": reference}
-    )
-
-
-# None of these was compared with the publication itself: 'verified' stays false until somebody has the page open.
-TABLES = {
-    table.name: table
-    for table in (
-        _table(
-            "key-benson-2006",
-            "dnbr",
-            (
-                ("high regrowth", None, _GREENS[0]),
-                ("low regrowth", -250.0, _GREENS[1]),
-                ("unburned", -100.0, _LADDER[0]),
-                ("low", 100.0, _LADDER[1]),
-                ("moderate-low", 270.0, _LADDER[2]),
-                ("moderate-high", 440.0, _LADDER[3]),
-                ("high", 660.0, _LADDER[4]),
-            ),
-            "Key and Benson 2006, Landscape Assessment, FIREMON, USDA RMRS-GTR-164-CD",
-        ),
-        _table(
-            "miller-thode-2007",
-            "rdnbr",
-            (
-                ("unchanged", None, _LADDER[0]),
-                ("low", 69.0, _LADDER[1]),
-                ("moderate", 316.0, _LADDER[3]),
-                ("high", 641.0, _LADDER[4]),
-            ),
-            "Miller and Thode 2007, Remote Sensing of Environment 109:66-80 (Sierra Nevada)",
-        ),
-        _table(
-            "effis-dnbr",
-            "dnbr",
-            (
-                ("unburned or very low", None, _LADDER[0]),
-                ("low", 100.0, _LADDER[1]),
-                ("moderate", 255.0, _LADDER[2]),
-                ("high", 419.0, _LADDER[3]),
-                ("very high", 660.0, _LADDER[4]),
-            ),
-            "European Forest Fire Information System (EFFIS), dNBR classes",
-        ),
-    )
-}
 
 
 def table_of(settings: FireAnalysis) -> SeverityTable:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from tasks.answers.tumour.axial import Line, axial_diameters
 from tasks.answers.tumour.components import Components, Lesion
 from tasks.answers.tumour.outline import outline
-from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.answers.tumour.shape import Shape, shape_of
 from tasks.answers.tumour.values import (
     Intensity,
@@ -22,6 +21,7 @@ from tasks.answers.tumour.values import (
     mean_probability,
     volume_interval,
 )
+from tasks.jobs.tumour import TumourAnalysis
 
 Point = tuple[float, float, float]
 _NO_IMAGE = "no image was given beside the mask"

@@ -11,9 +11,9 @@ from tasks.answers.tumour.field import Field, fields_meet, seen_shares
 from tasks.answers.tumour.matching import match
 from tasks.answers.tumour.measure import Measurement
 from tasks.answers.tumour.response import RANO, RECIST, Response, propose
-from tasks.answers.tumour.settings import TumourAnalysis
 from tasks.answers.tumour.targets import Products, Targets, diameter_of, rano_targets, recist_targets
 from tasks.errors import GridError
+from tasks.jobs.tumour import TumourAnalysis
 
 # RECIST 1.1, section 4.3.1: a lymph node with a shorter short axis is normal.
 _NORMAL_NODE_MM = 10.0

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from tasks.section import Section
+from tasks.jobs.section import Section
 
 
 class Retention(Section):

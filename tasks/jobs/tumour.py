@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.section import Section
+from tasks.jobs.section import Section
 
 
 class TumourAnalysis(Section):

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from tasks.job import Pattern, Source
-from tasks.job_file import load_section
-from tasks.section import Section
+from tasks.jobs.reading import load_section
+from tasks.jobs.section import Section
+from tasks.jobs.source import Pattern, Source
 
 
 class TrainingSource(Section):

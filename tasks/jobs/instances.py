@@ -12,7 +12,7 @@ from pydantic import Field
 from models.card import ClassEntry
 from models.errors import CardError
 from tasks.errors import JobError
-from tasks.section import Section
+from tasks.jobs.section import Section
 
 # What joins the pixels of an instance: 4 and 8 in rasters, 6, 18 and 26 in volumes.
 Connectivity: TypeAlias = Literal[4, 8, 6, 18, 26]

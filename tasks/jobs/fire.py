@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tasks.section import Section
+from tasks.jobs.section import Section
+from tasks.jobs.severity import TABLES, SeverityTable
 
 # Keys that say how fires are followed and told of: they change no product of a scene.
 FOLLOWING = ("same_event_days", "join_m", "alerts")
-Index = Literal["dnbr", "rdnbr", "rbr"]
 
 
 class NbrBands(Section):
@@ -24,50 +24,6 @@ class NbrBands(Section):
 
     nir: str
     swir: str
-
-
-class SeverityClass(Section):
-    """One class of a severity table.
-
-    Attributes:
-        name: As reports have it.
-        above: Lowest value of the index that belongs to it, times 1000; None for the lowest class.
-        colour: ``#rrggbb``.
-    """
-
-    name: str
-    above: float | None = None
-    colour: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
-
-
-class SeverityTable(Section):
-    """From an index to classes of severity.
-
-    Attributes:
-        name: Of the table.
-        index: What its thresholds are of.
-        classes: From the lowest to the highest.
-        high: Name of the class that alerts on high severity count, with all above it.
-        reference: The publication.
-        verified: Whether the thresholds were compared with the publication itself.
-    """
-
-    name: str
-    index: Index
-    classes: Annotated[tuple[SeverityClass, ...], Field(min_length=1, max_length=250)]
-    high: str
-    reference: str
-    verified: bool = False
-
-    @model_validator(mode="after")
-    def _thresholds_rise(self) -> SeverityTable:
-        bounds = [entry.above for entry in self.classes]
-        known = [bound for bound in bounds[1:] if bound is not None]
-        if bounds[0] is not None or len(known) != len(bounds) - 1 or known != sorted(set(known)):
-            raise ValueError("'above' is left out for the first class and rises from class to class after it")
-        if self.high not in {entry.name for entry in self.classes}:
-            raise ValueError(f"'high' names no class of the table: '{self.high}'")
-        return self
 
 
 def _as_level(value: object) -> object:
@@ -157,8 +113,6 @@ class FireAnalysis(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> FireAnalysis:
-        from tasks.answers.fire.severity import TABLES
-
         if isinstance(self.severity, str) and self.severity not in TABLES:
             raise ValueError(f"'severity': no table '{self.severity}'; known: {', '.join(TABLES)}, or give a table")
         if self.pre is not None and (self.post is None or self.dnbr is not None):

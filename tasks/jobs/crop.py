@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks.section import Section
+from tasks.jobs.section import Section
 
 
 def _absolute(path: str) -> str:

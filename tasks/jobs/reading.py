@@ -13,10 +13,10 @@ from models.parsed import from_yaml
 from models.plain import MOST_TEXT_BYTES, read_plain
 from tasks.declared import refuse_files_of_job
 from tasks.errors import JobError
-from tasks.section import Section
+from tasks.jobs.section import Section
 
 # Beside this package, in a checkout as in an installed wheel.
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 # Of a wrong value, in an error.
 _LONGEST = 80

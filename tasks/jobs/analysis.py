@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tasks.answers.crop.settings import CropAnalysis
-from tasks.answers.fire.settings import FireAnalysis
-from tasks.answers.tumour.settings import TumourAnalysis
-from tasks.section import Section
+from tasks.jobs.crop import CropAnalysis
+from tasks.jobs.fire import FireAnalysis
+from tasks.jobs.section import Section
+from tasks.jobs.tumour import TumourAnalysis
 
 
 class AreaAnalysis(Section):

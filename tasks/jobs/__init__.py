@@ -1,0 +1,1 @@
+"""The job file, whole: every section of it, the tables that settings name, the loader."""
