@@ -10,10 +10,10 @@ import numpy as np
 from models.card import Card
 from models.normalization import resolve
 from models.registry import Dtype, RunSettings, card_without_weights, load_predictor
-from tasks import resample
-from tasks.box import Box
+from tasks.geometry import resample
+from tasks.geometry.box import Box
+from tasks.geometry.frame import Frame
 from tasks.jobs.job import Job
-from tasks.scenes.scene import Frame
 from tasks.segment.plan import Slot, make_plan
 from tasks.segment.store import BlockStore
 from tasks.segment.work import Work

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from arrays import ArrayReader
 
-from tasks.box import Box
-from tasks.scenes.scene import Frame
+from tasks.geometry.box import Box
+from tasks.geometry.frame import Frame
 
 
 @dataclass(frozen=True)

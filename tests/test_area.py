@@ -17,8 +17,8 @@ from rasterio.transform import Affine
 from shapely.geometry import Polygon
 
 from tasks.answers.area import PixelAreas, class_areas
-from tasks.box import Box
-from tasks.scenes.raster_grid import RasterGrid
+from tasks.geometry.box import Box
+from tasks.geometry.raster_grid import RasterGrid
 
 DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[2] / "shared" / "data"))
 WGS84 = Geod(ellps="WGS84")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import axes
 
-from tasks.box import Box, split
+from tasks.geometry.box import Box, split
 from tasks.segment.blend import SlabBlender, axis_weights
 from tasks.segment.grid import Lattice, TileAxis
 

@@ -14,9 +14,9 @@ from rio_cogeo import cog_validate
 
 from models.card import ClassEntry
 from tasks.errors import ProductError
+from tasks.geometry.raster_grid import GroundControl, RasterGrid
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.scenes.raster_gdal import read_header
-from tasks.scenes.raster_grid import GroundControl, RasterGrid
 
 CLASSES = (
     ClassEntry(name="unburned & wet", colour="#102030"),

@@ -10,8 +10,8 @@ from pyproj import CRS, Geod, Transformer
 from tasks.answers.crop.fields import FieldRules, FieldShapes, count_fields, field_rows, pixels_anywhere
 from tasks.answers.crop.placement import place_polygons, shrunk
 from tasks.answers.crop.scanline import edges_of, inside
-from tasks.box import Box
-from tasks.scenes.raster_grid import RasterGrid
+from tasks.geometry.box import Box
+from tasks.geometry.raster_grid import RasterGrid
 
 UTM, WGS84, MERCATOR = (CRS.from_epsg(code).to_wkt() for code in (32632, 4326, 3857))
 GRID = RasterGrid(60, 80, (10.0, 0.0, 512_000.0, 0.0, -10.0, 6_247_000.0), UTM)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from tasks.answers.crop.planner import draw_units, sample_sizes
-from tasks.box import Box
 from tasks.errors import SampleError
-from tasks.scenes.raster_grid import RasterGrid
+from tasks.geometry.box import Box
+from tasks.geometry.raster_grid import RasterGrid
 
 # Olofsson et al. 2014, section 5.1: shares of the map and anticipated user's accuracies.
 SHARES, ANTICIPATED = (0.020, 0.015, 0.320, 0.645), (0.70, 0.60, 0.90, 0.95)

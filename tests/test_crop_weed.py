@@ -8,8 +8,8 @@ from pyproj import CRS
 
 from tasks.answers.area import class_areas
 from tasks.answers.crop.weed import LEAVE, NOTHING, SPRAY, UNDECIDED, SprayRule, SprayZones, decide, weed_pressure
-from tasks.box import Box, split
-from tasks.scenes.raster_grid import RasterGrid
+from tasks.geometry.box import Box, split
+from tasks.geometry.raster_grid import RasterGrid
 
 UTM = CRS.from_epsg(32632).to_wkt()
 RULE = SprayRule(weed=(2,), crop=(1,), spray_above=0.5, min_observed=0.5)

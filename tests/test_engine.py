@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from models.classical.predictor import ThresholdPredictor
 from tasks.errors import PlanError, SceneError, StoreError
-from tasks.scenes.scene import Frame
+from tasks.geometry.frame import Frame
 from tasks.segment.graph import PlainEngine
 from tasks.segment.store import BlockStore
 

@@ -20,12 +20,12 @@ from flows.app import app
 from models.card import ClassEntry
 from models.errors import SwatheError
 from tasks.answers.metrics.overlap import Confusion, count_confusion
-from tasks.box import Box
+from tasks.geometry.box import Box
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.products.attributes import write_attributes
 from tasks.scenes.pair_raster import spacings_of
 from tasks.scenes.pairs import PairFiles, Reading, list_pairs, opened_pair
 from tasks.scenes.raster_gdal import read_header
-from tasks.scenes.raster_grid import RasterGrid
 
 NEAREST = Reading(resample=True)
 

@@ -26,16 +26,16 @@ from tasks.answers.fire import events
 from tasks.answers.fire.alerts import AlertState, Reading, crossings, fire_readings
 from tasks.answers.fire.events import Observation, Rules, Seen, carry_ids, fold
 from tasks.answers.fire.geodesy import Earth
-from tasks.box import Box
 from tasks.errors import StoreError
 from tasks.fire_ledger import FireLedger
+from tasks.geometry.box import Box
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.jobs.fire import AlertRules, FireAnalysis, Level
 from tasks.outfolder import OutFolder
 from tasks.products import growth
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.publish import publish
 from tasks.products.vectors import write_gpkg
-from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.vectors import VectorTable, read_vectors
 from tasks.sightings import Sighting
 

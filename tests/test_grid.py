@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import axes
 
-from tasks.box import Box, split
 from tasks.errors import PlanError
+from tasks.geometry.box import Box, split
 from tasks.segment.grid import Lattice, TileAxis
 
 

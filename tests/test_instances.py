@@ -23,8 +23,8 @@ from rasterio.features import rasterize
 from scenes import write_raster
 
 from models.predictor import TileObjects
-from tasks.box import Box
 from tasks.errors import PlanError, StoreError
+from tasks.geometry.box import Box
 from tasks.instances.join import join
 from tasks.instances.layers import NOT_OBSERVED, assemble, instance_layers
 from tasks.instances.paint import WINDOWS, paint

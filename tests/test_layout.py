@@ -20,7 +20,14 @@ LIGHT = {
     "import tasks.segment.grid, tasks.segment.plan, tasks.jobs.job, "
     "tasks.scenes.raster, tasks.scenes.volume, "
     "models.registry, models.card, models.fakes": {"torch", "prefect", "monai", "distributed"},
-    "import tasks.segment.grid, tasks.box, tasks.jobs.job": {"torch", "prefect", "rasterio", "nibabel", "dask", "zarr"},
+    "import tasks.segment.grid, tasks.geometry.box, tasks.jobs.job": {
+        "torch",
+        "prefect",
+        "rasterio",
+        "nibabel",
+        "dask",
+        "zarr",
+    },
     "import flows.app": {"torch", "prefect", "monai", "distributed", "rasterio"},
 }
 

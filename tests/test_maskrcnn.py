@@ -21,7 +21,7 @@ from models.training.objects import targets_of
 from models.training.settings import Sample, TrainSettings
 from models.training.slices import fit_card
 from models.weights import write_model
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.instances.layers import assemble, instance_layers
 from tasks.jobs.reading import CONFIGS
 from tasks.segment.graph import PlainEngine

@@ -15,8 +15,8 @@ from tasks.answers.metrics.overlap import count_confusion, dice, overlap_scores,
 from tasks.answers.metrics.pair import Window, pair_of, slabs
 from tasks.answers.metrics.score import Score
 from tasks.answers.metrics.surface import Tolerance
-from tasks.box import Box
 from tasks.errors import UnsupportedSceneError
+from tasks.geometry.box import Box
 
 RASTER = MetricSettings(Tolerance(2.0, "px"), 8, 0, None)
 

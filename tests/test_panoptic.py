@@ -9,7 +9,7 @@ from arrays import array_scene, fake_work
 from scipy import ndimage
 
 from models.predictor import Detections, TileObjects
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.instances.layers import NOT_OBSERVED, assemble, instance_layers
 from tasks.jobs.instances import PanopticRules
 from tasks.segment.graph import PlainEngine

@@ -26,8 +26,8 @@ from models.training.settings import Sample, TrainSettings
 from models.training.slices import fit_card
 from models.weights import write_model
 from tasks.analysis.analyse import analyse
-from tasks.box import Box
 from tasks.errors import JobError
+from tasks.geometry.box import Box
 from tasks.instances.layers import assemble, instance_layers
 from tasks.intake import describe, identify
 from tasks.jobs.instances import PanopticRules, PanopticSettings, panoptic_rules

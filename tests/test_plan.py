@@ -12,8 +12,8 @@ from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
 from models.predictor import PredictorSpec
 from models.registry import RunSettings
 from tasks.errors import PlanError
+from tasks.geometry.frame import Frame
 from tasks.jobs.job import Job
-from tasks.scenes.scene import Frame
 from tasks.segment.memory import available_bytes, left_in_groups
 from tasks.segment.plan import Slot, make_plan, plan_tiles
 

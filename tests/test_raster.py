@@ -16,11 +16,11 @@ from pyproj import Transformer
 from rasterio.shutil import copy
 from rasterio.transform import from_origin
 
-from tasks.box import Box
 from tasks.errors import BandError, UndeclaredError, UnreadableSceneError, UnsupportedSceneError
+from tasks.geometry.box import Box
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.jobs.source import Source
 from tasks.scenes.raster import describe_raster, fingerprint
-from tasks.scenes.raster_grid import RasterGrid
 
 DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[2] / "shared" / "data"))
 UTM = "EPSG:32633"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rasterio.transform import from_origin
 from scenes import derive_earlier
 
-from tasks.box import Box
 from tasks.errors import BandError
+from tasks.geometry.box import Box
 from tasks.jobs.job import load_job
 from tasks.jobs.source import Source
 from tasks.scenes.raster import describe_raster, fingerprint

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 from skimage.transform import resize
 
-from tasks import resample
-from tasks.box import Box
-from tasks.scenes.scene import Frame
+from tasks.geometry import resample
+from tasks.geometry.box import Box
+from tasks.geometry.frame import Frame
 
 LAWS = settings(deadline=None, max_examples=40)
 SCALES = st.one_of(st.sampled_from([1.0, 0.5, 2.0, 1 / 3, 3.27 / 1.5]), st.floats(0.2, 4.0))

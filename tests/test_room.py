@@ -22,6 +22,7 @@ from scenes import write_raster, write_volume
 from tasks import durable, room
 from tasks.durable import replace_file
 from tasks.errors import DiskFullError, OversizedSceneError, StoreError
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.intake import describe, identify
 from tasks.jobs.job import Job
 from tasks.ledger import Ledger, ProductRow
@@ -34,7 +35,6 @@ from tasks.products.vectors import write_gpkg, write_parquet
 from tasks.request import make_request
 from tasks.room import require_room, writing
 from tasks.scenes.listing import list_inputs
-from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.spool import spool
 from tasks.scenes.vectors import VectorTable
 from tasks.segment.graph import PlainEngine

@@ -10,7 +10,7 @@ from arrays import array_scene, make_work, read_mask
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
 from models.registry import ZOO, build_network, network_geometry, resolve_model
 from models.weights import write_model
-from tasks.scenes.scene import Frame
+from tasks.geometry.frame import Frame
 from tasks.segment.graph import PlainEngine
 
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from tasks.answers.tumour.components import find_components, lesions, total_ml
 from tasks.answers.tumour.measure import Sources, measure
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.products.lesions import write_lesions_csv
 from tasks.scenes.volume import describe_volume

@@ -13,8 +13,8 @@ from tasks.analysis.mask_volume import VolumeFiles, open_volume_mask
 from tasks.answers.tumour.components import find_components
 from tasks.answers.tumour.measure import Sources, measure
 from tasks.answers.tumour.values import Uncertainty, volume_interval
-from tasks.box import Box
 from tasks.errors import UnsupportedSceneError
+from tasks.geometry.box import Box
 from tasks.jobs.tumour import TumourAnalysis
 
 SETTINGS = TumourAnalysis(kind="tumour")

@@ -11,7 +11,7 @@ from models.card import ClassEntry
 from tasks.analysis.subject import VolumeMask
 from tasks.answers.tumour.components import find_components
 from tasks.answers.tumour.measure import Sources, measure
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.reports.drawing import PAGE, Caption
 from tasks.reports.planes import axis_of, on_plane, plane_section

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from models.card import Resampling
 from models.errors import CardError, SwatheError
-from tasks.box import Box, split
 from tasks.errors import (
     EmptySceneError,
     OversizedSceneError,
@@ -23,6 +22,7 @@ from tasks.errors import (
     UnreadableSceneError,
     UnsupportedSceneError,
 )
+from tasks.geometry.box import Box, split
 from tasks.scenes.spool import spool
 from tasks.scenes.volume import VolumeScene, describe_volume, scene_values
 from tasks.scenes.volume_frame import frame_of

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from models.normalization import ResolvedNormalization
 from models.position import positions
-from tasks.box import Box
-from tasks.scenes.scene import Frame
+from tasks.geometry.box import Box
+from tasks.geometry.frame import Frame
 from tasks.segment.window import read_normalised
 
 NUMBERS = ResolvedNormalization(((-1.0, 1.0), (-2.0, 2.0)), (0.1, -0.2), (0.5, 2.0))

@@ -12,7 +12,7 @@ from pyproj import CRS
 from tasks.analysis.crop_fields import MeasuredFields
 from tasks.answers.area import M2_PER_HA
 from tasks.answers.fire.geodesy import reprojected
-from tasks.answers.geodetic import Geodetic
+from tasks.geometry.geodetic import Geodetic
 from tasks.products.vectors import write_gpkg, write_parquet
 from tasks.scenes.vectors import Column, VectorTable
 

@@ -11,7 +11,7 @@ from tasks.analysis.subject import RasterMask
 from tasks.answers.area import class_areas
 from tasks.answers.crop.planner import Allocation, DrawnUnits, SampleSizes, draw_units, sample_sizes
 from tasks.errors import JobError, SampleError
-from tasks.scenes.raster_grid import RasterGrid
+from tasks.geometry.raster_grid import RasterGrid
 
 
 @dataclass(frozen=True)

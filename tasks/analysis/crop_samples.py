@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tasks.analysis.subject import RasterMask
 from tasks.answers.area import ClassAreas, PixelAreas
 from tasks.answers.crop.estimate import Accuracy, StratifiedSample, estimate_accuracy
-from tasks.box import Box
 from tasks.errors import JobError, SampleError
+from tasks.geometry.box import Box
 from tasks.jobs.crop import CropAnalysis
 from tasks.scenes.reference_samples import ReferenceSamples, read_samples
 

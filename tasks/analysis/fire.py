@@ -21,8 +21,8 @@ from tasks.answers.fire.detections import Detection, detection_columns, detectio
 from tasks.answers.fire.geodesy import Earth
 from tasks.answers.fire.measures import measure_fires, observed_share
 from tasks.answers.fire.severity import CAVEAT, UNRATED
-from tasks.box import Box
 from tasks.errors import JobError
+from tasks.geometry.box import Box
 from tasks.jobs.fire import FireAnalysis
 from tasks.products.outlines import outlines
 from tasks.products.severity import write_severity

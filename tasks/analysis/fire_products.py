@@ -14,10 +14,10 @@ from pyproj import CRS
 from tasks.analysis.mask_raster import MaskLayer
 from tasks.answers.fire.events import History, Observation, Seen
 from tasks.answers.fire.geodesy import reprojected
-from tasks.box import Box
+from tasks.geometry.box import Box
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.outfolder import OutFolder
 from tasks.scenes.raster_gdal import read_header
-from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.vectors import VectorTable, read_vectors
 from tasks.sightings import Sighting
 

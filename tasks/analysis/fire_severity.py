@@ -16,8 +16,8 @@ from tasks.answers.fire.measures import Rated
 from tasks.answers.fire.offset import Offset, ring_offset
 from tasks.answers.fire.severity import classify, table_of
 from tasks.answers.ground import pixel_sides_m
-from tasks.box import Box, split
 from tasks.errors import BandError
+from tasks.geometry.box import Box, split
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.severity import SeverityTable
 from tasks.scenes.raster import RasterReader

@@ -14,12 +14,12 @@ from models.card import ClassEntry
 from tasks.analysis.subject import Findings
 from tasks.answers.area import PixelAreas, component_areas_ha
 from tasks.answers.numbered import Numbered
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.instances.paint import InstanceTable
 from tasks.products.outlines import outlines
 from tasks.products.vectors import write_gpkg, write_parquet
 from tasks.reports.blocks import Section, Table
 from tasks.reports.page_figures import number
-from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.vectors import VectorTable
 
 NAME = "instances"

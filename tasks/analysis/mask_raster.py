@@ -16,8 +16,9 @@ from rasterio.windows import Window
 from models.card import Card, ClassEntry
 from tasks.analysis.mask_names import card_of, id_of_mask, numbered_class
 from tasks.analysis.subject import RasterMask
-from tasks.box import Box, split
 from tasks.errors import EmptySceneError, UnsupportedSceneError
+from tasks.geometry.box import Box, split
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.jobs.job import Job
 from tasks.jobs.source import Source
 from tasks.reports.drawing import Caption
@@ -25,7 +26,6 @@ from tasks.scenes.class_names import class_names
 from tasks.scenes.naming import USUAL_DATES, dates_of
 from tasks.scenes.raster import RasterScene, describe_raster
 from tasks.scenes.raster_gdal import opened_raster, read_header
-from tasks.scenes.raster_grid import RasterGrid
 
 _WINDOW = (2048, 2048)
 _BYTE = 255

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from models.card import Card, ClassEntry
 from tasks.analysis.mask_names import card_of, numbered_class
 from tasks.analysis.subject import VolumeMask
-from tasks.box import Box
 from tasks.errors import UnsupportedSceneError
+from tasks.geometry.box import Box
 from tasks.jobs.job import Job
 from tasks.reports.drawing import Caption
 from tasks.scenes.volume import VolumeScene, describe_volume

@@ -10,8 +10,8 @@ from typing import Any
 from tasks.analysis.instances import Found
 from tasks.analysis.subject import Findings, ReadLayer
 from tasks.answers.area import ClassAreas, class_areas, component_areas_ha
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.jobs.instances import PanopticRules
-from tasks.scenes.raster_grid import RasterGrid
 
 _HEADER = ("id", "class_number", "class", "kind", "score", "pixels", "area_ha")
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card import ClassEntry
-from tasks.box import Box
+from tasks.geometry.box import Box
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.reports.blocks import Section
 from tasks.reports.drawing import Caption
 from tasks.reports.raster_picture import RasterPicture, read_picture
 from tasks.scenes.raster import RasterScene
-from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.volume import VolumeScene
 
 ReadLayer: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]

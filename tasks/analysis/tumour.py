@@ -16,8 +16,8 @@ from tasks.answers.tumour.components import Components, find_components, total_m
 from tasks.answers.tumour.measure import Sources, measure
 from tasks.answers.tumour.series import FollowUp, History, Study, begin, follow, study
 from tasks.answers.tumour.values import ReadImage
-from tasks.box import Box
 from tasks.errors import JobError
+from tasks.geometry.box import Box
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.products.lesions import write_followup_csv, write_lesions_csv
 from tasks.reports.blocks import Section

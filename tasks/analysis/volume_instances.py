@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.card import ClassEntry
 from tasks.analysis.subject import Findings
-from tasks.box import split
+from tasks.geometry.box import split
 from tasks.instances.layers import InstanceLayers
 from tasks.instances.paint import WINDOWS
 from tasks.products.instance_table import VolumeInstance, write_instances_csv

@@ -14,8 +14,8 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from tasks.answers.numbered import Numbered
-from tasks.box import Box, split
-from tasks.scenes.raster_grid import RasterGrid
+from tasks.geometry.box import Box, split
+from tasks.geometry.raster_grid import RasterGrid
 
 Floats = NDArray[np.float64]
 M2_PER_HA = 10_000.0

@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tasks.box import Box, split
+from tasks.geometry.box import Box, split
 
 Inside: TypeAlias = Callable[[Box], NDArray[np.bool_]]
 Joined: TypeAlias = Callable[[Box], NDArray[np.bool_] | NDArray[np.unsignedinteger[Any]]]

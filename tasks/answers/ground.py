@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.answers.area import PixelAreas
-from tasks.answers.geodetic import Geodetic
-from tasks.scenes.raster_grid import RasterGrid
+from tasks.geometry.geodetic import Geodetic
+from tasks.geometry.raster_grid import RasterGrid
 
 
 def pixel_sides_m(grid: RasterGrid) -> tuple[float, float] | None:

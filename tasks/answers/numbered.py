@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.box import Box
+from tasks.geometry.box import Box
 
 
 class Numbered(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.box import Box, split
+from tasks.geometry.box import Box, split
 from tasks.instances.areas import Spool, find_areas
 from tasks.instances.borders import Painted, grow_by_windows
 from tasks.instances.paint import WINDOWS, InstanceTable, beside_unseen, first_pixels

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.answers.components import WINDOW, Components, Labels, join
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.instances.split import MOST_PIXELS, Parts, by_distance
 from tasks.jobs.instances import InstanceRules
 

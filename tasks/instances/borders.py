@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.box import Box, split
+from tasks.geometry.box import Box, split
 
 # Steps from an object to the last pixel of a border that can become its own.
 REACH = 64

@@ -22,7 +22,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.segment.fragments import Fragments
 from tasks.segment.grid import Lattice, TileAxis
 

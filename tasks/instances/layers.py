@@ -12,8 +12,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from tasks.box import Box, split
 from tasks.durable import sync
+from tasks.geometry.box import Box, split
 from tasks.instances.area_layers import lay_areas
 from tasks.instances.borders import Painted
 from tasks.instances.join import join

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.box import Box, split
+from tasks.geometry.box import Box, split
 from tasks.instances.join import Objects
 from tasks.segment.fragments import Fragments
 

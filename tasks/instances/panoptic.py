@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from tasks.answers.components import join
-from tasks.box import Box, split
+from tasks.geometry.box import Box, split
 from tasks.instances.join import Objects
 from tasks.instances.paint import WINDOWS
 from tasks.jobs.instances import PanopticRules

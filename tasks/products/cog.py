@@ -21,12 +21,12 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from models.card import ClassEntry
-from tasks.box import Box, split
 from tasks.errors import ProductError
+from tasks.geometry.box import Box, split
+from tasks.geometry.raster_grid import IDENTITY, RasterGrid
 from tasks.products.attributes import sidecar_of, write_attributes
 from tasks.room import blame_full_disk
 from tasks.scenes.raster_gdal import GDAL_ERRORS, gdal_env, read_header
-from tasks.scenes.raster_grid import IDENTITY, RasterGrid
 
 ReadBlock: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]
 # Internal tile of the product; windows are whole tiles, or compressed tiles would be written twice.

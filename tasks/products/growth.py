@@ -15,10 +15,10 @@ from rasterio.transform import Affine
 
 from models.card import ClassEntry
 from tasks.answers.fire.growth import Growth
-from tasks.box import Box, split
+from tasks.geometry.box import Box, split
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.severity import NOT_BURNED
-from tasks.scenes.raster_grid import RasterGrid
 
 # The first date is dark, the newest bright: what burns now is seen at once.
 _OLDEST, _NEWEST = (78, 12, 24), (255, 214, 64)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import SwatheError
-from tasks.box import Box
 from tasks.errors import ProductError
+from tasks.geometry.box import Box
 from tasks.scenes.volume import VolumeScene
 from tasks.scenes.volume_header import VolumeHeader, volume_header
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rasterio.features import shapes
 
 from tasks.answers.numbered import Numbered
-from tasks.scenes.raster_grid import RasterGrid
+from tasks.geometry.raster_grid import RasterGrid
 
 
 def outlines(components: Numbered, grid: RasterGrid) -> NDArray[np.object_]:

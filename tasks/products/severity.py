@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from models.card import ClassEntry
 from tasks.answers.fire.severity import UNRATED
-from tasks.box import Box
+from tasks.geometry.box import Box
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.jobs.severity import SeverityTable
 from tasks.products.cog import RasterProductSpec, write_cog
-from tasks.scenes.raster_grid import RasterGrid
 
 NOT_BURNED = ClassEntry(name="not burned", colour="#000000")
 

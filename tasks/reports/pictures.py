@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.card import ClassEntry
 from tasks.answers.area import ClassAreas
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.reports.drawing import Caption, LegendEntry
 from tasks.reports.preview import render_raster_preview, stretch
 from tasks.reports.raster_picture import RasterPicture

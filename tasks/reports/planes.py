@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.scenes.volume import VolumeScene
 
 _SLAB = 16

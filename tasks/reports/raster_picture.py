@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.answers.area import PixelAreas
-from tasks.box import Box, split
+from tasks.geometry.box import Box, split
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.scenes.raster import RasterScene
-from tasks.scenes.raster_grid import RasterGrid
 
 # A preview is about this many pixels wide.
 _WIDEST = 560

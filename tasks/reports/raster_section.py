@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.answers.area import ClassAreas, PixelAreas
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.reports.blocks import Block, Paragraph, Picture, Section, Table
 from tasks.reports.charts import Bar, bar_chart
 from tasks.reports.drawing import NOT_OBSERVED, LegendEntry
@@ -11,7 +12,6 @@ from tasks.reports.page_figures import number
 from tasks.reports.pictures import DrawnMask
 from tasks.reports.preview import stretch
 from tasks.reports.raster_picture import RasterPicture, pixel_side_m, sparse_mask
-from tasks.scenes.raster_grid import RasterGrid
 
 
 def map_section(mask: DrawnMask, picture: RasterPicture) -> Section:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tasks.answers.crop.placement import PlacedPolygons, place_polygons
 from tasks.errors import PolygonError, SceneError
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.scenes.place import chosen_crs, refuse_if_not_degrees
-from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.vectors import Column, read_vectors
 
 

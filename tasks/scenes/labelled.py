@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks import resample
-from tasks.box import Box
 from tasks.errors import SceneError
+from tasks.geometry import resample
+from tasks.geometry.box import Box
 from tasks.scenes.labels import read_labels
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.volume import VolumeScene

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import CardError
-from tasks.box import Box
+from tasks.geometry.box import Box
 
 # World axes are right, anterior, superior, as in NIfTI.
 _AXES = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}

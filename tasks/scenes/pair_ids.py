@@ -10,8 +10,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from tasks.answers.metrics.pair import Labels, MaskPair
-from tasks.box import Box
 from tasks.errors import SceneError
+from tasks.geometry.box import Box
 from tasks.scenes.pair_labels import LabelRules
 
 ReadIds: TypeAlias = Callable[[Box], tuple[Labels, Labels]]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.answers.metrics.pair import MaskPair, Window
-from tasks.box import Box
 from tasks.errors import GridError
+from tasks.geometry.box import Box
 from tasks.scenes.pair_labels import LabelRules
 from tasks.scenes.volume import VolumeReader, VolumeScene, describe_volume
 

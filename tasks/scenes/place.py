@@ -8,7 +8,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 from tasks.errors import JobError, SceneError
-from tasks.scenes.raster_grid import RasterGrid
+from tasks.geometry.raster_grid import RasterGrid
 
 Floats = NDArray[np.float64]
 OF_MASK = "mask"

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from tasks.box import Box, split
 from tasks.errors import UnreadableSceneError
+from tasks.geometry.box import Box, split
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.scenes.raster_gdal import GDAL_ERRORS, all_observed, gdal_env
-from tasks.scenes.raster_grid import RasterGrid
 
 Bands: TypeAlias = NDArray[Any]
 Observed: TypeAlias = NDArray[np.bool_]

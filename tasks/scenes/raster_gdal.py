@@ -20,7 +20,7 @@ from tasks.errors import (
     UnreadableSceneError,
     UnsupportedSceneError,
 )
-from tasks.scenes.raster_grid import IDENTITY, GroundControl, RasterGrid
+from tasks.geometry.raster_grid import IDENTITY, GroundControl, RasterGrid
 from tasks.scenes.raster_names import (
     drivers_of,
     names_file,

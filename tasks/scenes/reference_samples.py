@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from tasks.errors import PolygonError, SampleError, SceneError
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.scenes.field_polygons import plain
 from tasks.scenes.place import chosen_crs, on_grid, refuse_if_not_degrees, to_pixels
-from tasks.scenes.raster_grid import RasterGrid
 from tasks.scenes.vectors import read_vectors
 
 Floats = NDArray[np.float64]

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card import CentredResampling, Resampling, Spacing
-from tasks import resample
-from tasks.box import Box
 from tasks.errors import EmptySceneError, OversizedSceneError
+from tasks.geometry import resample
+from tasks.geometry.box import Box
+from tasks.geometry.frame import Frame
 from tasks.scenes.orientation import Turn, codes_of, turn_between
-from tasks.scenes.scene import Frame
 from tasks.scenes.spool import spool
 from tasks.scenes.volume_frame import frame_of
 from tasks.scenes.volume_header import VolumeHeader, volume_header

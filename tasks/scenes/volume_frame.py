@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from models.card import CentredResampling, Resampling
-from tasks.box import Box
-from tasks.scenes.scene import Frame, Order
+from tasks.geometry.box import Box
+from tasks.geometry.frame import Frame, Order
 
 # Spacings that differ by less than this over a whole axis are one spacing: float32 headers round.
 _SAME_SPACING_PIXELS = 0.01

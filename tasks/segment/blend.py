@@ -12,7 +12,7 @@ from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
 from models.predictor import DeviceArray
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.segment.grid import Lattice, Tile, TileAxis
 
 # Of MONAI's weights.

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.predictor import DeviceArray, Predictor
-from tasks.box import Box
-from tasks.resample import model_box
+from tasks.geometry.box import Box
+from tasks.geometry.resample import model_box
 from tasks.segment.batches import in_batches
 from tasks.segment.classify import blended, brings_back_logits, classify, softmax
 from tasks.segment.detect import detect_block

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from models.card import CentredResampling
 from models.predictor import DeviceArray
-from tasks.box import Box
 from tasks.errors import SceneError
+from tasks.geometry.box import Box
 from tasks.segment.blend import SlabBlender
 from tasks.segment.grid import Tile
 from tasks.segment.work import Work

@@ -14,7 +14,7 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.scenes.scene import SceneReader
 from tasks.segment.batches import in_batches
 from tasks.segment.fragments import FRAGMENTS, BlockFragments, write_fragments

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from models.card import Card
 from models.classical.card import card_features
 from models.classical.expression import Expression
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.scenes.scene import SceneReader
 
 

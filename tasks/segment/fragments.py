@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.predictor import TileObjects
-from tasks.box import Box
 from tasks.durable import sync
+from tasks.geometry.box import Box
 from tasks.segment.grid import Tile
 
 # Of the files in the journal's checksums.

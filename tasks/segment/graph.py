@@ -14,8 +14,8 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 from distributed import Client, KilledWorker, as_completed, wait
 
-from tasks.box import Box
 from tasks.errors import ClusterError, SceneError
+from tasks.geometry.box import Box
 from tasks.segment.store import BlockReport
 from tasks.segment.work import Work
 

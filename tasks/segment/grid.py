@@ -9,8 +9,8 @@ from functools import cached_property
 from itertools import product
 
 from models.card import Placement
-from tasks.box import Box
 from tasks.errors import PlanError
+from tasks.geometry.box import Box
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from models.predictor import DeviceArray
-from tasks.box import Box
-from tasks.resample import model_box, to_native, to_native_maps
-from tasks.scenes.scene import Frame
+from tasks.geometry.box import Box
+from tasks.geometry.frame import Frame
+from tasks.geometry.resample import model_box, to_native, to_native_maps
 
 # Scores of this many native rows, all classes, exist at a time.
 _ROWS = 16

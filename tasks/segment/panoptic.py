@@ -9,7 +9,7 @@ from contextlib import closing
 import numpy as np
 
 from models.predictor import DeviceArray
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.segment.batches import in_batches
 from tasks.segment.classify import blended, classify
 from tasks.segment.detect import OwnedTiles

@@ -10,10 +10,10 @@ from typing import Any, Literal, TypeAlias
 from models.card import Blend, Card, Placement
 from models.predictor import PredictorSpec
 from models.registry import RunSettings
-from tasks.box import Box, split
 from tasks.errors import PlanError
+from tasks.geometry.box import Box, split
+from tasks.geometry.frame import Frame
 from tasks.jobs.job import Job
-from tasks.scenes.scene import Frame
 from tasks.segment.grid import Lattice, TileAxis
 from tasks.segment.memory import fit_block
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from models.card import Card, GridNormalization, SceneNormalization
 from models.normalization import ResolvedNormalization, resolve
-from tasks.box import Box, split
 from tasks.errors import EmptySceneError
 from tasks.expectation import expect
 from tasks.fingerprint import Fingerprint
+from tasks.geometry.box import Box, split
 from tasks.request import Request, check_instances, check_panoptic, digest
 from tasks.room import require_room
 from tasks.scenes.raster import RasterScene

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card import Card
-from tasks.box import Box, split
+from tasks.geometry.box import Box, split
 from tasks.scenes.scene import Scene, SceneReader
 from tasks.segment.features import featured
 

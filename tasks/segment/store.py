@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.box import Box
 from tasks.durable import sync
 from tasks.errors import StoreError
+from tasks.geometry.box import Box
 from tasks.room import writing
 from tasks.segment.fragments import FRAGMENTS, fragments_checksum
 

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.box import Box
-from tasks.resample import model_box
+from tasks.geometry.box import Box
+from tasks.geometry.resample import model_box
 from tasks.scenes.scene import SceneReader
 from tasks.segment.features import featured
 from tasks.segment.grid import Tile

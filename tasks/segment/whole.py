@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.box import Box
 from tasks.fingerprint import Fingerprint
+from tasks.geometry.box import Box
 from tasks.instances.layers import assemble, layer_reader
 from tasks.request import Request
 from tasks.scenes.raster import RasterScene

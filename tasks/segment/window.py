@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.card import Placement
 from models.normalization import ResolvedNormalization, normalise
 from models.position import positions
-from tasks.box import Box
+from tasks.geometry.box import Box
 from tasks.scenes.scene import SceneReader
 
 

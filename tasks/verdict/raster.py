@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from models.plain import is_hollow
-from tasks.box import Box, split
 from tasks.errors import EmptySceneError, OversizedSceneError, UnsupportedSceneError
+from tasks.geometry.box import Box, split
 from tasks.scenes.raster_align import read_window
 from tasks.scenes.raster_gdal import Header, is_local, opened_raster, read_header
 from tasks.verdict.verdict import Verdict

@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from tasks.answers.crop.scanline import edges_of, inside
-from tasks.box import Box, split
+from tasks.geometry.box import Box, split
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -11,8 +11,8 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 
-from tasks.answers.geodetic import Geodetic
-from tasks.scenes.raster_grid import RasterGrid
+from tasks.geometry.geodetic import Geodetic
+from tasks.geometry.raster_grid import RasterGrid
 
 Floats = NDArray[np.float64]
 Geometries = NDArray[Any]

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.answers.area import M2_PER_HA, PixelAreas
-from tasks.box import Box, split
 from tasks.errors import SampleError
-from tasks.scenes.raster_grid import RasterGrid
+from tasks.geometry.box import Box, split
+from tasks.geometry.raster_grid import RasterGrid
 
 Floats = NDArray[np.float64]
 Unsigned = NDArray[np.uint64]

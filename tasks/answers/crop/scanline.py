@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from tasks.box import Box
+from tasks.geometry.box import Box
 
 Floats = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 
-from tasks.answers.geodetic import Geodetic
+from tasks.geometry.geodetic import Geodetic
 
 M2_PER_HA = 10_000.0
 _Coordinates = NDArray[np.float64]

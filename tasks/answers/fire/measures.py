@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from tasks.answers.area import M2_PER_HA, PixelAreas, component_areas_ha
 from tasks.answers.components import WINDOW, Components
-from tasks.box import Box, split
-from tasks.scenes.raster_grid import RasterGrid
+from tasks.geometry.box import Box, split
+from tasks.geometry.raster_grid import RasterGrid
 
 Floats = NDArray[np.float64]
 # How far beyond a fire's pixels its surroundings are looked at for what was not observed.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from tasks.answers.components import WINDOW, Inside
-from tasks.box import Box, split
+from tasks.geometry.box import Box, split
 
 # dNBR is counted in steps of 0.001, so that no sum depends on the windows.
 _STEP = 0.001

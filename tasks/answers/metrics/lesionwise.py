@@ -15,7 +15,7 @@ from tasks.answers.metrics.boundary import MOST_POINTS, TooManyPointsError, boun
 from tasks.answers.metrics.pair import MaskPair, Slab, pair_of, slabs
 from tasks.answers.metrics.score import Score, Scores, missing
 from tasks.answers.metrics.surface import element_distances, hd95_by_area
-from tasks.box import Box
+from tasks.geometry.box import Box
 
 Bools: TypeAlias = NDArray[np.bool_]
 Numbered: TypeAlias = NDArray[np.unsignedinteger[Any]]

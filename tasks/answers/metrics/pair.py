@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.box import Box
+from tasks.geometry.box import Box
 
 Labels: TypeAlias = NDArray[np.integer[Any]]
 # Slabs bound memory; no result depends on them.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.answers.tumour.unseen import Unseen, find_unseen
-from tasks.box import Box
+from tasks.geometry.box import Box
 
 Connectivity: TypeAlias = Literal[6, 18, 26]
 Mask: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, generate_binary_structure
 
-from tasks.box import Box
+from tasks.geometry.box import Box
 
 _CONNECTIVITIES = (6, 18, 26)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.answers.tumour.components import Components, Lesion, Part
-from tasks.box import Box
+from tasks.geometry.box import Box
 
 ReadImage: TypeAlias = Callable[[Box], tuple[NDArray[np.float32], NDArray[np.bool_]]]
 ReadPercent: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.predictor import DeviceArray
-from tasks.box import Box
-from tasks.scenes.scene import Frame, Order
+from tasks.geometry.box import Box
+from tasks.geometry.frame import Frame, Order
 from tasks.spline import cardinal_weights
 
 

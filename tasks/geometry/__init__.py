@@ -1,0 +1,1 @@
+"""Windows, grids, and the way from one to the other; no file, no format."""
