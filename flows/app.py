@@ -31,7 +31,7 @@ from flows.options import (
 )
 from flows.submit import submit_command
 from models.errors import SwatheError
-from tasks.declared import require_utf8
+from tasks.files.declared import require_utf8
 
 app = typer.Typer(
     help="Segment satellite rasters and CT/MRI volumes that do not fit in memory.",

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from distributed import Security
 
-from tasks.private import private_file, private_folder
+from tasks.files.private import private_file, private_folder
 
 _ROLES = ("scheduler", "worker", "client")
 

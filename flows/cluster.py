@@ -22,7 +22,7 @@ from flows.certificates import new_security
 from flows.environment import Shared
 from flows.roster import Roster, watched
 from tasks.errors import ClusterError
-from tasks.safe_path import SAFE_PATH
+from tasks.files.safe_path import SAFE_PATH
 from tasks.segment.graph import DaskEngine, FixedSlots
 
 # glibc otherwise gives memory back to the kernel after every layer and takes it again: a third of float32 time.

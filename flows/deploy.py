@@ -17,7 +17,7 @@ import yaml
 
 from flows.profiles import load_prefect
 from models.errors import SwatheError
-from tasks.safe_path import NEUTRAL, SAFE, SAFE_PATH
+from tasks.files.safe_path import NEUTRAL, SAFE, SAFE_PATH
 
 POOL = "swathe"
 _TRYING_S = 15.0

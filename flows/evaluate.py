@@ -27,8 +27,8 @@ from tasks.answers.metrics.objects import Connectivity
 from tasks.answers.metrics.overlap import overlap_scores, pooled
 from tasks.answers.metrics.score import as_json
 from tasks.answers.metrics.surface import Tolerance
-from tasks.durable import replace_file
 from tasks.errors import GridError, JobError
+from tasks.files.durable import replace_file
 from tasks.scenes.pairs import PairFiles, Reading, opened_pair
 
 # What stands for it among options that name a file.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from flows import steps
 from flows.gpus import gpus
 from models.errors import SwatheError
-from tasks.durable import replace_file
+from tasks.files.durable import replace_file
 from tasks.nights.backlog import Backlog, write_backlog
 from tasks.nights.status import status_of
 from tasks.outfolder import OutFolder

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.scenes.input import Input
 
 

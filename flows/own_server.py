@@ -19,7 +19,7 @@ import httpx
 from flows.profiles import new_password, profile
 from flows.server import keep_private, listens_itself
 from models.errors import SwatheError
-from tasks.safe_path import NEUTRAL, SAFE, SAFE_PATH
+from tasks.files.safe_path import NEUTRAL, SAFE, SAFE_PATH
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from contextlib import chdir
 from importlib.resources import files
 from pathlib import Path
 
-from tasks.safe_path import NEUTRAL
+from tasks.files.safe_path import NEUTRAL
 
 
 def profile(name: str) -> dict[str, str]:

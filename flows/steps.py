@@ -21,7 +21,8 @@ from flows.waiting import wait_for_folder as wait_until_free
 from models.errors import SwatheError
 from tasks.errors import SceneError, UnreachableSceneError
 from tasks.expectation import remember
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
+from tasks.files.transient import is_transient
 from tasks.intake import describe, identify
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.tumour import TumourAnalysis
@@ -37,7 +38,6 @@ from tasks.segment.plan import Slot
 from tasks.segment.prepare import Prepared, prepare
 from tasks.segment.store import BlockReport, BlockStore
 from tasks.sightings import Sighting, SightingLedger
-from tasks.transient import is_transient
 from tasks.verdict import Verdict, check_inputs
 
 if TYPE_CHECKING:

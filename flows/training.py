@@ -15,8 +15,8 @@ from flows.orchestration.current import step
 from models.card import Card, Training, write_card
 from tasks.answers.baseline import Baseline
 from tasks.answers.metrics.overlap import dice
-from tasks.declared import lies_below
 from tasks.errors import JobError, UndeclaredError
+from tasks.files.declared import lies_below
 from tasks.intake import describe
 from tasks.jobs.job import Job, ModelChoice
 from tasks.jobs.training import TrainingJob, load_training_job

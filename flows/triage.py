@@ -13,7 +13,7 @@ from flows.logs import about
 from models.errors import SwatheError
 from models.printable import printable
 from tasks.errors import SceneError
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.intake import recall
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.declared import is_local, require_inside
 from tasks.errors import BandError, ChangedSceneError, JobError, SceneError
-from tasks.fingerprint import Fingerprint, combined_sha256, dataset_sha256, facts_sha256, file_sha256
+from tasks.files.declared import is_local, require_inside
+from tasks.files.fingerprint import Fingerprint, combined_sha256, dataset_sha256, facts_sha256, file_sha256
+from tasks.files.remote import fetch
 from tasks.input_state import sources_of, state_of_dataset, state_of_raster, state_of_volume
 from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FireAnalysis
@@ -20,7 +21,6 @@ from tasks.request import Request
 from tasks.scenes.input import Input
 from tasks.scenes.naming import dates_of
 from tasks.scenes.raster import RasterScene, describe_raster, fingerprint
-from tasks.scenes.remote import fetch
 
 if TYPE_CHECKING:
     from tasks.scenes.volume import VolumeScene

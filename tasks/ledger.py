@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from models.parsed import from_json
 from tasks.errors import StoreError
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.ledger_file import LedgerFile
 
 Status = Literal["done", "failed", "skipped"]

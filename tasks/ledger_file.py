@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tasks.errors import StoreError
-from tasks.room import writing
+from tasks.files.room import writing
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.durable import replace_file
+from tasks.files.durable import replace_file
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.durable import replace_file
 from tasks.errors import HeldFolderError, StoreError
-from tasks.room import require_writable, writing
+from tasks.files.durable import replace_file
+from tasks.files.room import require_writable, writing
 from tasks.scenes.naming import FIRES, LEDGER, LEDGER_FILES, NIGHTS, PATIENTS
 
 # Whoever asks whether the folder is held, holds it for less than that.

@@ -10,7 +10,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.fingerprint import file_sha256
+from tasks.files.fingerprint import file_sha256
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.durable import replace_file
+from tasks.files.durable import replace_file
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import open_for_writers
 from tasks.scenes.input import Input

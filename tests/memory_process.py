@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tasks.analysis.analyse import analyse
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.intake import describe
 from tasks.jobs.job import load_job
 from tasks.products.begin import begin_product

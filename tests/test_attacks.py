@@ -48,7 +48,6 @@ from models.foreign.monai_config import read_config
 from models.foreign.nnunet import _classes, _read
 from models.registry import card_without_weights
 from tasks.analysis.subject import Findings
-from tasks.declared import is_allowed_remote, leads_out, require_remote
 from tasks.errors import (
     CatalogueError,
     JobError,
@@ -61,7 +60,8 @@ from tasks.errors import (
     UnreadableSceneError,
     UnsupportedSceneError,
 )
-from tasks.fingerprint import combined_sha256, facts_sha256, file_sha256, file_state
+from tasks.files.declared import is_allowed_remote, leads_out, require_remote
+from tasks.files.fingerprint import combined_sha256, facts_sha256, file_sha256, file_state
 from tasks.fire_ledger import FireLedger
 from tasks.intake import identify, recall
 from tasks.jobs.job import Job, load_job
@@ -1071,7 +1071,7 @@ def test_a_scene_that_is_skipped_costs_a_stat_per_file(tmp_path, monkeypatch):
 
     assert recall(request, item) == found
     monkeypatch.setattr("tasks.input_state.file_state", counting)
-    for name in ("tasks.fingerprint.file_sha256", "tasks.scenes.raster_open.DatasetReader", "pathlib.Path.open",
+    for name in ("tasks.files.fingerprint.file_sha256", "tasks.scenes.raster_open.DatasetReader", "pathlib.Path.open",
                  "pathlib.Path.read_bytes", "os.listdir", "os.scandir"):  # fmt: skip
         monkeypatch.setattr(name, refusing)
     assert recall(request, item) == found

@@ -29,7 +29,7 @@ from flows.local.processes import read_services
 from flows.local.up import SERVICES
 from flows.server import listens_itself
 from models.errors import SwatheError
-from tasks.private import private_file, private_folder, read_private
+from tasks.files.private import private_file, private_folder, read_private
 
 ROOT = Path(__file__).resolve().parents[1]
 STRANGER = Path(__file__).with_name("stranger_process.py")

@@ -25,7 +25,7 @@ from models.foreign.monai_config import Config
 from models.normalization import grid_statistics, normalise
 from models.registry import build_network, resolve_model
 from models.weights import write_model
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.jobs.job import Job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish

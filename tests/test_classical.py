@@ -18,7 +18,7 @@ from models.errors import CardError, ExpressionError, FitError
 from models.registry import RunSettings, card_without_weights, load_predictor
 from tasks.answers.metrics.overlap import dice
 from tasks.errors import BandError, EmptySceneError
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.intake import describe, identify
 from tasks.jobs.job import Job, load_job
 from tasks.request import make_request

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from flows.app import app, main
 from tasks.errors import SceneError
-from tasks.fingerprint import dataset_sha256
+from tasks.files.fingerprint import dataset_sha256
 from tasks.intake import identify
 from tasks.jobs.job import load_job
 from tasks.products.vectors import write_gpkg

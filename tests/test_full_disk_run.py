@@ -17,7 +17,7 @@ from flows.figures import Figures, write_figures
 from flows.line import Fresh, Line
 from flows.scene import Run, segment_one
 from tasks.errors import DiskFullError
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.jobs.job import Job
 from tasks.ledger import Ledger, ProductRow
 from tasks.outcome import SceneOutcome
@@ -46,7 +46,7 @@ def fill(monkeypatch) -> None:
     def no_connection(*_args, **_options) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("tasks.durable.sync", no_room)
+    monkeypatch.setattr("tasks.files.durable.sync", no_room)
     monkeypatch.setattr("tasks.ledger_file.sqlite3.connect", no_connection)
 
 

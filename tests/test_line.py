@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flows.arrivals import Arrivals
 from flows.line import Fresh, Line
 from tasks.errors import HeldFolderError, JobError
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.jobs.job import Job
 from tasks.outcome import SceneOutcome
 from tasks.outfolder import OutFolder

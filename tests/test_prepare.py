@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from flows.app import app
 from tasks.errors import JobError, StoreError
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.jobs.job import Job
 from tasks.ledger import Ledger
 from tasks.outfolder import OutFolder

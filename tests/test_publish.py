@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import StoreError
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.ledger import Ledger, ProductRow
 from tasks.outfolder import OutFolder
 from tasks.products.publish import is_published, publish

@@ -19,9 +19,10 @@ import pytest
 import shapely
 from scenes import write_raster, write_volume
 
-from tasks import durable, room
-from tasks.durable import replace_file
 from tasks.errors import DiskFullError, OversizedSceneError, StoreError
+from tasks.files import durable, room
+from tasks.files.durable import replace_file
+from tasks.files.room import require_room, writing
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.intake import describe, identify
 from tasks.jobs.job import Job
@@ -33,7 +34,6 @@ from tasks.products.finish import finish
 from tasks.products.publish import publish
 from tasks.products.vectors import write_gpkg, write_parquet
 from tasks.request import make_request
-from tasks.room import require_room, writing
 from tasks.scenes.listing import list_inputs
 from tasks.scenes.spool import spool
 from tasks.scenes.vectors import VectorTable
@@ -172,7 +172,7 @@ def test_a_disk_that_fills_up_is_named_and_the_run_goes_on_when_there_is_room(tm
 def test_a_file_beyond_a_limit_is_named_in_the_process_that_has_it(tmp_path):
     program = (
         "import pathlib, resource, sys\n"
-        "from tasks.durable import replace_file\n"
+        "from tasks.files.durable import replace_file\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n    replace_file(pathlib.Path(sys.argv[1]) / 'a', bytes(5000))\n"
         "except Exception as error:\n    print(type(error).__name__)\n"

@@ -13,7 +13,7 @@ from catalogues import make_item, served, write_catalogue
 from scenes import write_raster
 
 from tasks.errors import CatalogueError, JobError
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.intake import identify
 from tasks.jobs.job import load_job
 from tasks.nights.arrivals import is_catalogue, list_arrivals

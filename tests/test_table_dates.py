@@ -9,7 +9,7 @@ from scenes import write_raster
 from models.fakes import fake_card
 from models.registry import resolve_model
 from tasks.analysis.analyse import analyse, quality_of
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.intake import describe, identify
 from tasks.jobs.job import Job
 from tasks.products.begin import begin_product

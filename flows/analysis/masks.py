@@ -16,9 +16,9 @@ from models.errors import SwatheError
 from models.printable import printable
 from tasks.analysis.subject import Findings
 from tasks.analysis.summary import write_findings
-from tasks.declared import require_utf8
 from tasks.errors import JobError
-from tasks.fingerprint import dataset_sha256
+from tasks.files.declared import require_utf8
+from tasks.files.fingerprint import dataset_sha256
 from tasks.outcome import SceneOutcome, write_batch
 from tasks.outfolder import OutFolder
 from tasks.products.publish import is_published, publish

@@ -18,9 +18,9 @@ from flows.local.processes import MARK, Service, end, left_behind, read_services
 from flows.profiles import new_password, profile
 from flows.server import listens_itself
 from models.errors import SwatheError
-from tasks.durable import replace_file
-from tasks.private import private_file, private_folder, read_private
-from tasks.safe_path import SAFE
+from tasks.files.durable import replace_file
+from tasks.files.private import private_file, private_folder, read_private
+from tasks.files.safe_path import SAFE
 
 SERVICES = "services.json"
 _HERE = "127.0.0.1"

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from models.errors import SwatheError
 from tasks.errors import UnreachableSceneError
-from tasks.transient import is_transient
+from tasks.files.transient import is_transient
 
 if TYPE_CHECKING:
     from tasks.nights.night import Night

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from models.card import Card, ClassEntry
 from models.registry import WITHOUT_WEIGHTS, resolve_model
-from tasks.declared import is_local
 from tasks.errors import JobError
+from tasks.files.declared import is_local
 from tasks.jobs.job import Job
 from tasks.scenes.naming import scene_id, stem_of
 

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from tasks.durable import sync
+from tasks.files.durable import sync
 from tasks.geometry.box import Box, split
 from tasks.instances.area_layers import lay_areas
 from tasks.instances.borders import Painted

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from models.parsed import from_yaml
 from models.plain import MOST_TEXT_BYTES, read_plain
-from tasks.declared import refuse_files_of_job
 from tasks.errors import JobError
+from tasks.files.declared import refuse_files_of_job
 from tasks.jobs.section import Section
 
 # Beside this package, in a checkout as in an installed wheel.

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from models.classical.expression import Expression, parse_expression
 from models.errors import ExpressionError
-from tasks.declared import leads_out
+from tasks.files.declared import leads_out
 from tasks.jobs.section import Section
 
 

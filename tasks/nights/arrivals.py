@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
-from tasks.declared import is_local
 from tasks.errors import InboxError, JobError
+from tasks.files.declared import is_local
 from tasks.jobs.job import Job
 from tasks.nights.earlier import looked_at
 from tasks.scenes.best import newest_of

@@ -7,7 +7,7 @@ import logging
 from dataclasses import asdict, dataclass
 
 from models.parsed import from_json
-from tasks.durable import replace_file
+from tasks.files.durable import replace_file
 from tasks.outfolder import OutFolder
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tasks.declared import is_local
+from tasks.files.declared import is_local
 from tasks.scenes.pairing import Refusal
 from tasks.verdict.guard import Guard
 

@@ -22,10 +22,10 @@ from rasterio.windows import Window
 
 from models.card import ClassEntry
 from tasks.errors import ProductError
+from tasks.files.room import blame_full_disk
 from tasks.geometry.box import Box, split
 from tasks.geometry.raster_grid import IDENTITY, RasterGrid
 from tasks.products.attributes import sidecar_of, write_attributes
-from tasks.room import blame_full_disk
 from tasks.scenes.raster_gdal import GDAL_ERRORS, gdal_env, read_header
 
 ReadBlock: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]

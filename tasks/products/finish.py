@@ -8,11 +8,11 @@ from typing import Literal
 
 from models.card import write_card
 from models.classical.card import is_fitted
+from tasks.files.room import writing
 from tasks.instances.layers import layer_reader
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.nifti import write_nifti
 from tasks.request import Request
-from tasks.room import writing
 from tasks.scenes.raster import RasterScene
 from tasks.segment.fitting import FITTED_CARD
 from tasks.segment.prepare import Prepared

@@ -6,10 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
-from tasks.durable import sync
 from tasks.errors import ProductError
+from tasks.files.durable import sync
+from tasks.files.room import writing
 from tasks.outfolder import OutFolder
-from tasks.room import writing
 
 
 def publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:

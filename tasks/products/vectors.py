@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from tasks.errors import ProductError
-from tasks.room import blame_full_disk
+from tasks.files.room import blame_full_disk
 from tasks.scenes.vectors import OGR_ERRORS, Column, VectorTable
 
 # GeoPackage holds times of its own making; with this the same tables give the same bytes.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.durable import replace_file
+from tasks.files.durable import replace_file
 from tasks.outcome import SceneOutcome
 from tasks.reports.blocks import Table
 from tasks.reports.index_rank import CUTOFF, FEWEST, Ranked, ranked

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.durable import replace_file
+from tasks.files.durable import replace_file
 from tasks.nights.night import Night, NightScene
 from tasks.reports.page_figures import cell, figure, heading
 from tasks.reports.page_template import render

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from models.printable import printable
-from tasks.declared import FOLDERS, lies_below
 from tasks.errors import JobError, SceneError, UndeclaredError
+from tasks.files.declared import FOLDERS, lies_below
 from tasks.jobs.job import Job
 from tasks.scenes.clashes import require_apart
 from tasks.scenes.dicom_folder import holds_dicom

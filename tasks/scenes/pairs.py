@@ -9,8 +9,8 @@ from pathlib import Path
 
 from models.printable import printable
 from tasks.answers.metrics.pair import MaskPair
-from tasks.declared import require_utf8
 from tasks.errors import JobError, SceneError, UnsupportedSceneError
+from tasks.files.declared import require_utf8
 from tasks.scenes.naming import Pattern, stem_of
 from tasks.scenes.pair_ids import opened_ids
 from tasks.scenes.pair_labels import LabelRules

@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 
 from models.classical.expression import parse_expression
 from tasks.errors import EmptySceneError
-from tasks.fingerprint import Fingerprint, combined_sha256, facts_sha256, file_sha256
+from tasks.files.declared import is_local
+from tasks.files.fingerprint import Fingerprint, combined_sha256, facts_sha256, file_sha256
+from tasks.files.remote import content_sha256
 from tasks.geometry.box import Box
 from tasks.geometry.frame import Frame
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.jobs.source import Source
 from tasks.scenes.raster_align import DirectFile, WarpedFile
 from tasks.scenes.raster_bands import Band, BandFinder, Channels, Index, InvalidRule
-from tasks.scenes.raster_gdal import Header, gdal_env, is_local, open_raster, opened_raster, read_header
+from tasks.scenes.raster_gdal import Header, gdal_env, open_raster, opened_raster, read_header
 from tasks.scenes.raster_names import files_of, is_vrt
 from tasks.scenes.raster_open import DRIVERS, open_with
 from tasks.scenes.raster_place import RasterFile, finest, place
-from tasks.scenes.remote import content_sha256
 
 _CACHED_PIXELS = 1 << 15
 # Beside a raster, but nothing that is read at full resolution: overviews, and facts that the header repeats.

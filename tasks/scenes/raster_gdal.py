@@ -11,8 +11,6 @@ from typing import Any
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 
-from tasks.declared import is_local as is_local
-from tasks.declared import require_remote
 from tasks.errors import (
     OversizedSceneError,
     SceneError,
@@ -20,6 +18,7 @@ from tasks.errors import (
     UnreadableSceneError,
     UnsupportedSceneError,
 )
+from tasks.files.declared import is_local, require_remote
 from tasks.geometry.raster_grid import IDENTITY, GroundControl, RasterGrid
 from tasks.scenes.raster_names import (
     drivers_of,

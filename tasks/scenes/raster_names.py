@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from tasks.declared import FOLDERS, REMOTE, is_allowed_remote, is_local, lies_below
 from tasks.errors import OversizedSceneError, UndeclaredError, UnreadableSceneError, UnsupportedSceneError
-from tasks.fingerprint import FileState, file_state
+from tasks.files.declared import FOLDERS, REMOTE, is_allowed_remote, is_local, lies_below
+from tasks.files.fingerprint import FileState, file_state
 from tasks.scenes.raster_open import GDAL_ERRORS, gdal_env, open_with
 from tasks.scenes.raster_sidecars import RASTERS_BESIDE, beside, beside_in
 

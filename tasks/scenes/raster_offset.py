@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tasks.declared import is_local, lies_below
+from tasks.files.declared import is_local, lies_below
 from tasks.scenes.raster_gdal import Header
 
 # The band_id numbers of MTD_MSIL2A.xml, in order.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from tasks.errors import OversizedSceneError, StoreError, UnreadableSceneError
-from tasks.fingerprint import file_state
+from tasks.files.fingerprint import file_state
 
 _log = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20

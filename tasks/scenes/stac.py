@@ -22,8 +22,8 @@ from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry.base import BaseGeometry
 
 from models.errors import SwatheError
-from tasks.declared import FOLDERS, REMOTE, is_allowed_remote, is_local, lies_below
 from tasks.errors import CatalogueError, UndeclaredError
+from tasks.files.declared import FOLDERS, REMOTE, is_allowed_remote, is_local, lies_below
 from tasks.jobs.nightly import StacSearch
 from tasks.scenes.vectors import read_vectors
 

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.declared import FOLDERS, is_local, lies_below
 from tasks.errors import PolygonError, UndeclaredError
+from tasks.files.declared import FOLDERS, is_local, lies_below
 
 _KNOWN = "GeoPackage (.gpkg), GeoJSON (.geojson), Shapefile (.shp), FlatGeobuf (.fgb) or GeoParquet (.parquet)"
 _MAGIC = {".gpkg": b"SQLite format 3\x00", ".shp": b"\x00\x00\x27\x0a", ".fgb": b"fgb\x03", ".parquet": b"PAR1",

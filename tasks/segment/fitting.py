@@ -9,7 +9,7 @@ from models.classical.card import completed, fit_arguments
 from models.classical.fits import fit
 from models.errors import FitError
 from tasks.errors import EmptySceneError
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.scenes.scene import Scene
 from tasks.segment.sample import sample_features
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.predictor import TileObjects
-from tasks.durable import sync
+from tasks.files.durable import sync
 from tasks.geometry.box import Box
 from tasks.segment.grid import Tile
 

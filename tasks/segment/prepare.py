@@ -13,10 +13,10 @@ from models.card import Card, GridNormalization, SceneNormalization
 from models.normalization import ResolvedNormalization, resolve
 from tasks.errors import EmptySceneError
 from tasks.expectation import expect
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
+from tasks.files.room import require_room
 from tasks.geometry.box import Box, split
 from tasks.request import Request, check_instances, check_panoptic, digest
-from tasks.room import require_room
 from tasks.scenes.raster import RasterScene
 from tasks.segment.fitting import fitted_card
 from tasks.segment.plan import Plan, Slot, make_plan

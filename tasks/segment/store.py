@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.durable import sync
 from tasks.errors import StoreError
+from tasks.files.durable import sync
+from tasks.files.room import writing
 from tasks.geometry.box import Box
-from tasks.room import writing
 from tasks.segment.fragments import FRAGMENTS, fragments_checksum
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.fingerprint import Fingerprint
+from tasks.files.fingerprint import Fingerprint
 from tasks.geometry.box import Box
 from tasks.instances.layers import assemble, layer_reader
 from tasks.request import Request

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.declared import require_utf8
 from tasks.errors import SceneError
+from tasks.files.declared import require_utf8
 from tasks.jobs.job import Job
 from tasks.scenes.input import Input
 from tasks.verdict.guard import Guard

@@ -14,9 +14,9 @@ from typing import Any
 
 from models.errors import SwatheError
 from tasks.errors import OversizedSceneError, SceneError, UnsupportedSceneError
+from tasks.files.declared import is_local
 from tasks.jobs.source import Source
 from tasks.scenes.raster import describe_raster
-from tasks.scenes.raster_gdal import is_local
 from tasks.verdict.raster import check_raster
 from tasks.verdict.sniff import sniff
 from tasks.verdict.verdict import Kind, Verdict, merge

@@ -16,7 +16,7 @@ from typing import Any
 
 from models.errors import SwatheError
 from tasks.errors import UnreadableSceneError
-from tasks.safe_path import SAFE
+from tasks.files.safe_path import SAFE
 from tasks.verdict.verdict import Verdict
 
 _START_LIMIT_S = 120.0

@@ -15,9 +15,9 @@ from typing import IO, cast
 
 import numpy as np
 
-from tasks.declared import is_local
 from tasks.errors import EmptySceneError, UnreadableSceneError
-from tasks.scenes.remote import first_bytes, url_of
+from tasks.files.declared import is_local
+from tasks.files.remote import first_bytes, url_of
 from tasks.scenes.volume_header import VolumeHeader, volume_header
 from tasks.verdict.verdict import Verdict
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.declared import require_remote
 from tasks.errors import OversizedSceneError, StoreError, UnreachableSceneError
-from tasks.fingerprint import facts_sha256
+from tasks.files.declared import require_remote
+from tasks.files.fingerprint import facts_sha256
 
 _CHUNK_BYTES = 4 << 20
 _SPARE_BYTES = 64 << 20

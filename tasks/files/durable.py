@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tasks.room import writing
+from tasks.files.room import writing
 
 
 def sync(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Reading what a user named, and writing what must survive."""
