@@ -175,7 +175,7 @@ def _fit_and_score(
     from models.training.slices import fit_card
     from models.weights import write_model
     from tasks.answers.metrics.overlap import dice
-    from tasks.outfolder import OutFolder
+    from tasks.out.folder import OutFolder
     from tasks.request import Request
     from tasks.segment.whole import segment_whole
 

@@ -24,7 +24,7 @@ from prefect.exceptions import PrefectException
 
 from models.printable import printable
 from tasks.nights.night import Night, NightScene
-from tasks.outcome import SceneOutcome
+from tasks.out.outcome import SceneOutcome
 from tasks.reports.index_rank import Ranked, ranked
 from tasks.reports.night import FOLDER, counts
 from tasks.reports.page_figures import cell, figure, heading

@@ -17,7 +17,7 @@ from flows.batch import Batch
 from flows.cluster import ClusterSettings, started_early
 from flows.segment import segment_batch
 from tasks.answers.metrics.overlap import dice
-from tasks.outcome import SceneOutcome
+from tasks.out.outcome import SceneOutcome
 from tasks.samples import Sample, fire_sample, large_sample, sarcoma_sample
 from tasks.scenes.labels import read_labels
 

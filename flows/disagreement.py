@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from models.card import Card
 from models.errors import DeviceError
 from tasks.jobs.job import Job
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
 from tasks.request import Request
 from tasks.scenes.labelled import LabelledScene
 from tasks.segment.whole import segment_whole

@@ -12,7 +12,7 @@ from models.errors import SwatheError
 from tasks.files.durable import replace_file
 from tasks.nights.backlog import Backlog, write_backlog
 from tasks.nights.status import status_of
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
 from tasks.reports.metrics import metrics_text
 
 logger = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from flows.fires import follow_fires
 from models.errors import SwatheError
 from tasks.analysis.trails import trails_of
 from tasks.jobs.tumour import TumourAnalysis
-from tasks.outcome import SceneOutcome
+from tasks.out.outcome import SceneOutcome
+from tasks.out.sightings import sighting_of
 from tasks.reports.trail import Trail
 from tasks.request import Request
 from tasks.scenes.input import Input
-from tasks.sightings import sighting_of
 
 logger = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
-from tasks.outfolder import OutFolder
-from tasks.processes import ProcessLedger, RunProcess
+from tasks.out.folder import OutFolder
+from tasks.out.process_ledger import ProcessLedger, RunProcess
 
 logger = logging.getLogger(__name__)
 

@@ -17,13 +17,13 @@ from flows.nights import tell_end, tell_missed
 from flows.orchestration.current import orchestrator
 from flows.segment import run_held
 from flows.waiting import take
-from tasks.fire_ledger import FireLedger
 from tasks.jobs.job import load_job
-from tasks.ledger import Ledger
 from tasks.nights.arrivals import dates_of_products, list_arrivals, require_dates
 from tasks.nights.night import Night, after_run, missed_nights, require_begun
 from tasks.nights.night_ledger import NightLedger, Told
 from tasks.nights.retention import is_kept, n_products, prune
+from tasks.out.fire_ledger import FireLedger
+from tasks.out.ledger import Ledger
 from tasks.reports.night import write_night
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input

@@ -30,8 +30,8 @@ from models.errors import SwatheError
 from tasks.errors import JobError
 from tasks.expectation import expect
 from tasks.jobs.job import Job, load_job
-from tasks.ledger import Ledger
-from tasks.outcome import SceneOutcome, write_batch
+from tasks.out.ledger import Ledger
+from tasks.out.outcome import SceneOutcome, write_batch
 from tasks.reports.index import write_index
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input

@@ -11,7 +11,7 @@ from flows.batch import Batch
 from flows.prefect_run import on_prefect
 from flows.segment import n_failed, segment_batch
 from flows.states import ended
-from tasks.outcome import SceneOutcome
+from tasks.out.outcome import SceneOutcome
 
 
 def _run_name() -> str:

@@ -26,8 +26,9 @@ from tasks.files.transient import is_transient
 from tasks.intake import describe, identify
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.tumour import TumourAnalysis
-from tasks.ledger import Ledger, ProductRow
-from tasks.outcome import SceneOutcome
+from tasks.out.ledger import Ledger, ProductRow
+from tasks.out.outcome import SceneOutcome
+from tasks.out.sightings import Sighting, SightingLedger
 from tasks.products.publish import is_published
 from tasks.products.publish import publish as publish_product
 from tasks.products.record import RunRecord, write_run_record
@@ -37,7 +38,6 @@ from tasks.segment.graph import Engine, Named
 from tasks.segment.plan import Slot
 from tasks.segment.prepare import Prepared, prepare
 from tasks.segment.store import BlockReport, BlockStore
-from tasks.sightings import Sighting, SightingLedger
 from tasks.verdict import Verdict, check_inputs
 
 if TYPE_CHECKING:

@@ -55,9 +55,9 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     from tasks.errors import JobError
     from tasks.jobs.job import load_job
     from tasks.jobs.reading import is_shipped
-    from tasks.outfolder import OutFolder as Folder
+    from tasks.out.folder import OutFolder as Folder
+    from tasks.out.manifest import keep_manifest
     from tasks.request import make_request
-    from tasks.scenes.manifest import keep_manifest
 
     settings = (*(overrides or ()), *(() if device is None else (f"run.device={device}",)))
     request = make_request(load_job(job, settings), out, model)

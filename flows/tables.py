@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flows.training import TrainingResult
     from tasks.nights.night import Night
     from tasks.nights.status import Disk, Status
-    from tasks.outcome import SceneOutcome
+    from tasks.out.outcome import SceneOutcome
     from tasks.verdict import Verdict
 
 _LITTLE_SPACE = 0.05

@@ -20,7 +20,7 @@ from tasks.files.declared import lies_below
 from tasks.intake import describe
 from tasks.jobs.job import Job, ModelChoice
 from tasks.jobs.training import TrainingJob, load_training_job
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
 from tasks.request import Request
 from tasks.samples import data_folder
 from tasks.scenes.labelled import LabelledScene, read_labelled

@@ -15,8 +15,8 @@ from models.printable import printable
 from tasks.errors import SceneError
 from tasks.files.fingerprint import Fingerprint
 from tasks.intake import recall
-from tasks.ledger import Ledger, ProductRow
-from tasks.outcome import SceneOutcome
+from tasks.out.ledger import Ledger, ProductRow
+from tasks.out.outcome import SceneOutcome
 from tasks.request import Request
 from tasks.scenes.input import Input
 from tasks.verdict import Verdict

@@ -16,7 +16,7 @@ from tasks.files.remote import fetch
 from tasks.input_state import sources_of, state_of_dataset, state_of_raster, state_of_volume
 from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FireAnalysis
-from tasks.ledger import InputRow, Ledger
+from tasks.out.ledger import InputRow, Ledger
 from tasks.request import Request
 from tasks.scenes.input import Input
 from tasks.scenes.naming import dates_of

@@ -18,7 +18,7 @@ from tasks.errors import JobError
 from tasks.jobs.fire import FOLLOWING, FireAnalysis
 from tasks.jobs.instances import InstanceRules, PanopticRules, PanopticSettings, instance_rules, panoptic_rules
 from tasks.jobs.job import Job
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
 
 
 @dataclass(frozen=True)

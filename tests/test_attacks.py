@@ -62,18 +62,20 @@ from tasks.errors import (
 )
 from tasks.files.declared import is_allowed_remote, leads_out, require_remote
 from tasks.files.fingerprint import combined_sha256, facts_sha256, file_sha256, file_state
-from tasks.fire_ledger import FireLedger
 from tasks.intake import identify, recall
 from tasks.jobs.job import Job, load_job
 from tasks.jobs.nightly import StacSearch
 from tasks.jobs.source import Source
 from tasks.jobs.training import load_training_job
-from tasks.ledger import Ledger, ProductRow
 from tasks.nights.night import Night
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.status import status_of
-from tasks.outcome import SceneOutcome, write_batch
-from tasks.outfolder import OutFolder
+from tasks.out.fire_ledger import FireLedger
+from tasks.out.folder import OutFolder, site_folder
+from tasks.out.ledger import Ledger, ProductRow
+from tasks.out.manifest import read_manifest
+from tasks.out.outcome import SceneOutcome, write_batch
+from tasks.out.tickets import Ticket, Tickets
 from tasks.products.publish import publish
 from tasks.products.published import read_published
 from tasks.products.record import read_effort
@@ -84,8 +86,7 @@ from tasks.scenes.clashes import fail_clashes
 from tasks.scenes.class_names import class_names
 from tasks.scenes.input import Input
 from tasks.scenes.listing import list_inputs, list_scenes
-from tasks.scenes.manifest import read_manifest
-from tasks.scenes.naming import RESERVED, scene_id, site_folder
+from tasks.scenes.naming import RESERVED, scene_id
 from tasks.scenes.pairs import Reading, list_pairs, opened_pair, with_ids
 from tasks.scenes.raster import describe_raster
 from tasks.scenes.raster_gdal import opened_raster, read_header
@@ -95,7 +96,6 @@ from tasks.scenes.stac import Unreadable, search
 from tasks.scenes.stac_scenes import list_catalogue
 from tasks.scenes.vectors import VectorTable, read_vectors
 from tasks.scenes.volume_header import volume_header
-from tasks.tickets import Ticket, Tickets
 from tasks.verdict import Verdict, check_files, check_inputs
 from tasks.verdict.guard import Guard
 

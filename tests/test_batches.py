@@ -24,7 +24,7 @@ from distributed import Client
 from scenes import write_raster
 
 from flows.local.up import LocalSettings, down, up
-from tasks.ledger import Ledger
+from tasks.out.ledger import Ledger
 from tasks.segment.graph import URGENT
 
 JOB = """

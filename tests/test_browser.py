@@ -8,7 +8,7 @@ from pages import HOSTILE, LONG, full_report
 from PIL import Image
 
 from tasks.nights.night import Night, NightScene
-from tasks.outcome import SceneOutcome
+from tasks.out.outcome import SceneOutcome
 from tasks.reports.index import write_index
 from tasks.reports.night import write_night
 from tasks.reports.page import render_report

@@ -12,8 +12,8 @@ from faults.inspection import final_problems, product_of, visible_problems
 from faults.rows import ROWS
 from faults.runs import HUNG, Run
 
-from tasks.ledger import Ledger, ProductRow
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
+from tasks.out.ledger import Ledger, ProductRow
 from tasks.products.publish import publish
 
 NOW = "2026-11-20T02:00:00+00:00"

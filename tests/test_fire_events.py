@@ -27,17 +27,17 @@ from tasks.answers.fire.alerts import AlertState, Reading, crossings, fire_readi
 from tasks.answers.fire.events import Observation, Rules, Seen, carry_ids, fold
 from tasks.answers.fire.geodesy import Earth
 from tasks.errors import StoreError
-from tasks.fire_ledger import FireLedger
 from tasks.geometry.box import Box
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.jobs.fire import AlertRules, FireAnalysis, Level
-from tasks.outfolder import OutFolder
+from tasks.out.fire_ledger import FireLedger
+from tasks.out.folder import OutFolder
+from tasks.out.sightings import Sighting
 from tasks.products import growth
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.publish import publish
 from tasks.products.vectors import write_gpkg
 from tasks.scenes.vectors import VectorTable, read_vectors
-from tasks.sightings import Sighting
 
 UTM = CRS.from_epsg(32633).to_wkt()
 SIDE = 20.0
@@ -445,7 +445,7 @@ def test_an_alert_that_no_server_took_is_sent_by_the_next_run(tmp_path, prefect_
 def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, monkeypatch):
     from flows import fires
     from tasks.jobs.job import Job
-    from tasks.outcome import SceneOutcome
+    from tasks.out.outcome import SceneOutcome
     from tasks.request import make_request
     from tasks.scenes.input import Input
 

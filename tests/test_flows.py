@@ -144,7 +144,7 @@ def test_the_identity_model_returns_an_oblique_volume_with_its_header(tmp_path, 
 
 def test_a_second_run_on_the_same_folder_is_refused_while_the_first_holds_it(tmp_path, raster_job, run):
     from tasks.errors import StoreError
-    from tasks.outfolder import OutFolder
+    from tasks.out.folder import OutFolder
 
     scene = write_raster(tmp_path / "scene.tif", labels((1, 30, 50), 7))
     out = tmp_path / "out"

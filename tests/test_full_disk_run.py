@@ -19,11 +19,11 @@ from flows.scene import Run, segment_one
 from tasks.errors import DiskFullError
 from tasks.files.fingerprint import Fingerprint
 from tasks.jobs.job import Job
-from tasks.ledger import Ledger, ProductRow
-from tasks.outcome import SceneOutcome
+from tasks.out.ledger import Ledger, ProductRow
+from tasks.out.outcome import SceneOutcome
+from tasks.out.tickets import Ticket, Tickets
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input
-from tasks.tickets import Ticket, Tickets
 
 JOB = Job.model_validate({"job": "j", "kind": "raster", "model": {"name": "identity", "arguments": {"n_classes": 3}}})
 ITEM = Input("a", {"file": "/a.tif"})
@@ -47,7 +47,7 @@ def fill(monkeypatch) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr("tasks.files.durable.sync", no_room)
-    monkeypatch.setattr("tasks.ledger_file.sqlite3.connect", no_connection)
+    monkeypatch.setattr("tasks.out.ledger_file.sqlite3.connect", no_connection)
 
 
 def test_figures_that_find_no_room_cost_a_warning(request_, monkeypatch, caplog):

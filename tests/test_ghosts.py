@@ -14,8 +14,8 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from tasks.outfolder import OutFolder
-from tasks.processes import ProcessLedger, RunProcess, created
+from tasks.out.folder import OutFolder
+from tasks.out.process_ledger import ProcessLedger, RunProcess, created
 
 
 def dead(flow_run: str) -> RunProcess:
@@ -47,7 +47,7 @@ def test_a_clock_that_is_set_changes_no_process(monkeypatch):
 
 
 def test_where_the_kernel_does_not_tell_a_process_is_known_by_seconds(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.processes._PROC", tmp_path)
+    monkeypatch.setattr("tasks.out.process_ledger._PROC", tmp_path)
     own = RunProcess.of_this("a")
     assert own.created == psutil.Process().create_time()
     assert own.runs_here

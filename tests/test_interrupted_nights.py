@@ -17,16 +17,16 @@ import pytest
 from flows.orchestration.orchestrator import RunEvent, UnsentEventError
 from flows.orchestration.plain import PlainOrchestrator
 from tasks.answers.fire.alerts import Alert
-from tasks.fire_ledger import FireLedger
 from tasks.jobs.job import Job
 from tasks.jobs.nightly import Retention
-from tasks.ledger import Ledger, ProductRow
 from tasks.nights.arrivals import list_arrivals
 from tasks.nights.night import Night
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.retention import prune
-from tasks.outcome import SceneOutcome
-from tasks.outfolder import OutFolder
+from tasks.out.fire_ledger import FireLedger
+from tasks.out.folder import OutFolder
+from tasks.out.ledger import Ledger, ProductRow
+from tasks.out.outcome import SceneOutcome
 from tasks.products.publish import publish
 from tasks.request import Request
 from tasks.scenes.input import Input

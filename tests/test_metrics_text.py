@@ -15,12 +15,12 @@ from rich.console import Console
 from flows import logs, tables
 from flows.gpus import read_gpus
 from flows.stages import Stages
-from tasks.ledger import Ledger, ProductRow
 from tasks.nights.backlog import Backlog, write_backlog
 from tasks.nights.night import Night
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.status import status_of
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
+from tasks.out.ledger import Ledger, ProductRow
 from tasks.reports.metrics import Gpu, metrics_text
 
 NOW = "2026-11-20T02:00:00+00:00"
@@ -166,7 +166,7 @@ def test_whoever_may_only_read_sees_the_status_of_a_run_under_way_and_can_write_
     program = (
         "import os, pathlib, sys\n"
         "from tasks.errors import StoreError\n"
-        "from tasks.ledger import Ledger\n"
+        "from tasks.out.ledger import Ledger\n"
         "from tasks.nights.status import status_of\n"
         # Whoever runs the tests may write everywhere.
         "os.geteuid() or os.setuid(65534)\n"

@@ -24,8 +24,8 @@ from tasks.nights.arrivals import dates_of_products, require_dates
 from tasks.nights.night import Night, NightScene, after_run, missed_nights
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.retention import is_kept, prune
-from tasks.outcome import SceneOutcome
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
+from tasks.out.outcome import SceneOutcome
 from tasks.request import Request
 from tasks.scenes.input import Input
 

@@ -12,12 +12,12 @@ from tasks.analysis.patients import follow_patients
 from tasks.analysis.trails import trails_of
 from tasks.jobs.job import Job
 from tasks.jobs.tumour import TumourAnalysis
-from tasks.outcome import SceneOutcome
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
+from tasks.out.outcome import SceneOutcome
+from tasks.out.sightings import Sighting, sighting_of
 from tasks.products.publish import publish
 from tasks.reports.index import render_index
 from tasks.scenes.input import Input
-from tasks.sightings import Sighting, sighting_of
 
 SETTINGS = TumourAnalysis(kind="tumour")
 SHAPE = (40, 44, 16)

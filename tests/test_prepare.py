@@ -13,8 +13,8 @@ from flows.app import app
 from tasks.errors import JobError, StoreError
 from tasks.files.fingerprint import Fingerprint
 from tasks.jobs.job import Job
-from tasks.ledger import Ledger
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
+from tasks.out.ledger import Ledger
 from tasks.request import make_request
 from tasks.scenes.listing import list_inputs
 from tasks.scenes.raster import describe_raster

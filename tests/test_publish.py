@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from tasks.errors import StoreError
 from tasks.files.fingerprint import Fingerprint
-from tasks.ledger import Ledger, ProductRow
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
+from tasks.out.ledger import Ledger, ProductRow
 from tasks.products.publish import is_published, publish
 
 FILES = ("mask.tif", "summary.json", "run.json")
@@ -131,7 +131,7 @@ def test_whoever_asks_whether_a_folder_is_held_keeps_no_run_from_it(tmp_path, mo
     glance = os.open(out.scratch / "lock", os.O_RDONLY)
     fcntl.flock(glance, fcntl.LOCK_SH)
     assert not out.is_locked(), "two may ask at once"
-    monkeypatch.setattr("tasks.outfolder.time.sleep", lambda _: fcntl.flock(glance, fcntl.LOCK_UN))
+    monkeypatch.setattr("tasks.out.folder.time.sleep", lambda _: fcntl.flock(glance, fcntl.LOCK_UN))
     with out.locked():
         assert out.is_locked()
     os.close(glance)
@@ -139,7 +139,7 @@ def test_whoever_asks_whether_a_folder_is_held_keeps_no_run_from_it(tmp_path, mo
 
 def test_whoever_may_only_read_a_folder_can_ask_whether_it_is_held():
     program = (
-        "import os, pathlib, sys, tasks.outfolder as o\n"
+        "import os, pathlib, sys, tasks.out.folder as o\n"
         # Whoever runs the tests may write everywhere.
         "os.geteuid() or os.setuid(65534)\n"
         "print(o.OutFolder(pathlib.Path(sys.argv[1])).is_locked())"
@@ -153,7 +153,7 @@ def test_whoever_may_only_read_a_folder_can_ask_whether_it_is_held():
 
 def test_the_lock_dies_with_its_process(tmp_path):
     program = (
-        "import sys, pathlib, tasks.outfolder as o\n"
+        "import sys, pathlib, tasks.out.folder as o\n"
         "with o.OutFolder(pathlib.Path(sys.argv[1])).locked():\n"
         "    print('held', flush=True); sys.stdin.read()"
     )

@@ -15,7 +15,7 @@ from PIL import Image
 from scenes import write_raster
 
 from flows.artifacts import PRODUCTS_URL, artifact_key, batch_text, scene_text
-from tasks.outcome import SceneOutcome
+from tasks.out.outcome import SceneOutcome
 from tasks.reports.index_rank import ranked
 
 JOB = """

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pages import HOSTILE, Page
 from scipy.stats import median_abs_deviation
 
-from tasks.outcome import SceneOutcome
+from tasks.out.outcome import SceneOutcome
 from tasks.reports.index import render_index, write_index
 from tasks.reports.index_rank import ranked, robust_z
 

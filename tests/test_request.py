@@ -12,7 +12,7 @@ from models.registry import FAKES, ZOO, zoo_cards
 from tasks.errors import BandError, JobError
 from tasks.intake import describe
 from tasks.jobs.job import Job
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
 from tasks.request import Request, digest, make_request
 from tasks.scenes.input import Input
 

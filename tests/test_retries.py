@@ -13,7 +13,7 @@ from flows.orchestration.orchestrator import Step, may_pass
 from flows.orchestration.plain import PlainOrchestrator
 from tasks.errors import SceneError, UnreachableSceneError, UnreadableSceneError
 from tasks.files.transient import is_transient
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
 from tasks.products.publish import is_published, publish
 from tasks.scenes.input import Input
 

@@ -26,8 +26,8 @@ from tasks.files.room import require_room, writing
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.intake import describe, identify
 from tasks.jobs.job import Job
-from tasks.ledger import Ledger, ProductRow
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
+from tasks.out.ledger import Ledger, ProductRow
 from tasks.products.begin import begin_product
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.finish import finish
@@ -196,7 +196,7 @@ def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
     def refuse(*_args):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("tasks.outfolder.fcntl.flock", refuse)
+    monkeypatch.setattr("tasks.out.folder.fcntl.flock", refuse)
     with pytest.raises(StoreError, match="its file system has no locks"), OutFolder(tmp_path).locked():
         pytest.fail("a folder without locks was taken")
 

@@ -14,10 +14,10 @@ import pytest
 from flows.waiting import take, wait_for_folder
 from tasks.errors import DiskFullError, HeldFolderError
 from tasks.jobs.job import Job
-from tasks.outcome import SceneOutcome
+from tasks.out.outcome import SceneOutcome
+from tasks.out.tickets import Tickets
 from tasks.request import Request, make_request
 from tasks.scenes.input import Input
-from tasks.tickets import Tickets
 
 JOB = Job.model_validate({"job": "j", "kind": "raster", "model": {"name": "identity", "arguments": {"n_classes": 3}}})
 ITEMS = (Input("a", {"file": "/a.tif"}), Input("b", {"file": "/b.tif"}))
@@ -73,7 +73,7 @@ def test_a_disk_that_another_run_fills_concerns_who_takes_the_folder_next_and_no
     with ExitStack() as mine, ExitStack() as theirs:
         assert take(request_, theirs)
         with monkeypatch.context() as full:
-            full.setattr("tasks.outfolder.require_writable", fill)
+            full.setattr("tasks.out.folder.require_writable", fill)
             assert not take(request_, mine)
             theirs.close()
             with pytest.raises(DiskFullError, match="no room for a first file"):

@@ -20,8 +20,8 @@ from tasks.analysis.subject import Findings
 from tasks.errors import JobError, SceneError
 from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.job import Job
-from tasks.outcome import SceneOutcome
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
+from tasks.out.outcome import SceneOutcome
 from tasks.reports.drawing import Caption
 from tasks.scenes.vectors import column_names
 

@@ -21,14 +21,14 @@ from tasks.analysis.trails import trails_of
 from tasks.errors import JobError
 from tasks.jobs.fire import FOLLOWING, FireAnalysis
 from tasks.jobs.job import Job
-from tasks.outcome import SceneOutcome
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
+from tasks.out.outcome import SceneOutcome
+from tasks.out.sightings import Sighting
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.reports.drawing import Caption
 from tasks.reports.index import write_index
 from tasks.scenes.listing import list_inputs
 from tasks.scenes.naming import USUAL_DATES, dates_of, site_of
-from tasks.sightings import Sighting
 
 logger = logging.getLogger(__name__)
 

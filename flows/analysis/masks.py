@@ -19,8 +19,8 @@ from tasks.analysis.summary import write_findings
 from tasks.errors import JobError
 from tasks.files.declared import require_utf8
 from tasks.files.fingerprint import dataset_sha256
-from tasks.outcome import SceneOutcome, write_batch
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
+from tasks.out.outcome import SceneOutcome, write_batch
 from tasks.products.publish import is_published, publish
 from tasks.products.published import read_published
 from tasks.reports.drawing import Caption

@@ -20,7 +20,7 @@ from tasks.answers.tumour.series import FollowUp, History, Study
 from tasks.errors import JobError
 from tasks.jobs.job import Job
 from tasks.jobs.tumour import TumourAnalysis
-from tasks.outcome import SceneOutcome
+from tasks.out.outcome import SceneOutcome
 from tasks.reports.drawing import Caption
 
 Run: TypeAlias = Callable[[Path], tuple[Findings, Mapping[str, Any], Caption]]

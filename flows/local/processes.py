@@ -18,7 +18,7 @@ from models.errors import SwatheError
 from models.validation import explained
 from tasks.files.durable import replace_file
 from tasks.files.safe_path import NEUTRAL, SAFE_PATH
-from tasks.processes import Created, created, is_running
+from tasks.out.process_ledger import Created, created, is_running
 
 # In the environment of all that is started for a home, and so of what that starts, in whatever session.
 MARK = "SWATHE_STARTED_FOR"

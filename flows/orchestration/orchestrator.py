@@ -15,8 +15,8 @@ from tasks.files.transient import is_transient
 
 if TYPE_CHECKING:
     from tasks.nights.night import Night
-    from tasks.outcome import SceneOutcome
-    from tasks.outfolder import OutFolder
+    from tasks.out.folder import OutFolder
+    from tasks.out.outcome import SceneOutcome
     from tasks.reports.trail import Trail
 
 P = ParamSpec("P")

@@ -14,8 +14,8 @@ from flows.orchestration.orchestrator import RunEvent, Step, may_pass
 
 if TYPE_CHECKING:
     from tasks.nights.night import Night
-    from tasks.outcome import SceneOutcome
-    from tasks.outfolder import OutFolder
+    from tasks.out.folder import OutFolder
+    from tasks.out.outcome import SceneOutcome
     from tasks.reports.trail import Trail
 
 logger = logging.getLogger(__name__)

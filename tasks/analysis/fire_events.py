@@ -26,17 +26,17 @@ from tasks.answers.fire.alerts import (
 )
 from tasks.answers.fire.events import History, Rules, carry_ids, fold
 from tasks.answers.fire.geodesy import Earth, reprojected
-from tasks.fire_ledger import FireLedger
 from tasks.jobs.fire import AlertRules, FireAnalysis
-from tasks.outfolder import OutFolder
+from tasks.out.fire_ledger import FireLedger
+from tasks.out.folder import OutFolder, site_folder
+from tasks.out.sightings import Sighting
 from tasks.products.fire_events import EVENTS, write_events
 from tasks.products.growth import write_growth
 from tasks.products.publish import is_published, publish
 from tasks.products.published import read_published
 from tasks.request import digest
-from tasks.scenes.naming import FIRES, site_folder
+from tasks.scenes.naming import FIRES
 from tasks.scenes.vectors import read_vectors
-from tasks.sightings import Sighting
 
 _ASSETS = "asset_km"
 _RULES = ("new_fire_ha", "growth_ha_per_day", "high_severity_ha", _ASSETS)

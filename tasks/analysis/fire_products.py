@@ -16,10 +16,10 @@ from tasks.answers.fire.events import History, Observation, Seen
 from tasks.answers.fire.geodesy import reprojected
 from tasks.geometry.box import Box
 from tasks.geometry.raster_grid import RasterGrid
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
+from tasks.out.sightings import Sighting
 from tasks.scenes.raster_gdal import read_header
 from tasks.scenes.vectors import VectorTable, read_vectors
-from tasks.sightings import Sighting
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ from tasks.answers.tumour.components import total_ml
 from tasks.answers.tumour.series import History
 from tasks.errors import GridError, JobError
 from tasks.jobs.tumour import TumourAnalysis
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder, site_folder
+from tasks.out.sightings import Sighting, SightingLedger
 from tasks.products.lesions import write_followup_csv
 from tasks.products.publish import is_published, publish
 from tasks.products.published import read_published
 from tasks.reports.drawing import Caption
 from tasks.request import digest
-from tasks.scenes.naming import PATIENTS, site_folder
-from tasks.sightings import Sighting, SightingLedger
+from tasks.scenes.naming import PATIENTS
 
 _MASK = "mask.nii.gz"
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from models.parsed import from_json
 from tasks.files.durable import replace_file
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
 
 logger = logging.getLogger(__name__)
 

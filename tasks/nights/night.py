@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any, Literal, TypeAlias
 
 from tasks.errors import JobError
-from tasks.outcome import SceneOutcome
+from tasks.out.outcome import SceneOutcome
 from tasks.scenes.input import Input
 
 SceneStatus: TypeAlias = Literal["new", "superseded", "failed"]

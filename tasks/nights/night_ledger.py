@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import ClassVar
 
 from models.parsed import from_json
-from tasks.ledger import Ledger
 from tasks.nights.night import Night
+from tasks.out.ledger import Ledger
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS nights (

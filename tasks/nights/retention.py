@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from tasks.jobs.nightly import Retention
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from tasks.errors import StoreError
-from tasks.fire_ledger import FireLedger
-from tasks.ledger import Ledger, ProductRow, RunRow
 from tasks.nights.backlog import Backlog, read_backlog
 from tasks.nights.night_ledger import NightLedger
-from tasks.outfolder import OutFolder
+from tasks.out.fire_ledger import FireLedger
+from tasks.out.folder import OutFolder
+from tasks.out.ledger import Ledger, ProductRow, RunRow
 from tasks.products.record import Effort, read_effort
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks.errors import ProductError
 from tasks.files.durable import sync
 from tasks.files.room import writing
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
 
 
 def publish(out: OutFolder, scene_id: str, key: str, finished: Path) -> Path:

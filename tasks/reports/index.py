@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.files.durable import replace_file
-from tasks.outcome import SceneOutcome
+from tasks.out.outcome import SceneOutcome
 from tasks.reports.blocks import Table
 from tasks.reports.index_rank import CUTOFF, FEWEST, Ranked, ranked
 from tasks.reports.page_figures import Figure, figure, heading

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from tasks.outcome import SceneOutcome
+from tasks.out.outcome import SceneOutcome
 
 # Iglewicz and Hoaglin, How to Detect and Handle Outliers (ASQC, 1993): the constant that makes the median absolute
 # deviation a standard deviation of normal data, and the modified z-score from which a value is called an outlier.

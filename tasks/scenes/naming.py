@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -108,12 +107,6 @@ def scene_id(name: str) -> str:
     if identifier.casefold() in RESERVED:
         raise SceneError(f"'{name}': a scene cannot be called so; the output folder holds a file of that name")
     return identifier
-
-
-def site_folder(site: str) -> str:
-    """Return the name of a site's folder: no two sites have one, whatever they are called."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", site).lstrip(".-") or "site"
-    return plain if plain == site else f"{plain}-{hashlib.sha256(site.encode()).hexdigest()[:8]}"
 
 
 def date_of(name: str, pattern: str) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.parsed import from_json
 from tasks.errors import JobError
-from tasks.outfolder import OutFolder
+from tasks.out.folder import OutFolder
 from tasks.scenes.input import Input
 
 _SUFFIX = ".scenes.json"

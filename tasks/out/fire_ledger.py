@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from models.parsed import from_json
-from tasks.sightings import SightingLedger
+from tasks.out.sightings import SightingLedger
 
 if TYPE_CHECKING:
     from tasks.answers.fire.alerts import Alert, AlertState

@@ -9,7 +9,7 @@ from typing import ClassVar
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.job import Job
 from tasks.jobs.tumour import TumourAnalysis
-from tasks.ledger_file import LedgerFile
+from tasks.out.ledger_file import LedgerFile
 from tasks.scenes.input import Input
 from tasks.scenes.naming import site_of
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from models.parsed import from_json
 from tasks.errors import StoreError
 from tasks.files.fingerprint import Fingerprint
-from tasks.ledger_file import LedgerFile
+from tasks.out.ledger_file import LedgerFile
 
 Status = Literal["done", "failed", "skipped"]
 

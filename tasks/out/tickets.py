@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tasks.files.durable import replace_file
-from tasks.outcome import SceneOutcome
-from tasks.outfolder import open_for_writers
+from tasks.out.folder import open_for_writers
+from tasks.out.outcome import SceneOutcome
 from tasks.scenes.input import Input
 
 

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -215,6 +216,12 @@ def open_for_writers(path: Path) -> int:
     if status.st_uid == os.geteuid():
         os.fchmod(descriptor, 0o600 | writers | writers << 1)
     return descriptor
+
+
+def site_folder(site: str) -> str:
+    """Return the name of a site's folder: no two sites have one, whatever they are called."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", site).lstrip(".-") or "site"
+    return plain if plain == site else f"{plain}-{hashlib.sha256(site.encode()).hexdigest()[:8]}"
 
 
 def _take(descriptor: int) -> None:

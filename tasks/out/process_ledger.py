@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import psutil
 
-from tasks.ledger_file import LedgerFile
+from tasks.out.ledger_file import LedgerFile
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS processes (
