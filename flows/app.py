@@ -68,9 +68,9 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     from flows.batch import Batch
     from flows.orchestrated import orchestrated
     from flows.segment import segment_batch, starting_early
+    from tasks.inputs.listing import list_inputs
     from tasks.jobs.job import load_job
     from tasks.request import make_request
-    from tasks.scenes.listing import list_inputs
 
     batch = Batch(
         inputs=inputs,

@@ -10,10 +10,10 @@ from flows.following import follow
 from flows.line import Line
 from flows.triage import triage
 from models.errors import SwatheError
+from tasks.inputs.input import Input
 from tasks.out.outcome import SceneOutcome
 from tasks.out.tickets import Ticket, Tickets
 from tasks.request import Request
-from tasks.scenes.input import Input
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from models.registry import verify_model
 from tasks.expectation import Expectation, expect
+from tasks.inputs.listing import list_inputs
 from tasks.jobs.job import load_job
 from tasks.request import make_request
-from tasks.scenes.listing import list_inputs
 from tasks.verdict import Verdict, check_files, check_inputs
 
 

@@ -11,12 +11,12 @@ from flows import steps
 from flows.orchestration.current import orchestrator
 from flows.orchestration.orchestrator import RunEvent, UnsentEventError
 from models.errors import SwatheError
+from tasks.inputs.input import Input
 from tasks.jobs.fire import FireAnalysis
 from tasks.out.fire_ledger import FireLedger, Message
 from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import sighting_of
 from tasks.request import Request
-from tasks.scenes.input import Input
 
 logger = logging.getLogger(__name__)
 

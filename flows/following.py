@@ -9,12 +9,12 @@ from flows import steps
 from flows.fires import follow_fires
 from models.errors import SwatheError
 from tasks.analysis.trails import trails_of
+from tasks.inputs.input import Input
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import sighting_of
 from tasks.reports.trail import Trail
 from tasks.request import Request
-from tasks.scenes.input import Input
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tasks.files.fingerprint import Fingerprint
-from tasks.scenes.input import Input
+from tasks.inputs.input import Input
 
 
 @dataclass(frozen=True)

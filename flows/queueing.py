@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from flows.batch import Submission
 from models.errors import SwatheError
+from tasks.inputs.input import Input
+from tasks.inputs.listing import list_inputs
 from tasks.request import Request
-from tasks.scenes.input import Input
-from tasks.scenes.listing import list_inputs
 from tasks.verdict import Verdict, check_inputs
 
 _DEPLOYMENT = "batch/batch"

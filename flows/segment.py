@@ -29,13 +29,13 @@ from flows.triage import triage
 from models.errors import SwatheError
 from tasks.errors import JobError
 from tasks.expectation import expect
+from tasks.inputs.input import Input
+from tasks.inputs.listing import list_inputs
 from tasks.jobs.job import Job, load_job
 from tasks.out.ledger import Ledger
 from tasks.out.outcome import SceneOutcome, write_batch
 from tasks.reports.index import write_index
 from tasks.request import Request, make_request
-from tasks.scenes.input import Input
-from tasks.scenes.listing import list_inputs
 from tasks.segment.graph import URGENT
 
 logger = logging.getLogger(__name__)

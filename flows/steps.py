@@ -23,6 +23,7 @@ from tasks.errors import SceneError, UnreachableSceneError
 from tasks.expectation import remember
 from tasks.files.fingerprint import Fingerprint
 from tasks.files.transient import is_transient
+from tasks.inputs.input import Input
 from tasks.intake import describe, identify
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.tumour import TumourAnalysis
@@ -33,7 +34,6 @@ from tasks.products.publish import is_published
 from tasks.products.publish import publish as publish_product
 from tasks.products.record import RunRecord, write_run_record
 from tasks.request import Request
-from tasks.scenes.input import Input
 from tasks.segment.graph import Engine, Named
 from tasks.segment.plan import Slot
 from tasks.segment.prepare import Prepared, prepare

@@ -10,8 +10,8 @@ from uuid import uuid4
 from flows.environment import Shared
 from tasks.errors import StoreError
 from tasks.files.declared import is_local
+from tasks.inputs.input import Input
 from tasks.request import Request
-from tasks.scenes.input import Input
 
 # Of a batch of 10 000 scans, each worker looks for some: mounts are missing as a whole.
 _MOST_INPUTS = 50

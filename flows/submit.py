@@ -25,7 +25,7 @@ from flows.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tasks.scenes.input import Input
+    from tasks.inputs.input import Input
 
 # As long as a submission's may be.
 _NAME_LENGTH = 80

@@ -17,6 +17,7 @@ from tasks.answers.baseline import Baseline
 from tasks.answers.metrics.overlap import dice
 from tasks.errors import JobError, UndeclaredError
 from tasks.files.declared import lies_below
+from tasks.inputs.listing import list_inputs
 from tasks.intake import describe
 from tasks.jobs.job import Job, ModelChoice
 from tasks.jobs.training import TrainingJob, load_training_job
@@ -24,7 +25,6 @@ from tasks.out.folder import OutFolder
 from tasks.request import Request
 from tasks.samples import data_folder
 from tasks.scenes.labelled import LabelledScene, read_labelled
-from tasks.scenes.listing import list_inputs
 from tasks.segment.whole import segment_whole
 
 logger = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from models.errors import SwatheError
 from models.printable import printable
 from tasks.errors import SceneError
 from tasks.files.fingerprint import Fingerprint
+from tasks.inputs.input import Input
 from tasks.intake import recall
 from tasks.out.ledger import Ledger, ProductRow
 from tasks.out.outcome import SceneOutcome
 from tasks.request import Request
-from tasks.scenes.input import Input
 from tasks.verdict import Verdict
 
 logger = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from flows.orchestration.current import orchestrator
 from flows.progress import Pace
 from tasks.errors import HeldFolderError
+from tasks.inputs.input import Input
 from tasks.out.outcome import SceneOutcome
 from tasks.out.tickets import Ticket, Tickets
 from tasks.request import Request
-from tasks.scenes.input import Input
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from tasks.analysis.analyse import analyse
 from tasks.files.fingerprint import Fingerprint
+from tasks.inputs.listing import list_inputs
 from tasks.intake import describe
 from tasks.jobs.job import load_job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.request import make_request
 from tasks.scenes import raster_gdal
-from tasks.scenes.listing import list_inputs
 from tasks.segment.graph import PlainEngine
 from tasks.segment.prepare import prepare
 from tasks.segment.slot import measure_slot

@@ -17,6 +17,7 @@ from scipy import ndimage
 from tasks.analysis import analyse as analyse_module
 from tasks.analysis.analyse import analyse
 from tasks.errors import JobError
+from tasks.inputs.listing import list_inputs
 from tasks.instances import areas as areas_module
 from tasks.instances import volume_areas as volume_module
 from tasks.instances.layers import NOT_OBSERVED, assemble
@@ -25,7 +26,6 @@ from tasks.jobs.job import load_job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.request import make_request
-from tasks.scenes.listing import list_inputs
 from tasks.segment.graph import PlainEngine
 from tasks.segment.prepare import prepare
 from tasks.segment.slot import measure_slot

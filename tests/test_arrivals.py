@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scenes import write_raster
 
 from tasks.errors import InboxError, JobError
+from tasks.inputs.clashes import fail_clashes
+from tasks.inputs.input import Input
+from tasks.inputs.listing import list_inputs
 from tasks.jobs.job import Job
 from tasks.nights.arrivals import list_arrivals
-from tasks.scenes.clashes import fail_clashes
-from tasks.scenes.input import Input
-from tasks.scenes.listing import list_inputs
 
 TONIGHT = "2026-07-21"
 DATES = {"post": "{scene:%Y%m%d}"}

@@ -62,6 +62,12 @@ from tasks.errors import (
 )
 from tasks.files.declared import is_allowed_remote, leads_out, require_remote
 from tasks.files.fingerprint import combined_sha256, facts_sha256, file_sha256, file_state
+from tasks.inputs.clashes import fail_clashes
+from tasks.inputs.input import Input
+from tasks.inputs.listing import list_inputs, list_scenes
+from tasks.inputs.naming import RESERVED, scene_id
+from tasks.inputs.stac import Unreadable, search
+from tasks.inputs.stac_scenes import list_catalogue
 from tasks.intake import identify, recall
 from tasks.jobs.job import Job, load_job
 from tasks.jobs.nightly import StacSearch
@@ -82,18 +88,12 @@ from tasks.products.record import read_effort
 from tasks.reports.drawing import Caption
 from tasks.reports.index_rank import ranked
 from tasks.request import make_request
-from tasks.scenes.clashes import fail_clashes
 from tasks.scenes.class_names import class_names
-from tasks.scenes.input import Input
-from tasks.scenes.listing import list_inputs, list_scenes
-from tasks.scenes.naming import RESERVED, scene_id
 from tasks.scenes.pairs import Reading, list_pairs, opened_pair, with_ids
 from tasks.scenes.raster import describe_raster
 from tasks.scenes.raster_gdal import opened_raster, read_header
 from tasks.scenes.raster_open import DRIVERS
 from tasks.scenes.spool import spool
-from tasks.scenes.stac import Unreadable, search
-from tasks.scenes.stac_scenes import list_catalogue
 from tasks.scenes.vectors import VectorTable, read_vectors
 from tasks.scenes.volume_header import volume_header
 from tasks.verdict import Verdict, check_files, check_inputs

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scenes import write_raster
 
+from tasks.inputs.listing import list_inputs
 from tasks.intake import describe, identify
 from tasks.jobs.job import Job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.request import Request, make_request
-from tasks.scenes.listing import list_inputs
 from tasks.segment.graph import PlainEngine
 from tasks.segment.prepare import Prepared, prepare
 from tasks.segment.slot import measure_slot

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scenes import write_raster
 
 from tasks.errors import JobError
+from tasks.inputs.best import best_of
+from tasks.inputs.input import Input
+from tasks.inputs.listing import list_inputs
 from tasks.jobs.job import load_job
 from tasks.nights.arrivals import list_arrivals
-from tasks.scenes.best import best_of
-from tasks.scenes.input import Input
-from tasks.scenes.listing import list_inputs
 
 JOB = """
 job: best

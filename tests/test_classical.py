@@ -19,11 +19,11 @@ from models.registry import RunSettings, card_without_weights, load_predictor
 from tasks.answers.metrics.overlap import dice
 from tasks.errors import BandError, EmptySceneError
 from tasks.files.fingerprint import Fingerprint
+from tasks.inputs.listing import list_inputs
 from tasks.intake import describe, identify
 from tasks.jobs.job import Job, load_job
 from tasks.request import make_request
 from tasks.scenes.labels import read_labels
-from tasks.scenes.listing import list_inputs
 from tasks.segment import sample as sampling
 from tasks.segment.fitting import fitted_card
 from tasks.segment.graph import PlainEngine

@@ -19,6 +19,7 @@ from models.card import Card, Network, Tiling, Training, Weights
 from models.catalogue import CATALOGUE
 from models.registry import zoo_cards
 from models.training.settings import Augmentation, TrainSettings
+from tasks.inputs.listing import list_inputs
 from tasks.jobs import job as jobs
 from tasks.jobs import training as training_job
 from tasks.jobs.analysis import AreaAnalysis
@@ -28,7 +29,6 @@ from tasks.jobs.instances import InstanceSettings, PanopticSettings
 from tasks.jobs.nightly import Nightly, Retention, StacSearch
 from tasks.jobs.source import BandSource, Invalid, Pair, Source
 from tasks.jobs.tumour import TumourAnalysis
-from tasks.scenes.listing import list_inputs
 from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
 
 ROOT = Path(__file__).resolve().parents[1]

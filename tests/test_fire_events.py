@@ -444,10 +444,10 @@ def test_an_alert_that_no_server_took_is_sent_by_the_next_run(tmp_path, prefect_
 
 def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, monkeypatch):
     from flows import fires
+    from tasks.inputs.input import Input
     from tasks.jobs.job import Job
     from tasks.out.outcome import SceneOutcome
     from tasks.request import make_request
-    from tasks.scenes.input import Input
 
     job = Job.model_validate(
         {"job": "t", "kind": "raster", "model": {"name": "identity"}, "analysis": {"kind": "fire"},

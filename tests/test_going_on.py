@@ -17,10 +17,10 @@ import pytest
 import rasterio
 
 from tasks.errors import SceneError
+from tasks.inputs.naming import scene_id
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.status import status_of
 from tasks.out.ledger import Ledger
-from tasks.scenes.naming import scene_id
 
 MADE = Path(__file__).parent / "data" / "0.1.0"
 

@@ -17,6 +17,7 @@ import pytest
 from flows.orchestration.orchestrator import RunEvent, UnsentEventError
 from flows.orchestration.plain import PlainOrchestrator
 from tasks.answers.fire.alerts import Alert
+from tasks.inputs.input import Input
 from tasks.jobs.job import Job
 from tasks.jobs.nightly import Retention
 from tasks.nights.arrivals import list_arrivals
@@ -29,7 +30,6 @@ from tasks.out.ledger import Ledger, ProductRow
 from tasks.out.outcome import SceneOutcome
 from tasks.products.publish import publish
 from tasks.request import Request
-from tasks.scenes.input import Input
 
 JOB = """
 job: greens

@@ -16,20 +16,20 @@ from flows.arrivals import Arrivals
 from flows.line import Fresh, Line
 from tasks.errors import HeldFolderError, JobError
 from tasks.files.fingerprint import Fingerprint
+from tasks.inputs.input import Input
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
 from tasks.out.manifest import is_manifest, keep_manifest, read_manifest
 from tasks.out.outcome import SceneOutcome
 from tasks.out.tickets import Ticket, Tickets
 from tasks.request import make_request
-from tasks.scenes.input import Input
 
 FOUND = Fingerprint("0" * 64, content_hashed=True)
 JOB = Job.model_validate({"job": "j", "kind": "raster", "model": {"name": "identity", "arguments": {"n_classes": 3}}})
 OWNER = """
 import sys, time
 from pathlib import Path
-from tasks.scenes.input import Input
+from tasks.inputs.input import Input
 from tasks.out.tickets import Ticket, Tickets
 with Tickets(Path(sys.argv[1])).offered(Ticket("theirs", "r", (Input("a", {"file": "/a.tif"}),))):
     print("offered", flush=True)

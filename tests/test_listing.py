@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import JobError, SceneError
+from tasks.inputs.input import Input
+from tasks.inputs.listing import list_inputs
+from tasks.inputs.naming import Pattern, date_of, scene_id, stem_of
 from tasks.jobs.job import Job
-from tasks.scenes.input import Input
-from tasks.scenes.listing import list_inputs
-from tasks.scenes.naming import Pattern, date_of, scene_id, stem_of
 
 TWO_FILES = {"post": "post_fire/{scene}.tif", "dnbr": "dnbr/{scene}.tif"}
 

@@ -24,11 +24,11 @@ from models.errors import CardError, WeightsError
 from models.foreign.nnunet_checkpoint import read_checkpoints
 from models.networks.nnunet import NnunetArguments, unet
 from models.registry import resolve_model
+from tasks.inputs.input import Input
 from tasks.intake import describe
 from tasks.jobs.job import Job
 from tasks.products.nifti import write_nifti
 from tasks.request import make_request
-from tasks.scenes.input import Input
 from tasks.segment.blend import axis_weights
 from tasks.segment.grid import TileAxis
 from tasks.segment.slot import measure_slot

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows import app, orchestrated, queueing
-from tasks.scenes.input import Input
+from tasks.inputs.input import Input
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import JobError
+from tasks.inputs.earlier import paired
+from tasks.inputs.input import Input
+from tasks.inputs.listing import list_inputs
 from tasks.jobs.job import load_job
 from tasks.jobs.source import Pair
-from tasks.scenes.input import Input
-from tasks.scenes.listing import list_inputs
-from tasks.scenes.pairing import paired
 
 DATES = {"post": "{scene:%Y%m%d}"}
 JOB = """

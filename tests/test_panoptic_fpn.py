@@ -28,6 +28,7 @@ from models.weights import write_model
 from tasks.analysis.analyse import analyse
 from tasks.errors import JobError
 from tasks.geometry.box import Box
+from tasks.inputs.listing import list_inputs
 from tasks.instances.layers import assemble, instance_layers
 from tasks.intake import describe, identify
 from tasks.jobs.instances import PanopticRules, PanopticSettings, panoptic_rules
@@ -35,7 +36,6 @@ from tasks.jobs.job import load_job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.request import make_request
-from tasks.scenes.listing import list_inputs
 from tasks.segment.graph import PlainEngine
 from tasks.segment.prepare import prepare
 from tasks.segment.slot import measure_slot

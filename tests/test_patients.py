@@ -10,6 +10,7 @@ from scenes import oblique_affine, write_volume
 
 from tasks.analysis.patients import follow_patients
 from tasks.analysis.trails import trails_of
+from tasks.inputs.input import Input
 from tasks.jobs.job import Job
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.folder import OutFolder
@@ -17,7 +18,6 @@ from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import Sighting, sighting_of
 from tasks.products.publish import publish
 from tasks.reports.index import render_index
-from tasks.scenes.input import Input
 
 SETTINGS = TumourAnalysis(kind="tumour")
 SHAPE = (40, 44, 16)

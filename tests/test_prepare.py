@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from flows.app import app
 from tasks.errors import JobError, StoreError
 from tasks.files.fingerprint import Fingerprint
+from tasks.inputs.listing import list_inputs
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
 from tasks.out.ledger import Ledger
 from tasks.request import make_request
-from tasks.scenes.listing import list_inputs
 from tasks.scenes.raster import describe_raster
 from tasks.segment.prepare import Prepared, prepare
 from tasks.segment.slot import measure_slot

@@ -5,10 +5,10 @@ import pytest
 from scenes import write_raster
 
 from tasks.errors import ChangedSceneError
+from tasks.inputs.input import Input
 from tasks.intake import identify, require_unchanged
 from tasks.jobs.job import Job
 from tasks.request import make_request
-from tasks.scenes.input import Input
 
 RAW = {"job": "test", "kind": "raster", "model": {"name": "threshold", "arguments": {"threshold": 1}}}
 

@@ -10,11 +10,11 @@ from models.card import Training, load_card, write_card
 from models.errors import UnknownModelError, WeightsError
 from models.registry import FAKES, ZOO, zoo_cards
 from tasks.errors import BandError, JobError
+from tasks.inputs.input import Input
 from tasks.intake import describe
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
 from tasks.request import Request, digest, make_request
-from tasks.scenes.input import Input
 
 RAW = {"job": "mine", "kind": "raster", "source": {"bands": {"B1": {"band": 1}, "SCL": {"band": 2}}}}
 CHANGES = [

@@ -13,9 +13,9 @@ from flows.orchestration.orchestrator import Step, may_pass
 from flows.orchestration.plain import PlainOrchestrator
 from tasks.errors import SceneError, UnreachableSceneError, UnreadableSceneError
 from tasks.files.transient import is_transient
+from tasks.inputs.input import Input
 from tasks.out.folder import OutFolder
 from tasks.products.publish import is_published, publish
-from tasks.scenes.input import Input
 
 ITEM = Input("P-1", {"file": "/mnt/Mustermann_Erika.tif"})
 NAMED = "/mnt/Mustermann_Erika.tif"

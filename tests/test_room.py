@@ -24,6 +24,7 @@ from tasks.files import durable, room
 from tasks.files.durable import replace_file
 from tasks.files.room import require_room, writing
 from tasks.geometry.raster_grid import RasterGrid
+from tasks.inputs.listing import list_inputs
 from tasks.intake import describe, identify
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
@@ -34,7 +35,6 @@ from tasks.products.finish import finish
 from tasks.products.publish import publish
 from tasks.products.vectors import write_gpkg, write_parquet
 from tasks.request import make_request
-from tasks.scenes.listing import list_inputs
 from tasks.scenes.spool import spool
 from tasks.scenes.vectors import VectorTable
 from tasks.segment.graph import PlainEngine

@@ -11,8 +11,8 @@ from flows import orchestrated, queueing, submit
 from flows.batch import Submission
 from flows.deploy import shipped
 from models.registry import ZOO, resolve_model
+from tasks.inputs.input import Input
 from tasks.jobs.job import load_job
-from tasks.scenes.input import Input
 
 SHIPPED, MODEL = "sarcoma", "sarcoma-t1-unet"
 

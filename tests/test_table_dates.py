@@ -10,13 +10,13 @@ from models.fakes import fake_card
 from models.registry import resolve_model
 from tasks.analysis.analyse import analyse, quality_of
 from tasks.files.fingerprint import Fingerprint
+from tasks.inputs.input import Input
+from tasks.inputs.listing import list_inputs
 from tasks.intake import describe, identify
 from tasks.jobs.job import Job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.request import make_request
-from tasks.scenes.input import Input
-from tasks.scenes.listing import list_inputs
 from tasks.scenes.vectors import read_vectors
 from tasks.segment.graph import PlainEngine
 from tasks.segment.prepare import prepare

@@ -15,8 +15,8 @@ import rasterio
 from rasterio.transform import Affine
 
 from tasks.errors import SceneError, UnreadableSceneError
+from tasks.inputs.input import Input
 from tasks.jobs.job import Job
-from tasks.scenes.input import Input
 from tasks.verdict import Verdict, check_files, check_inputs, merge
 from tasks.verdict import guard as guard_module
 from tasks.verdict.raster import check_raster

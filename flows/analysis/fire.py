@@ -19,6 +19,8 @@ from tasks.analysis.mask_raster import open_raster_mask, raster_mask_files
 from tasks.analysis.subject import Findings
 from tasks.analysis.trails import trails_of
 from tasks.errors import JobError
+from tasks.inputs.listing import list_inputs
+from tasks.inputs.naming import USUAL_DATES, dates_of, site_of
 from tasks.jobs.fire import FOLLOWING, FireAnalysis
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
@@ -27,8 +29,6 @@ from tasks.out.sightings import Sighting
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.reports.drawing import Caption
 from tasks.reports.index import write_index
-from tasks.scenes.listing import list_inputs
-from tasks.scenes.naming import USUAL_DATES, dates_of, site_of
 
 logger = logging.getLogger(__name__)
 

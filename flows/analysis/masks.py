@@ -19,6 +19,7 @@ from tasks.analysis.summary import write_findings
 from tasks.errors import JobError
 from tasks.files.declared import require_utf8
 from tasks.files.fingerprint import dataset_sha256
+from tasks.inputs.input import pseudonymised
 from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome, write_batch
 from tasks.products.publish import is_published, publish
@@ -26,7 +27,6 @@ from tasks.products.published import read_published
 from tasks.reports.drawing import Caption
 from tasks.reports.index import write_index
 from tasks.request import digest
-from tasks.scenes.input import pseudonymised
 
 logger = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from tasks.analysis.mask_raster import open_bands
 from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
 from tasks.analysis.summary import write_findings
 from tasks.files.room import writing
+from tasks.inputs.naming import dates_of
 from tasks.instances.layers import InstanceLayers, instance_layers, layer_reader
 from tasks.instances.split import MOST_PIXELS
 from tasks.jobs.analysis import AreaAnalysis
@@ -22,7 +23,6 @@ from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.reports.drawing import Caption
 from tasks.request import Request
-from tasks.scenes.naming import dates_of
 from tasks.scenes.raster import RasterScene
 from tasks.scenes.volume import VolumeScene
 from tasks.segment.fitting import FITTED_CARD

@@ -13,8 +13,8 @@ from models.card import Card, ClassEntry
 from models.registry import WITHOUT_WEIGHTS, resolve_model
 from tasks.errors import JobError
 from tasks.files.declared import is_local
+from tasks.inputs.naming import scene_id, stem_of
 from tasks.jobs.job import Job
-from tasks.scenes.naming import scene_id, stem_of
 
 _OUR_MASK = "mask"
 # Told apart without a table: orange, blue, green, pink, yellow, sky, red; then hues by steps of the golden angle.

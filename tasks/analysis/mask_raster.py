@@ -19,11 +19,11 @@ from tasks.analysis.subject import RasterMask
 from tasks.errors import EmptySceneError, UnsupportedSceneError
 from tasks.geometry.box import Box, split
 from tasks.geometry.raster_grid import RasterGrid
+from tasks.inputs.naming import USUAL_DATES, dates_of
 from tasks.jobs.job import Job
 from tasks.jobs.source import Source
 from tasks.reports.drawing import Caption
 from tasks.scenes.class_names import class_names
-from tasks.scenes.naming import USUAL_DATES, dates_of
 from tasks.scenes.raster import RasterScene, describe_raster
 from tasks.scenes.raster_gdal import opened_raster, read_header
 

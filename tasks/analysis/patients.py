@@ -19,6 +19,7 @@ from tasks.analysis.tumour import advance, read_study
 from tasks.answers.tumour.components import total_ml
 from tasks.answers.tumour.series import History
 from tasks.errors import GridError, JobError
+from tasks.inputs.naming import PATIENTS
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.folder import OutFolder, site_folder
 from tasks.out.sightings import Sighting, SightingLedger
@@ -27,7 +28,6 @@ from tasks.products.publish import is_published, publish
 from tasks.products.published import read_published
 from tasks.reports.drawing import Caption
 from tasks.request import digest
-from tasks.scenes.naming import PATIENTS
 
 _MASK = "mask.nii.gz"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.inputs.naming import FIRES, PATIENTS
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.fire_ledger import FireLedger
@@ -12,7 +13,6 @@ from tasks.out.folder import OutFolder
 from tasks.products.published import read_published
 from tasks.reports.page_figures import number
 from tasks.reports.trail import Trail
-from tasks.scenes.naming import FIRES, PATIENTS
 
 _NONE = "\u2013"
 _MOST_ROWS = 200

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from tasks.errors import InboxError, JobError
 from tasks.files.declared import is_local
+from tasks.inputs.best import newest_of
+from tasks.inputs.clashes import fail_clashes
+from tasks.inputs.earlier import Refusal, paired
+from tasks.inputs.input import Input
+from tasks.inputs.listing import list_scenes, looked_for
+from tasks.inputs.naming import date_of, first_date
+from tasks.inputs.stac_scenes import list_catalogue
 from tasks.jobs.job import Job
 from tasks.nights.earlier import looked_at
-from tasks.scenes.best import newest_of
-from tasks.scenes.clashes import fail_clashes
-from tasks.scenes.input import Input
-from tasks.scenes.listing import list_scenes, looked_for
-from tasks.scenes.naming import date_of, first_date
-from tasks.scenes.pairing import Refusal, paired
-from tasks.scenes.stac_scenes import list_catalogue
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tasks.files.declared import is_local
-from tasks.scenes.pairing import Refusal
+from tasks.inputs.earlier import Refusal
 from tasks.verdict.guard import Guard
 
 

@@ -8,8 +8,8 @@ from datetime import date, timedelta
 from typing import Any, Literal, TypeAlias
 
 from tasks.errors import JobError
+from tasks.inputs.input import Input
 from tasks.out.outcome import SceneOutcome
-from tasks.scenes.input import Input
 
 SceneStatus: TypeAlias = Literal["new", "superseded", "failed"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tasks.errors import HeldFolderError, StoreError
 from tasks.files.durable import replace_file
 from tasks.files.room import require_writable, writing
-from tasks.scenes.naming import FIRES, LEDGER, LEDGER_FILES, NIGHTS, PATIENTS
+from tasks.inputs.naming import FIRES, LEDGER, LEDGER_FILES, NIGHTS, PATIENTS
 
 # Whoever asks whether the folder is held, holds it for less than that.
 _GLANCE_S = 0.3

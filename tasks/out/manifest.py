@@ -9,8 +9,8 @@ from pathlib import Path
 
 from models.parsed import from_json
 from tasks.errors import JobError
+from tasks.inputs.input import Input
 from tasks.out.folder import OutFolder
-from tasks.scenes.input import Input
 
 _SUFFIX = ".scenes.json"
 

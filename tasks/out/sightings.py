@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tasks.inputs.input import Input
+from tasks.inputs.naming import site_of
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.job import Job
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.ledger_file import LedgerFile
-from tasks.scenes.input import Input
-from tasks.scenes.naming import site_of
 
 _OBSERVATIONS = """
 CREATE TABLE IF NOT EXISTS observations (

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tasks.files.durable import replace_file
+from tasks.inputs.input import Input
 from tasks.out.folder import open_for_writers
 from tasks.out.outcome import SceneOutcome
-from tasks.scenes.input import Input
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from models.printable import printable
 from tasks.answers.metrics.pair import MaskPair
 from tasks.errors import JobError, SceneError, UnsupportedSceneError
 from tasks.files.declared import require_utf8
-from tasks.scenes.naming import Pattern, stem_of
+from tasks.inputs.naming import Pattern, stem_of
 from tasks.scenes.pair_ids import opened_ids
 from tasks.scenes.pair_labels import LabelRules
 

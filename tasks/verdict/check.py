@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tasks.errors import SceneError
 from tasks.files.declared import require_utf8
+from tasks.inputs.input import Input
 from tasks.jobs.job import Job
-from tasks.scenes.input import Input
 from tasks.verdict.guard import Guard
 from tasks.verdict.verdict import Verdict
 

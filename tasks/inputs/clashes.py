@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tasks.errors import JobError
-from tasks.scenes.input import Input
+from tasks.inputs.input import Input
 
 
 def require_apart(items: Iterable[Input]) -> list[Input]:

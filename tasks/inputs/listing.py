@@ -13,12 +13,12 @@ from typing import Any
 from models.printable import printable
 from tasks.errors import JobError, SceneError, UndeclaredError
 from tasks.files.declared import FOLDERS, lies_below
+from tasks.inputs.clashes import require_apart
+from tasks.inputs.earlier import paired
+from tasks.inputs.input import Input
+from tasks.inputs.naming import Pattern, first_date, scene_id, site_in, stem_of
 from tasks.jobs.job import Job
-from tasks.scenes.clashes import require_apart
 from tasks.scenes.dicom_folder import holds_dicom
-from tasks.scenes.input import Input
-from tasks.scenes.naming import Pattern, first_date, scene_id, site_in, stem_of
-from tasks.scenes.pairing import paired
 
 # The role of the file of a scene that is one file.
 SINGLE_ROLE = "file"

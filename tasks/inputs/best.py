@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import SceneError
-from tasks.scenes.input import Input
-from tasks.scenes.naming import observation_id, site_of
+from tasks.inputs.input import Input
+from tasks.inputs.naming import observation_id, site_of
 
 
 def newest_of(items: Sequence[Input], dates: Mapping[str, str]) -> list[Input]:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import date
 from typing import TypeAlias
 
+from tasks.inputs.input import Input
+from tasks.inputs.naming import site_of
 from tasks.jobs.source import Pair
-from tasks.scenes.input import Input
-from tasks.scenes.naming import site_of
 
 logger = logging.getLogger(__name__)
 

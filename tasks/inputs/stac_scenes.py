@@ -14,13 +14,13 @@ import pystac
 from models.printable import printable
 from tasks.errors import JobError, SceneError, UndeclaredError
 from tasks.files.declared import FOLDERS, is_local, lies_below
+from tasks.inputs.clashes import fail_clashes
+from tasks.inputs.earlier import Refusal, paired
+from tasks.inputs.input import Input
+from tasks.inputs.naming import observation_id, scene_id, stem_of
+from tasks.inputs.stac import Unreadable, cloud_cover, item_date, last_change, search
 from tasks.jobs.job import Job
 from tasks.jobs.nightly import StacSearch
-from tasks.scenes.clashes import fail_clashes
-from tasks.scenes.input import Input
-from tasks.scenes.naming import observation_id, scene_id, stem_of
-from tasks.scenes.pairing import Refusal, paired
-from tasks.scenes.stac import Unreadable, cloud_cover, item_date, last_change, search
 
 # Where a site stands in catalogues without grid:code.
 _SITES = (

@@ -1,0 +1,1 @@
+"""Which scenes there are: what a user named, folders, tables, STAC; ids, dates, sites."""
