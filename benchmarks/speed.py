@@ -13,7 +13,7 @@ from benchmarks.run import RunTimes, run_batch
 from benchmarks.scenes import write_volume
 from models.card import Card, load_card
 from models.registry import ZOO
-from tasks.scenes.volume_frame import frame_of
+from tasks.scenes.volume.frame import frame_of
 from tasks.synthetic import write_synthetic_fire
 
 _RASTER_SIDE = 4096

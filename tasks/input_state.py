@@ -12,8 +12,8 @@ from pathlib import Path
 from tasks.files.declared import is_local
 from tasks.files.fingerprint import FileState, dataset_members, file_state
 from tasks.files.remote import content_sha256
-from tasks.scenes.raster_names import files_of, urls_of
-from tasks.scenes.raster_sidecars import beside, beside_in
+from tasks.scenes.raster.sidecars import beside, beside_in
+from tasks.scenes.raster.undeclared import files_of, urls_of
 
 # Two changes within this time may leave a folder with one time of change.
 _SETTLED_NS = 2_000_000_000

@@ -20,10 +20,10 @@ from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FireAnalysis
 from tasks.out.ledger import InputRow, Ledger
 from tasks.request import Request
-from tasks.scenes.raster import RasterScene, describe_raster, fingerprint
+from tasks.scenes.raster.scene import RasterScene, describe_raster, fingerprint
 
 if TYPE_CHECKING:
-    from tasks.scenes.volume import VolumeScene
+    from tasks.scenes.volume.scene import VolumeScene
 
 
 def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
@@ -46,7 +46,7 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
             "Take a model of one channel"
         )
     # Here, because jobs of rasters do not need what reads volumes.
-    from tasks.scenes.volume import describe_volume
+    from tasks.scenes.volume.scene import describe_volume
 
     spool = request.out.scene_scratch(item.id) / "spool"
     path = _volume_path(request, item)

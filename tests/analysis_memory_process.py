@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from flows.analysis import crop, fire
-from tasks.scenes import raster_gdal
+from tasks.scenes.raster import header as raster_gdal
 
 # Small, so that it is full before the smaller of two masks ends.
 raster_gdal.GDAL_OPTIONS["GDAL_CACHEMAX"] = 16 << 20

@@ -12,7 +12,7 @@ from tasks.jobs.job import load_job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.request import make_request
-from tasks.scenes import raster_gdal
+from tasks.scenes.raster import header as raster_gdal
 from tasks.segment.graph import PlainEngine
 from tasks.segment.prepare import prepare
 from tasks.segment.slot import measure_slot

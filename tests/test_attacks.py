@@ -88,14 +88,14 @@ from tasks.products.record import read_effort
 from tasks.reports.drawing import Caption
 from tasks.reports.index_rank import ranked
 from tasks.request import make_request
-from tasks.scenes.class_names import class_names
 from tasks.scenes.pairs import Reading, list_pairs, opened_pair, with_ids
-from tasks.scenes.raster import describe_raster
-from tasks.scenes.raster_gdal import opened_raster, read_header
-from tasks.scenes.raster_open import DRIVERS
-from tasks.scenes.spool import spool
+from tasks.scenes.raster.class_names import class_names
+from tasks.scenes.raster.dataset import DRIVERS
+from tasks.scenes.raster.header import opened_raster, read_header
+from tasks.scenes.raster.scene import describe_raster
 from tasks.scenes.vectors import VectorTable, read_vectors
-from tasks.scenes.volume_header import volume_header
+from tasks.scenes.volume.header import volume_header
+from tasks.scenes.volume.spool import spool
 from tasks.verdict import Verdict, check_files, check_inputs
 from tasks.verdict.guard import Guard
 
@@ -920,7 +920,7 @@ def test_parquet_that_unpacks_to_absurd_lengths_is_refused(tmp_path, monkeypatch
 
 
 def test_a_volume_that_goes_on_behind_its_last_voxel_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.scenes.spool._MAX_SURPLUS_BYTES", 1 << 20)
+    monkeypatch.setattr("tasks.scenes.volume.spool._MAX_SURPLUS_BYTES", 1 << 20)
     plain = write_volume(tmp_path / "a.nii", np.ones((4, 4, 4), np.int16)).read_bytes()
     bomb = tmp_path / "bomb.nii.gz"
     bomb.write_bytes(gzip.compress(plain + bytes(8 << 20)))
@@ -1071,7 +1071,7 @@ def test_a_scene_that_is_skipped_costs_a_stat_per_file(tmp_path, monkeypatch):
 
     assert recall(request, item) == found
     monkeypatch.setattr("tasks.input_state.file_state", counting)
-    for name in ("tasks.files.fingerprint.file_sha256", "tasks.scenes.raster_open.DatasetReader", "pathlib.Path.open",
+    for name in ("tasks.files.fingerprint.file_sha256", "tasks.scenes.raster.dataset.DatasetReader", "pathlib.Path.open",
                  "pathlib.Path.read_bytes", "os.listdir", "os.scandir"):  # fmt: skip
         monkeypatch.setattr(name, refusing)
     assert recall(request, item) == found

@@ -30,8 +30,8 @@ from tasks.jobs.job import Job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.request import make_request
-from tasks.scenes.volume import describe_volume
-from tasks.scenes.volume_frame import frame_of
+from tasks.scenes.volume.frame import frame_of
+from tasks.scenes.volume.scene import describe_volume
 from tasks.segment.blend import floored_gaussian
 from tasks.segment.graph import PlainEngine
 from tasks.segment.grid import TileAxis

@@ -16,7 +16,7 @@ from models.card import ClassEntry
 from tasks.errors import ProductError
 from tasks.geometry.raster_grid import GroundControl, RasterGrid
 from tasks.products.cog import RasterProductSpec, write_cog
-from tasks.scenes.raster_gdal import read_header
+from tasks.scenes.raster.header import read_header
 
 CLASSES = (
     ClassEntry(name="unburned & wet", colour="#102030"),

@@ -25,7 +25,7 @@ from tasks.geometry.raster_grid import RasterGrid
 from tasks.products.attributes import write_attributes
 from tasks.scenes.pair_raster import spacings_of
 from tasks.scenes.pairs import PairFiles, Reading, list_pairs, opened_pair
-from tasks.scenes.raster_gdal import read_header
+from tasks.scenes.raster.header import read_header
 
 NEAREST = Reading(resample=True)
 

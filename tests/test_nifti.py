@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tasks.errors import ProductError
 from tasks.products import nifti
 from tasks.products.nifti import GEOMETRY_FIELDS, write_nifti
-from tasks.scenes.volume import describe_volume
+from tasks.scenes.volume.scene import describe_volume
 
 LAWS = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[1] / ".." / "shared" / "data"))

@@ -17,7 +17,7 @@ from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
 from tasks.out.ledger import Ledger
 from tasks.request import make_request
-from tasks.scenes.raster import describe_raster
+from tasks.scenes.raster.scene import describe_raster
 from tasks.segment.prepare import Prepared, prepare
 from tasks.segment.slot import measure_slot
 

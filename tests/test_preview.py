@@ -14,7 +14,7 @@ from tasks.reports.drawing import Caption, LegendEntry, overlay, plain, rgb, rou
 from tasks.reports.planes import volume_preview_slices
 from tasks.reports.preview import render_raster_preview, stretch
 from tasks.reports.preview_volume import render_volume_preview
-from tasks.scenes.volume import describe_volume
+from tasks.scenes.volume.scene import describe_volume
 
 LAWS = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LEGEND = {1: LegendEntry("burned", "#ff4d00", "360.3 ha"), 2: LegendEntry("water", "#1f78b4")}

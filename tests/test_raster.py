@@ -20,7 +20,7 @@ from tasks.errors import BandError, UndeclaredError, UnreadableSceneError, Unsup
 from tasks.geometry.box import Box
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.jobs.source import Source
-from tasks.scenes.raster import describe_raster, fingerprint
+from tasks.scenes.raster.scene import describe_raster, fingerprint
 
 DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[2] / "shared" / "data"))
 UTM = "EPSG:32633"

@@ -17,7 +17,7 @@ from tasks.errors import BandError
 from tasks.geometry.box import Box
 from tasks.jobs.job import load_job
 from tasks.jobs.source import Source
-from tasks.scenes.raster import describe_raster, fingerprint
+from tasks.scenes.raster.scene import describe_raster, fingerprint
 
 DNBR = "(B8_pre - B12_pre) / (B8_pre + B12_pre) - (B8 - B12) / (B8 + B12)"
 SHAPE = (150, 130)

@@ -16,7 +16,7 @@ from scenes import write_raster
 
 from tasks.errors import UndeclaredError, UnreachableSceneError
 from tasks.files.remote import content_sha256, fetch, first_bytes, url_of
-from tasks.scenes.raster import describe_raster, fingerprint
+from tasks.scenes.raster.scene import describe_raster, fingerprint
 
 JOB = """
 job: remote

@@ -35,8 +35,8 @@ from tasks.products.finish import finish
 from tasks.products.publish import publish
 from tasks.products.vectors import write_gpkg, write_parquet
 from tasks.request import make_request
-from tasks.scenes.spool import spool
 from tasks.scenes.vectors import VectorTable
+from tasks.scenes.volume.spool import spool
 from tasks.segment.graph import PlainEngine
 from tasks.segment.prepare import Prepared, prepare
 from tasks.segment.slot import measure_slot

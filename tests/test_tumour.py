@@ -16,7 +16,7 @@ from tasks.answers.tumour.measure import Sources, measure
 from tasks.geometry.box import Box
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.products.lesions import write_lesions_csv
-from tasks.scenes.volume import describe_volume
+from tasks.scenes.volume.scene import describe_volume
 
 SETTINGS = TumourAnalysis(kind="tumour")
 NAMES = ["background", "tumour"]

@@ -16,7 +16,7 @@ from tasks.jobs.tumour import TumourAnalysis
 from tasks.reports.drawing import PAGE, Caption
 from tasks.reports.planes import axis_of, on_plane, plane_section
 from tasks.reports.tumour_picture import lesion_pictures, tumour_preview
-from tasks.scenes.volume import describe_volume
+from tasks.scenes.volume.scene import describe_volume
 
 SETTINGS = TumourAnalysis(kind="tumour")
 CLASSES = (ClassEntry(name="background", colour="#000000"), ClassEntry(name="tumour", colour="#e69f00"))

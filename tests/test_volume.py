@@ -23,10 +23,10 @@ from tasks.errors import (
     UnsupportedSceneError,
 )
 from tasks.geometry.box import Box, split
-from tasks.scenes.spool import spool
-from tasks.scenes.volume import VolumeScene, describe_volume, scene_values
-from tasks.scenes.volume_frame import frame_of
-from tasks.scenes.volume_header import volume_header
+from tasks.scenes.volume.frame import frame_of
+from tasks.scenes.volume.header import volume_header
+from tasks.scenes.volume.scene import VolumeScene, describe_volume, scene_values
+from tasks.scenes.volume.spool import spool
 
 LAWS = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[1] / ".." / "shared" / "data"))
@@ -257,7 +257,7 @@ def test_statistics_are_those_of_all_finite_voxels_or_of_a_fixed_lattice(tmp_pat
     array[0, 0, 0] = np.nan
     scene = open_scene(write(tmp_path / "v.nii", array), tmp_path)
     np.testing.assert_array_equal(np.sort(scene_values(scene)[0]), np.sort(array[np.isfinite(array)]))
-    monkeypatch.setattr("tasks.scenes.volume._STATISTICS_VOXELS", 50)
+    monkeypatch.setattr("tasks.scenes.volume.scene._STATISTICS_VOXELS", 50)
     lattice = array[::2, ::2, ::2]
     np.testing.assert_array_equal(np.sort(scene_values(scene)[0]), np.sort(lattice[np.isfinite(lattice)]))
 

@@ -23,8 +23,8 @@ from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.reports.drawing import Caption
 from tasks.request import Request
-from tasks.scenes.raster import RasterScene
-from tasks.scenes.volume import VolumeScene
+from tasks.scenes.raster.scene import RasterScene
+from tasks.scenes.volume.scene import VolumeScene
 from tasks.segment.fitting import FITTED_CARD
 from tasks.segment.prepare import Prepared
 

@@ -18,7 +18,7 @@ from tasks.geometry.box import Box
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.out.folder import OutFolder
 from tasks.out.sightings import Sighting
-from tasks.scenes.raster_gdal import read_header
+from tasks.scenes.raster.header import read_header
 from tasks.scenes.vectors import VectorTable, read_vectors
 
 

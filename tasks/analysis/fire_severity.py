@@ -20,7 +20,7 @@ from tasks.errors import BandError
 from tasks.geometry.box import Box, split
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.severity import SeverityTable
-from tasks.scenes.raster import RasterReader
+from tasks.scenes.raster.scene import RasterReader
 
 # Rows whose bands and indices are in memory at a time: some ten float arrays per pixel.
 _STRIP = 128

@@ -23,9 +23,9 @@ from tasks.inputs.naming import USUAL_DATES, dates_of
 from tasks.jobs.job import Job
 from tasks.jobs.source import Source
 from tasks.reports.drawing import Caption
-from tasks.scenes.class_names import class_names
-from tasks.scenes.raster import RasterScene, describe_raster
-from tasks.scenes.raster_gdal import opened_raster, read_header
+from tasks.scenes.raster.class_names import class_names
+from tasks.scenes.raster.header import opened_raster, read_header
+from tasks.scenes.raster.scene import RasterScene, describe_raster
 
 _WINDOW = (2048, 2048)
 _BYTE = 255

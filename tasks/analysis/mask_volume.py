@@ -17,7 +17,7 @@ from tasks.errors import UnsupportedSceneError
 from tasks.geometry.box import Box
 from tasks.jobs.job import Job
 from tasks.reports.drawing import Caption
-from tasks.scenes.volume import VolumeScene, describe_volume
+from tasks.scenes.volume.scene import VolumeScene, describe_volume
 
 # Towards superior, anterior, right: axial slices come first.
 _ORIENTATION = "SAR"

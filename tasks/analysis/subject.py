@@ -16,8 +16,8 @@ from tasks.geometry.raster_grid import RasterGrid
 from tasks.reports.blocks import Section
 from tasks.reports.drawing import Caption
 from tasks.reports.raster_picture import RasterPicture, read_picture
-from tasks.scenes.raster import RasterScene
-from tasks.scenes.volume import VolumeScene
+from tasks.scenes.raster.scene import RasterScene
+from tasks.scenes.volume.scene import VolumeScene
 
 ReadLayer: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]
 OpenBands: TypeAlias = Callable[[tuple[str, ...]], RasterScene]

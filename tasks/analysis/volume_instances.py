@@ -17,7 +17,7 @@ from tasks.instances.paint import WINDOWS
 from tasks.products.instance_table import VolumeInstance, write_instances_csv
 from tasks.reports.blocks import Section, Table
 from tasks.reports.page_figures import number
-from tasks.scenes.volume import VolumeScene
+from tasks.scenes.volume.scene import VolumeScene
 
 # The largest have a row in summary.json.
 _MOST_ROWS = 1000

@@ -26,7 +26,7 @@ from tasks.files.room import blame_full_disk
 from tasks.geometry.box import Box, split
 from tasks.geometry.raster_grid import IDENTITY, RasterGrid
 from tasks.products.attributes import sidecar_of, write_attributes
-from tasks.scenes.raster_gdal import GDAL_ERRORS, gdal_env, read_header
+from tasks.scenes.raster.header import GDAL_ERRORS, gdal_env, read_header
 
 ReadBlock: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]
 # Internal tile of the product; windows are whole tiles, or compressed tiles would be written twice.

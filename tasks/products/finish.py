@@ -13,7 +13,7 @@ from tasks.instances.layers import layer_reader
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.nifti import write_nifti
 from tasks.request import Request
-from tasks.scenes.raster import RasterScene
+from tasks.scenes.raster.scene import RasterScene
 from tasks.segment.fitting import FITTED_CARD
 from tasks.segment.prepare import Prepared
 

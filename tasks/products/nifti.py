@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from models.errors import SwatheError
 from tasks.errors import ProductError
 from tasks.geometry.box import Box
-from tasks.scenes.volume import VolumeScene
-from tasks.scenes.volume_header import VolumeHeader, volume_header
+from tasks.scenes.volume.header import VolumeHeader, volume_header
+from tasks.scenes.volume.scene import VolumeScene
 
 Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]
 ReadLabels: TypeAlias = Callable[[Box], Labels]

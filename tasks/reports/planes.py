@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.geometry.box import Box
-from tasks.scenes.volume import VolumeScene
+from tasks.scenes.volume.scene import VolumeScene
 
 _SLAB = 16
 _ABOUT_THE_SAME = 0.9

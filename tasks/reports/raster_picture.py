@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tasks.answers.area import PixelAreas
 from tasks.geometry.box import Box, split
 from tasks.geometry.raster_grid import RasterGrid
-from tasks.scenes.raster import RasterScene
+from tasks.scenes.raster.scene import RasterScene
 
 # A preview is about this many pixels wide.
 _WIDEST = 560

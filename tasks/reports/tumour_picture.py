@@ -16,7 +16,7 @@ from tasks.reports.drawing import LegendEntry
 from tasks.reports.pictures import DrawnMask
 from tasks.reports.planes import DrawnLine, Section, axis_of, on_plane, plane_section, volume_preview_slices
 from tasks.reports.preview_volume import percentile_window, render_volume_preview
-from tasks.scenes.volume import VolumeScene
+from tasks.scenes.volume.scene import VolumeScene
 
 Window = tuple[float, float]
 

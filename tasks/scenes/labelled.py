@@ -13,8 +13,8 @@ from tasks.errors import SceneError
 from tasks.geometry import resample
 from tasks.geometry.box import Box
 from tasks.scenes.labels import read_labels
-from tasks.scenes.raster import RasterScene
-from tasks.scenes.volume import VolumeScene
+from tasks.scenes.raster.scene import RasterScene
+from tasks.scenes.volume.scene import VolumeScene
 
 
 @dataclass(frozen=True)

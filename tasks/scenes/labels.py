@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.errors import UnreadableSceneError
-from tasks.scenes.raster_gdal import gdal_env, open_raster
+from tasks.scenes.raster.header import gdal_env, open_raster
 
 
 def read_labels(path: Path) -> NDArray[np.integer[Any]]:

@@ -15,10 +15,10 @@ from tasks.errors import GridError, UnsupportedSceneError
 from tasks.geometry.box import Box
 from tasks.geometry.geodetic import Geodetic
 from tasks.geometry.raster_grid import RasterGrid
-from tasks.scenes.class_names import class_names
 from tasks.scenes.pair_labels import LabelRules
-from tasks.scenes.raster_align import DirectFile, WarpedFile
-from tasks.scenes.raster_gdal import Header, gdal_env, open_raster, read_header
+from tasks.scenes.raster.align import DirectFile, WarpedFile
+from tasks.scenes.raster.class_names import class_names
+from tasks.scenes.raster.header import Header, gdal_env, open_raster, read_header
 
 # Pixels over which the size of one is measured: coordinates are rounded, and the Earth is round.
 _MEASURED_PX = 100.0

@@ -19,7 +19,7 @@ from pyproj.exceptions import CRSError
 
 from models.parsed import from_json
 from tasks.errors import PolygonError
-from tasks.scenes.raster_open import forget_drivers
+from tasks.scenes.raster.dataset import forget_drivers
 from tasks.scenes.vector_formats import require_vector_file
 
 Column: TypeAlias = NDArray[Any] | list[Any]

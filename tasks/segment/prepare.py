@@ -17,14 +17,14 @@ from tasks.files.fingerprint import Fingerprint
 from tasks.files.room import require_room
 from tasks.geometry.box import Box, split
 from tasks.request import Request, check_instances, check_panoptic, digest
-from tasks.scenes.raster import RasterScene
+from tasks.scenes.raster.scene import RasterScene
 from tasks.segment.fitting import fitted_card
 from tasks.segment.plan import Plan, Slot, make_plan
 from tasks.segment.store import BlockStore
 from tasks.segment.work import Work
 
 if TYPE_CHECKING:
-    from tasks.scenes.volume import VolumeScene
+    from tasks.scenes.volume.scene import VolumeScene
 
 # Whole-scene statistics of a raster are taken from this many windows of this side, on a regular lattice.
 _WINDOWS_PER_AXIS = 8
@@ -61,7 +61,7 @@ class Prepared:
     def volume(self) -> VolumeScene:
         """The input's description, where it is a volume."""
         # Here and below, because jobs of rasters do not need what reads volumes.
-        from tasks.scenes.volume import VolumeScene
+        from tasks.scenes.volume.scene import VolumeScene
 
         if not isinstance(self.work.scene, VolumeScene):
             raise TypeError(f"{self.work.scene.id} is not a volume")
@@ -126,7 +126,7 @@ def _resolve(request: Request, scene: RasterScene | VolumeScene) -> ResolvedNorm
         return resolve(wanted, np.zeros((request.card.n_channels, 0), np.float32))
     if isinstance(scene, RasterScene):
         return resolve(wanted, _sample(scene))
-    from tasks.scenes.volume import model_values, scene_values
+    from tasks.scenes.volume.scene import model_values, scene_values
 
     return resolve(wanted, model_values(scene) if isinstance(wanted, GridNormalization) else scene_values(scene))
 

@@ -16,7 +16,7 @@ from models.errors import SwatheError
 from tasks.errors import OversizedSceneError, SceneError, UnsupportedSceneError
 from tasks.files.declared import is_local
 from tasks.jobs.source import Source
-from tasks.scenes.raster import describe_raster
+from tasks.scenes.raster.scene import describe_raster
 from tasks.verdict.raster import check_raster
 from tasks.verdict.sniff import sniff
 from tasks.verdict.verdict import Kind, Verdict, merge

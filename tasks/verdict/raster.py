@@ -13,8 +13,8 @@ from models.plain import is_hollow
 from tasks.errors import EmptySceneError, OversizedSceneError, UnsupportedSceneError
 from tasks.files.declared import is_local
 from tasks.geometry.box import Box, split
-from tasks.scenes.raster_align import read_window
-from tasks.scenes.raster_gdal import Header, opened_raster, read_header
+from tasks.scenes.raster.align import read_window
+from tasks.scenes.raster.header import Header, opened_raster, read_header
 from tasks.verdict.verdict import Verdict
 
 MAX_PIXELS = 1 << 40

@@ -18,7 +18,7 @@ import numpy as np
 from tasks.errors import EmptySceneError, UnreadableSceneError
 from tasks.files.declared import is_local
 from tasks.files.remote import first_bytes, url_of
-from tasks.scenes.volume_header import VolumeHeader, volume_header
+from tasks.scenes.volume.header import VolumeHeader, volume_header
 from tasks.verdict.verdict import Verdict
 
 # Time after which a volume is taken for whole although it was not read to its end.

@@ -20,17 +20,17 @@ from tasks.errors import (
 )
 from tasks.files.declared import is_local, require_remote
 from tasks.geometry.raster_grid import IDENTITY, GroundControl, RasterGrid
-from tasks.scenes.raster_names import (
+from tasks.scenes.raster.dataset import DRIVERS, open_with
+from tasks.scenes.raster.dataset import GDAL_ERRORS as GDAL_ERRORS
+from tasks.scenes.raster.dataset import GDAL_OPTIONS as GDAL_OPTIONS
+from tasks.scenes.raster.dataset import gdal_env as gdal_env
+from tasks.scenes.raster.undeclared import (
     drivers_of,
     names_file,
     refuse_undeclared_files,
     refuse_undeclared_metadata,
     refuse_undeclared_names,
 )
-from tasks.scenes.raster_open import DRIVERS, open_with
-from tasks.scenes.raster_open import GDAL_ERRORS as GDAL_ERRORS
-from tasks.scenes.raster_open import GDAL_OPTIONS as GDAL_OPTIONS
-from tasks.scenes.raster_open import gdal_env as gdal_env
 
 # Each of them costs memory and time by its header alone.
 _MOST_BANDS = 4096

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 from models.card import ClassEntry
 from tasks.errors import UnreadableSceneError
-from tasks.scenes.raster_gdal import opened_raster
-from tasks.scenes.raster_names import refuse_undeclared_names
+from tasks.scenes.raster.header import opened_raster
+from tasks.scenes.raster.undeclared import refuse_undeclared_names
 
 # GDAL's numbers of what a column is for: GFU_MinMax, GFU_Name, GFU_Min, GFU_Red, GFU_Green, GFU_Blue.
 _VALUE, _NAME, _LOWEST, _RED, _GREEN, _BLUE = "5", "2", "3", "6", "7", "8"

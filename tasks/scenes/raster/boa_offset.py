@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tasks.files.declared import is_local, lies_below
-from tasks.scenes.raster_gdal import Header
+from tasks.scenes.raster.header import Header
 
 # The band_id numbers of MTD_MSIL2A.xml, in order.
 _SENTINEL2_BANDS = ("b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "b8a", "b9", "b10", "b11", "b12")

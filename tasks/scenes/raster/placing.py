@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 
 from tasks.errors import UnsupportedSceneError
 from tasks.geometry.raster_grid import RasterGrid
-from tasks.scenes.raster_gdal import Header
+from tasks.scenes.raster.header import Header
 
 _METRES_PER_DEGREE = 111_320.0
 # Two grids that meet in less than a hundredth of either's sides may be taken for apart.

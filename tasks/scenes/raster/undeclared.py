@@ -17,8 +17,8 @@ from xml.etree import ElementTree
 from tasks.errors import OversizedSceneError, UndeclaredError, UnreadableSceneError, UnsupportedSceneError
 from tasks.files.declared import FOLDERS, REMOTE, is_allowed_remote, is_local, lies_below
 from tasks.files.fingerprint import FileState, file_state
-from tasks.scenes.raster_open import GDAL_ERRORS, gdal_env, open_with
-from tasks.scenes.raster_sidecars import RASTERS_BESIDE, beside, beside_in
+from tasks.scenes.raster.dataset import GDAL_ERRORS, gdal_env, open_with
+from tasks.scenes.raster.sidecars import RASTERS_BESIDE, beside, beside_in
 
 _HEAD_BYTES = 4096
 _MAX_VRT_BYTES = 64 << 20

@@ -20,12 +20,12 @@ from tasks.geometry.box import Box
 from tasks.geometry.frame import Frame
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.jobs.source import Source
-from tasks.scenes.raster_align import DirectFile, WarpedFile
-from tasks.scenes.raster_bands import Band, BandFinder, Channels, Index, InvalidRule
-from tasks.scenes.raster_gdal import Header, gdal_env, open_raster, opened_raster, read_header
-from tasks.scenes.raster_names import files_of, is_vrt
-from tasks.scenes.raster_open import DRIVERS, open_with
-from tasks.scenes.raster_place import RasterFile, finest, place
+from tasks.scenes.raster.align import DirectFile, WarpedFile
+from tasks.scenes.raster.bands import Band, BandFinder, Channels, Index, InvalidRule
+from tasks.scenes.raster.dataset import DRIVERS, open_with
+from tasks.scenes.raster.header import Header, gdal_env, open_raster, opened_raster, read_header
+from tasks.scenes.raster.placing import RasterFile, finest, place
+from tasks.scenes.raster.undeclared import files_of, is_vrt
 
 _CACHED_PIXELS = 1 << 15
 # Beside a raster, but nothing that is read at full resolution: overviews, and facts that the header repeats.

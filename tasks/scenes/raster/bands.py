@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from models.classical.expression import parse_expression
 from tasks.errors import BandError
 from tasks.jobs.source import BandSource, Source
-from tasks.scenes.raster_gdal import Header
-from tasks.scenes.raster_offset import band_key, boa_offset
+from tasks.scenes.raster.boa_offset import band_key, boa_offset
+from tasks.scenes.raster.header import Header
 
 
 @dataclass(frozen=True)

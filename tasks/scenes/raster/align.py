@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from tasks.errors import UnreadableSceneError
 from tasks.geometry.box import Box, split
 from tasks.geometry.raster_grid import RasterGrid
-from tasks.scenes.raster_gdal import GDAL_ERRORS, all_observed, gdal_env
+from tasks.scenes.raster.header import GDAL_ERRORS, all_observed, gdal_env
 
 Bands: TypeAlias = NDArray[Any]
 Observed: TypeAlias = NDArray[np.bool_]

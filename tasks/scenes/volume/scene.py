@@ -16,10 +16,10 @@ from tasks.errors import EmptySceneError, OversizedSceneError
 from tasks.geometry import resample
 from tasks.geometry.box import Box
 from tasks.geometry.frame import Frame
-from tasks.scenes.orientation import Turn, codes_of, turn_between
-from tasks.scenes.spool import spool
-from tasks.scenes.volume_frame import frame_of
-from tasks.scenes.volume_header import VolumeHeader, volume_header
+from tasks.scenes.volume.frame import frame_of
+from tasks.scenes.volume.header import VolumeHeader, volume_header
+from tasks.scenes.volume.orientation import Turn, codes_of, turn_between
+from tasks.scenes.volume.spool import spool
 
 _MOST_MODEL_VOXELS = 1 << 36
 _STATISTICS_VOXELS = 4_000_000

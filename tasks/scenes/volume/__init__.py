@@ -1,0 +1,1 @@
+"""A volume as a scene: its header, axes and grid, reads."""
