@@ -15,7 +15,7 @@ import numpy as np
 from flows.disagreement import tiled_disagreement
 from models.card import Card, Network
 from tasks.jobs.training import TrainingJob, load_training_job
-from tasks.scenes.labelled import LabelledScene
+from tasks.training.labelled import LabelledScene
 
 _PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 _BEGIN, _END = "<!-- networks: written by python -m benchmarks networks -->", "<!-- networks: end -->"
@@ -138,7 +138,7 @@ def run(folder: Path, only: Sequence[str] = (), steps: int | None = None, page: 
 def _compare(folder: Path, subject: _Subject, variants: Sequence[_Variant], steps: int | None) -> Iterator[_Row]:
     from flows import training
     from models.training.folds import k_folds
-    from tasks.answers.baseline import Baseline
+    from tasks.training.baseline import Baseline
 
     job = load_training_job(subject.job)
     settings = {**job.settings, **subject.settings, "threads": len(os.sched_getaffinity(0))}
@@ -175,9 +175,9 @@ def _fit_and_score(
     from models.training.slices import fit_card
     from models.weights import write_model
     from tasks.answers.metrics.overlap import dice
+    from tasks.intake.request import Request
     from tasks.out.folder import OutFolder
-    from tasks.request import Request
-    from tasks.segment.whole import segment_whole
+    from tasks.training.whole import segment_whole
 
     seen, unseen = scenes
     geometry = network_geometry(card.network)

@@ -13,8 +13,8 @@ from benchmarks.run import RunTimes, run_batch
 from benchmarks.scenes import write_volume
 from models.card import Card, load_card
 from models.registry import ZOO
+from tasks.samples.synthetic import write_synthetic_fire
 from tasks.scenes.volume.frame import frame_of
-from tasks.synthetic import write_synthetic_fire
 
 _RASTER_SIDE = 4096
 _RASTER_TILES = [(256, 256), (512, 512), (1024, 1024)]

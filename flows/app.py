@@ -69,8 +69,8 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     from flows.orchestrated import orchestrated
     from flows.segment import segment_batch, starting_early
     from tasks.inputs.listing import list_inputs
+    from tasks.intake.request import make_request
     from tasks.jobs.job import load_job
-    from tasks.request import make_request
 
     batch = Batch(
         inputs=inputs,
@@ -202,7 +202,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option of the command
     from flows import evaluate as flow
     from flows.evaluate_tables import evaluation_tables
     from tasks.errors import JobError
-    from tasks.scenes.pairs import Reading, list_pairs, with_ids
+    from tasks.pairs.reading import Reading, list_pairs, with_ids
 
     choices = flow.Choices(
         tolerance=flow.parse_tolerance(tolerance) if tolerance else None,

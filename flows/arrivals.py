@@ -11,9 +11,9 @@ from flows.line import Line
 from flows.triage import triage
 from models.errors import SwatheError
 from tasks.inputs.input import Input
+from tasks.intake.request import Request
 from tasks.out.outcome import SceneOutcome
 from tasks.out.tickets import Ticket, Tickets
-from tasks.request import Request
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.registry import verify_model
-from tasks.expectation import Expectation, expect
 from tasks.inputs.listing import list_inputs
+from tasks.intake.expectation import Expectation, expect
+from tasks.intake.request import make_request
 from tasks.jobs.job import load_job
-from tasks.request import make_request
-from tasks.verdict import Verdict, check_files, check_inputs
+from tasks.verdict.check import check_files, check_inputs
+from tasks.verdict.verdict import Verdict
 
 
 def check_batch(

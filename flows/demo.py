@@ -18,8 +18,8 @@ from flows.cluster import ClusterSettings, started_early
 from flows.segment import segment_batch
 from tasks.answers.metrics.overlap import dice
 from tasks.out.outcome import SceneOutcome
-from tasks.samples import Sample, fire_sample, large_sample, sarcoma_sample
-from tasks.scenes.labels import read_labels
+from tasks.samples.scenes import Sample, fire_sample, large_sample, sarcoma_sample
+from tasks.training.labels import read_labels
 
 _LARGE = 8192
 # Whatever any of the samples needs of a worker.

@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 
 from models.card import Card
 from models.errors import DeviceError
+from tasks.intake.request import Request
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
-from tasks.request import Request
-from tasks.scenes.labelled import LabelledScene
-from tasks.segment.whole import segment_whole
+from tasks.training.labelled import LabelledScene
+from tasks.training.whole import segment_whole
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from tasks.answers.metrics.score import as_json
 from tasks.answers.metrics.surface import Tolerance
 from tasks.errors import GridError, JobError
 from tasks.files.durable import replace_file
-from tasks.scenes.pairs import PairFiles, Reading, opened_pair
+from tasks.pairs.reading import PairFiles, Reading, opened_pair
 
 # What stands for it among options that name a file.
 STANDARD_OUTPUT = Path("-")

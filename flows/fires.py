@@ -12,11 +12,11 @@ from flows.orchestration.current import orchestrator
 from flows.orchestration.orchestrator import RunEvent, UnsentEventError
 from models.errors import SwatheError
 from tasks.inputs.input import Input
+from tasks.intake.request import Request
 from tasks.jobs.fire import FireAnalysis
 from tasks.out.fire_ledger import FireLedger, Message
 from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import sighting_of
-from tasks.request import Request
 
 logger = logging.getLogger(__name__)
 

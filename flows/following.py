@@ -10,11 +10,11 @@ from flows.fires import follow_fires
 from models.errors import SwatheError
 from tasks.analysis.trails import trails_of
 from tasks.inputs.input import Input
+from tasks.intake.request import Request
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import sighting_of
 from tasks.reports.trail import Trail
-from tasks.request import Request
 
 logger = logging.getLogger(__name__)
 

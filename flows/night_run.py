@@ -18,6 +18,7 @@ from flows.orchestration.current import orchestrator
 from flows.segment import run_held
 from flows.waiting import take
 from tasks.inputs.input import Input
+from tasks.intake.request import Request, make_request
 from tasks.jobs.job import load_job
 from tasks.nights.arrivals import dates_of_products, list_arrivals, require_dates
 from tasks.nights.night import Night, after_run, missed_nights, require_begun
@@ -26,7 +27,6 @@ from tasks.nights.retention import is_kept, n_products, prune
 from tasks.out.fire_ledger import FireLedger
 from tasks.out.ledger import Ledger
 from tasks.reports.night import write_night
-from tasks.request import Request, make_request
 
 logger = logging.getLogger(__name__)
 

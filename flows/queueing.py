@@ -10,8 +10,9 @@ from flows.batch import Submission
 from models.errors import SwatheError
 from tasks.inputs.input import Input
 from tasks.inputs.listing import list_inputs
-from tasks.request import Request
-from tasks.verdict import Verdict, check_inputs
+from tasks.intake.request import Request
+from tasks.verdict.check import check_inputs
+from tasks.verdict.verdict import Verdict
 
 _DEPLOYMENT = "batch/batch"
 

@@ -18,10 +18,10 @@ from flows.states import ended
 from flows.waiting import take
 from models.errors import SwatheError
 from tasks.inputs.input import Input
+from tasks.intake.request import Request, make_request
 from tasks.jobs.job import Job, load_job
 from tasks.out.manifest import is_manifest, read_manifest
 from tasks.out.outcome import SceneOutcome
-from tasks.request import Request, make_request
 
 # The Dask scheduler that a worker's runs share.
 CLUSTER = "SWATHE_CLUSTER"

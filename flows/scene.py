@@ -16,11 +16,11 @@ from flows.logs import about
 from flows.progress import BatchProgress
 from flows.stages import Stages
 from flows.triage import failed, named
-from tasks.intake import require_unchanged
+from tasks.intake.describe import require_unchanged
+from tasks.intake.request import Request
 from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import sighting_of
 from tasks.products.begin import begin_product
-from tasks.request import Request
 from tasks.segment.graph import URGENT, Engine
 from tasks.segment.plan import Slot
 from tasks.segment.prepare import Prepared, plan_summary

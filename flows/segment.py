@@ -28,14 +28,14 @@ from flows.storage import shared_storage
 from flows.triage import triage
 from models.errors import SwatheError
 from tasks.errors import JobError
-from tasks.expectation import expect
 from tasks.inputs.input import Input
 from tasks.inputs.listing import list_inputs
+from tasks.intake.expectation import expect
+from tasks.intake.request import Request, make_request
 from tasks.jobs.job import Job, load_job
 from tasks.out.ledger import Ledger
 from tasks.out.outcome import SceneOutcome, write_batch
 from tasks.reports.index import write_index
-from tasks.request import Request, make_request
 from tasks.segment.graph import URGENT
 
 logger = logging.getLogger(__name__)

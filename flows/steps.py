@@ -20,11 +20,12 @@ from flows.progress import BatchProgress
 from flows.waiting import wait_for_folder as wait_until_free
 from models.errors import SwatheError
 from tasks.errors import SceneError, UnreachableSceneError
-from tasks.expectation import remember
 from tasks.files.fingerprint import Fingerprint
 from tasks.files.transient import is_transient
 from tasks.inputs.input import Input
-from tasks.intake import describe, identify
+from tasks.intake.describe import describe, identify
+from tasks.intake.expectation import remember
+from tasks.intake.request import Request
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.ledger import Ledger, ProductRow
@@ -33,12 +34,12 @@ from tasks.out.sightings import Sighting, SightingLedger
 from tasks.products.publish import is_published
 from tasks.products.publish import publish as publish_product
 from tasks.products.record import RunRecord, write_run_record
-from tasks.request import Request
 from tasks.segment.graph import Engine, Named
 from tasks.segment.plan import Slot
 from tasks.segment.prepare import Prepared, prepare
 from tasks.segment.store import BlockReport, BlockStore
-from tasks.verdict import Verdict, check_inputs
+from tasks.verdict.check import check_inputs
+from tasks.verdict.verdict import Verdict
 
 if TYPE_CHECKING:
     from tasks.analysis.fire_events import Followed
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 
 # What workers do: this process does not load what they need for it.
-_MEASURE: Named[Slot] = Named("tasks.segment.slot", "measure_slot")
+_MEASURE: Named[Slot] = Named("tasks.segment.measure", "measure_slot")
 _ASSEMBLE: Named[None] = Named("tasks.instances.layers", "assemble")
 _FINISH: Named[None] = Named("tasks.products.finish", "finish")
 _ANALYSE: Named[dict[str, Any]] = Named("tasks.analysis.analyse", "analyse")

@@ -11,7 +11,7 @@ from flows.environment import Shared
 from tasks.errors import StoreError
 from tasks.files.declared import is_local
 from tasks.inputs.input import Input
-from tasks.request import Request
+from tasks.intake.request import Request
 
 # Of a batch of 10 000 scans, each worker looks for some: mounts are missing as a whole.
 _MOST_INPUTS = 50

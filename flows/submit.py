@@ -53,11 +53,11 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     from models.errors import SwatheError
     from models.registry import is_named
     from tasks.errors import JobError
+    from tasks.intake.request import make_request
     from tasks.jobs.job import load_job
     from tasks.jobs.reading import is_shipped
     from tasks.out.folder import OutFolder as Folder
     from tasks.out.manifest import keep_manifest
-    from tasks.request import make_request
 
     settings = (*(overrides or ()), *(() if device is None else (f"run.device={device}",)))
     request = make_request(load_job(job, settings), out, model)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from tasks.expectation import Expectation
+from tasks.intake.expectation import Expectation
 from tasks.reports.night import FOLDER, counts
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tasks.nights.night import Night
     from tasks.nights.status import Disk, Status
     from tasks.out.outcome import SceneOutcome
-    from tasks.verdict import Verdict
+    from tasks.verdict.verdict import Verdict
 
 _LITTLE_SPACE = 0.05
 _STYLES = {"done": "green", "skipped": "cyan", "failed": "red"}

@@ -13,19 +13,19 @@ from pydantic import ValidationError
 from flows.disagreement import bfloat16_disagreement, quiet_models, tiled_disagreement
 from flows.orchestration.current import step
 from models.card import Card, Training, write_card
-from tasks.answers.baseline import Baseline
 from tasks.answers.metrics.overlap import dice
 from tasks.errors import JobError, UndeclaredError
 from tasks.files.declared import lies_below
 from tasks.inputs.listing import list_inputs
-from tasks.intake import describe
+from tasks.intake.describe import describe
+from tasks.intake.request import Request
 from tasks.jobs.job import Job, ModelChoice
 from tasks.jobs.training import TrainingJob, load_training_job
 from tasks.out.folder import OutFolder
-from tasks.request import Request
-from tasks.samples import data_folder
-from tasks.scenes.labelled import LabelledScene, read_labelled
-from tasks.segment.whole import segment_whole
+from tasks.samples.scenes import data_folder
+from tasks.training.baseline import Baseline
+from tasks.training.labelled import LabelledScene, read_labelled
+from tasks.training.whole import segment_whole
 
 logger = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from models.printable import printable
 from tasks.errors import SceneError
 from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.input import Input
-from tasks.intake import recall
+from tasks.intake.describe import recall
+from tasks.intake.request import Request
 from tasks.out.ledger import Ledger, ProductRow
 from tasks.out.outcome import SceneOutcome
-from tasks.request import Request
-from tasks.verdict import Verdict
+from tasks.verdict.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 

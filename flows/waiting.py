@@ -12,9 +12,9 @@ from flows.orchestration.current import orchestrator
 from flows.progress import Pace
 from tasks.errors import HeldFolderError
 from tasks.inputs.input import Input
+from tasks.intake.request import Request
 from tasks.out.outcome import SceneOutcome
 from tasks.out.tickets import Ticket, Tickets
-from tasks.request import Request
 
 logger = logging.getLogger(__name__)
 

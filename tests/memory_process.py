@@ -7,15 +7,15 @@ from pathlib import Path
 from tasks.analysis.analyse import analyse
 from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.listing import list_inputs
-from tasks.intake import describe
+from tasks.intake.describe import describe
+from tasks.intake.request import make_request
 from tasks.jobs.job import load_job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
-from tasks.request import make_request
 from tasks.scenes.raster import header as raster_gdal
 from tasks.segment.graph import PlainEngine
+from tasks.segment.measure import measure_slot
 from tasks.segment.prepare import prepare
-from tasks.segment.slot import measure_slot
 
 # Small, so that it is full before the smaller of two scenes ends.
 raster_gdal.GDAL_OPTIONS["GDAL_CACHEMAX"] = 16 << 20

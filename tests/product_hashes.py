@@ -23,7 +23,7 @@ from scenes import write_raster, write_volume
 from test_nnunet import KWARGS, blobs, plans_of, write_folder, write_scan
 
 from models.networks.nnunet import NnunetArguments, unet
-from tasks.samples import fire_sample
+from tasks.samples.scenes import fire_sample
 
 # What a machine decides for itself where it is not told.
 RUN = "run: {threads: 1, device: cpu, dtype: float32}\n"

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from tasks.segment.grid import TileAxis
+from tasks.segment.lattice import TileAxis
 
 
 @st.composite

@@ -21,14 +21,14 @@ from tasks.inputs.listing import list_inputs
 from tasks.instances import areas as areas_module
 from tasks.instances import volume_areas as volume_module
 from tasks.instances.layers import NOT_OBSERVED, assemble
-from tasks.intake import describe, identify
+from tasks.intake.describe import describe, identify
+from tasks.intake.request import make_request
 from tasks.jobs.job import load_job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
-from tasks.request import make_request
 from tasks.segment.graph import PlainEngine
+from tasks.segment.measure import measure_slot
 from tasks.segment.prepare import prepare
-from tasks.segment.slot import measure_slot
 
 RASTER = """
 job: fields

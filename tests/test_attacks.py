@@ -68,7 +68,8 @@ from tasks.inputs.listing import list_inputs, list_scenes
 from tasks.inputs.naming import RESERVED, scene_id
 from tasks.inputs.stac import Unreadable, search
 from tasks.inputs.stac_scenes import list_catalogue
-from tasks.intake import identify, recall
+from tasks.intake.describe import identify, recall
+from tasks.intake.request import make_request
 from tasks.jobs.job import Job, load_job
 from tasks.jobs.nightly import StacSearch
 from tasks.jobs.source import Source
@@ -82,13 +83,12 @@ from tasks.out.ledger import Ledger, ProductRow
 from tasks.out.manifest import read_manifest
 from tasks.out.outcome import SceneOutcome, write_batch
 from tasks.out.tickets import Ticket, Tickets
+from tasks.pairs.reading import Reading, list_pairs, opened_pair, with_ids
 from tasks.products.publish import publish
 from tasks.products.published import read_published
 from tasks.products.record import read_effort
 from tasks.reports.drawing import Caption
 from tasks.reports.index_rank import ranked
-from tasks.request import make_request
-from tasks.scenes.pairs import Reading, list_pairs, opened_pair, with_ids
 from tasks.scenes.raster.class_names import class_names
 from tasks.scenes.raster.dataset import DRIVERS
 from tasks.scenes.raster.header import opened_raster, read_header
@@ -96,8 +96,9 @@ from tasks.scenes.raster.scene import describe_raster
 from tasks.scenes.vectors import VectorTable, read_vectors
 from tasks.scenes.volume.header import volume_header
 from tasks.scenes.volume.spool import spool
-from tasks.verdict import Verdict, check_files, check_inputs
+from tasks.verdict.check import check_files, check_inputs
 from tasks.verdict.guard import Guard
+from tasks.verdict.verdict import Verdict
 
 SOURCE = {"bands": {"b": {"band": 1}}}
 RAW = {"job": "a", "kind": "raster", "model": {"name": "threshold", "arguments": {"threshold": 0}}, "source": SOURCE}
@@ -1070,7 +1071,7 @@ def test_a_scene_that_is_skipped_costs_a_stat_per_file(tmp_path, monkeypatch):
         pytest.fail("a file was opened")
 
     assert recall(request, item) == found
-    monkeypatch.setattr("tasks.input_state.file_state", counting)
+    monkeypatch.setattr("tasks.intake.input_state.file_state", counting)
     for name in ("tasks.files.fingerprint.file_sha256", "tasks.scenes.raster.dataset.DatasetReader", "pathlib.Path.open",
                  "pathlib.Path.read_bytes", "os.listdir", "os.scandir"):  # fmt: skip
         monkeypatch.setattr(name, refusing)

@@ -10,14 +10,14 @@ import pytest
 from scenes import write_raster
 
 from tasks.inputs.listing import list_inputs
-from tasks.intake import describe, identify
+from tasks.intake.describe import describe, identify
+from tasks.intake.request import Request, make_request
 from tasks.jobs.job import Job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
-from tasks.request import Request, make_request
 from tasks.segment.graph import PlainEngine
+from tasks.segment.measure import measure_slot
 from tasks.segment.prepare import Prepared, prepare
-from tasks.segment.slot import measure_slot
 
 JOB = Job.model_validate(
     {"job": "a", "kind": "raster", "model": {"name": "threshold", "arguments": {"threshold": 9}},

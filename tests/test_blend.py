@@ -8,7 +8,7 @@ from strategies import axes
 
 from tasks.geometry.box import Box, split
 from tasks.segment.blend import SlabBlender, axis_weights
-from tasks.segment.grid import Lattice, TileAxis
+from tasks.segment.lattice import Lattice, TileAxis
 
 
 @given(axes(), st.sampled_from(["gaussian", "core"]))

@@ -26,17 +26,17 @@ from models.normalization import grid_statistics, normalise
 from models.registry import build_network, resolve_model
 from models.weights import write_model
 from tasks.files.fingerprint import Fingerprint
+from tasks.intake.request import make_request
 from tasks.jobs.job import Job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
-from tasks.request import make_request
 from tasks.scenes.volume.frame import frame_of
 from tasks.scenes.volume.scene import describe_volume
 from tasks.segment.blend import floored_gaussian
 from tasks.segment.graph import PlainEngine
-from tasks.segment.grid import TileAxis
+from tasks.segment.lattice import TileAxis
+from tasks.segment.measure import measure_slot
 from tasks.segment.prepare import prepare
-from tasks.segment.slot import measure_slot
 
 torch.set_num_threads(1)
 RANGE = {"_target_": "ScaleIntensityRanged", "a_min": -200, "a_max": 400, "b_min": -1.0, "b_max": 2.0, "clip": True}

@@ -20,17 +20,17 @@ from tasks.answers.metrics.overlap import dice
 from tasks.errors import BandError, EmptySceneError
 from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.listing import list_inputs
-from tasks.intake import describe, identify
+from tasks.intake.describe import describe, identify
+from tasks.intake.request import make_request
 from tasks.jobs.job import Job, load_job
-from tasks.request import make_request
-from tasks.scenes.labels import read_labels
 from tasks.segment import sample as sampling
 from tasks.segment.fitting import fitted_card
 from tasks.segment.graph import PlainEngine
+from tasks.segment.measure import measure_slot
 from tasks.segment.prepare import prepare
 from tasks.segment.sample import sample_features
-from tasks.segment.slot import measure_slot
-from tasks.segment.whole import segment_whole
+from tasks.training.labels import read_labels
+from tasks.training.whole import segment_whole
 
 T = 64
 SIZES = [1, T - 1, T, T + 1, 2 * T + 3]

@@ -20,10 +20,10 @@ from flows.app import app, main
 from tasks.errors import SceneError
 from tasks.files.fingerprint import dataset_sha256
 from tasks.inputs.listing import list_inputs
-from tasks.intake import identify
+from tasks.intake.describe import identify
+from tasks.intake.request import make_request
 from tasks.jobs.job import load_job
 from tasks.products.vectors import write_gpkg
-from tasks.request import make_request
 from tasks.scenes.vectors import VectorTable, read_vectors
 
 # The grid of tests/scenes.py: 20 m, EPSG:32632, upper left corner.

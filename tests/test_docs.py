@@ -29,7 +29,7 @@ from tasks.jobs.instances import InstanceSettings, PanopticSettings
 from tasks.jobs.nightly import Nightly, Retention, StacSearch
 from tasks.jobs.source import BandSource, Invalid, Pair, Source
 from tasks.jobs.tumour import TumourAnalysis
-from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
+from tasks.samples.synthetic import write_synthetic_fire, write_synthetic_volume
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

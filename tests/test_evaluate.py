@@ -22,9 +22,9 @@ from models.errors import SwatheError
 from tasks.answers.metrics.overlap import Confusion, count_confusion
 from tasks.geometry.box import Box
 from tasks.geometry.raster_grid import RasterGrid
+from tasks.pairs.raster import spacings_of
+from tasks.pairs.reading import PairFiles, Reading, list_pairs, opened_pair
 from tasks.products.attributes import write_attributes
-from tasks.scenes.pair_raster import spacings_of
-from tasks.scenes.pairs import PairFiles, Reading, list_pairs, opened_pair
 from tasks.scenes.raster.header import read_header
 
 NEAREST = Reading(resample=True)

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from flows.app import app
 from models.fakes import fake_card
 from models.registry import zoo_cards
-from tasks.expectation import expect, remember
+from tasks.intake.expectation import expect, remember
 
 CARD = zoo_cards()["fire-unet"]
 

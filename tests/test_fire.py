@@ -30,12 +30,12 @@ from tasks.errors import BandError, EmptySceneError, JobError, UnsupportedSceneE
 from tasks.geometry.box import Box
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.inputs.listing import list_inputs
-from tasks.intake import identify
+from tasks.intake.describe import identify
+from tasks.intake.request import make_request
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.job import load_job
 from tasks.jobs.severity import TABLES
 from tasks.products.outlines import outlines
-from tasks.request import make_request
 from tasks.scenes.vectors import read_vectors
 
 DEGREES = RasterGrid(60, 80, (2e-4, 0, 15.0, 0, -2e-4, 45.0), CRS.from_epsg(4326).to_wkt())

@@ -445,9 +445,9 @@ def test_an_alert_that_no_server_took_is_sent_by_the_next_run(tmp_path, prefect_
 def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, monkeypatch):
     from flows import fires
     from tasks.inputs.input import Input
+    from tasks.intake.request import make_request
     from tasks.jobs.job import Job
     from tasks.out.outcome import SceneOutcome
-    from tasks.request import make_request
 
     job = Job.model_validate(
         {"job": "t", "kind": "raster", "model": {"name": "identity"}, "analysis": {"kind": "fire"},
@@ -479,8 +479,8 @@ def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, mon
 @pytest.mark.parametrize("damage", ['{"site": "val', "[]"])
 def test_damaged_events_cost_the_events_never_the_batch_until_they_are_deleted(tmp_path, monkeypatch, damage):
     from flows import following, steps
+    from tasks.intake.request import make_request
     from tasks.jobs.job import Job
-    from tasks.request import make_request
 
     site = Site(tmp_path)
     site.fold(site.publish("S1", 1, (40, 40, 60, 60)))

@@ -19,11 +19,11 @@ from flows.scene import Run, segment_one
 from tasks.errors import DiskFullError
 from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.input import Input
+from tasks.intake.request import Request, make_request
 from tasks.jobs.job import Job
 from tasks.out.ledger import Ledger, ProductRow
 from tasks.out.outcome import SceneOutcome
 from tasks.out.tickets import Ticket, Tickets
-from tasks.request import Request, make_request
 
 JOB = Job.model_validate({"job": "j", "kind": "raster", "model": {"name": "identity", "arguments": {"n_classes": 3}}})
 ITEM = Input("a", {"file": "/a.tif"})

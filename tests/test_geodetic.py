@@ -11,7 +11,7 @@ from tasks.answers.fire.geodesy import Earth
 from tasks.answers.ground import pixel_sides_m
 from tasks.geometry.geodetic import Geodetic
 from tasks.geometry.raster_grid import RasterGrid
-from tasks.scenes.pair_raster import spacings_of
+from tasks.pairs.raster import spacings_of
 
 # EPSG codes: the CRS, and its datum in degrees from Greenwich. NTF (Paris) counts grads from Paris.
 CODES = [(27572, 4275), (4807, 4275), (32631, 4326), (4326, 4326), (3857, 4326)]

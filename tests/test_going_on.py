@@ -36,7 +36,7 @@ def left(tmp_path):
 @pytest.fixture
 def same_version(monkeypatch):
     """Of another version every product is made anew; whether the rest of the key still says the same is seen so."""
-    monkeypatch.setattr("tasks.request.version", lambda _: "0.1.0")
+    monkeypatch.setattr("tasks.intake.request.version", lambda _: "0.1.0")
 
 
 @pytest.mark.usefixtures("same_version")

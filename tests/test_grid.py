@@ -9,7 +9,7 @@ from strategies import axes
 
 from tasks.errors import PlanError
 from tasks.geometry.box import Box, split
-from tasks.segment.grid import Lattice, TileAxis
+from tasks.segment.lattice import Lattice, TileAxis
 
 
 @given(axes())

@@ -30,7 +30,7 @@ from tasks.instances.layers import NOT_OBSERVED, assemble, instance_layers
 from tasks.instances.paint import WINDOWS, paint
 from tasks.segment.fragments import BlockFragments, read_fragments, write_fragments
 from tasks.segment.graph import PlainEngine
-from tasks.segment.grid import Lattice, TileAxis
+from tasks.segment.lattice import Lattice, TileAxis
 from tasks.segment.store import BlockStore
 
 PROGRAM = Path(__file__).with_name("engine_process.py")

@@ -18,6 +18,7 @@ from flows.orchestration.orchestrator import RunEvent, UnsentEventError
 from flows.orchestration.plain import PlainOrchestrator
 from tasks.answers.fire.alerts import Alert
 from tasks.inputs.input import Input
+from tasks.intake.request import Request
 from tasks.jobs.job import Job
 from tasks.jobs.nightly import Retention
 from tasks.nights.arrivals import list_arrivals
@@ -29,7 +30,6 @@ from tasks.out.folder import OutFolder
 from tasks.out.ledger import Ledger, ProductRow
 from tasks.out.outcome import SceneOutcome
 from tasks.products.publish import publish
-from tasks.request import Request
 
 JOB = """
 job: greens

@@ -17,10 +17,10 @@ from tasks.jobs.training import load_training_job
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("configs", "flows", "models", "tasks")
 LIGHT = {
-    "import tasks.segment.grid, tasks.segment.plan, tasks.jobs.job, "
+    "import tasks.segment.lattice, tasks.segment.plan, tasks.jobs.job, "
     "tasks.scenes.raster.scene, tasks.scenes.volume.scene, "
     "models.registry, models.card, models.fakes": {"torch", "prefect", "monai", "distributed"},
-    "import tasks.segment.grid, tasks.geometry.box, tasks.jobs.job": {
+    "import tasks.segment.lattice, tasks.geometry.box, tasks.jobs.job": {
         "torch",
         "prefect",
         "rasterio",

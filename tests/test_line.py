@@ -17,12 +17,12 @@ from flows.line import Fresh, Line
 from tasks.errors import HeldFolderError, JobError
 from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.input import Input
+from tasks.intake.request import make_request
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
 from tasks.out.manifest import is_manifest, keep_manifest, read_manifest
 from tasks.out.outcome import SceneOutcome
 from tasks.out.tickets import Ticket, Tickets
-from tasks.request import make_request
 
 FOUND = Fingerprint("0" * 64, content_hashed=True)
 JOB = Job.model_validate({"job": "j", "kind": "raster", "model": {"name": "identity", "arguments": {"n_classes": 3}}})

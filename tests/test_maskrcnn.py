@@ -24,8 +24,8 @@ from models.weights import write_model
 from tasks.geometry.box import Box
 from tasks.instances.layers import assemble, instance_layers
 from tasks.jobs.reading import CONFIGS
+from tasks.samples.synthetic import write_synthetic_fire
 from tasks.segment.graph import PlainEngine
-from tasks.synthetic import write_synthetic_fire
 
 torch.set_num_threads(1)
 

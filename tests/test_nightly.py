@@ -19,6 +19,7 @@ from scenes import derive_earlier, write_raster
 from flows.waiting import take
 from tasks.errors import HeldFolderError, InboxError, JobError
 from tasks.inputs.input import Input
+from tasks.intake.request import Request
 from tasks.jobs.job import Job
 from tasks.jobs.nightly import Retention
 from tasks.nights.arrivals import dates_of_products, require_dates
@@ -27,7 +28,6 @@ from tasks.nights.night_ledger import NightLedger
 from tasks.nights.retention import is_kept, prune
 from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome
-from tasks.request import Request
 
 JOB = """
 job: greens

@@ -25,14 +25,14 @@ from models.foreign.nnunet_checkpoint import read_checkpoints
 from models.networks.nnunet import NnunetArguments, unet
 from models.registry import resolve_model
 from tasks.inputs.input import Input
-from tasks.intake import describe
+from tasks.intake.describe import describe
+from tasks.intake.request import make_request
 from tasks.jobs.job import Job
 from tasks.products.nifti import write_nifti
-from tasks.request import make_request
 from tasks.segment.blend import axis_weights
-from tasks.segment.grid import TileAxis
-from tasks.segment.slot import measure_slot
-from tasks.segment.whole import segment_whole
+from tasks.segment.lattice import TileAxis
+from tasks.segment.measure import measure_slot
+from tasks.training.whole import segment_whole
 
 # nnU-Net says on import, in print, that its folders are not set; they are for training.
 for folder in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):

@@ -30,15 +30,15 @@ from tasks.errors import JobError
 from tasks.geometry.box import Box
 from tasks.inputs.listing import list_inputs
 from tasks.instances.layers import assemble, instance_layers
-from tasks.intake import describe, identify
+from tasks.intake.describe import describe, identify
+from tasks.intake.request import make_request
 from tasks.jobs.instances import PanopticRules, PanopticSettings, panoptic_rules
 from tasks.jobs.job import load_job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
-from tasks.request import make_request
 from tasks.segment.graph import PlainEngine
+from tasks.segment.measure import measure_slot
 from tasks.segment.prepare import prepare
-from tasks.segment.slot import measure_slot
 
 torch.set_num_threads(1)
 

@@ -16,7 +16,7 @@ from flows.app import app
 from tasks.answers.metrics.pair import MaskPair, Window
 from tasks.answers.metrics.panoptic import PANOPTIC_KEYS, count_panoptic, panoptic_means
 from tasks.errors import JobError, SceneError
-from tasks.scenes.pairs import list_pairs, with_ids
+from tasks.pairs.reading import list_pairs, with_ids
 
 PQ, SQ, RQ = PANOPTIC_KEYS
 OPEN = 255

@@ -13,13 +13,13 @@ from flows.app import app
 from tasks.errors import JobError, StoreError
 from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.listing import list_inputs
+from tasks.intake.request import make_request
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
 from tasks.out.ledger import Ledger
-from tasks.request import make_request
 from tasks.scenes.raster.scene import describe_raster
+from tasks.segment.measure import measure_slot
 from tasks.segment.prepare import Prepared, prepare
-from tasks.segment.slot import measure_slot
 
 RAW = {"job": "mine", "kind": "raster", "source": {"bands": {"B1": {"band": 1}}}, "model": {"name": "identity"}}
 

@@ -19,7 +19,7 @@ from models.registry import RunSettings, build_network, resolve_model
 from models.weights import read_weights, write_model
 from tasks.jobs.job import Job
 from tasks.segment.graph import PlainEngine
-from tasks.segment.slot import measure_slot
+from tasks.segment.measure import measure_slot
 
 torch.set_num_threads(1)
 SHAPES = {2: (150, 170), 3: (24, 70, 66)}

@@ -6,9 +6,9 @@ from scenes import write_raster
 
 from tasks.errors import ChangedSceneError
 from tasks.inputs.input import Input
-from tasks.intake import identify, require_unchanged
+from tasks.intake.describe import identify, require_unchanged
+from tasks.intake.request import make_request
 from tasks.jobs.job import Job
-from tasks.request import make_request
 
 RAW = {"job": "test", "kind": "raster", "model": {"name": "threshold", "arguments": {"threshold": 1}}}
 

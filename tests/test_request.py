@@ -11,10 +11,10 @@ from models.errors import UnknownModelError, WeightsError
 from models.registry import FAKES, ZOO, zoo_cards
 from tasks.errors import BandError, JobError
 from tasks.inputs.input import Input
-from tasks.intake import describe
+from tasks.intake.describe import describe
+from tasks.intake.request import Request, digest, make_request
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
-from tasks.request import Request, digest, make_request
 
 RAW = {"job": "mine", "kind": "raster", "source": {"bands": {"B1": {"band": 1}, "SCL": {"band": 2}}}}
 CHANGES = [

@@ -25,7 +25,8 @@ from tasks.files.durable import replace_file
 from tasks.files.room import require_room, writing
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.inputs.listing import list_inputs
-from tasks.intake import describe, identify
+from tasks.intake.describe import describe, identify
+from tasks.intake.request import make_request
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
 from tasks.out.ledger import Ledger, ProductRow
@@ -34,12 +35,11 @@ from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.finish import finish
 from tasks.products.publish import publish
 from tasks.products.vectors import write_gpkg, write_parquet
-from tasks.request import make_request
 from tasks.scenes.vectors import VectorTable
 from tasks.scenes.volume.spool import spool
 from tasks.segment.graph import PlainEngine
+from tasks.segment.measure import measure_slot
 from tasks.segment.prepare import Prepared, prepare
-from tasks.segment.slot import measure_slot
 from tasks.segment.store import BlockStore
 
 JOB = Job.model_validate(

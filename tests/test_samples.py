@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from flows import training
-from tasks import samples
 from tasks.errors import JobError
 from tasks.jobs.training import load_training_job
-from tasks.samples import data_folder
+from tasks.samples import scenes as samples
+from tasks.samples.scenes import data_folder
 
 
 def test_sample_data_is_not_looked_for_among_the_inputs_of_deployments(tmp_path, monkeypatch):

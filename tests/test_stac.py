@@ -15,10 +15,10 @@ from scenes import write_raster
 from tasks.errors import CatalogueError, JobError
 from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.stac import item_date
-from tasks.intake import identify
+from tasks.intake.describe import identify
+from tasks.intake.request import make_request
 from tasks.jobs.job import load_job
 from tasks.nights.arrivals import is_catalogue, list_arrivals
-from tasks.request import make_request
 
 JOB = """
 job: sky

@@ -12,15 +12,15 @@ from tasks.analysis.analyse import analyse, quality_of
 from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.input import Input
 from tasks.inputs.listing import list_inputs
-from tasks.intake import describe, identify
+from tasks.intake.describe import describe, identify
+from tasks.intake.request import make_request
 from tasks.jobs.job import Job
 from tasks.products.begin import begin_product
 from tasks.products.finish import finish
-from tasks.request import make_request
 from tasks.scenes.vectors import read_vectors
 from tasks.segment.graph import PlainEngine
+from tasks.segment.measure import measure_slot
 from tasks.segment.prepare import prepare
-from tasks.segment.slot import measure_slot
 
 JOB = Job.model_validate(
     {"job": "t", "kind": "raster", "model": {"name": "identity", "arguments": {"n_classes": 2}},

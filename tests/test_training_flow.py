@@ -13,7 +13,7 @@ from models.card import Card
 from models.registry import resolve_model
 from tasks.errors import JobError
 from tasks.jobs.reading import CONFIGS
-from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
+from tasks.samples.synthetic import write_synthetic_fire, write_synthetic_volume
 
 
 def small(name: str, folder: Path, **changes) -> dict:

@@ -17,9 +17,10 @@ from rasterio.transform import Affine
 from tasks.errors import SceneError, UnreadableSceneError
 from tasks.inputs.input import Input
 from tasks.jobs.job import Job
-from tasks.verdict import Verdict, check_files, check_inputs, merge
 from tasks.verdict import guard as guard_module
+from tasks.verdict.check import check_files, check_inputs
 from tasks.verdict.raster import check_raster
+from tasks.verdict.verdict import Verdict, merge
 from tasks.verdict.volume import check_volume
 
 DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[2] / "shared" / "data"))

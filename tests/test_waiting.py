@@ -14,10 +14,10 @@ import pytest
 from flows.waiting import take, wait_for_folder
 from tasks.errors import DiskFullError, HeldFolderError
 from tasks.inputs.input import Input
+from tasks.intake.request import Request, make_request
 from tasks.jobs.job import Job
 from tasks.out.outcome import SceneOutcome
 from tasks.out.tickets import Tickets
-from tasks.request import Request, make_request
 
 JOB = Job.model_validate({"job": "j", "kind": "raster", "model": {"name": "identity", "arguments": {"n_classes": 3}}})
 ITEMS = (Input("a", {"file": "/a.tif"}), Input("b", {"file": "/b.tif"}))

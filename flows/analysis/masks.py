@@ -20,13 +20,13 @@ from tasks.errors import JobError
 from tasks.files.declared import require_utf8
 from tasks.files.fingerprint import dataset_sha256
 from tasks.inputs.input import pseudonymised
+from tasks.intake.request import digest
 from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome, write_batch
 from tasks.products.publish import is_published, publish
 from tasks.products.published import read_published
 from tasks.reports.drawing import Caption
 from tasks.reports.index import write_index
-from tasks.request import digest
 
 logger = logging.getLogger(__name__)
 

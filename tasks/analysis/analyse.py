@@ -17,12 +17,12 @@ from tasks.files.room import writing
 from tasks.inputs.naming import dates_of
 from tasks.instances.layers import InstanceLayers, instance_layers, layer_reader
 from tasks.instances.split import MOST_PIXELS
+from tasks.intake.request import Request
 from tasks.jobs.analysis import AreaAnalysis
 from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.reports.drawing import Caption
-from tasks.request import Request
 from tasks.scenes.raster.scene import RasterScene
 from tasks.scenes.volume.scene import VolumeScene
 from tasks.segment.fitting import FITTED_CARD

@@ -27,6 +27,7 @@ from tasks.answers.fire.alerts import (
 from tasks.answers.fire.events import History, Rules, carry_ids, fold
 from tasks.answers.fire.geodesy import Earth, reprojected
 from tasks.inputs.naming import FIRES
+from tasks.intake.request import digest
 from tasks.jobs.fire import AlertRules, FireAnalysis
 from tasks.out.fire_ledger import FireLedger
 from tasks.out.folder import OutFolder, site_folder
@@ -35,7 +36,6 @@ from tasks.products.fire_events import EVENTS, write_events
 from tasks.products.growth import write_growth
 from tasks.products.publish import is_published, publish
 from tasks.products.published import read_published
-from tasks.request import digest
 from tasks.scenes.vectors import read_vectors
 
 _ASSETS = "asset_km"

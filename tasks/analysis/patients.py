@@ -20,6 +20,7 @@ from tasks.answers.tumour.components import total_ml
 from tasks.answers.tumour.series import History
 from tasks.errors import GridError, JobError
 from tasks.inputs.naming import PATIENTS
+from tasks.intake.request import digest
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.folder import OutFolder, site_folder
 from tasks.out.sightings import Sighting, SightingLedger
@@ -27,7 +28,6 @@ from tasks.products.lesions import write_followup_csv
 from tasks.products.publish import is_published, publish
 from tasks.products.published import read_published
 from tasks.reports.drawing import Caption
-from tasks.request import digest
 
 _MASK = "mask.nii.gz"
 

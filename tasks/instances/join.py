@@ -24,7 +24,7 @@ from scipy.sparse.csgraph import connected_components
 
 from tasks.geometry.box import Box
 from tasks.segment.fragments import Fragments
-from tasks.segment.grid import Lattice, TileAxis
+from tasks.segment.lattice import Lattice, TileAxis
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class InputRow:
 
     Attributes:
         name: Hash of how it is named and read.
-        state: Of all its files when it was hashed, as ``tasks.input_state`` tells it.
+        state: Of all its files when it was hashed, as ``tasks.intake.input_state`` tells it.
         sources: Files that it depends on and that nobody named.
         fingerprint: What was found.
     """

@@ -10,9 +10,9 @@ from models.card import write_card
 from models.classical.card import is_fitted
 from tasks.files.room import writing
 from tasks.instances.layers import layer_reader
+from tasks.intake.request import Request
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.nifti import write_nifti
-from tasks.request import Request
 from tasks.scenes.raster.scene import RasterScene
 from tasks.segment.fitting import FITTED_CARD
 from tasks.segment.prepare import Prepared

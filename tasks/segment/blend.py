@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.predictor import DeviceArray
 from tasks.geometry.box import Box
-from tasks.segment.grid import Lattice, Tile, TileAxis
+from tasks.segment.lattice import Lattice, Tile, TileAxis
 
 # Of MONAI's weights.
 _FLOOR = 1e-3

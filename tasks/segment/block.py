@@ -16,7 +16,7 @@ from tasks.geometry.resample import model_box
 from tasks.segment.batches import in_batches
 from tasks.segment.classify import blended, brings_back_logits, classify, softmax
 from tasks.segment.detect import detect_block
-from tasks.segment.grid import Tile
+from tasks.segment.lattice import Tile
 from tasks.segment.loaded import slot_predictor
 from tasks.segment.native import native_slabs
 from tasks.segment.panoptic import segment_and_detect_block

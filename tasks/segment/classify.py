@@ -14,7 +14,7 @@ from models.predictor import DeviceArray
 from tasks.errors import SceneError
 from tasks.geometry.box import Box
 from tasks.segment.blend import SlabBlender
-from tasks.segment.grid import Tile
+from tasks.segment.lattice import Tile
 from tasks.segment.work import Work
 
 # Up to here comparing class after class is faster than argmax over the classes.

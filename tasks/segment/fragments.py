@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from models.predictor import TileObjects
 from tasks.files.durable import sync
 from tasks.geometry.box import Box
-from tasks.segment.grid import Tile
+from tasks.segment.lattice import Tile
 
 # Of the files in the journal's checksums.
 FRAGMENTS = "fragments"

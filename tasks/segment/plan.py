@@ -14,7 +14,7 @@ from tasks.errors import PlanError
 from tasks.geometry.box import Box, split
 from tasks.geometry.frame import Frame
 from tasks.jobs.job import Job
-from tasks.segment.grid import Lattice, TileAxis
+from tasks.segment.lattice import Lattice, TileAxis
 from tasks.segment.memory import fit_block
 
 # The product's internal tile: blocks are multiples of it, so that no two blocks write one chunk.

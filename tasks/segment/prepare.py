@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from models.card import Card, GridNormalization, SceneNormalization
 from models.normalization import ResolvedNormalization, resolve
 from tasks.errors import EmptySceneError
-from tasks.expectation import expect
 from tasks.files.fingerprint import Fingerprint
 from tasks.files.room import require_room
 from tasks.geometry.box import Box, split
-from tasks.request import Request, check_instances, check_panoptic, digest
+from tasks.intake.expectation import expect
+from tasks.intake.request import Request, check_instances, check_panoptic, digest
 from tasks.scenes.raster.scene import RasterScene
 from tasks.segment.fitting import fitted_card
 from tasks.segment.plan import Plan, Slot, make_plan

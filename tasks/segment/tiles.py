@@ -13,7 +13,7 @@ from tasks.geometry.box import Box
 from tasks.geometry.resample import model_box
 from tasks.scenes.scene import SceneReader
 from tasks.segment.features import featured
-from tasks.segment.grid import Tile
+from tasks.segment.lattice import Tile
 from tasks.segment.prefetch import prefetch
 from tasks.segment.window import Strip, read_normalised
 from tasks.segment.work import Work

@@ -9,7 +9,7 @@ from models.card import Card
 from models.normalization import ResolvedNormalization
 from tasks.jobs.instances import InstanceRules, PanopticRules
 from tasks.scenes.scene import Scene
-from tasks.segment.grid import Lattice
+from tasks.segment.lattice import Lattice
 from tasks.segment.plan import Plan
 
 # The layer with the id of the instance at each pixel.

@@ -12,8 +12,8 @@ from tasks.answers.metrics.pair import MaskPair
 from tasks.errors import JobError, SceneError, UnsupportedSceneError
 from tasks.files.declared import require_utf8
 from tasks.inputs.naming import Pattern, stem_of
-from tasks.scenes.pair_ids import opened_ids
-from tasks.scenes.pair_labels import LabelRules
+from tasks.pairs.ids import opened_ids
+from tasks.pairs.labels import LabelRules
 
 _VOLUMES = (".nii", ".nii.gz")
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
@@ -160,9 +160,9 @@ def opened_pair(files: PairFiles, reading: Reading) -> Iterator[MaskPair]:
     rules = reading.rules(paths, is_volume=files.is_volume)
     # Here, because each brings its library of formats.
     if files.is_volume:
-        from tasks.scenes.pair_volume import opened_volume_pair as opened
+        from tasks.pairs.volume import opened_volume_pair as opened
     else:
-        from tasks.scenes.pair_raster import opened_raster_pair as opened
+        from tasks.pairs.raster import opened_raster_pair as opened
     with opened(files.id, paths, rules, resample=reading.resample) as pair:
         if files.predicted_ids is None or files.reference_ids is None:
             yield pair

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from tasks.files.fingerprint import Fingerprint
 from tasks.geometry.box import Box
 from tasks.instances.layers import assemble, layer_reader
-from tasks.request import Request
+from tasks.intake.request import Request
 from tasks.scenes.raster.scene import RasterScene
 from tasks.scenes.volume.scene import VolumeScene
 from tasks.segment.graph import PlainEngine
+from tasks.segment.measure import measure_slot
 from tasks.segment.prepare import prepare
-from tasks.segment.slot import measure_slot
 
 
 def segment_whole(

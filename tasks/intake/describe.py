@@ -13,13 +13,13 @@ from tasks.errors import BandError, ChangedSceneError, JobError, SceneError
 from tasks.files.declared import is_local, require_inside
 from tasks.files.fingerprint import Fingerprint, combined_sha256, dataset_sha256, facts_sha256, file_sha256
 from tasks.files.remote import fetch
-from tasks.input_state import sources_of, state_of_dataset, state_of_raster, state_of_volume
 from tasks.inputs.input import Input
 from tasks.inputs.naming import dates_of
+from tasks.intake.input_state import sources_of, state_of_dataset, state_of_raster, state_of_volume
+from tasks.intake.request import Request
 from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FireAnalysis
 from tasks.out.ledger import InputRow, Ledger
-from tasks.request import Request
 from tasks.scenes.raster.scene import RasterScene, describe_raster, fingerprint
 
 if TYPE_CHECKING:

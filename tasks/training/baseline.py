@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
 from tasks.answers.metrics.overlap import dice
-from tasks.scenes.labelled import LabelledScene
+from tasks.training.labelled import LabelledScene
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tasks.answers.metrics.pair import MaskPair, Window
 from tasks.errors import GridError
 from tasks.geometry.box import Box
-from tasks.scenes.pair_labels import LabelRules
+from tasks.pairs.labels import LabelRules
 from tasks.scenes.volume.scene import VolumeReader, VolumeScene, describe_volume
 
 # Axes are turned alike in both masks; nothing is resampled by that.

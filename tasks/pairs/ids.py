@@ -12,7 +12,7 @@ import numpy as np
 from tasks.answers.metrics.pair import Labels, MaskPair
 from tasks.errors import SceneError
 from tasks.geometry.box import Box
-from tasks.scenes.pair_labels import LabelRules
+from tasks.pairs.labels import LabelRules
 
 ReadIds: TypeAlias = Callable[[Box], tuple[Labels, Labels]]
 # What swathe writes where nothing was observed; volumes are read as float32, which rounds it.

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from tasks.errors import SceneError
 from tasks.geometry import resample
 from tasks.geometry.box import Box
-from tasks.scenes.labels import read_labels
 from tasks.scenes.raster.scene import RasterScene
 from tasks.scenes.volume.scene import VolumeScene
+from tasks.training.labels import read_labels
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tasks.errors import GridError, UnsupportedSceneError
 from tasks.geometry.box import Box
 from tasks.geometry.geodetic import Geodetic
 from tasks.geometry.raster_grid import RasterGrid
-from tasks.scenes.pair_labels import LabelRules
+from tasks.pairs.labels import LabelRules
 from tasks.scenes.raster.align import DirectFile, WarpedFile
 from tasks.scenes.raster.class_names import class_names
 from tasks.scenes.raster.header import Header, gdal_env, open_raster, read_header

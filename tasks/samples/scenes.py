@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.files.fingerprint import file_sha256
-from tasks.synthetic import write_synthetic_fire, write_synthetic_volume
+from tasks.samples.synthetic import write_synthetic_fire, write_synthetic_volume
 
 logger = logging.getLogger(__name__)
 

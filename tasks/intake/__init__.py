@@ -1,0 +1,1 @@
+"""The request, the described and hashed input, what it will take."""

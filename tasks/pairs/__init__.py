@@ -1,0 +1,1 @@
+"""Predicted masks and their references, for ``swathe evaluate``."""

@@ -1,0 +1,1 @@
+"""Sample and generated scenes for the demo."""
