@@ -28,7 +28,7 @@ from tasks.out.outcome import SceneOutcome
 from tasks.reports.index_rank import Ranked, ranked
 from tasks.reports.night import FOLDER, counts
 from tasks.reports.page_figures import cell, figure, heading
-from tasks.reports.quicklook import quicklook
+from tasks.reports.pictures.quicklook import quicklook
 from tasks.reports.trail import Trail
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from flows.gpus import gpus
 from models.errors import SwatheError
 from tasks.files.durable import replace_file
 from tasks.nights.backlog import Backlog, write_backlog
+from tasks.nights.figures import metrics_text
 from tasks.nights.status import status_of
 from tasks.out.folder import OutFolder
-from tasks.reports.metrics import metrics_text
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import logging
 import shutil
 import subprocess
 
-from tasks.reports.metrics import Gpu
+from tasks.nights.figures import Gpu
 
 logger = logging.getLogger(__name__)
 

@@ -42,8 +42,8 @@ from tasks.verdict.check import check_inputs
 from tasks.verdict.verdict import Verdict
 
 if TYPE_CHECKING:
-    from tasks.analysis.fire_events import Followed
-    from tasks.analysis.patients import FollowedPatients
+    from tasks.analysis.fire.events import Followed
+    from tasks.analysis.tumour.patients import FollowedPatients
 
 
 # What workers do: this process does not load what they need for it.
@@ -191,7 +191,7 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
 def fold_fires(request: Request, settings: FireAnalysis, sightings: Sequence[Sighting]) -> Followed:
     """Follow fires over nights, from all published products."""
     # Here, because only jobs of fires need what it brings.
-    from tasks.analysis.fire_events import fold_fires as fold_fire_events
+    from tasks.analysis.fire.events import fold_fires as fold_fire_events
 
     return fold_fire_events(request.out, settings, sightings, now(), request.today)
 
@@ -200,7 +200,7 @@ def fold_fires(request: Request, settings: FireAnalysis, sightings: Sequence[Sig
 def follow_patients(request: Request, settings: TumourAnalysis, sightings: Sequence[Sighting]) -> FollowedPatients:
     """Follow lesions over dates, from all published products."""
     # Here, because only jobs of tumours need what it brings.
-    from tasks.analysis.patients import follow_patients as follow_published_patients
+    from tasks.analysis.tumour.patients import follow_patients as follow_published_patients
 
     title = request.job.title or request.job.job
     return follow_published_patients(request.out, title, settings, sightings)

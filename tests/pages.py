@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 import numpy as np
 
 from tasks.reports.blocks import Paragraph, Section, Table
-from tasks.reports.charts import Bar, Line, bar_chart, line_chart
-from tasks.reports.drawing import LegendEntry
-from tasks.reports.maps import map_picture
+from tasks.reports.legend import LegendEntry
 from tasks.reports.page import Report
+from tasks.reports.pictures.charts import Bar, Line, bar_chart, line_chart
+from tasks.reports.pictures.maps import map_picture
 
 VOID = {"meta", "img", "br", "source", "rect", "path"}
 HOSTILE = "<script>alert(1)</script>\" onload='x' &amp; $x$ `{{ 7*7 }}` \x00\ud800 javascript:alert(1)"

@@ -87,8 +87,8 @@ from tasks.pairs.reading import Reading, list_pairs, opened_pair, with_ids
 from tasks.products.publish import publish
 from tasks.products.published import read_published
 from tasks.products.record import read_effort
-from tasks.reports.drawing import Caption
 from tasks.reports.index_rank import ranked
+from tasks.reports.legend import Caption
 from tasks.scenes.raster.class_names import class_names
 from tasks.scenes.raster.dataset import DRIVERS
 from tasks.scenes.raster.header import opened_raster, read_header

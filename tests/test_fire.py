@@ -17,8 +17,8 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 from flows.app import app
-from tasks.analysis.fire import analyse_fire
-from tasks.analysis.mask_raster import open_raster_mask
+from tasks.analysis.fire.analyse import analyse_fire
+from tasks.analysis.masks.raster import open_raster_mask
 from tasks.answers.area import class_areas
 from tasks.answers.components import join
 from tasks.answers.fire.geodesy import Earth

@@ -17,10 +17,11 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from pyproj import CRS
 from rasterio.transform import Affine
 
-from tasks.analysis import fire_events
-from tasks.analysis.fire import analyse_fire
-from tasks.analysis.fire_events import fold_fires
-from tasks.analysis.mask_raster import open_raster_mask
+from tasks.analysis.fire import events as fire_events
+from tasks.analysis.fire import growth_file as growth
+from tasks.analysis.fire.analyse import analyse_fire
+from tasks.analysis.fire.events import fold_fires
+from tasks.analysis.masks.raster import open_raster_mask
 from tasks.answers.area import PixelAreas
 from tasks.answers.fire import events
 from tasks.answers.fire.alerts import AlertState, Reading, crossings, fire_readings
@@ -33,7 +34,6 @@ from tasks.jobs.fire import AlertRules, FireAnalysis, Level
 from tasks.out.fire_ledger import FireLedger
 from tasks.out.folder import OutFolder
 from tasks.out.sightings import Sighting
-from tasks.products import growth
 from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.publish import publish
 from tasks.products.vectors import write_gpkg

@@ -9,7 +9,7 @@ from scenes import write_raster, write_volume
 from typer.testing import CliRunner
 
 from flows.app import app
-from tasks.analysis.mask_names import id_of_mask, ids_of_masks, masks_in, numbered_class
+from tasks.analysis.masks.names import id_of_mask, ids_of_masks, masks_in, numbered_class
 from tasks.errors import JobError
 
 LABELS = np.ones((1, 60, 60), np.uint8)

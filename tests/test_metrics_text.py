@@ -16,12 +16,12 @@ from flows import logs, tables
 from flows.gpus import read_gpus
 from flows.stages import Stages
 from tasks.nights.backlog import Backlog, write_backlog
+from tasks.nights.figures import Gpu, metrics_text
 from tasks.nights.night import Night
 from tasks.nights.night_ledger import NightLedger
 from tasks.nights.status import status_of
 from tasks.out.folder import OutFolder
 from tasks.out.ledger import Ledger, ProductRow
-from tasks.reports.metrics import Gpu, metrics_text
 
 NOW = "2026-11-20T02:00:00+00:00"
 

@@ -8,8 +8,8 @@ import pytest
 from pages import Page
 from scenes import oblique_affine, write_volume
 
-from tasks.analysis.patients import follow_patients
 from tasks.analysis.trails import trails_of
+from tasks.analysis.tumour.patients import follow_patients
 from tasks.inputs.input import Input
 from tasks.jobs.job import Job
 from tasks.jobs.tumour import TumourAnalysis

@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tasks.reports.drawing import Caption, LegendEntry, overlay, plain, rgb, round_length, wrapped
-from tasks.reports.planes import volume_preview_slices
-from tasks.reports.preview import render_raster_preview, stretch
-from tasks.reports.preview_volume import render_volume_preview
+from tasks.reports.legend import Caption, LegendEntry
+from tasks.reports.pictures.drawing import overlay, plain, rgb, round_length, wrapped
+from tasks.reports.pictures.planes import volume_preview_slices
+from tasks.reports.pictures.preview import render_raster_preview, stretch
+from tasks.reports.pictures.preview_volume import render_volume_preview
 from tasks.scenes.volume.scene import describe_volume
 
 LAWS = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -18,14 +18,14 @@ from PIL import Image
 from tasks.analysis.subject import Findings
 from tasks.analysis.summary import write_findings
 from tasks.reports.blocks import Picture, Section, Table
-from tasks.reports.charts import Bar, bar_chart
-from tasks.reports.drawing import Caption, LegendEntry
-from tasks.reports.maps import map_picture
+from tasks.reports.legend import Caption, LegendEntry
 from tasks.reports.page import Report, render_report
 from tasks.reports.page_figures import figure, heading, number
 from tasks.reports.page_layout import table_view
 from tasks.reports.page_record import record_tables
-from tasks.reports.quicklook import quicklook
+from tasks.reports.pictures.charts import Bar, bar_chart
+from tasks.reports.pictures.maps import map_picture
+from tasks.reports.pictures.quicklook import quicklook
 
 STYLE = Path(__file__).parents[1] / "tasks" / "reports" / "page.css"
 EMPTY = Report("", "", (), {}, ())

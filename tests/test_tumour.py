@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from tasks.analysis.tumour.lesion_files import write_lesions_csv
 from tasks.answers.tumour.components import find_components, lesions, total_ml
 from tasks.answers.tumour.measure import Sources, measure
 from tasks.geometry.box import Box
 from tasks.jobs.tumour import TumourAnalysis
-from tasks.products.lesions import write_lesions_csv
 from tasks.scenes.volume.scene import describe_volume
 
 SETTINGS = TumourAnalysis(kind="tumour")

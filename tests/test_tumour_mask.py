@@ -9,7 +9,7 @@ from scenes import oblique_affine, write_volume
 from typer.testing import CliRunner
 
 from flows.app import app
-from tasks.analysis.mask_volume import VolumeFiles, open_volume_mask
+from tasks.analysis.masks.volume import VolumeFiles, open_volume_mask
 from tasks.answers.tumour.components import find_components
 from tasks.answers.tumour.measure import Sources, measure
 from tasks.answers.tumour.values import Uncertainty, volume_interval

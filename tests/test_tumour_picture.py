@@ -9,13 +9,14 @@ from scenes import oblique_affine, write_volume
 
 from models.card import ClassEntry
 from tasks.analysis.subject import VolumeMask
+from tasks.analysis.tumour.picture import lesion_pictures, tumour_preview
 from tasks.answers.tumour.components import find_components
 from tasks.answers.tumour.measure import Sources, measure
 from tasks.geometry.box import Box
 from tasks.jobs.tumour import TumourAnalysis
-from tasks.reports.drawing import PAGE, Caption
-from tasks.reports.planes import axis_of, on_plane, plane_section
-from tasks.reports.tumour_picture import lesion_pictures, tumour_preview
+from tasks.reports.legend import Caption
+from tasks.reports.pictures.drawing import PAGE
+from tasks.reports.pictures.planes import axis_of, on_plane, plane_section
 from tasks.scenes.volume.scene import describe_volume
 
 SETTINGS = TumourAnalysis(kind="tumour")

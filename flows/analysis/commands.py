@@ -118,9 +118,9 @@ def sample(  # noqa: PLR0913 - one argument per option of the command
     """Draw reference samples for interpreters: how many, where, with which probability."""
     from flows import tables
     from flows.analysis import crop as flow
-    from tasks.analysis.crop_plan import SampleWishes
+    from tasks.analysis.crop.plan import SampleWishes
     from tasks.analysis.crop_plan_files import planned_files
-    from tasks.analysis.mask_names import id_of_mask
+    from tasks.analysis.masks.names import id_of_mask
 
     wishes = SampleWishes(
         target_se=target_se,

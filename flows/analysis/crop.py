@@ -11,18 +11,18 @@ from typing import Any
 
 from flows.analysis.masks import MaskTask, analyse_masks
 from flows.analysis.question import settings_asked
-from tasks.analysis.crop import analyse_crop, named_classes
-from tasks.analysis.crop_plan import PlannedSample, SampleWishes, plan_sample
+from tasks.analysis.crop.analyse import analyse_crop, named_classes
+from tasks.analysis.crop.plan import PlannedSample, SampleWishes, plan_sample
 from tasks.analysis.crop_plan_files import write_plan
-from tasks.analysis.mask_names import id_of_mask, ids_of_masks, masks_in, require_there, what_decides
-from tasks.analysis.mask_raster import open_raster_mask, raster_mask_files
+from tasks.analysis.masks.names import id_of_mask, ids_of_masks, masks_in, require_there, what_decides
+from tasks.analysis.masks.raster import open_raster_mask, raster_mask_files
 from tasks.analysis.subject import Findings
 from tasks.errors import JobError, SceneError
 from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome
-from tasks.reports.drawing import Caption
+from tasks.reports.legend import Caption
 from tasks.scenes.vectors import column_names
 
 # Options that say nothing without another one.

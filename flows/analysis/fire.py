@@ -12,10 +12,10 @@ from typing import Any
 
 from flows.analysis.masks import MaskTask, analyse_masks
 from flows.analysis.question import settings_asked
-from tasks.analysis.fire import analyse_fire
-from tasks.analysis.fire_events import fold_fires
-from tasks.analysis.mask_names import ids_of_masks, masks_in, what_decides
-from tasks.analysis.mask_raster import open_raster_mask, raster_mask_files
+from tasks.analysis.fire.analyse import analyse_fire
+from tasks.analysis.fire.events import fold_fires
+from tasks.analysis.masks.names import ids_of_masks, masks_in, what_decides
+from tasks.analysis.masks.raster import open_raster_mask, raster_mask_files
 from tasks.analysis.subject import Findings
 from tasks.analysis.trails import trails_of
 from tasks.errors import JobError
@@ -27,8 +27,8 @@ from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import Sighting
 from tasks.products.cog import RasterProductSpec, write_cog
-from tasks.reports.drawing import Caption
 from tasks.reports.index import write_index
+from tasks.reports.legend import Caption
 
 logger = logging.getLogger(__name__)
 

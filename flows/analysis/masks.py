@@ -25,8 +25,8 @@ from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome, write_batch
 from tasks.products.publish import is_published, publish
 from tasks.products.published import read_published
-from tasks.reports.drawing import Caption
 from tasks.reports.index import write_index
+from tasks.reports.legend import Caption
 
 logger = logging.getLogger(__name__)
 

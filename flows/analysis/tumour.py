@@ -12,16 +12,16 @@ from typing import Any, TypeAlias
 
 from flows.analysis.masks import MaskTask, analyse_masks
 from flows.analysis.question import settings_asked
-from tasks.analysis.mask_names import ids_of_masks, masks_in, require_there, what_decides
-from tasks.analysis.mask_volume import VolumeFiles, open_volume_mask, volume_files
+from tasks.analysis.masks.names import ids_of_masks, masks_in, require_there, what_decides
+from tasks.analysis.masks.volume import VolumeFiles, open_volume_mask, volume_files
 from tasks.analysis.subject import Findings, VolumeMask
-from tasks.analysis.tumour import advance, present, read_study
+from tasks.analysis.tumour.analyse import advance, present, read_study
 from tasks.answers.tumour.series import FollowUp, History, Study
 from tasks.errors import JobError
 from tasks.jobs.job import Job
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.outcome import SceneOutcome
-from tasks.reports.drawing import Caption
+from tasks.reports.legend import Caption
 
 Run: TypeAlias = Callable[[Path], tuple[Findings, Mapping[str, Any], Caption]]
 

@@ -72,7 +72,7 @@ def status_command(
     found = [status_of(folder, now) for folder in out or []]
     if metrics:
         from flows.gpus import gpus
-        from tasks.reports.metrics import metrics_text
+        from tasks.nights.figures import metrics_text
 
         sys.stdout.write(metrics_text(found, gpus()))
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from models.card import Card
 from models.classical.card import is_fitted
-from tasks.analysis.mask_raster import open_bands
+from tasks.analysis.masks.raster import open_bands
 from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
 from tasks.analysis.summary import write_findings
 from tasks.files.room import writing
@@ -22,7 +22,7 @@ from tasks.jobs.analysis import AreaAnalysis
 from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.tumour import TumourAnalysis
-from tasks.reports.drawing import Caption
+from tasks.reports.legend import Caption
 from tasks.scenes.raster.scene import RasterScene
 from tasks.scenes.volume.scene import VolumeScene
 from tasks.segment.fitting import FITTED_CARD
@@ -77,16 +77,16 @@ def _with_instances(findings: Findings, request: Request, prepared: Prepared, fo
         return findings
     layers, scene, classes = instance_layers(prepared.work), prepared.scene, request.card.classes
     if isinstance(scene, VolumeScene):
-        from tasks.analysis.volume_instances import describe_volume_instances
+        from tasks.analysis.instances.volume import describe_volume_instances
 
         described = describe_volume_instances(layers, scene, classes, folder)
     else:
-        from tasks.analysis.instances import Found, describe_instances
+        from tasks.analysis.instances.raster import Found, describe_instances
 
         found = Found.of_table(layers, layers.table)
         described = describe_instances(found, scene.grid, classes, folder)
         if prepared.work.panoptic is not None:
-            from tasks.analysis.segments import describe_segments
+            from tasks.analysis.instances.segments import describe_segments
 
             names, read = [entry.name for entry in classes], _layer(prepared, "mask")
             segments = describe_segments(found, read, scene.grid, names, prepared.work.panoptic, folder)
@@ -105,11 +105,11 @@ def _uncut(layers: InstanceLayers) -> tuple[str, ...]:
 # Each kind is imported when it is asked for: tables of polygons bring pandas, which takes a second.
 def _raster_findings(mask: RasterMask, settings: AreaAnalysis | CropAnalysis | FireAnalysis, folder: Path) -> Findings:
     if isinstance(settings, CropAnalysis):
-        from tasks.analysis.crop import analyse_crop
+        from tasks.analysis.crop.analyse import analyse_crop
 
         return analyse_crop(mask, settings, folder)
     if isinstance(settings, FireAnalysis):
-        from tasks.analysis.fire import analyse_fire
+        from tasks.analysis.fire.analyse import analyse_fire
 
         return analyse_fire(mask, settings, folder)
     from tasks.analysis.area import analyse_area
@@ -118,7 +118,7 @@ def _raster_findings(mask: RasterMask, settings: AreaAnalysis | CropAnalysis | F
 
 
 def _volume_findings(mask: VolumeMask, settings: TumourAnalysis, folder: Path) -> Findings:
-    from tasks.analysis.tumour import analyse_tumour
+    from tasks.analysis.tumour.analyse import analyse_tumour
 
     return analyse_tumour(mask, settings, folder)
 

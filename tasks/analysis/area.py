@@ -9,7 +9,7 @@ from typing import Any
 from tasks.analysis.subject import Findings, RasterMask
 from tasks.answers.area import ClassAreas, class_areas
 from tasks.jobs.analysis import AreaAnalysis
-from tasks.reports.pictures import raster_preview
+from tasks.reports.pictures.product_preview import raster_preview
 from tasks.reports.raster_section import extent_section, map_section
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from tasks.analysis.crop_plan import PlannedSample
+from tasks.analysis.crop.plan import PlannedSample
 from tasks.products.vectors import write_gpkg
 from tasks.scenes.vectors import Column, VectorTable
 

@@ -14,8 +14,8 @@ from models.card import ClassEntry
 from tasks.geometry.box import Box
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.reports.blocks import Section
-from tasks.reports.drawing import Caption
-from tasks.reports.raster_picture import RasterPicture, read_picture
+from tasks.reports.legend import Caption
+from tasks.reports.pictures.raster_picture import RasterPicture, read_picture
 from tasks.scenes.raster.scene import RasterScene
 from tasks.scenes.volume.scene import VolumeScene
 

@@ -10,7 +10,7 @@ from typing import Any
 from models.card import Card
 from tasks.analysis.subject import Findings
 from tasks.reports.blocks import Picture, Section
-from tasks.reports.drawing import Caption
+from tasks.reports.legend import Caption
 from tasks.reports.page import Report, render_report
 from tasks.reports.page_record import record_tables
 

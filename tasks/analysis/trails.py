@@ -77,7 +77,7 @@ def _alerts(out: OutFolder) -> Trail:
 
 def _patients(out: OutFolder) -> Trail:
     # Here, because jobs of rasters do not need what it brings.
-    from tasks.analysis.patients import published_patients
+    from tasks.analysis.tumour.patients import published_patients
 
     found = list(published_patients(out).items())
     found.sort(key=lambda item: str(item[1]["headline"]["last_date"]), reverse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tasks.reports.drawing import LegendEntry
+from tasks.reports.legend import LegendEntry
 
 
 @dataclass(frozen=True)

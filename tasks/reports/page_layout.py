@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tasks.reports.blocks import Block, Chart, Paragraph, Picture, Section, Table
-from tasks.reports.drawing import NOT_OBSERVED
+from tasks.reports.legend import NOT_OBSERVED
 
 # Pictures this much wider than high, or this many pixels wide, take the page's whole width.
 _WIDE = 1.75

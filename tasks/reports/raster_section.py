@@ -5,13 +5,13 @@ from __future__ import annotations
 from tasks.answers.area import ClassAreas, PixelAreas
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.reports.blocks import Block, Paragraph, Picture, Section, Table
-from tasks.reports.charts import Bar, bar_chart
-from tasks.reports.drawing import NOT_OBSERVED, LegendEntry
-from tasks.reports.maps import map_picture
+from tasks.reports.legend import NOT_OBSERVED, LegendEntry
 from tasks.reports.page_figures import number
-from tasks.reports.pictures import DrawnMask
-from tasks.reports.preview import stretch
-from tasks.reports.raster_picture import RasterPicture, pixel_side_m, sparse_mask
+from tasks.reports.pictures.charts import Bar, bar_chart
+from tasks.reports.pictures.maps import map_picture
+from tasks.reports.pictures.preview import stretch
+from tasks.reports.pictures.product_preview import DrawnMask
+from tasks.reports.pictures.raster_picture import RasterPicture, pixel_side_m, sparse_mask
 
 
 def map_section(mask: DrawnMask, picture: RasterPicture) -> Section:

@@ -1,0 +1,1 @@
+"""Objects of rasters and volumes, as products."""

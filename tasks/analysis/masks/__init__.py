@@ -1,0 +1,1 @@
+"""A mask out of a file, as an analysis sees it."""

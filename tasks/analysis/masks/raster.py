@@ -1,0 +1,196 @@
+"""Raster masks made elsewhere: their classes, what was not observed, and the pictures they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.windows import Window
+
+from models.card import Card, ClassEntry
+from tasks.analysis.masks.names import card_of, id_of_mask, numbered_class
+from tasks.analysis.subject import RasterMask
+from tasks.errors import EmptySceneError, UnsupportedSceneError
+from tasks.geometry.box import Box, split
+from tasks.geometry.raster_grid import RasterGrid
+from tasks.inputs.naming import USUAL_DATES, dates_of
+from tasks.jobs.job import Job
+from tasks.jobs.source import Source
+from tasks.reports.legend import Caption
+from tasks.scenes.raster.class_names import class_names
+from tasks.scenes.raster.header import opened_raster, read_header
+from tasks.scenes.raster.scene import RasterScene, describe_raster
+
+_WINDOW = (2048, 2048)
+_BYTE = 255
+_MOST_CLASSES = 65_535
+
+
+@dataclass(frozen=True)
+class MaskLayer:
+    """Windowed reads of one band of class numbers or percent.
+
+    Attributes:
+        path: Of the raster.
+        nodata: What the file calls nodata; None where nothing.
+        dtype: Of what is returned; its largest value is not observed.
+    """
+
+    path: str
+    nodata: float | None
+    dtype: str
+
+    def __call__(self, box: Box) -> NDArray[np.unsignedinteger[Any]]:
+        """Read a window ``(rows, cols)``.
+
+        Raises:
+            UnreadableSceneError: When the file is gone or damaged.
+            UnsupportedSceneError: When a value is no class number.
+        """
+        with opened_raster(self.path) as dataset:
+            window = Window.from_slices(*box.slices)
+            stored = dataset.read(1, window=window)
+            observed = dataset.read_masks(1, window=window) > 0
+        unseen = int(np.iinfo(self.dtype).max)
+        if np.issubdtype(stored.dtype, np.floating):
+            observed &= np.isfinite(stored)
+        known = np.where(observed, stored, 0)
+        if known.size and (known.min() < 0 or known.max() > unseen or (known != np.rint(known)).any()):
+            raise UnsupportedSceneError(
+                f"{self.path}: a mask holds whole class numbers from 0 to {unseen - 1}; found {known.min():g} to "
+                f"{known.max():g}. Give a class map, not scores or a picture"
+            )
+        labels: NDArray[np.unsignedinteger[Any]] = np.where(observed, known, unseen).astype(self.dtype)
+        return labels
+
+
+def open_raster_mask(
+    path: str | Path, job: Job | None = None, scene: str | None = None, files: Mapping[str, str] | None = None
+) -> RasterMask:
+    """Open a class map, wherever it comes from.
+
+    Class names and colours come from its attribute table, else from the job's model where the mask holds no other
+    classes, else its colour table, else numbers. Nodata and the highest number of the type are not observed.
+
+    Args:
+        path: Of the mask; a ``confidence.tif`` on the same grid beside it is taken along.
+        job: Names the model's classes, the bands of the pictures and the dates.
+        scene: Its id; the file's name, or its folder's where the file is called ``mask``.
+        files: The pictures by role, as the job's source has them; None where only the mask is given.
+
+    Raises:
+        UnreadableSceneError: When the mask cannot be read.
+        UnsupportedSceneError: When it is no class map of one band.
+        EmptySceneError: When no pixel was observed.
+    """
+    path = Path(path).absolute()
+    header = read_header(str(path))
+    if len(header.dtypes) != 1:
+        raise UnsupportedSceneError(f"{path}: has {len(header.dtypes)} bands. A mask has one: give a class map")
+    dtype = "uint8" if header.dtypes[0] in ("uint8", "int8", "bool") else "uint16"
+    read = MaskLayer(str(path), header.nodata[0], dtype)
+    highest = _highest(read, header.grid, path)
+    name = scene or id_of_mask(path)
+    card = card_of(job, "raster")
+    return RasterMask(
+        id=name,
+        grid=header.grid,
+        classes=_classes(path, highest, card),
+        read=read,
+        caption=Caption(f"{job.title or job.job} \u00b7 {name}" if job else name, ("a mask made elsewhere",)),
+        confidence=_confidence(path, header.grid),
+        image=_image(name, header.grid, job, card, files),
+        channels=card.channels if card else (),
+        bands=None if job is None or files is None else partial(open_bands, name, dict(files), job.source),
+        dates=dates_of(name, job.source.dates if job else USUAL_DATES),
+    )
+
+
+def raster_mask_files(path: str | Path) -> dict[str, str]:
+    """Return every file that is read with a mask, by role: what lies beside it is taken along."""
+    path = Path(path).absolute()
+    confidence, names = path.with_name("confidence.tif"), path.with_name(f"{path.name}.aux.xml")
+    found = {"mask": str(path)}
+    found |= {"confidence": str(confidence)} if confidence.is_file() and confidence != path else {}
+    # Names of classes, and nodata that the raster itself cannot hold.
+    return found | ({"sidecar": str(names)} if names.is_file() else {})
+
+
+def open_bands(scene: str, files: Mapping[str, str], source: Source, names: tuple[str, ...]) -> RasterScene:
+    """Describe a scene with the bands that are named, in their order; errors are those of ``describe_raster``."""
+    return describe_raster(scene, files, source, names)
+
+
+def on_grid(scene: RasterScene, grid: RasterGrid) -> RasterScene:
+    """Return a scene that is read on another grid: files that do not lie on it are interpolated.
+
+    Raises:
+        UnsupportedSceneError: When only one of the two has a CRS.
+    """
+    if scene.grid.lies_on(grid) and _same_crs(scene.grid.crs_wkt, grid.crs_wkt):
+        return scene
+    if (scene.grid.crs_wkt is None) != (grid.crs_wkt is None):
+        raise UnsupportedSceneError(f"{scene.id}: only one of mask and pictures has a CRS. Give both one")
+    files = tuple(
+        replace(file, aligned=file.grid.lies_on(grid) and _same_crs(file.grid.crs_wkt, grid.crs_wkt))
+        for file in scene.files
+    )
+    return replace(scene, grid=grid, files=files)
+
+
+def _same_crs(one: str | None, other: str | None) -> bool:
+    if one is None or other is None or one == other:
+        return one == other
+    return bool(CRS.from_wkt(one) == CRS.from_wkt(other))
+
+
+def _highest(read: MaskLayer, grid: RasterGrid, path: Path) -> int:
+    highest, zeros = -1, False
+    unseen = int(np.iinfo(read.dtype).max)
+    undeclared = False
+    for box in split(grid.shape, _WINDOW):
+        labels = read(box)
+        seen = labels[labels < unseen]
+        undeclared |= read.nodata is None and seen.size < labels.size
+        if seen.size:
+            highest, zeros = max(highest, int(seen.max())), zeros or bool((seen == 0).any())
+    if highest < 0:
+        raise EmptySceneError(f"{path}: no pixel of the mask was observed. Check its nodata value ({read.nodata})")
+    if highest == 0 and undeclared and zeros:
+        raise UnsupportedSceneError(
+            f"{path}: holds nothing but 0 and {unseen}, and {unseen} means not observed. Number the class 1, or "
+            f"declare {unseen} as nodata"
+        )
+    return highest
+
+
+def _classes(path: Path, highest: int, card: Card | None) -> tuple[ClassEntry, ...]:
+    named = class_names(path)
+    if named is None and card is not None and highest < card.n_classes:
+        return card.classes
+    named = named or {}
+    count = max([highest, 1, *(value for value in named if value < _MOST_CLASSES)]) + 1
+    return tuple(named.get(number, numbered_class(number)) for number in range(count))
+
+
+def _confidence(path: Path, grid: RasterGrid) -> MaskLayer | None:
+    beside = path.with_name("confidence.tif")
+    if not beside.is_file() or beside == path:
+        return None
+    header = read_header(str(beside))
+    fits = header.grid.lies_on(grid) and header.dtypes == ("uint8",)
+    return MaskLayer(str(beside), header.nodata[0], "uint8") if fits else None
+
+
+def _image(
+    name: str, grid: RasterGrid, job: Job | None, card: Card | None, files: Mapping[str, str] | None
+) -> RasterScene | None:
+    if job is None or card is None or files is None:
+        return None
+    return on_grid(describe_raster(name, files, job.source, card.channels), grid)

@@ -1,0 +1,1 @@
+"""Everything of lesions and patients that is not a formula."""
