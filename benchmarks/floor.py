@@ -79,8 +79,8 @@ def _forward(card: str, way: tuple[tuple[int, ...], int, str, int], barrier: Any
     import torch
 
     from models.card import load_card
-    from models.registry import build_network
-    from models.weights import read_weights
+    from models.networks.builders import build_network
+    from models.weights.files import read_weights
 
     tile, threads, dtype, passes = way
     torch.set_num_threads(threads)

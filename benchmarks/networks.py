@@ -171,9 +171,9 @@ def _fit_and_score(
     row: tuple[str, _Variant],
 ) -> _Row:
     from flows import training
-    from models.registry import network_geometry
+    from models.networks.builders import network_geometry
     from models.training.slices import fit_card
-    from models.weights import write_model
+    from models.weights.files import write_model
     from tasks.answers.metrics.overlap import dice
     from tasks.intake.request import Request
     from tasks.out.folder import OutFolder

@@ -45,7 +45,7 @@ def run(folder: Path, repeats: int = 2) -> None:
             floor = best_floor(subject.card, subject.pixels, subject.tiles, dtype)
             print(f"\n{subject.name}, {dtype}: floor {floor.seconds:.2f} s", flush=True)
             print(f"  tile {floor.tile}, {floor.processes} processes x {floor.threads} threads; {as_text(floor)}")
-            runs = [_end_to_end(subject, dtype, folder / "out", "models.torch_predictor") for _ in range(repeats)]
+            runs = [_end_to_end(subject, dtype, folder / "out", "models.predictors.networks") for _ in range(repeats)]
             wall = _end_to_end(subject, dtype, folder / "out", None)
             for times in runs:
                 print(
@@ -99,8 +99,8 @@ def _random_card(folder: Path) -> Path:
     """Make up a U-Net for volumes; its speed does not depend on its weights."""
     import torch
 
-    from models.registry import build_network
-    from models.weights import write_model
+    from models.networks.builders import build_network
+    from models.weights.files import write_model
 
     facts: dict[str, Any] = {
         "name": "random-volume-unet", "title": "U-Net with random weights", "kind": "volume",

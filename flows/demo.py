@@ -23,7 +23,7 @@ from tasks.training.labels import read_labels
 
 _LARGE = 8192
 # Whatever any of the samples needs of a worker.
-_PRELOAD = ("tasks.segment.block", "tasks.products.finish", "models.torch_predictor")
+_PRELOAD = ("tasks.segment.block", "tasks.products.finish", "models.predictors.networks")
 
 
 @dataclass(frozen=True)

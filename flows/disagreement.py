@@ -53,7 +53,7 @@ def tiled_disagreement(job: Job, card: Card, scenes: list[LabelledScene], folder
     Tiles have at most half the length of a scene along each axis, where halo and overlap leave room, so that there are
     seams in small scenes too.
     """
-    from models.torch_predictor import card_spec
+    from models.predictors.networks import card_spec
 
     spec = card_spec(card)
     if spec.only_tile is not None:

@@ -218,7 +218,7 @@ def _cluster_settings(setup: Setup, request: Request) -> ClusterSettings:
 
 def _needed(request: Request) -> tuple[str, ...]:
     """Return the modules that blocks and products need; torch only where there is a network."""
-    network = () if request.card.weights is None else ("models.torch_predictor",)
+    network = () if request.card.weights is None else ("models.predictors.networks",)
     kinds = {"raster": "area", "volume": "tumour"}
     kind = request.job.analysis.kind if request.job.analysis else kinds[request.job.kind]
     return ("tasks.segment.block", "tasks.products.finish", f"tasks.analysis.{kind}", *network)

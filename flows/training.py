@@ -130,7 +130,7 @@ def cross_validation(
     # Here, because it brings torch, which the command line need not wait for.
     from models.training.folds import k_folds, summary
     from models.training.slices import fit_card
-    from models.weights import write_model
+    from models.weights.files import write_model
 
     scores: dict[str, float] = {}
     for number, held_out in enumerate(k_folds([scene.name for scene in scenes], job.folds, fit_settings(job).seed)):
@@ -160,7 +160,7 @@ class Figures:
 def fit_and_write(job: TrainingJob, card: Card, scenes: list[LabelledScene], figures: Figures, out: Path) -> Card:
     """Fit on all scenes and write the model; return its card."""
     from models.training.slices import fit_card
-    from models.weights import write_model
+    from models.weights.files import write_model
 
     fitted = fit_card(as_samples(scenes), card, fit_settings(job), _tell)
     # A card travels: whose disk the scenes were on is nobody's business.

@@ -165,7 +165,7 @@ CATALOGUE: dict[str, Entry] = {
         receptive_field=465,
     ),
     "torchscript": Entry(
-        module="models.torchscript",
+        module="models.predictors.torchscript",
         answer="semantic",
         axes=(2, 3),
         purpose="Any network that was exported with torch.jit; the card says what it takes and gives",
@@ -173,7 +173,7 @@ CATALOGUE: dict[str, Entry] = {
         fitted_by="others",
     ),
     "onnx": Entry(
-        module="models.onnx_runtime",
+        module="models.predictors.onnx_runtime",
         answer="semantic",
         axes=(2, 3),
         purpose="Any network that was exported to ONNX, from whatever framework; runs in onnxruntime",
@@ -212,7 +212,7 @@ CATALOGUE: dict[str, Entry] = {
         stride=32,
     ),
     "components": Entry(
-        module="models.fakes",
+        module="models.predictors.fakes",
         answer="instance",
         axes=(2,),
         purpose="Every connected area of one value is an object: to try the joining of objects",
@@ -221,7 +221,7 @@ CATALOGUE: dict[str, Entry] = {
         stride=1,
     ),
     "identity": Entry(
-        module="models.fakes",
+        module="models.predictors.fakes",
         answer="semantic",
         axes=(2, 3),
         purpose="The class is the value of the first channel: to try a source and the engine",

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from models.catalogue import CATALOGUE, FAMILIES, Entry, find, nearest
 from models.classical.settings import ARGUMENTS
 from models.errors import UnknownModelError
-from models.registry import FAKES, zoo_cards
+from models.predictors.fakes import FAKES
+from models.registry import zoo_cards
 
 _ITEM = re.compile(r"^ {4}(?: {4})?(\w+)(?: \(.*\))?: (.*)$")
 
@@ -102,7 +103,7 @@ def _arguments(name: str, entry: Entry) -> tuple[Argument, ...]:
         parameters = inspect.signature(FAKES[name], eval_str=True).parameters
         return tuple(_of_parameter(value, _meanings(FAKES[name])) for value in parameters.values())
     # What was made elsewhere is described in one place for all of it.
-    module = import_module("models.program" if entry.fitted_by == "others" else entry.module)
+    module = import_module("models.predictors.program" if entry.fitted_by == "others" else entry.module)
     for value in vars(module).values():
         own = inspect.isclass(value) and value.__module__ == module.__name__
         if own and issubclass(value, BaseModel) and value.__name__.endswith("Arguments"):

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.object_predictor import TorchDetector, on_tile
 from models.predictor import Detections, TileObjects
+from models.predictors.objects import TorchDetector, on_tile
 
 
 class TorchPanoptic(TorchDetector):

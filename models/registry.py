@@ -1,120 +1,25 @@
-"""From names to networks, cards and predictors; torch is imported when a network is built, not before."""
+"""From names to cards and the folders of their weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Any
 
-from pydantic import ValidationError
-
-from models.card import Card, Network, load_card
-from models.catalogue import CATALOGUE, FAMILIES, find, nearest
-from models.classical.card import classical_card, load
+from models.card import Card, load_card
+from models.catalogue import CATALOGUE, FAMILIES, nearest
+from models.classical.card import classical_card
 from models.classical.settings import ARGUMENTS
 from models.errors import CardError, UnknownModelError, WeightsError
-from models.fakes import ComponentsPredictor, IdentityPredictor, fake_card
 from models.foreign.folder import convert
-from models.predictor import ObjectPredictor, Predictor
-from models.validation import explained
+from models.predictors.fakes import FAKES, fake_card
+from models.predictors.loading import load_predictor
+from models.run_settings import RunSettings
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from models.networks.geometry import Geometry
-
-FAKES: dict[str, type[IdentityPredictor] | type[ComponentsPredictor]] = {
-    "identity": IdentityPredictor,
-    "components": ComponentsPredictor,
-}
 # Names whose cards are made from what a job says.
 WITHOUT_WEIGHTS = frozenset((*FAKES, *ARGUMENTS))
 ZOO = Path(__file__).parent / "zoo"
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx")
-
-Device: TypeAlias = Literal["auto", "cpu", "cuda"]
-Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """How to run a network; part of what makes two runs give the same bytes.
-
-    Attributes:
-        tile: Shape of a tile in array order.
-        batch: Tiles per call.
-        device: ``auto`` takes a GPU where there is one.
-        dtype: What the network computes in; scores are float32 whatever it is.
-        threads: Of torch on the CPU, set explicitly.
-        activation: ``softmax`` for probabilities; ``logits`` for parity with programs that blend raw scores.
-    """
-
-    tile: tuple[int, ...]
-    batch: int = 1
-    device: Device = "auto"
-    dtype: Dtype = "float32"
-    threads: int = 1
-    activation: Literal["softmax", "logits"] = "softmax"
-
-
-class _NetworkModule(Protocol):
-    """What every module of ``models.networks`` offers."""
-
-    def build(self, n_channels: int, n_classes: int, arguments: Mapping[str, Any]) -> nn.Module: ...
-
-    def geometry(self, arguments: Mapping[str, Any]) -> Geometry: ...
-
-
-def _network_module(network: Network) -> _NetworkModule:
-    entry = find(network.name)
-    if entry.fitted_by != "training":
-        raise CardError(f"{network.name!r} is no network that could be built or fitted; mend network.name in the card")
-    module: _NetworkModule = import_module(entry.module)
-    return module
-
-
-def _arguments(network: Network) -> dict[str, Any]:
-    given = find(network.name).given
-    if said := sorted(given.keys() & network.arguments.keys()):
-        raise CardError(f"the name {network.name!r} says {', '.join(said)}; leave it out of network.arguments")
-    return {**given, **network.arguments}
-
-
-def _with_card_error(network: Network, error: ValidationError) -> CardError:
-    module = vars(import_module(find(network.name).module))
-    # By its name: pydantic says of its model nothing else.
-    model = module.get(error.title)
-    return CardError(f"network {network.name!r}: its arguments do not fit: {explained(error, model)}")
-
-
-def build_network(network: Network, n_channels: int, n_classes: int) -> nn.Module:
-    """Build a network with random weights.
-
-    Raises:
-        UnknownModelError: When no network has that name; the text lists those that there are.
-        CardError: When the arguments do not fit.
-    """
-    module = _network_module(network)
-    try:
-        return module.build(n_channels, n_classes, _arguments(network))
-    except ValidationError as error:
-        raise _with_card_error(network, error) from error
-
-
-def network_geometry(network: Network) -> Geometry:
-    """Return stride, receptive field and margin of a network.
-
-    Raises:
-        UnknownModelError: When no network has that name.
-        CardError: When the arguments do not fit.
-    """
-    module = _network_module(network)
-    try:
-        return module.geometry(_arguments(network))
-    except ValidationError as error:
-        raise _with_card_error(network, error) from error
 
 
 def zoo_cards() -> dict[str, Card]:
@@ -219,36 +124,3 @@ def verify_model(card: Card, card_dir: Path | None) -> None:
     """
     if card_dir is not None and card_dir.resolve() != ZOO:
         load_predictor(card, card_dir, RunSettings(card.tiling.tile, device="cpu"))
-
-
-def load_predictor(card: Card, card_dir: Path | None, settings: RunSettings) -> Predictor | ObjectPredictor:
-    """Make ready what a card describes.
-
-    Args:
-        card: Of a network with weights, or of one of ``WITHOUT_WEIGHTS``.
-        card_dir: Where the weights lie; None where there are none.
-        settings: How to run it.
-
-    Raises:
-        UnknownModelError: When no network has that name.
-        CardError: When the card contradicts itself.
-        WeightsError: When the weights are not those of the card.
-        DeviceError: When the device is not there or does not know the dtype.
-    """
-    if card.network.name in FAKES:
-        return _load_fake(card.network)
-    if card.network.name in ARGUMENTS:
-        return load(card)
-    # Here, so that whoever only reads cards does not wait for torch.
-    from models.loading import load_weighted
-
-    if card.weights is None or card_dir is None:
-        raise CardError(f"{card.name}: the card names no weights; state weights.file and weights.sha256")
-    return load_weighted(card, card_dir / card.weights.file, settings)
-
-
-def _load_fake(network: Network) -> Predictor | ObjectPredictor:
-    try:
-        return FAKES[network.name](**network.arguments)
-    except TypeError as error:
-        raise CardError(f"network {network.name!r}: its arguments {network.arguments} do not fit: {error}") from error

@@ -9,7 +9,9 @@ import numpy as np
 
 from models.card import Card
 from models.normalization import resolve
-from models.registry import Dtype, RunSettings, card_without_weights, load_predictor
+from models.predictors.loading import load_predictor
+from models.registry import card_without_weights
+from models.run_settings import Dtype, RunSettings
 from tasks.geometry import resample
 from tasks.geometry.box import Box
 from tasks.geometry.frame import Frame

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from models.card import Network
+from models.networks.builders import build_network
 from models.networks.geometry import Geometry
-from models.registry import build_network
 
 VGG = {"widths": [3, 3, 4, 4, 4], "depths": [1, 1, 1, 2, 1]}
 DENSE = {**VGG, "dense_width": 6, "dense_kernel": 3}

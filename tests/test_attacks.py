@@ -43,9 +43,9 @@ from flows.tables import verdicts
 from flows.triage import failed
 from models.card import ClassEntry, Weights, load_card
 from models.errors import CardError, SwatheError, WeightsError
-from models.fakes import fake_card
 from models.foreign.monai_config import read_config
 from models.foreign.nnunet import _classes, _read
+from models.predictors.fakes import fake_card
 from models.registry import card_without_weights
 from tasks.analysis.subject import Findings
 from tasks.errors import (
@@ -1229,7 +1229,7 @@ def test_a_pipe_is_no_model(tmp_path, suffix, named):
 def test_weights_that_declare_more_than_they_hold_are_refused_before_they_are_unpacked(compression):
     import torch
 
-    from models.state_dict import unpickle_state_dict
+    from models.weights.state_dict import unpickle_state_dict
 
     plain, packed = io.BytesIO(), io.BytesIO()
     torch.save({"a": torch.zeros(1 << 22)}, plain)
@@ -1248,7 +1248,7 @@ def test_weights_that_declare_more_than_they_hold_are_refused_before_they_are_un
 def test_safetensors_whose_header_claims_gigabytes_are_refused(tmp_path):
     import torch
 
-    from models.weights import parse_weights, read_weights
+    from models.weights.files import parse_weights, read_weights
 
     claim = b'{"a":{"dtype":"F32","shape":[1000000000],"data_offsets":[0,4000000000]}}'
     for length, header in ((1 << 33, b"{}"), (80, claim)):

@@ -22,9 +22,10 @@ from models.card import Card, CentredResampling, ClassEntry, GridNormalization, 
 from models.errors import CardError, SwatheError, UnknownModelError, WeightsError
 from models.foreign.folder import convert, is_foreign
 from models.foreign.monai_config import Config
+from models.networks.builders import build_network
 from models.normalization import grid_statistics, normalise
-from models.registry import build_network, resolve_model
-from models.weights import write_model
+from models.registry import resolve_model
+from models.weights.files import write_model
 from tasks.files.fingerprint import Fingerprint
 from tasks.intake.request import make_request
 from tasks.jobs.job import Job

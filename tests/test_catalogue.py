@@ -13,7 +13,7 @@ import torch
 from models.card import Network
 from models.catalogue import CATALOGUE, FAMILIES, find
 from models.errors import UnknownModelError
-from models.registry import build_network, network_geometry
+from models.networks.builders import build_network, network_geometry
 
 TRAINED = [name for name, entry in CATALOGUE.items() if entry.fitted_by == "training"]
 

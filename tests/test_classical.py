@@ -15,7 +15,9 @@ from flows.cluster import ClusterSettings, open_engine
 from models.card import load_card, write_card
 from models.classical.card import card_features, is_fitted
 from models.errors import CardError, ExpressionError, FitError
-from models.registry import RunSettings, card_without_weights, load_predictor
+from models.predictors.loading import load_predictor
+from models.registry import card_without_weights
+from models.run_settings import RunSettings
 from tasks.answers.metrics.overlap import dice
 from tasks.errors import BandError, EmptySceneError
 from tasks.files.fingerprint import Fingerprint

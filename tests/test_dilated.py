@@ -8,9 +8,9 @@ from torchvision.models import vgg16
 
 from models.card import Network
 from models.errors import CardError
+from models.networks.builders import build_network, network_geometry
 from models.networks.dilated import context_module
 from models.networks.vgg import start_rectified
-from models.registry import build_network, network_geometry
 
 torch.set_num_threads(1)
 

@@ -6,7 +6,7 @@ from scenes import write_raster
 from typer.testing import CliRunner
 
 from flows.app import app
-from models.fakes import fake_card
+from models.predictors.fakes import fake_card
 from models.registry import zoo_cards
 from tasks.intake.expectation import expect, remember
 

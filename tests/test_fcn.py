@@ -11,9 +11,9 @@ from torchvision.models import vgg16
 
 from models.card import Network
 from models.errors import CardError
+from models.networks.builders import build_network, network_geometry
 from models.networks.fcn import FcnArguments
 from models.networks.vgg import start_rectified
-from models.registry import build_network, network_geometry
 
 torch.set_num_threads(1)
 

@@ -19,7 +19,7 @@ PACKAGES = ("configs", "flows", "models", "tasks")
 LIGHT = {
     "import tasks.segment.lattice, tasks.segment.plan, tasks.jobs.job, "
     "tasks.scenes.raster.scene, tasks.scenes.volume.scene, "
-    "models.registry, models.card, models.fakes": {"torch", "prefect", "monai", "distributed"},
+    "models.registry, models.card, models.predictors.fakes": {"torch", "prefect", "monai", "distributed"},
     "import tasks.segment.lattice, tasks.geometry.box, tasks.jobs.job": {
         "torch",
         "prefect",

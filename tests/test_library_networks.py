@@ -13,8 +13,8 @@ from torchvision.models.segmentation import fcn_resnet50
 from models.card import Network
 from models.catalogue import find
 from models.errors import CardError, UnknownModelError
+from models.networks.builders import build_network, network_geometry
 from models.networks.fcn_resnet import geometry as fcn_geometry
-from models.registry import build_network, network_geometry
 
 torch.set_num_threads(1)
 RESNET = {"encoder_weights": None, "in_channels": 4, "classes": 3}

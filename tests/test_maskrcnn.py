@@ -13,14 +13,17 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
 from models.errors import CardError, DeviceError
-from models.object_predictor import TorchDetector
+from models.networks.builders import build_network
 from models.predictor import ObjectPredictor
-from models.registry import RunSettings, build_network, load_predictor, resolve_model
-from models.torch_predictor import card_spec
+from models.predictors.loading import load_predictor
+from models.predictors.networks import card_spec
+from models.predictors.objects import TorchDetector
+from models.registry import resolve_model
+from models.run_settings import RunSettings
 from models.training.objects import targets_of
 from models.training.settings import Sample, TrainSettings
 from models.training.slices import fit_card
-from models.weights import write_model
+from models.weights.files import write_model
 from tasks.geometry.box import Box
 from tasks.instances.layers import assemble, instance_layers
 from tasks.jobs.reading import CONFIGS

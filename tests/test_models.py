@@ -20,10 +20,13 @@ from models.card import (
     load_card,
     write_card,
 )
-from models.device import choose_device, keep_memory, lower_bound, supported_dtypes
 from models.errors import CardError, DeviceError, UnknownModelError, WeightsError
-from models.registry import RunSettings, build_network, load_predictor, resolve_model
-from models.weights import parse_weights, read_weights, write_model
+from models.networks.builders import build_network
+from models.predictors.device import choose_device, keep_memory, lower_bound, supported_dtypes
+from models.predictors.loading import load_predictor
+from models.registry import resolve_model
+from models.run_settings import RunSettings
+from models.weights.files import parse_weights, read_weights, write_model
 
 torch.set_num_threads(1)
 CPU_DTYPES = supported_dtypes(torch.device("cpu"))
@@ -60,7 +63,7 @@ def written(tmp_path):
 
 def test_reading_cards_does_not_import_torch():
     program = (
-        "import sys, models.card, models.fakes, models.predictor, models.registry, models.normalization\n"
+        "import sys, models.card, models.predictors.fakes, models.predictor, models.registry, models.normalization\n"
         "models.registry.zoo_cards()\n"
         "sys.exit('torch' in sys.modules)"
     )

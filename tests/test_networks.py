@@ -8,8 +8,8 @@ from networks import SMALL
 
 from models.card import Network
 from models.errors import CardError, UnknownModelError
-from models.fusion import fuse
-from models.registry import build_network, network_geometry
+from models.networks.builders import build_network, network_geometry
+from models.predictors.fusion import fuse
 from models.training.losses import MaskedDiceCrossEntropy
 from models.training.scores import predict_scores
 

@@ -8,12 +8,13 @@ from test_programs import exported, program_card, small_card
 from torch import nn
 
 from models.card import Network
-from models.choice import choose_run
 from models.errors import CardError
-from models.registry import RunSettings, build_network, network_geometry
+from models.networks.builders import build_network, network_geometry
+from models.predictors.choice import choose_run
+from models.run_settings import RunSettings
 from models.training.fit import fit
 from models.training.settings import TrainSettings
-from models.weights import write_model
+from models.weights.files import write_model
 from tasks.segment.graph import PlainEngine
 
 torch.set_num_threads(1)

@@ -15,16 +15,18 @@ from torchvision.models.detection import MaskRCNN
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
 from models.errors import CardError
+from models.networks.builders import build_network
 from models.networks.panoptic_fpn import SemanticBranch
-from models.object_predictor import TorchDetector
 from models.panoptic_predictor import TorchPanoptic
 from models.predictor import ObjectPredictor
-from models.registry import RunSettings, build_network, load_predictor
-from models.torch_predictor import card_spec
+from models.predictors.loading import load_predictor
+from models.predictors.networks import card_spec
+from models.predictors.objects import TorchDetector
+from models.run_settings import RunSettings
 from models.training.objects import panoptic_targets_of
 from models.training.settings import Sample, TrainSettings
 from models.training.slices import fit_card
-from models.weights import write_model
+from models.weights.files import write_model
 from tasks.analysis.analyse import analyse
 from tasks.errors import JobError
 from tasks.geometry.box import Box

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
 from models.predictor import PredictorSpec
-from models.registry import RunSettings
+from models.run_settings import RunSettings
 from tasks.errors import PlanError
 from tasks.geometry.frame import Frame
 from tasks.jobs.job import Job

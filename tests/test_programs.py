@@ -13,10 +13,12 @@ import torch
 from arrays import array_scene, make_work, read_mask
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling, Weights, write_card
-from models.choice import choose_run
 from models.errors import CardError, DeviceError, WeightsError
-from models.registry import RunSettings, build_network, resolve_model
-from models.weights import read_weights, write_model
+from models.networks.builders import build_network
+from models.predictors.choice import choose_run
+from models.registry import resolve_model
+from models.run_settings import RunSettings
+from models.weights.files import read_weights, write_model
 from tasks.jobs.job import Job
 from tasks.segment.graph import PlainEngine
 from tasks.segment.measure import measure_slot
@@ -124,7 +126,7 @@ def test_probabilities_and_logits_are_those_of_the_network(models, name):
 
 
 def loaded(card, folder, settings=None):
-    from models.registry import load_predictor
+    from models.predictors.loading import load_predictor
 
     return load_predictor(card, folder, settings or RunSettings(card.tiling.tile, device="cpu"))
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from networks import SMALL, furthest_touched
 
+from models.networks.builders import network_geometry
 from models.networks.reach import convolved, diameter, pooled, union
-from models.registry import network_geometry
 
 torch.set_num_threads(1)
 

@@ -8,8 +8,8 @@ from torchvision.models._utils import IntermediateLayerGetter
 
 from models.card import Network
 from models.errors import CardError
+from models.networks.builders import build_network
 from models.networks.refinenet import ChainedPooling, RefineBlock, ResidualUnit
-from models.registry import build_network
 
 torch.set_num_threads(1)
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from models.card import Training, load_card, write_card
 from models.errors import UnknownModelError, WeightsError
-from models.registry import FAKES, ZOO, zoo_cards
+from models.predictors.fakes import FAKES
+from models.registry import ZOO, zoo_cards
 from tasks.errors import BandError, JobError
 from tasks.inputs.input import Input
 from tasks.intake.describe import describe

@@ -7,7 +7,7 @@ from torchvision.models import vgg16_bn
 
 from models.card import Network
 from models.errors import CardError
-from models.registry import build_network
+from models.networks.builders import build_network
 
 torch.set_num_threads(1)
 

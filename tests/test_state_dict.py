@@ -19,9 +19,12 @@ from safetensors.torch import load_file, save_file
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling, Weights, write_card
 from models.errors import CardError, WeightsError
-from models.registry import RunSettings, build_network, load_predictor, resolve_model
-from models.state_dict import unpickle_state_dict
-from models.weights import read_weights
+from models.networks.builders import build_network
+from models.predictors.loading import load_predictor
+from models.registry import resolve_model
+from models.run_settings import RunSettings
+from models.weights.files import read_weights
+from models.weights.state_dict import unpickle_state_dict
 
 torch.set_num_threads(1)
 NETWORK = Network(name="unet", arguments={"widths": [2, 3]})

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from scenes import write_raster
 
-from models.fakes import fake_card
+from models.predictors.fakes import fake_card
 from models.registry import resolve_model
 from tasks.analysis.analyse import analyse, quality_of
 from tasks.files.fingerprint import Fingerprint

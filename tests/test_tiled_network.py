@@ -8,8 +8,9 @@ import torch
 from arrays import array_scene, make_work, read_mask
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
-from models.registry import ZOO, build_network, network_geometry, resolve_model
-from models.weights import write_model
+from models.networks.builders import build_network, network_geometry
+from models.registry import ZOO, resolve_model
+from models.weights.files import write_model
 from tasks.geometry.frame import Frame
 from tasks.segment.graph import PlainEngine
 

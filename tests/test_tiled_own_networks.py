@@ -9,9 +9,10 @@ from arrays import array_scene, make_work, read_mask
 from networks import SMALL
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
-from models.registry import RunSettings, build_network, network_geometry
-from models.torch_predictor import TorchPredictor, card_spec
-from models.weights import write_model
+from models.networks.builders import build_network, network_geometry
+from models.predictors.networks import TorchPredictor, card_spec
+from models.run_settings import RunSettings
+from models.weights.files import write_model
 from tasks.segment.graph import PlainEngine
 
 torch.set_num_threads(1)

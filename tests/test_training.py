@@ -83,7 +83,7 @@ def test_what_a_network_drops_out_is_reproducible_and_leaves_the_callers_random_
 
 
 def test_one_step_on_a_batch_lowers_its_loss():
-    from models.registry import build_network
+    from models.networks.builders import build_network
 
     torch.manual_seed(0)
     network, criterion = build_network(card().network, 2, 2), MaskedDiceCrossEntropy()

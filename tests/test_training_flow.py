@@ -68,7 +68,7 @@ def test_networks_of_two_and_three_axes_are_fitted_and_scored_on_volumes(tmp_pat
 
 
 def test_models_are_quiet_while_they_are_compared_and_not_after():
-    models = logging.getLogger("models.torch_predictor")
+    models = logging.getLogger("models.predictors.networks")
     before = models.getEffectiveLevel()
     with quiet_models():
         assert not models.isEnabledFor(logging.INFO)

@@ -5,8 +5,9 @@ import torch
 
 from models.card import Card, Network
 from models.errors import CardError, UnknownModelError, WeightsError
-from models.registry import build_network, card_without_weights, network_geometry, resolve_model, verify_model
-from models.weights import write_model
+from models.networks.builders import build_network, network_geometry
+from models.registry import card_without_weights, resolve_model, verify_model
+from models.weights.files import write_model
 
 torch.set_num_threads(1)
 CARD = {

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.registry import ZOO, RunSettings, load_predictor, resolve_model, zoo_cards
+from models.predictors.loading import load_predictor
+from models.registry import ZOO, resolve_model, zoo_cards
+from models.run_settings import RunSettings
 
 torch.set_num_threads(1)
 SHIPPED = ("fire-deeplabv3plus", "fire-unet", "sarcoma-t1-unet")

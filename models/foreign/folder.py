@@ -1,4 +1,10 @@
-"""Which folders other programs write models into, and the cache of what was made of them."""
+"""Which folders other programs write models into, and the cache of what was made of them.
+
+Each kind is a module beside this one with ``NAME``, ``is_folder``, ``files`` and ``write``, which ``Kind``
+describes. To add a kind, write the module and put its name into ``_KINDS``. ``models.registry.resolve_model`` calls
+``convert`` for every folder it is given, so that jobs, ``--model``, ``swathe models``, keys and ledger meet nothing
+but an ordinary card.
+"""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ def write(path: Path, out: Path) -> None:
     """
     import torch
 
-    from models.registry import build_network
-    from models.weights import read_weights, write_model
+    from models.networks.builders import build_network
+    from models.weights.files import read_weights, write_model
 
     metadata_file, inference_file, weights_file, *_ = files(path)
     config = Config(read_config(inference_file), inference_file.name)

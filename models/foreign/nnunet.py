@@ -50,7 +50,7 @@ def write(path: Path, out: Path) -> None:
     import torch
 
     from models.foreign.nnunet_checkpoint import fold_weights, read_checkpoints
-    from models.weights import write_model
+    from models.weights.files import write_model
 
     plans_file, dataset_file, *checkpoints = files(path)
     plans, dataset = _read(plans_file), _read(dataset_file)

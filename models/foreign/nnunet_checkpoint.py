@@ -13,9 +13,9 @@ from torch import Tensor
 
 from models.card import Network
 from models.errors import CardError, WeightsError
+from models.networks.builders import build_network
 from models.networks.nnunet import NnunetArguments, unet
-from models.registry import build_network
-from models.state_dict import DAMAGED, load_plain, what_it_needs
+from models.weights.state_dict import DAMAGED, load_plain, what_it_needs
 
 # Scores and their history are NumPy numbers, which a pickle makes by these two functions.
 _SCALAR, _ARRAY = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]

@@ -57,7 +57,7 @@ class AsItIs(GeneralizedRCNNTransform):  # type: ignore[misc]
     """Leaves images as they are, and masks where their boxes are.
 
     What the network gives in evaluation are boxes ``(n, 4)``, labels, scores, and masks ``(n, 1, 28, 28)`` of
-    probabilities over the boxes; ``models.object_predictor`` pastes them one by one, torchvision all at once.
+    probabilities over the boxes; ``models.predictors.objects`` pastes them one by one, torchvision all at once.
     """
 
     def __init__(self) -> None:

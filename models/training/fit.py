@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from models.card import Card, FixedNormalization
 from models.errors import CardError
+from models.networks.builders import build_network, network_geometry
 from models.normalization import normalise, resolve
 from models.position import positions
-from models.registry import build_network, network_geometry
 from models.training.averaging import RunningMean
 from models.training.crops import PreparedScene, prepare, random_batch
 from models.training.losses import MaskedDiceCrossEntropy

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from models.card import Card
 from models.errors import CardError
-from models.registry import build_network, network_geometry
+from models.networks.builders import build_network, network_geometry
 from models.training.averaging import RunningMean
 from models.training.crops import IGNORED, PreparedScene, random_batch
 from models.training.fit import prepare_sample, with_numbers

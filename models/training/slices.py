@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from models.card import Card, NoNormalization
+from models.networks.builders import network_geometry
 from models.normalization import normalise, resolve
 from models.position import positions
-from models.registry import network_geometry
 from models.training.fit import fit, with_numbers
 from models.training.settings import FitResult, Progress, Sample, TrainSettings
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from models.card import Card
 from models.errors import CardError
 from models.predictor import ObjectPredictor, Predictor
-from models.registry import RunSettings, load_predictor
+from models.predictors.loading import load_predictor
+from models.run_settings import RunSettings
 from tasks.segment.work import Work
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from models.card import Card
 from models.catalogue import find
 from models.classical.card import card_spec, fit_arguments
-from models.registry import RunSettings, load_predictor
+from models.predictors.loading import load_predictor
+from models.run_settings import RunSettings
 from tasks.jobs.job import Job
 from tasks.segment.memory import available_bytes
 from tasks.segment.plan import Slot, choose_blend, plan_tiles
@@ -48,7 +49,7 @@ def measure_slot(card: Card, folder: Path | None, job: Job, n_threads: int) -> S
         spec = load_predictor(card, folder, settings).spec if fit_arguments(card) is None else card_spec(card)
         return Slot(replace(settings, device="cpu"), "no network", 0, spec, versions, available_bytes())
     # Here, because it brings torch, which only workers need.
-    from models.choice import choose_run
+    from models.predictors.choice import choose_run
 
     batch = None if job.tiling.batch == "auto" else job.tiling.batch
     chosen = choose_run(card, folder / card.weights.file, settings, job.run.dtype, job.run.tolerance, batch)

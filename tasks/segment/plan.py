@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from models.card import Blend, Card, Placement
 from models.predictor import PredictorSpec
-from models.registry import RunSettings
+from models.run_settings import RunSettings
 from tasks.errors import PlanError
 from tasks.geometry.box import Box, split
 from tasks.geometry.frame import Frame

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from models.card import Card
-from models.device import choose_device, describe, supported_dtypes
 from models.errors import DeviceError
-from models.loading import load_weighted
 from models.predictor import PredictorSpec
-from models.registry import Device, Dtype, RunSettings
+from models.predictors.device import choose_device, describe, supported_dtypes
+from models.predictors.loading import load_weighted
+from models.run_settings import Device, Dtype, RunSettings
 
 # A GPU wants many tiles at a time; on a CPU each tile of a batch has threads of its own.
 _GPU_BATCHES = (16, 8, 4, 2, 1)
@@ -76,7 +76,7 @@ def choose_run(
 def _device(card: Card, asked: Device) -> Device:
     if card.network.name != "onnx":
         return asked
-    from models.onnx_runtime import reachable
+    from models.predictors.onnx_runtime import reachable
 
     return reachable(asked)
 

@@ -16,9 +16,9 @@ from models.card import Card
 from models.errors import CardError, DeviceError, WeightsError
 from models.networks.geometry import Geometry
 from models.predictor import PredictorSpec
-from models.program import program_geometry, read_program, require_output
-from models.registry import Device, RunSettings
-from models.torch_predictor import spec_of
+from models.predictors.networks import spec_of
+from models.predictors.program import program_geometry, read_program, require_output
+from models.run_settings import Device, RunSettings
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _SMALLEST_PROBABILITY = np.float32(1e-30)

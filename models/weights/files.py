@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.card import Card, Weights, write_card
 from models.errors import WeightsError
 from models.plain import read_plain
-from models.state_dict import unpickle_state_dict, without_prefix
+from models.weights.state_dict import unpickle_state_dict, without_prefix
 
 _PICKLES = (b"PK\x03\x04", b"\x80")
 _AUXILIARY = "aux_classifier."

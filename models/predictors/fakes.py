@@ -82,6 +82,12 @@ _GREYS = 255
 _JOINING = 16
 
 
+FAKES: dict[str, type[IdentityPredictor] | type[ComponentsPredictor]] = {
+    "identity": IdentityPredictor,
+    "components": ComponentsPredictor,
+}
+
+
 def fake_card(name: str, arguments: Mapping[str, Any], channels: tuple[str, ...], kind: str) -> Card:
     """Describe a fake as a model, for a scene with these channels.
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from models.card import Card
-from models.device import keep_memory
 from models.errors import CardError, WeightsError
 from models.networks.geometry import Geometry
-from models.program import program_geometry, read_program, require_output
-from models.registry import RunSettings
-from models.state_dict import refuse_unpacking
-from models.torch_predictor import TorchPredictor, spec_of
+from models.predictors.device import keep_memory
+from models.predictors.networks import TorchPredictor, spec_of
+from models.predictors.program import program_geometry, read_program, require_output
+from models.run_settings import RunSettings
+from models.weights.state_dict import refuse_unpacking
 
 
 class _Program(nn.Module):

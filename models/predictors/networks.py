@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.card import Card
-from models.device import choose_device, choose_dtype, keep_memory, probe
 from models.errors import CardError
-from models.fusion import fuse
+from models.networks.builders import build_network, network_geometry
 from models.networks.geometry import Geometry
 from models.predictor import PredictorSpec
-from models.registry import RunSettings, build_network, network_geometry
-from models.weights import read_weights
+from models.predictors.device import choose_device, choose_dtype, keep_memory, probe
+from models.predictors.fusion import fuse
+from models.run_settings import RunSettings
+from models.weights.files import read_weights
 
 _LOG = logging.getLogger(__name__)
 # Its logarithm is as far as logits in float32 reach in practice.

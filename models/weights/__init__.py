@@ -1,0 +1,1 @@
+"""Weight files and state dicts, read without running code."""
