@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flows.disagreement import tiled_disagreement
+from flows.training.disagreement import tiled_disagreement
 from models.card import Card, Network
 from tasks.jobs.training import TrainingJob, load_training_job
 from tasks.training.labelled import LabelledScene
@@ -136,7 +136,7 @@ def run(folder: Path, only: Sequence[str] = (), steps: int | None = None, page: 
 
 
 def _compare(folder: Path, subject: _Subject, variants: Sequence[_Variant], steps: int | None) -> Iterator[_Row]:
-    from flows import training
+    from flows.training import fit as training
     from models.training.folds import k_folds
     from tasks.training.baseline import Baseline
 
@@ -170,7 +170,7 @@ def _fit_and_score(
     scenes: tuple[list[LabelledScene], list[LabelledScene]],
     row: tuple[str, _Variant],
 ) -> _Row:
-    from flows import training
+    from flows.training import fit as training
     from models.networks.builders import network_geometry
     from models.training.slices import fit_card
     from models.weights.files import write_model

@@ -91,7 +91,7 @@ def run_batch(batch: dict[str, Any], *, imported_before: str | None = None) -> R
     """Run a batch in a fresh process.
 
     Args:
-        batch: Fields of ``flows.segment.Batch``.
+        batch: Fields of ``flows.batch.segment.Batch``.
         imported_before: A module that workers import before the stages are timed.
     """
     with tempfile.TemporaryDirectory() as name:
@@ -114,7 +114,7 @@ def run_batch(batch: dict[str, Any], *, imported_before: str | None = None) -> R
 def main(path: Path) -> None:
     """Run what ``path`` asks for, every step of the flow timed."""
     request = json.loads(path.read_text())
-    flow, steps = import_module("flows.segment"), import_module("flows.steps")
+    flow, steps = import_module("flows.batch.segment"), import_module("flows.batch.steps")
     spans: dict[str, tuple[float, float]] = {}
     for name in _STAGES:
         setattr(steps, name, _timed(getattr(steps, name), name, spans))

@@ -13,7 +13,7 @@ def main() -> None:
         os.environ["PYTHONSAFEPATH"] = "1"
         # By the option: -E, or whoever cleans the environment, would have it begin anew for ever.
         os.execv(sys.executable, [sys.executable, "-P", *sys.orig_argv[1:]])
-    from flows.app import main as command_line
+    from flows.commands.app import main as command_line
 
     command_line()
 

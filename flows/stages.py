@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from flows.logs import about
+from flows.display.logs import about
 
 
 @dataclass

@@ -46,11 +46,11 @@ def prefect_server() -> Iterator[None]:
 def segment(request: pytest.FixtureRequest) -> Any:
     """Segments a batch: once without a server, and once as a flow on one."""
     if request.param == "plain":
-        from flows.segment import segment_batch
+        from flows.batch.segment import segment_batch
 
         return segment_batch
     request.getfixturevalue("prefect_server")
-    from flows.segment_flow import segment
+    from flows.batch.flow import segment
 
     return segment
 

@@ -4,7 +4,7 @@ import pickle
 import sys
 from pathlib import Path
 
-from flows.cluster import ClusterSettings, open_engine
+from flows.cluster.engine import ClusterSettings, open_engine
 from tasks.segment.graph import Engine, PlainEngine
 from tasks.segment.store import BlockStore
 from tasks.segment.work import Work

@@ -128,8 +128,8 @@ def _nnunet(folder: Path) -> Path:
 
 def product_lines(name: str, case: Case, folder: Path) -> list[str]:
     """Run a case, and return a line per file of its products."""
-    from flows.batch import Batch
-    from flows.segment import segment_batch
+    from flows.batch.orders import Batch
+    from flows.batch.segment import segment_batch
 
     out = folder / f"{name}-out"
     batch = Batch(

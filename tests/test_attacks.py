@@ -31,16 +31,16 @@ from pydantic import ValidationError
 from scenes import write_raster, write_volume
 
 from flows.analysis.masks import MaskTask, analyse_masks
-from flows.artifacts import batch_text
-from flows.evaluate import Choices, Report, require_folder, write_json
+from flows.batch.segment import listed
+from flows.batch.triage import failed
+from flows.commands.evaluate import Choices, Report, require_folder, write_json
+from flows.commands.options import PlainConsole
+from flows.commands.tables import outcomes as outcomes_table
+from flows.commands.tables import verdicts
+from flows.display.artifacts import batch_text
+from flows.display.logs import JsonFormatter
 from flows.local.processes import read_services
 from flows.local.up import SERVICES
-from flows.logs import JsonFormatter
-from flows.options import PlainConsole
-from flows.segment import listed
-from flows.tables import outcomes as outcomes_table
-from flows.tables import verdicts
-from flows.triage import failed
 from models.card import ClassEntry, Weights, load_card
 from models.errors import CardError, SwatheError, WeightsError
 from models.foreign.monai_config import read_config
@@ -760,7 +760,7 @@ def test_the_other_files_of_a_shapefile_that_are_links_out_are_refused(tmp_path,
 
 def test_labels_that_are_a_link_out_of_their_folder_are_refused(tmp_path, secret):
     # Here, because it brings Prefect.
-    from flows.training import read_scenes
+    from flows.training.fit import read_scenes
 
     write_raster(tmp_path / "in" / "a.tif", ONES)
     linked(tmp_path / "in", "labels/a.tif", secret)
@@ -1085,8 +1085,8 @@ def os_names(n: int) -> list[str]:
 
 
 def test_what_is_skipped_is_not_checked_again(tmp_path, monkeypatch):
-    from flows import steps
-    from flows.triage import triage
+    from flows.batch import steps
+    from flows.batch.triage import triage
 
     request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
     items = [Input(name, {"file": str(write_raster(tmp_path / f"{name}.tif", ONES))}) for name in "ab"]

@@ -27,7 +27,7 @@ from test_schedule import free_port
 
 from flows.local.processes import read_services
 from flows.local.up import SERVICES
-from flows.server import listens_itself
+from flows.server.reached import listens_itself
 from models.errors import SwatheError
 from tasks.files.private import private_file, private_folder, read_private
 

@@ -25,7 +25,7 @@ def shell(command: str, folder: Path, **environment: str) -> None:
 
 @pytest.mark.skipif(not shutil.which("sqlite3"), reason="the program sqlite3 is not installed")
 def test_products_and_ledger_that_were_unpacked_elsewhere_are_skipped(tmp_path):
-    from flows.segment import segment_batch
+    from flows.batch.segment import segment_batch
 
     job = tmp_path / "job.yaml"
     job.write_text(RASTER_JOB)

@@ -17,7 +17,7 @@ from bundles import METADATA, config, fitted, inverted, monai_labels, one_logit,
 from scenes import oblique_affine, write_volume
 from typer.testing import CliRunner
 
-from flows.app import app
+from flows.commands.app import app
 from models.card import Card, CentredResampling, ClassEntry, GridNormalization, Network, NoNormalization, Tiling
 from models.errors import CardError, SwatheError, UnknownModelError, WeightsError
 from models.foreign.folder import convert, is_foreign

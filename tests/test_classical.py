@@ -11,7 +11,7 @@ from skimage.filters import threshold_multiotsu, threshold_otsu
 from sklearn.cluster import KMeans, MeanShift, estimate_bandwidth
 from sklearn.mixture import GaussianMixture
 
-from flows.cluster import ClusterSettings, open_engine
+from flows.cluster.engine import ClusterSettings, open_engine
 from models.card import load_card, write_card
 from models.classical.card import card_features, is_fitted
 from models.errors import CardError, ExpressionError, FitError
@@ -413,8 +413,8 @@ def test_a_band_that_is_not_there_and_an_expression_that_is_none_are_named(tmp_p
 
 
 def run(job, out, *inputs, model=None):
-    from flows.batch import Batch
-    from flows.segment import segment_batch
+    from flows.batch.orders import Batch
+    from flows.batch.segment import segment_batch
 
     names = [str(path) for path in inputs]
     return {o.scene: o for o in segment_batch(Batch(inputs=names, job=str(job), out=out, workers=1, model=model))}

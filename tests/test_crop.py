@@ -16,7 +16,7 @@ from rasterio.transform import Affine
 from scenes import write_raster
 from typer.testing import CliRunner
 
-from flows.app import app, main
+from flows.commands.app import app, main
 from tasks.errors import SceneError
 from tasks.files.fingerprint import dataset_sha256
 from tasks.inputs.listing import list_inputs

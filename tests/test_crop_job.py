@@ -23,8 +23,8 @@ def write_squares(path, *corners):
 
 
 def test_the_crop_job_measures_fields(tmp_path):
-    from flows.batch import Batch
-    from flows.segment import segment_batch
+    from flows.batch.orders import Batch
+    from flows.batch.segment import segment_batch
 
     ndvi = np.full((1, 40, 50), 0.1, np.float32)
     ndvi[0, :20, :25] = 0.7

@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from flows.deploy import Target, deploy, places, shipped
+from flows.server.deploy import Target, deploy, places, shipped
 from models.errors import SwatheError
 
 
@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def serve(monkeypatch) -> Iterator:
-    monkeypatch.setattr("flows.deploy._deploy_flows", lambda target: None)
+    monkeypatch.setattr("flows.server.deploy._deploy_flows", lambda target: None)
     running: list[Server] = []
 
     def start(*first_answers: int) -> tuple[Server, Target]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from flows.app import app
+from flows.commands.app import app
 from models.card import Card, Network, Tiling, Training, Weights
 from models.catalogue import CATALOGUE
 from models.registry import zoo_cards

@@ -16,7 +16,7 @@ from rasterio.transform import Affine
 from scenes import oblique_affine, write_raster, write_volume
 from typer.testing import CliRunner
 
-from flows.app import app
+from flows.commands.app import app
 from models.card import ClassEntry
 from models.errors import SwatheError
 from tasks.answers.metrics.overlap import Confusion, count_confusion

@@ -5,7 +5,7 @@ import pytest
 from scenes import write_raster
 from typer.testing import CliRunner
 
-from flows.app import app
+from flows.commands.app import app
 from models.predictors.fakes import fake_card
 from models.registry import zoo_cards
 from tasks.intake.expectation import expect, remember

@@ -12,8 +12,8 @@ analysis: {kind: area}
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_with_failed_scenes_says_how_many_in_its_state(tmp_path):
-    from flows.batch import Batch
-    from flows.segment_flow import segment
+    from flows.batch.flow import segment
+    from flows.batch.orders import Batch
 
     (tmp_path / "job.yaml").write_text(JOB)
     (tmp_path / "in").mkdir()

@@ -16,7 +16,7 @@ from rasterio.features import shapes
 from scipy import ndimage
 from typer.testing import CliRunner
 
-from flows.app import app
+from flows.commands.app import app
 from tasks.analysis.fire.analyse import analyse_fire
 from tasks.analysis.masks.raster import open_raster_mask
 from tasks.answers.area import class_areas

@@ -408,7 +408,7 @@ def prefect_api():
 
 
 def test_alerts_become_prefect_events_with_lasting_ids(tmp_path, prefect_api):
-    from flows import fires
+    from flows.batch import fires
 
     site = Site(tmp_path, alerts=ALERTS)
     sighting = site.publish("S1", 1, (40, 40, 60, 60))
@@ -424,7 +424,7 @@ def test_alerts_become_prefect_events_with_lasting_ids(tmp_path, prefect_api):
 
 
 def test_an_alert_that_no_server_took_is_sent_by_the_next_run(tmp_path, prefect_api, caplog):
-    from flows import fires
+    from flows.batch import fires
 
     site = Site(tmp_path, alerts=ALERTS)
     site.fold(site.publish("S1", 1, (40, 40, 60, 60)))
@@ -443,7 +443,7 @@ def test_an_alert_that_no_server_took_is_sent_by_the_next_run(tmp_path, prefect_
 
 
 def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, monkeypatch):
-    from flows import fires
+    from flows.batch import fires
     from tasks.inputs.input import Input
     from tasks.intake.request import make_request
     from tasks.jobs.job import Job
@@ -478,7 +478,7 @@ def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, mon
 
 @pytest.mark.parametrize("damage", ['{"site": "val', "[]"])
 def test_damaged_events_cost_the_events_never_the_batch_until_they_are_deleted(tmp_path, monkeypatch, damage):
-    from flows import following, steps
+    from flows.batch import following, steps
     from tasks.intake.request import make_request
     from tasks.jobs.job import Job
 
@@ -530,7 +530,7 @@ def test_a_fold_that_died_before_it_published_is_done_again_and_tells_nothing_tw
 
 
 def test_the_publish_step_enters_what_a_scene_shows_before_its_product(tmp_path, monkeypatch):
-    from flows import steps
+    from flows.batch import steps
 
     out, sighting = OutFolder(tmp_path), Sighting("S1", "valley", "2024-07-01")
 
@@ -601,7 +601,7 @@ def test_sites_of_any_name_have_folders_and_alerts_of_their_own(tmp_path):
 
 
 def test_an_event_of_a_site_of_any_name_says_which_site(tmp_path, prefect_api):
-    from flows import fires
+    from flows.batch import fires
 
     site = Site(tmp_path, alerts=ALERTS)
     (alert,) = site.fold(site.publish("S1", 1, (40, 40, 60, 60), site="a|b%")).alerts

@@ -30,7 +30,7 @@ analysis: {kind: tumour, label: 1}
 
 
 def segmented(segment, job: Path, out: Path, *inputs: Path, workers: int = 1, overrides: tuple[str, ...] = ()):
-    from flows.batch import Batch
+    from flows.batch.orders import Batch
 
     names = [str(path) for path in inputs]
     batch = Batch(inputs=names, job=str(job), out=out, workers=workers, device="cpu", overrides=list(overrides))

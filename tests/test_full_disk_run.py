@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows import scene
-from flows.arrivals import Arrivals
-from flows.figures import Figures, write_figures
-from flows.line import Fresh, Line
-from flows.scene import Run, segment_one
+from flows.batch import scene
+from flows.batch.figures import Figures, write_figures
+from flows.batch.line import Fresh, Line
+from flows.batch.scene import Run, segment_one
+from flows.batch.urgent import Arrivals
 from tasks.errors import DiskFullError
 from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.input import Input

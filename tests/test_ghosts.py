@@ -85,7 +85,7 @@ def test_the_next_run_closes_what_dead_processes_left_running(tmp_path):
     from prefect.client.orchestration import get_client
     from prefect.states import Completed, Running
 
-    from flows.ghosts import known_process
+    from flows.server.ghosts import known_process
 
     out = OutFolder(tmp_path)
     out.root.mkdir(exist_ok=True)

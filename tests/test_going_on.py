@@ -41,8 +41,8 @@ def same_version(monkeypatch):
 
 @pytest.mark.usefixtures("same_version")
 def test_scans_that_have_not_changed_are_skipped_and_a_changed_one_is_superseded(left):
-    from flows.batch import Batch
-    from flows.segment import segment_batch
+    from flows.batch.orders import Batch
+    from flows.batch.segment import segment_batch
 
     out, changed = left / "patients", left / "scans" / "P1_20260305.nii.gz"
     batch = Batch(inputs=[str(left / "scans")], job=str(MADE / "jobs" / "scans.yaml"), out=out, workers=1, device="cpu")
@@ -65,7 +65,7 @@ def test_scans_that_have_not_changed_are_skipped_and_a_changed_one_is_superseded
 
 @pytest.mark.usefixtures("same_version")
 def test_nights_go_on(left):
-    from flows.night_run import Nightly, run_night
+    from flows.nightly.night import Nightly, run_night
 
     out, inbox = left / "nights", left / "inbox"
     found = status_of(out, "2026-07-20T06:00:00+00:00")

@@ -11,7 +11,7 @@ import pytest
 from arrays import array_scene, fake_work, read_mask
 from deadly import DeadlyScene, is_alive
 
-from flows.cluster import ClusterSettings, open_engine
+from flows.cluster.engine import ClusterSettings, open_engine
 from tasks.errors import SceneError
 from tasks.segment.graph import PlainEngine
 

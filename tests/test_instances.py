@@ -298,8 +298,8 @@ output: {confidence: true}
 
 
 def segmented(folder, source, workers, *overrides):
-    from flows.batch import Batch
-    from flows.segment import segment_batch
+    from flows.batch.orders import Batch
+    from flows.batch.segment import segment_batch
 
     job = folder / "job.yaml"
     job.write_text(JOB)

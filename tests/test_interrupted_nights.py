@@ -79,7 +79,7 @@ class Runs:
             (self.folder / "in" / f"{name}.tif").write_text(content)
 
     def night(self, day: str) -> Night:
-        from flows.night_run import Nightly, run_night
+        from flows.nightly.night import Nightly, run_night
 
         job = self.folder / "greens.yaml"
         job.write_text(JOB)
@@ -118,8 +118,8 @@ class Runs:
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     found = Runs(tmp_path)
-    monkeypatch.setattr("flows.night_run.run_held", found.do)
-    monkeypatch.setattr("flows.night_run.tell_end", lambda *_: None)
+    monkeypatch.setattr("flows.nightly.night.run_held", found.do)
+    monkeypatch.setattr("flows.nightly.night.tell_end", lambda *_: None)
     return found
 
 
@@ -231,7 +231,7 @@ def test_an_earlier_night_takes_nothing_from_the_page_of_one_that_died(runs, mon
         return [item for item in listed(inbox, job, tonight, last) if (item.date or "") <= tonight]
 
     with monkeypatch.context() as catalogue:
-        catalogue.setattr("flows.night_run.list_arrivals", until_that_night)
+        catalogue.setattr("flows.nightly.night.list_arrivals", until_that_night)
         assert _statuses(runs.night("2026-07-19")) == {"A_20260718": "new"}
     assert _statuses(runs.night("2026-07-21")) == {"B_20260720": "new"}
 

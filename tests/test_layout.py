@@ -28,7 +28,7 @@ LIGHT = {
         "dask",
         "zarr",
     },
-    "import flows.app": {"torch", "prefect", "monai", "distributed", "rasterio"},
+    "import flows.commands.app": {"torch", "prefect", "monai", "distributed", "rasterio"},
 }
 
 

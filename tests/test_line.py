@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.arrivals import Arrivals
-from flows.line import Fresh, Line
+from flows.batch.line import Fresh, Line
+from flows.batch.urgent import Arrivals
 from tasks.errors import HeldFolderError, JobError
 from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.input import Input
@@ -124,7 +124,7 @@ def test_what_is_not_the_same_work_is_left_to_its_owner(tmp_path, change):
 
 def test_what_an_owner_takes_back_is_not_begun_and_may_come_again(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "flows.arrivals.triage", lambda request, items, run: ({}, [scene(item.id, 5) for item in items])
+        "flows.batch.urgent.triage", lambda request, items, run: ({}, [scene(item.id, 5) for item in items])
     )
     held, line = arrivals(tmp_path, "a"), Line([scene("a", 1)])
     tickets = Tickets(held.request.out.tickets)
@@ -143,7 +143,7 @@ def test_what_an_owner_takes_back_is_not_begun_and_may_come_again(tmp_path, monk
 
 def test_a_scene_that_two_tickets_ask_for_stays_until_both_are_gone(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "flows.arrivals.triage", lambda request, items, run: ({}, [scene(item.id, 5) for item in items])
+        "flows.batch.urgent.triage", lambda request, items, run: ({}, [scene(item.id, 5) for item in items])
     )
     held, line = arrivals(tmp_path, "a"), Line([scene("a", 1)])
     tickets = Tickets(held.request.out.tickets)

@@ -19,7 +19,7 @@ from flows.local import up as up_module
 from flows.local.ports import TakenPortError, listens
 from flows.local.processes import MARK, Service, end, left_behind, read_services, start, stop, write_services
 from flows.local.up import LocalSettings, down, up
-from flows.profiles import apply_profile, profile
+from flows.server.profiles import apply_profile, profile
 from models.errors import SwatheError
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]

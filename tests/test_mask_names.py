@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scenes import write_raster, write_volume
 from typer.testing import CliRunner
 
-from flows.app import app
+from flows.commands.app import app
 from tasks.analysis.masks.names import id_of_mask, ids_of_masks, masks_in, numbered_class
 from tasks.errors import JobError
 

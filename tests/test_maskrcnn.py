@@ -153,8 +153,8 @@ def test_a_scene_has_the_same_instances_whatever_the_blocks(written, tmp_path):
 
 
 def test_a_job_that_names_the_card_makes_a_product(written, tmp_path, monkeypatch):
-    from flows.batch import Batch
-    from flows.segment import segment_batch
+    from flows.batch.orders import Batch
+    from flows.batch.segment import segment_batch
 
     source = write_raster(tmp_path / "scene.tif", np.random.default_rng(3).standard_normal((2, 90, 70)).astype("f4"))
     monkeypatch.setenv("SWATHE_FOLDERS", str(written[1]))
@@ -222,7 +222,7 @@ def test_a_few_steps_lower_the_loss_and_the_same_fit_gives_the_same_weights():
 
 
 def test_a_training_job_names_the_network_and_writes_a_model_that_segments(tmp_path):
-    from flows.training import train_model
+    from flows.training.fit import train_model
 
     write_synthetic_fire(tmp_path / "scenes", "fire", 64)
     job = yaml.safe_load((CONFIGS / "train-fire.yaml").read_text())

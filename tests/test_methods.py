@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from flows import model_tables
-from flows.app import app
+from flows.commands import model_tables
+from flows.commands.app import app
 from models.catalogue import CATALOGUE, FAMILIES
 from models.errors import UnknownModelError
 from models.methods import method
@@ -93,7 +93,7 @@ def test_a_name_that_is_nothing_brings_the_nearest_models_and_methods(name, near
 
 def test_the_list_does_not_wait_for_torch():
     program = (
-        "from typer.testing import CliRunner; from flows.app import app; import sys;"
+        "from typer.testing import CliRunner; from flows.commands.app import app; import sys;"
         "assert CliRunner().invoke(app, ['models']).exit_code == 0; print(*sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

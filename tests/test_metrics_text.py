@@ -12,8 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from flows import logs, tables
-from flows.gpus import read_gpus
+from flows.cluster.gpus import read_gpus
+from flows.commands import tables
+from flows.display import logs
 from flows.stages import Stages
 from tasks.nights.backlog import Backlog, write_backlog
 from tasks.nights.figures import Gpu, metrics_text

@@ -16,7 +16,7 @@ import rasterio
 from catalogues import make_item, served, write_catalogue
 from scenes import derive_earlier, write_raster
 
-from flows.waiting import take
+from flows.batch.waiting import take
 from tasks.errors import HeldFolderError, InboxError, JobError
 from tasks.inputs.input import Input
 from tasks.intake.request import Request
@@ -54,7 +54,7 @@ def run(tmp_path):
     job.write_text(JOB)
 
     def nightly(night: str, wait_hours: float = 1) -> Night:
-        from flows.night_run import Nightly, run_night
+        from flows.nightly.night import Nightly, run_night
 
         order = Nightly(
             inbox=str(tmp_path / "in"),
@@ -167,7 +167,7 @@ def test_a_night_waits_for_its_folder_and_sees_what_came_meanwhile(tmp_path, run
         held.close()
         return take(request, mine)
 
-    monkeypatch.setattr("flows.waiting.take", other_run_ends)
+    monkeypatch.setattr("flows.batch.waiting.take", other_run_ends)
     assert [scene.id for scene in run("2026-07-21").scenes] == ["A_20260720", "B_20260720"]
     assert not folder.is_locked()
 
@@ -185,7 +185,7 @@ nightly: {stac: {assets: {red: B04, scl: SCL}, lookback_days: 3}}
 
 
 def test_nights_of_a_catalogue_behind_an_address_catch_up_and_take_what_is_better(tmp_path):
-    from flows.night_run import Nightly, run_night
+    from flows.nightly.night import Nightly, run_night
 
     job, out, sky = tmp_path / "sky.yaml", tmp_path / "out", tmp_path / "sky"
     job.write_text(SKY)
@@ -225,9 +225,9 @@ def test_nights_of_a_catalogue_behind_an_address_catch_up_and_take_what_is_bette
 
 
 def test_the_fire_job_of_the_night_finds_in_raw_pictures_what_the_fire_job_finds_with_dnbr(tmp_path, data):
-    from flows.batch import Batch
-    from flows.night_run import Nightly, run_night
-    from flows.segment import segment_batch
+    from flows.batch.orders import Batch
+    from flows.batch.segment import segment_batch
+    from flows.nightly.night import Nightly, run_night
 
     folder, name = data / "satellite-fire" / "calfire-s2", "CODY_20240608"
     given = tmp_path / "given"
@@ -254,8 +254,8 @@ def test_the_fire_job_of_the_night_finds_in_raw_pictures_what_the_fire_job_finds
 
 
 def test_a_night_that_a_prefect_worker_starts_says_what_it_does(tmp_path, caplog):
-    from flows.night_run import Nightly
-    from flows.satellite import nightly
+    from flows.nightly.night import Nightly
+    from flows.nightly.satellite import nightly
 
     with caplog.at_level(logging.NOTSET, logger="flows"):
         with pytest.raises(JobError):
@@ -334,7 +334,7 @@ def test_scenes_that_left_a_catalogue_have_the_date_at_the_end_of_their_ids():
 
 
 def test_a_job_that_deletes_by_dates_it_does_not_have_is_refused_before_any_work(tmp_path):
-    from flows.night_run import Nightly, run_night
+    from flows.nightly.night import Nightly, run_night
 
     job = tmp_path / "greens.yaml"
     job.write_text(JOB.replace('  dates: {post: "{scene:%Y%m%d}"}\n', ""))
@@ -348,7 +348,7 @@ def test_a_job_that_deletes_by_dates_it_does_not_have_is_refused_before_any_work
 
 
 def test_the_server_is_told_of_a_night_what_its_page_says(tmp_path):
-    from flows.artifacts import night_text
+    from flows.display.artifacts import night_text
 
     scenes = (
         NightScene("A_1", "new", "2026-07-20", None, {"burned_ha": 12.5, "note": "a|b"}),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import app, orchestrated, queueing
+from flows.batch import queueing
+from flows.commands import app, orchestrated
 from tasks.inputs.input import Input
 
 

@@ -12,7 +12,7 @@ from masks import cut_slabs
 from scenes import write_raster, write_volume
 from typer.testing import CliRunner
 
-from flows.app import app
+from flows.commands.app import app
 from tasks.answers.metrics.pair import MaskPair, Window
 from tasks.answers.metrics.panoptic import PANOPTIC_KEYS, count_panoptic, panoptic_means
 from tasks.errors import JobError, SceneError

@@ -137,7 +137,7 @@ def test_the_page_of_a_batch_leads_to_its_patients(ward):
     page = Page.read(render_index(ward.out.root, "Scans", outcomes, [trail]))
     assert trail.links[0] in [link["href"] for link in page.all("a")]
     assert "Patients over dates" in page.text
-    from flows.artifacts import batch_text
+    from flows.display.artifacts import batch_text
     from tasks.reports.index_rank import ranked
 
     text = batch_text("scans", ranked(outcomes), ward.out.root, [trail])
@@ -160,8 +160,8 @@ def test_only_scans_with_a_date_are_followed_and_the_site_is_the_patient():
 
 
 def test_a_batch_of_scans_follows_its_patients(tmp_path):
-    from flows.batch import Batch
-    from flows.segment import segment_batch
+    from flows.batch.orders import Batch
+    from flows.batch.segment import segment_batch
 
     job = tmp_path / "job.yaml"
     job.write_text(

@@ -9,7 +9,7 @@ import pytest
 from scenes import write_raster
 from typer.testing import CliRunner
 
-from flows.app import app
+from flows.commands.app import app
 from tasks.errors import JobError, StoreError
 from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.listing import list_inputs
@@ -73,8 +73,8 @@ def test_file_names_on_a_command_line_do_not_become_parameters_of_the_run(tmp_pa
     job = tmp_path / "job.yaml"
     job.write_text(json.dumps(RAW))
     seen = []
-    monkeypatch.setattr("flows.segment.segment_batch", lambda batch: seen.append(batch) or [])
-    monkeypatch.setattr("flows.segment.started_early", lambda _: nullcontext())
+    monkeypatch.setattr("flows.batch.segment.segment_batch", lambda batch: seen.append(batch) or [])
+    monkeypatch.setattr("flows.batch.segment.started_early", lambda _: nullcontext())
     result = CliRunner().invoke(app, ["segment", str(patient), "--job", str(job), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     (batch,) = seen

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from flows.cluster import ClusterSettings, open_engine
+from flows.cluster.engine import ClusterSettings, open_engine
 from tasks.segment.graph import URGENT
 
 

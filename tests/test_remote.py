@@ -95,8 +95,8 @@ def test_handlers_of_gdal_are_urls():
 
 @pytest.mark.parametrize("kind", ["raster", "volume"])
 def test_a_remote_input_gives_the_product_of_a_local_one(store, tmp_path, kind):
-    from flows.batch import Batch
-    from flows.segment import segment_batch
+    from flows.batch.orders import Batch
+    from flows.batch.segment import segment_batch
 
     folder, name = tmp_path / "store", {"raster": "a.tif", "volume": "a.nii.gz"}[kind]
     write = {"raster": write_scene, "volume": write_volume}[kind]

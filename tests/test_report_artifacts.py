@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scenes import write_raster
 
-from flows.artifacts import PRODUCTS_URL, artifact_key, batch_text, scene_text
+from flows.display.artifacts import PRODUCTS_URL, artifact_key, batch_text, scene_text
 from tasks.out.outcome import SceneOutcome
 from tasks.reports.index_rank import ranked
 
@@ -77,8 +77,8 @@ def test_a_run_leaves_its_artifacts_and_says_no_file_name(tmp_path: Path):
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
-    from flows.batch import Batch
-    from flows.segment_flow import segment
+    from flows.batch.flow import segment
+    from flows.batch.orders import Batch
 
     image = np.random.default_rng(0).integers(0, 3, (1, 80, 90)).astype(np.uint8)
     write_raster(tmp_path / "Mustermann_Erika.tif", image)

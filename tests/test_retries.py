@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rasterio.errors import RasterioIOError
 
-from flows import steps
+from flows.batch import steps
 from flows.orchestration.current import orchestrator
 from flows.orchestration.orchestrator import Step, may_pass
 from flows.orchestration.plain import PlainOrchestrator
@@ -118,7 +118,7 @@ def test_a_step_is_tried_again_after_each_delay_and_not_once_more(monkeypatch):
 def test_prefect_tries_the_same_steps_again_as_often():
     from prefect import flow
 
-    from flows.prefect_run import on_prefect
+    from flows.server.prefect_orchestrator import on_prefect
 
     passing = UnreachableSceneError("P-1: cannot be reached")
     step = Step(function=failing_first(3, passing), name="plan", run_name="plan", retry_delays_s=(0, 0, 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows import training
+from flows.training import fit as training
 from tasks.errors import JobError
 from tasks.jobs.training import load_training_job
 from tasks.samples import scenes as samples

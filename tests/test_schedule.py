@@ -22,7 +22,7 @@ analysis: {kind: area}
 SERVE = """
 import sys
 from datetime import timedelta
-from flows.segment_flow import segment
+from flows.batch.flow import segment
 
 if __name__ == "__main__":
     scene, job, out = sys.argv[1:]

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from flows.foreign_errors import named_error
-from flows.server import require_server
+from flows.commands.foreign_errors import named_error
+from flows.server.reached import require_server
 from models.errors import SwatheError
 
 

@@ -26,7 +26,7 @@ from listeners import Watch
 from scenes import write_raster
 from test_schedule import free_port
 
-from flows.deploy import Target, _make_automations, _make_pool, _server, shipped
+from flows.server.deploy import Target, _make_automations, _make_pool, _server, shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from flows import orchestrated, queueing, submit
-from flows.batch import Submission
-from flows.deploy import shipped
+from flows.batch import queueing
+from flows.batch.orders import Submission
+from flows.commands import orchestrated, submit
+from flows.server.deploy import shipped
 from models.registry import ZOO, resolve_model
 from tasks.inputs.input import Input
 from tasks.jobs.job import load_job
@@ -58,7 +59,7 @@ def test_a_method_without_weights_stays_a_name(tmp_path, queued):
 
 @pytest.mark.parametrize("job", ["mine", "mine.yaml", "./sarcoma"])
 def test_paths_are_those_of_the_working_directory(tmp_path, queued, monkeypatch, job):
-    text = (Path(submit.__file__).parents[1] / "configs" / f"{SHIPPED}.yaml").read_text()
+    text = (Path(submit.__file__).parents[2] / "configs" / f"{SHIPPED}.yaml").read_text()
     (tmp_path / job).write_text(text)
     for suffix in ("json", "safetensors"):
         shutil.copy(ZOO / f"{MODEL}.{suffix}", tmp_path)

@@ -18,7 +18,7 @@ import yaml
 from arrays import array_scene, fake_work, read_mask
 from test_schedule import free_port
 
-from flows.cluster import ClusterSettings, open_engine
+from flows.cluster.engine import ClusterSettings, open_engine
 from tasks.errors import ClusterError
 from tasks.segment.graph import PlainEngine
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from flows import tables
-from flows.disagreement import quiet_models
+from flows.commands import tables
+from flows.training.disagreement import quiet_models
 from models.card import Card
 from models.registry import resolve_model
 from tasks.errors import JobError
@@ -25,7 +25,7 @@ def small(name: str, folder: Path, **changes) -> dict:
 
 
 def train(job: dict, folder: Path):
-    from flows.training import train_model
+    from flows.training.fit import train_model
 
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(job))
@@ -82,7 +82,9 @@ def test_without_folds_the_command_tells_where_the_weights_are_and_what_was_meas
     del job["card"]["training"]
     lines = []
     # Prefect has handlers of its own.
-    monkeypatch.setattr(logging.getLogger("flows.training"), "info", lambda text, *values: lines.append(text % values))
+    monkeypatch.setattr(
+        logging.getLogger("flows.training.fit"), "info", lambda text, *values: lines.append(text % values)
+    )
     result = train(job, tmp_path)
     assert sum("measuring on 2 scenes" in line for line in lines) == 1
     console = Console(width=400)

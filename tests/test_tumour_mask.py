@@ -8,7 +8,7 @@ import pytest
 from scenes import oblique_affine, write_volume
 from typer.testing import CliRunner
 
-from flows.app import app
+from flows.commands.app import app
 from tasks.analysis.masks.volume import VolumeFiles, open_volume_mask
 from tasks.answers.tumour.components import find_components
 from tasks.answers.tumour.measure import Sources, measure

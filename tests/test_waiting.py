@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from flows.waiting import take, wait_for_folder
+from flows.batch.waiting import take, wait_for_folder
 from tasks.errors import DiskFullError, HeldFolderError
 from tasks.inputs.input import Input
 from tasks.intake.request import Request, make_request
@@ -25,7 +25,7 @@ ITEMS = (Input("a", {"file": "/a.tif"}), Input("b", {"file": "/b.tif"}))
 
 @pytest.fixture
 def request_(tmp_path, monkeypatch) -> Request:
-    monkeypatch.setattr("flows.waiting._LOOKING_S", 0.02)
+    monkeypatch.setattr("flows.batch.waiting._LOOKING_S", 0.02)
     return make_request(JOB, tmp_path)
 
 

@@ -82,7 +82,7 @@ def cluster() -> Iterator[str]:
 
 
 def run(folder: Path, cluster: str, night: str, threshold: int = 100, out: str = "out") -> Night:
-    from flows.night_run import Nightly, run_night
+    from flows.nightly.night import Nightly, run_night
 
     job = folder / "blaze.yaml"
     job.write_text(JOB.format(threshold=threshold))

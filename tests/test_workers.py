@@ -17,9 +17,9 @@ import pytest
 from arrays import array_scene, fake_work, read_mask
 from deadly import slow_pid
 
-from flows.cluster import ClusterSettings, open_engine
-from flows.environment import Shared, asked, decisive_packages, differences, own_report, question
-from flows.probe import was_replaced
+from flows.cluster.engine import ClusterSettings, open_engine
+from flows.cluster.environment import Shared, asked, decisive_packages, differences, own_report, question
+from flows.cluster.probe import was_replaced
 from tasks.errors import ClusterError
 from tasks.segment.graph import PlainEngine
 
@@ -161,7 +161,7 @@ def test_paths_that_no_worker_sees_are_named(cluster, tmp_path):
 
 
 def test_a_run_that_all_workers_left_for_good_ends_with_the_reason(cluster, monkeypatch):
-    monkeypatch.setattr("flows.roster.PATIENCE_S", 1.0)
+    monkeypatch.setattr("flows.cluster.roster.PATIENCE_S", 1.0)
     with open_engine(ClusterSettings(cluster.address)) as engine:
         cluster.processes[-1].kill()
         wait_for(lambda: not names(engine))

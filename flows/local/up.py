@@ -12,11 +12,11 @@ from pathlib import Path
 
 import httpx
 
-from flows.deploy import POOL, Target, deploy, places
 from flows.local.ports import listens, require_free
 from flows.local.processes import MARK, Service, end, left_behind, read_services, start, stop, write_services
-from flows.profiles import new_password, profile
-from flows.server import listens_itself
+from flows.server.deploy import POOL, Target, deploy, places
+from flows.server.profiles import new_password, profile
+from flows.server.reached import listens_itself
 from models.errors import SwatheError
 from tasks.files.durable import replace_file
 from tasks.files.private import private_file, private_folder, read_private
@@ -159,7 +159,7 @@ def left_running(home: Path) -> dict[str, str] | None:
 
 
 def _make_home(settings: LocalSettings) -> None:
-    from flows.certificates import write_certificates
+    from flows.cluster.certificates import write_certificates
 
     # The folder itself may be one of the user's own; what stands in these is nobody else's business: parameters of
     # runs, names of scenes, keys.

@@ -109,7 +109,7 @@ class Bench:
         command = [sys.executable, "-m", "prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"]
         subprocess.run(command, env=os.environ, check=True, capture_output=True)
         flow = self.world.post("/flows/", {"name": "segment"})
-        deployment = {"name": "faults", "flow_id": flow["id"], "entrypoint": "flows.segment.segment",
+        deployment = {"name": "faults", "flow_id": flow["id"], "entrypoint": "flows.batch.segment.segment",
                       "work_pool_name": POOL, "pull_steps": []}  # fmt: skip
         self.deployment = self.world.post("/deployments/", deployment)["id"]
 

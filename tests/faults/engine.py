@@ -115,7 +115,7 @@ def _begin(world: World, work) -> Run:
 
 
 def _run(world: World, work) -> int:
-    from flows.cluster import ClusterSettings, open_engine
+    from flows.cluster.engine import ClusterSettings, open_engine
     from tasks.errors import ClusterError
 
     blocks = work.plan.blocks(work.scene.frame)

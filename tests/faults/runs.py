@@ -58,7 +58,7 @@ def swathe(arguments: list[str], log: Path) -> Run:
     sys.argv = ["swathe", *arguments]
     code = 70
     try:
-        from flows.app import main
+        from flows.commands.app import main
 
         main()
         code = 0

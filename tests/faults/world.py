@@ -14,7 +14,7 @@ import psutil
 import yaml
 
 from flows.local.processes import Service, start
-from flows.profiles import profile
+from flows.server.profiles import profile
 
 PASSWORD = "swathe:faults"
 POOL = "faults"

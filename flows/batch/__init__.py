@@ -1,0 +1,1 @@
+"""A batch, from the order to the index page."""

@@ -1,0 +1,109 @@
+"""One scene, from its plan to its published product; whatever goes wrong costs this scene only."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from flows.batch import steps
+from flows.batch.line import Fresh
+from flows.batch.triage import failed, named
+from flows.display.logs import about
+from flows.display.progress import BatchProgress
+from flows.stages import Stages
+from tasks.intake.describe import require_unchanged
+from tasks.intake.request import Request
+from tasks.out.outcome import SceneOutcome
+from tasks.out.sightings import sighting_of
+from tasks.products.begin import begin_product
+from tasks.segment.graph import URGENT, Engine
+from tasks.segment.plan import Slot
+from tasks.segment.prepare import Prepared, plan_summary
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the scenes of one run share.
+
+    Attributes:
+        id: Of the run in the ledger.
+        request: Job, model and OUT.
+        engine: Runs blocks.
+        slot: What a worker can do.
+        progress: Shows how far scenes are.
+        stopping: Set when the run was cancelled.
+    """
+
+    id: str
+    request: Request
+    engine: Engine
+    slot: Slot
+    progress: BatchProgress
+    stopping: Event
+
+
+def segment_one(run: Run, scene: Fresh) -> SceneOutcome:
+    """Make the product of a scene; one line in the log says what it came to."""
+    if scene.urgent:
+        run = replace(run, engine=run.engine.at(URGENT))
+    stages = Stages()
+    with about("scene", scene.item.id):
+        try:
+            outcome = _make(run, scene, stages)
+        except Exception as error:
+            if run.stopping.is_set():
+                # No fault of the scene: the next run goes on with it.
+                raise
+            # Whatever it is, it costs this scene only.
+            logger.debug("%s: failed", scene.item.id, exc_info=True)
+            return failed(run.request, scene.item, named(error), run.id, stages.total_s)
+        logger.info("%s", done_text(outcome, stages.total_s))
+    return outcome
+
+
+def done_text(outcome: SceneOutcome, seconds: float) -> str:
+    """Return what a scene came to in one line: seconds and headline numbers."""
+    numbers = ", ".join(f"{name} {_short(value)}" for name, value in outcome.headline.items())
+    return f"{outcome.scene}: {outcome.status} in {seconds:.1f} s" + (f"; {numbers}" if numbers else "")
+
+
+def _make(run: Run, scene: Fresh, stages: Stages) -> SceneOutcome:
+    item, request = scene.item, run.request
+    with stages.at("plan"):
+        prepared = steps.plan(request, item, scene.fingerprint, run.slot, run.engine.n_slots)
+        logger.info("%s: %s", item.id, plan_summary(prepared.work.plan))
+    with stages.at("segment"):
+        reports = steps.segment_scene(run.engine, prepared, run.progress)
+    folder, headline = _make_product(run, prepared, stages)
+    require_unchanged(request, item, scene.fingerprint)
+    sighting = sighting_of(request.job, item)
+    facts = steps.RunFacts(run.id, headline, tuple(reports), sighting, stages.seconds)
+    with stages.at("publish"):
+        return steps.publish(request, prepared, folder, facts)
+
+
+def _make_product(run: Run, prepared: Prepared, stages: Stages) -> tuple[Path, dict[str, Any]]:
+    """Finish and analyse side by side: both read the store, and neither what the other writes."""
+    folder = begin_product(prepared)
+
+    def finish() -> None:
+        with stages.at("finish"):
+            steps.finish(run.engine, run.request, prepared, folder)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="finish") as pool:
+        finished = pool.submit(copy_context().run, finish)
+        with stages.at("analyse"):
+            headline = steps.analyse(run.engine, run.request, prepared, folder)
+        finished.result()
+    return folder, headline
+
+
+def _short(value: object) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

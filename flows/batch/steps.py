@@ -1,0 +1,227 @@
+"""The steps of a batch: plain functions of ``tasks`` with their names and retries.
+
+With a Prefect server each is a Prefect task, without one this process calls it; what Dask maps over blocks is neither.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.batch.waiting import wait_for_folder as wait_until_free
+from flows.display.progress import BatchProgress
+from flows.orchestration.current import orchestrator, step
+from flows.orchestration.orchestrator import NETWORK_DELAYS_S
+from models.errors import SwatheError
+from tasks.errors import SceneError, UnreachableSceneError
+from tasks.files.fingerprint import Fingerprint
+from tasks.files.transient import is_transient
+from tasks.inputs.input import Input
+from tasks.intake.describe import describe, identify
+from tasks.intake.expectation import remember
+from tasks.intake.request import Request
+from tasks.jobs.fire import FireAnalysis
+from tasks.jobs.tumour import TumourAnalysis
+from tasks.out.ledger import Ledger, ProductRow
+from tasks.out.outcome import SceneOutcome
+from tasks.out.sightings import Sighting, SightingLedger
+from tasks.products.publish import is_published
+from tasks.products.publish import publish as publish_product
+from tasks.products.record import RunRecord, write_run_record
+from tasks.segment.graph import Engine, Named
+from tasks.segment.plan import Slot
+from tasks.segment.prepare import Prepared, prepare
+from tasks.segment.store import BlockReport, BlockStore
+from tasks.verdict.check import check_inputs
+from tasks.verdict.verdict import Verdict
+
+if TYPE_CHECKING:
+    from tasks.analysis.fire.events import Followed
+    from tasks.analysis.tumour.patients import FollowedPatients
+
+
+# What workers do: this process does not load what they need for it.
+_MEASURE: Named[Slot] = Named("tasks.segment.measure", "measure_slot")
+_ASSEMBLE: Named[None] = Named("tasks.instances.layers", "assemble")
+_FINISH: Named[None] = Named("tasks.products.finish", "finish")
+_ANALYSE: Named[dict[str, Any]] = Named("tasks.analysis.analyse", "analyse")
+
+
+def now() -> str:
+    """Return the time as run records hold it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def _pseudonymised(item: Input) -> Iterator[None]:
+    """Keep file names out of what Prefect stores of an error: they may tell who the patient is.
+
+    Raises:
+        UnreachableSceneError: When a network or a mount is to blame, whatever was made of that on the way.
+    """
+    try:
+        yield
+    except Exception as error:
+        text = item.pseudonymised(str(error))
+        if is_transient(error):
+            raise UnreachableSceneError(
+                f"{item.id}: cannot be reached at the moment ({text}). Try again later"
+            ) from None
+        if text == str(error):
+            raise
+        raise (type(error) if isinstance(error, SwatheError) else SceneError)(text) from None
+
+
+@step("check", "check · {job_name}")
+def check(job_name: str, request: Request, items: Sequence[Input]) -> list[Verdict]:
+    """Give every input a verdict before any work."""
+    return check_inputs(items, request.job, request.card.channels)
+
+
+@step("measure")
+def measure(engine: Engine, request: Request, n_threads: int) -> Slot:
+    """Load the model on a worker and see what it can do."""
+    return engine.call_on_slot(_MEASURE, request.card, request.card_folder, request.job, n_threads)
+
+
+@step("identify", "identify · {item.id}", retry_delays_s=NETWORK_DELAYS_S)
+def identify_input(request: Request, item: Input) -> Fingerprint:
+    """Hash an input."""
+    with _pseudonymised(item):
+        return identify(request, item)
+
+
+@step("plan", "plan · {item.id}", retry_delays_s=NETWORK_DELAYS_S)
+def plan(request: Request, item: Input, fingerprint: Fingerprint, slot: Slot, n_slots: int) -> Prepared:
+    """Describe the scene and fit the plan to it."""
+    with _pseudonymised(item):
+        prepared = prepare(request, describe(request, item), fingerprint, slot, n_slots)
+        return replace(prepared, files=item.files, date=item.date)
+
+
+@step("segment", "segment · {prepared.scene.id}", retry_delays_s=NETWORK_DELAYS_S)
+def segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -> list[BlockReport]:
+    """Run the blocks that the journal does not hold."""
+    with _pseudonymised(_input_of(prepared)):
+        return _segment_scene(engine, prepared, progress)
+
+
+def _input_of(prepared: Prepared) -> Input:
+    return Input(prepared.scene.id, dict(prepared.files))
+
+
+def _segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -> list[BlockReport]:
+    work = prepared.work
+    blocks = work.plan.blocks(work.scene.frame)
+    store = BlockStore(work.store)
+    done = store.committed(blocks)
+    shown = progress.scene(work.scene.id, len(blocks), len(done))
+    reports = list(done.values())
+    for report in engine.run_blocks(work, [block for block in blocks if block not in done]):
+        reports.append(report)
+        shown.advance()
+    store.require_complete(blocks)
+    if work.has_instances:
+        engine.call(_ASSEMBLE, work)
+    if not done:
+        remember(work.card, math.prod(work.scene.frame.native_shape), sum(report.seconds for report in reports))
+    return reports
+
+
+@step("finish", "finish · {prepared.scene.id}")
+def finish(engine: Engine, request: Request, prepared: Prepared, folder: Path) -> None:
+    """Stream the store into the product's format."""
+    with _pseudonymised(_input_of(prepared)):
+        engine.call(_FINISH, request, prepared, folder)
+
+
+@step("analyse", "analyse · {prepared.scene.id}")
+def analyse(engine: Engine, request: Request, prepared: Prepared, folder: Path) -> dict[str, Any]:
+    """Turn the mask into numbers and a picture."""
+    with _pseudonymised(_input_of(prepared)):
+        return engine.call(_ANALYSE, request, prepared, folder)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run knows of a scene beside its product.
+
+    Attributes:
+        run: Its id.
+        headline: Numbers for the batch table.
+        reports: Of the blocks.
+        sighting: Which site it shows and when, where fires are followed.
+        stages: Seconds by stage, of those that have ended.
+    """
+
+    run: str
+    headline: dict[str, Any]
+    reports: tuple[BlockReport, ...]
+    sighting: Sighting | None = None
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+@step("publish", "publish · {prepared.scene.id}", retry_delays_s=NETWORK_DELAYS_S)
+def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts) -> SceneOutcome:
+    """Put the product in place, enter it into the ledger, and clear what it was made from."""
+    scene_id, out = prepared.scene.id, request.out
+    if folder.exists():
+        # Otherwise the product was moved into place before this step was begun again.
+        record = RunRecord(facts.run, now(), prepared.work.plan, facts.reports, dict(facts.stages))
+        write_run_record(folder / "run.json", record)
+    if facts.sighting is not None:
+        # Before the product: a run that dies after it leaves no scene that the next one does not know of.
+        SightingLedger(out.ledger).enter([facts.sighting])
+    product = publish_product(out, scene_id, prepared.product_key, folder)
+    row = ProductRow(scene_id, prepared.request_key, prepared.product_key, "done", None, facts.headline)
+    Ledger(out.ledger).record(row, facts.run, now())
+    shutil.rmtree(out.scene_scratch(scene_id), ignore_errors=True)
+    outcome = SceneOutcome(scene_id, "done", None, str(product.relative_to(out.root)), facts.headline)
+    orchestrator().show_scene(request.job.job, outcome, out.root)
+    return outcome
+
+
+@step("fires", "fires · {request.job.job}")
+def fold_fires(request: Request, settings: FireAnalysis, sightings: Sequence[Sighting]) -> Followed:
+    """Follow fires over nights, from all published products."""
+    # Here, because only jobs of fires need what it brings.
+    from tasks.analysis.fire.events import fold_fires as fold_fire_events
+
+    return fold_fire_events(request.out, settings, sightings, now(), request.today)
+
+
+@step("patients", "patients · {request.job.job}")
+def follow_patients(request: Request, settings: TumourAnalysis, sightings: Sequence[Sighting]) -> FollowedPatients:
+    """Follow lesions over dates, from all published products."""
+    # Here, because only jobs of tumours need what it brings.
+    from tasks.analysis.tumour.patients import follow_patients as follow_published_patients
+
+    title = request.job.title or request.job.job
+    return follow_published_patients(request.out, title, settings, sightings)
+
+
+@step("wait", "wait · {request.out.root.name}")
+def wait_for_folder(
+    request: Request, wait_hours: float, offered: Sequence[Input], held: ExitStack
+) -> list[SceneOutcome] | None:
+    """Wait for the run that holds the folder."""
+    return wait_until_free(request, wait_hours, offered, held)
+
+
+def skipped(request: Request, item: Input, fingerprint: Fingerprint) -> SceneOutcome | None:
+    """Return the earlier outcome of a scene whose input, model and job have not changed."""
+    known = Ledger(request.out.ledger).product(item.id)
+    if known is None or known.product is None or known.status != "done":
+        return None
+    if known.request != request.key(fingerprint.sha256) or not is_published(request.out, item.id, known.product):
+        return None
+    # An earlier run may have been killed after its last word.
+    shutil.rmtree(request.out.scene_scratch(item.id), ignore_errors=True)
+    product = request.out.product(item.id, known.product).relative_to(request.out.root)
+    return SceneOutcome(item.id, "skipped", None, str(product), known.headline)

@@ -1,0 +1,263 @@
+"""The Dask cluster: one of this machine's own, or a running one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dask
+import psutil
+from distributed import Client, Nanny, Scheduler, Security, SpecCluster
+from distributed.versions import VersionMismatchWarning
+
+from flows.cluster.certificates import new_security
+from flows.cluster.environment import Shared
+from flows.cluster.roster import Roster, watched
+from tasks.errors import ClusterError
+from tasks.files.safe_path import SAFE_PATH
+from tasks.segment.graph import DaskEngine, FixedSlots
+
+# glibc otherwise gives memory back to the kernel after every layer and takes it again: a third of float32 time.
+_ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_TOP_PAD_": str(2**26), "MALLOC_MMAP_MAX_": "0"}
+
+_SETTINGS = {
+    # A block that was lost with its worker is blamed by us, after it ran alone.
+    "distributed.scheduler.allowed-failures": 0,
+    # Blocks hold what they were planned to hold; pausing a worker in the middle of one helps nobody.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    # It would keep the call trees of every second of an hour, in each worker.
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.daemon": True,
+    "distributed.worker.use-file-locking": False,
+    "distributed.comm.timeouts.connect": "60s",
+    # Pages and figures that they would show to whoever asks.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+# A worker on CPUs predicts two tiles side by side: fewer processes that each hold the libraries, and fewer blocks,
+# whose edges are predicted twice.
+_TILES_AT_ONCE = 2
+_HERE = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Where blocks run.
+
+    Attributes:
+        address: ``local``, or the address of a running scheduler.
+        workers: Worker processes of a local cluster; None for one per GPU, or as many as the cores allow.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: CPU threads per worker; None to share the cores out.
+        scratch: Where local workers keep their own files.
+        preload: Modules that workers need: local ones import them when they start, while the inputs are still being
+            looked at; those of a running cluster are asked whether they can.
+        shared: What every worker of a running cluster has to see.
+        priority: Of the run's blocks among those of others on a running cluster; the highest goes first.
+    """
+
+    address: str = "local"
+    workers: int | None = None
+    device: str = "auto"
+    threads: int | None = None
+    scratch: Path | None = None
+    preload: tuple[str, ...] = ()
+    shared: Shared = field(default_factory=Shared)
+    priority: int = 0
+
+    @property
+    def gpus(self) -> list[str]:
+        """GPUs that local workers may take, by number."""
+        if self.device == "cpu":
+            return []
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible is not None:
+            return [gpu for gpu in visible.split(",") if gpu]
+        return [str(k) for k, _ in enumerate(sorted(Path("/proc/driver/nvidia/gpus").glob("*")))]
+
+    @property
+    def resource(self) -> str:
+        """What each worker offers one of."""
+        return "GPU" if self.gpus else "CPU"
+
+    @property
+    def n_workers(self) -> int:
+        """Worker processes of a local cluster."""
+        if self.workers is not None:
+            return self.workers
+        return len(self.gpus) or max(1, n_cores() // (self.n_threads * _TILES_AT_ONCE))
+
+    @property
+    def n_threads(self) -> int:
+        """CPU threads of each slot; part of the plan, since it decides the last bits of a float."""
+        if self.threads is not None:
+            return self.threads
+        return max(1, n_cores() // len(self.gpus)) if self.gpus else max(1, n_cores() // 8)
+
+
+@dataclass(frozen=True)
+class _Early:
+    """A local cluster that starts while the inputs are still being looked at.
+
+    Attributes:
+        settings: What it is started with.
+        engine: The engine, once it is up.
+    """
+
+    settings: ClusterSettings
+    engine: Future[DaskEngine]
+
+    def fits(self, settings: ClusterSettings) -> bool:
+        """Tell whether a run with these settings gets the workers that it would start itself."""
+        own = self.settings
+        return (own.n_workers, own.n_threads, own.gpus) == (settings.n_workers, settings.n_threads, settings.gpus)
+
+
+def n_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+_early: ContextVar[_Early | None] = ContextVar("swathe_early_cluster", default=None)
+
+
+@contextmanager
+def started_early(settings: ClusterSettings) -> Iterator[None]:
+    """Start a local cluster on a thread now, for every engine that is opened within the context.
+
+    Importing its libraries takes a worker seconds, in which inputs can be listed and checked. Nothing happens where
+    blocks run on a running cluster.
+    """
+    if settings.address != "local":
+        yield
+        return
+    cluster = ExitStack()
+    with ThreadPoolExecutor(1, thread_name_prefix="cluster") as thread:
+        early = _Early(settings, thread.submit(cluster.enter_context, _local_engine(settings)))
+        token = _early.set(early)
+        try:
+            yield
+        finally:
+            _early.reset(token)
+            # What has begun to start can be stopped when it is up; an error was told to whoever asked for the engine.
+            early.engine.exception()
+            cluster.close()
+
+
+@contextmanager
+def open_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
+    """Start a local cluster, or connect to a running one, for as long as the context lasts.
+
+    A local cluster that was started early is taken instead, and goes on when this context ends. Workers of a running
+    cluster are checked before they get work, also those that come later: those with other versions, other code, or
+    without the shared paths are left out.
+
+    Raises:
+        ClusterError: When no scheduler answers, or no worker may take blocks; with each worker's reason.
+    """
+    early = _early.get()
+    if settings.address == "local":
+        if early is not None and early.fits(settings):
+            yield early.engine.result().at(settings.priority)
+        else:
+            with _local_engine(settings) as engine:
+                yield engine
+    else:
+        logging.getLogger("distributed").setLevel(logging.WARNING)
+        with (
+            dask.config.set(_SETTINGS | _for_workers(settings)),
+            _connect(settings.address) as client,
+            _running_engine(client, settings) as engine,
+        ):
+            yield engine
+
+
+@contextmanager
+def _local_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    with (
+        dask.config.set(_SETTINGS | _for_workers(settings)),
+        _local_cluster(settings) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(settings.n_workers, timeout=120)
+        yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
+
+
+def _connect(address: str) -> Client:
+    # Which workers differ, and in what, the roster says by name.
+    warnings.filterwarnings("ignore", category=VersionMismatchWarning)
+    try:
+        return Client(address, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ClusterError(f"{address}: no Dask scheduler answers there. Check --cluster, or leave it out") from error
+    except (TypeError, RuntimeError) as error:
+        raise ClusterError(
+            f"{address}: cannot be reached without certificates ({error}). Name them under distributed.comm.tls in "
+            "Dask's configuration, see docs/operations.md"
+        ) from error
+
+
+@contextmanager
+def _running_engine(client: Client, settings: ClusterSettings) -> Iterator[DaskEngine]:
+    roster = Roster(client, settings.preload, settings.shared)
+    roster.open(settings.address)
+    engine = DaskEngine(client, roster.resource, roster, settings.priority)
+    with watched(roster, engine, settings.address):
+        yield engine
+
+
+def _local_cluster(settings: ClusterSettings) -> SpecCluster:
+    # Whoever reaches a scheduler can run programs as its owner, and other users of the machine reach 127.0.0.1: they
+    # have no certificate, which is in the memory of this cluster's processes alone.
+    security = new_security()
+    specification = {f"worker-{k}": _worker(settings, k, security) for k in range(settings.n_workers)}
+    scheduler = {"cls": Scheduler, "options": {"port": 0, **_own(security), "dashboard_address": f"{_HERE}:0"}}
+    return SpecCluster(
+        workers=specification, scheduler=scheduler, security=security, silence_logs="ERROR", name="swathe"
+    )
+
+
+def _own(security: Security) -> dict[str, Any]:
+    """Return where every part of a local cluster listens, and whom it lets in."""
+    return {"host": _HERE, "protocol": "tls", "security": security, "dashboard": False}
+
+
+def _for_workers(settings: ClusterSettings) -> dict[str, Any]:
+    return {
+        "distributed.nanny.pre-spawn-environ": _environment(settings),
+        "distributed.worker.preload": list(settings.preload),
+    }
+
+
+def _environment(settings: ClusterSettings) -> dict[str, str]:
+    """Return what the C libraries read when a worker process starts."""
+    threads = str(settings.n_threads)
+    libraries = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": "1"}
+    # Workers are started by `python -c`, which would import what lies in the current folder.
+    return _ALLOCATOR | libraries | SAFE_PATH | {"DASK_LOGGING__DISTRIBUTED": "warning"}
+
+
+def _worker(settings: ClusterSettings, number: int, security: Security) -> dict[str, Any]:
+    gpus = settings.gpus
+    options = {
+        **_own(security),
+        # One thread holds the device; beside it the last scene is finished and analysed.
+        "nthreads": 3,
+        "resources": {settings.resource: 1},
+        "env": {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {},
+        "memory_limit": psutil.virtual_memory().total,
+        "local_directory": str(settings.scratch) if settings.scratch else None,
+    }
+    return {"cls": Nanny, "options": options}

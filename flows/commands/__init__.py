@@ -1,0 +1,1 @@
+"""What the command line is made of: options, commands that are more than a call, tables."""

@@ -1,0 +1,324 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+
+from flows.commands.analyse import analyse_app
+from flows.commands.local import deploy_command, down_command, status_command, up_command
+from flows.commands.options import (
+    ERR,
+    FAILED_SCENES,
+    HOME,
+    OUT,
+    WRONG,
+    Cluster,
+    DeviceChoice,
+    Home,
+    Inputs,
+    JobName,
+    ModelName,
+    OutFolder,
+    Overrides,
+    Prefect,
+    Workers,
+)
+from flows.commands.submit import submit_command
+from flows.display import logs
+from models.errors import SwatheError
+from tasks.files.declared import require_utf8
+
+app = typer.Typer(
+    help="Segment satellite rasters and CT/MRI volumes that do not fit in memory.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(analyse_app, name="analyse")
+app.command("submit")(submit_command)
+app.command("deploy")(deploy_command)
+app.command("up")(up_command)
+app.command("down")(down_command)
+app.command("status")(status_command)
+
+
+# Each command imports what it needs when it is called: `swathe --help` loads none of it, `swathe check` no cluster.
+
+
+@app.command()
+def segment(  # noqa: PLR0913 - one argument per option of the command
+    inputs: Inputs,
+    job: JobName,
+    out: OutFolder,
+    model: ModelName = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+    device: DeviceChoice = None,
+    overrides: Overrides = None,
+    prefect: Prefect = False,
+    home: Home = HOME,
+) -> None:
+    """Segment scenes and publish their masks, numbers and pictures."""
+    from flows.batch.orders import Batch
+    from flows.batch.segment import segment_batch, starting_early
+    from flows.commands import tables
+    from flows.commands.orchestrated import orchestrated
+    from tasks.inputs.listing import list_inputs
+    from tasks.intake.request import make_request
+    from tasks.jobs.job import load_job
+
+    batch = Batch(
+        inputs=inputs,
+        job=job,
+        out=out,
+        model=model,
+        overrides=overrides or [],
+        cluster=cluster,
+        workers=workers,
+        device=device,
+    )
+    request = make_request(load_job(job, batch.all_overrides), out, model)
+    with orchestrated(home, prefect) as has_server, starting_early(batch, request):
+        # Names that are wrong end here, before a folder is made.
+        list_inputs(inputs, request.job)
+        batch = batch.model_copy(update={"inputs": [request.out.keep_inputs(inputs)]})
+        if has_server():
+            from flows.batch.flow import segment as segment_flow
+
+            outcomes = segment_flow(batch)
+        else:
+            outcomes = segment_batch(batch)
+    OUT.print(tables.outcomes(outcomes, out))
+    if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(FAILED_SCENES)
+
+
+@app.command()
+def nightly(  # noqa: PLR0913 - one argument per option of the command
+    job: JobName,
+    inbox: Annotated[str, typer.Option(help="Folder that scenes arrive in, or a STAC catalogue: catalog.json or URL.")],
+    out: OutFolder,
+    night: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Which night; today in UTC.")] = None,
+    model: ModelName = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+    device: DeviceChoice = None,
+    wait_hours: Annotated[float, typer.Option(min=0, help="How long to wait while another run holds OUT.")] = 12,
+    overrides: Overrides = None,
+    prefect: Prefect = False,
+    home: Home = HOME,
+) -> None:
+    """Segment what is new in the inbox, by hand what the schedule does; run again, it does nothing."""
+    from flows.commands import tables
+    from flows.commands.orchestrated import orchestrated
+    from flows.nightly.night import Nightly, run_night
+
+    order = Nightly(
+        inbox=inbox,
+        night=None if night is None else night.date(),
+        job=job,
+        out=out,
+        model=model,
+        overrides=overrides or [],
+        cluster=cluster,
+        workers=workers,
+        device=device,
+        wait_hours=wait_hours,
+    )
+    with orchestrated(home, prefect) as has_server:
+        if has_server():
+            from flows.nightly.satellite import nightly as nightly_flow
+
+            done = nightly_flow(order)
+        else:
+            done = run_night(order)
+    OUT.print(tables.night(done, out))
+    if done.failed:
+        raise typer.Exit(FAILED_SCENES)
+
+
+@app.command()
+def check(
+    inputs: Inputs,
+    job: Annotated[str | None, typer.Option("--job", help="Check against this job's bands and model as well.")] = None,
+    model: ModelName = None,
+    overrides: Overrides = None,
+) -> None:
+    """Give each input a verdict, go or a named refusal, without doing any work."""
+    from flows.commands import tables
+    from flows.commands.check import check_batch, expectations
+
+    verdicts = check_batch(inputs, job, model, tuple(overrides or ()))
+    expected = None if job is None else expectations(verdicts, job, model, tuple(overrides or ()))
+    for line in tables.verdicts(verdicts, expected):
+        OUT.print(line, soft_wrap=True)
+    if not all(verdict.go for verdict in verdicts):
+        raise typer.Exit(FAILED_SCENES)
+
+
+@app.command()
+def evaluate(  # noqa: PLR0913 - one argument per option of the command
+    predicted: Annotated[Path, typer.Argument(help="A mask, a product, or a folder of them.")],
+    reference: Annotated[Path, typer.Argument(help="The reference mask, or a folder of them.")],
+    resample: Annotated[
+        Literal["none", "nearest"], typer.Option(help="What to do with a prediction on another grid.")
+    ] = "none",
+    tolerance: Annotated[
+        str | None, typer.Option(help="Of NSD and boundary F: 2px, 30m, 1mm. Rasters 2px, volumes 1mm.")
+    ] = None,
+    connectivity: Annotated[
+        int | None, typer.Option(help="Of objects: 4 or 8 in rasters, 6, 18 or 26 in volumes.")
+    ] = None,
+    background: Annotated[str, typer.Option(help="Class that is left out of objects and means, or none.")] = "0",
+    lesions: Annotated[str, typer.Option(help="BraTS 2023 rules: gli, ssa, ped, men, met, or none.")] = "gli",
+    predicted_classes: Annotated[
+        list[str] | None, typer.Option("--map-predicted", help="What a value stands for.", metavar="VALUE=CLASS")
+    ] = None,
+    reference_classes: Annotated[
+        list[str] | None, typer.Option("--map-reference", help="What a value stands for.", metavar="VALUE=CLASS")
+    ] = None,
+    not_observed: Annotated[
+        list[int] | None, typer.Option(help="Value that leaves a pixel open, beside what a file declares.")
+    ] = None,
+    predicted_files: Annotated[str | None, typer.Option(help="Names in a folder, as {scene}/seg.nii.gz.")] = None,
+    reference_files: Annotated[str | None, typer.Option(help="The same for the references.")] = None,
+    predicted_ids: Annotated[
+        str | None, typer.Option(help="Ids of objects: a file, or names in a folder, as {scene}/ids.tif.")
+    ] = None,
+    reference_ids: Annotated[str | None, typer.Option(help="The same for the references.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything to this file; - for standard output.")
+    ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write a row per pair, class and metric; - for standard output.")
+    ] = None,
+) -> None:
+    """Compare masks with references, in the field's metrics, each with its convention in its name."""
+    from flows.commands import evaluate as flow
+    from flows.commands.evaluate_tables import evaluation_tables
+    from tasks.errors import JobError
+    from tasks.pairs.reading import Reading, list_pairs, with_ids
+
+    choices = flow.Choices(
+        tolerance=flow.parse_tolerance(tolerance) if tolerance else None,
+        connectivity=connectivity,
+        background=flow.parse_background(background),
+        challenge=flow.parse_challenge(lesions),
+    )
+    reading = Reading(
+        resample=resample == "nearest",
+        not_observed=tuple(not_observed or ()),
+        predicted_classes=flow.parse_mapping(predicted_classes or ()),
+        reference_classes=flow.parse_mapping(reference_classes or ()),
+    )
+    flow.require_folder(json_file, "--json")
+    flow.require_folder(csv_file, "--csv")
+    to_standard_output = flow.STANDARD_OUTPUT in (json_file, csv_file)
+    if json_file == csv_file == flow.STANDARD_OUTPUT:
+        raise JobError("--json and --csv cannot both go to standard output; name a file for one of them")
+    pairs = list_pairs(predicted, reference, predicted_files, reference_files)
+    pairs = with_ids(pairs, predicted, reference, predicted_ids, reference_ids)
+    report = flow.evaluate_pairs(pairs, reading, choices)
+    for table in evaluation_tables(report):
+        (ERR if to_standard_output else OUT).print(table)
+    if report.evaluations and json_file is not None:
+        flow.write_json(report, json_file)
+    if report.evaluations and csv_file is not None:
+        flow.write_csv(report, csv_file)
+    if report.failures:
+        raise typer.Exit(FAILED_SCENES)
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show this model's card, or this method's arguments.")] = None,
+) -> None:
+    """List shipped models and every method, or show one of them."""
+    from flows.commands import model_tables
+    from models.catalogue import CATALOGUE, FAMILIES
+    from models.methods import check_known, is_method, method
+    from models.registry import resolve_model, verify_model, zoo_cards
+
+    if name is None:
+        shown = model_tables.listing(zoo_cards(), CATALOGUE, FAMILIES)
+    elif is_method(name):
+        shown = model_tables.described(method(name))
+    else:
+        check_known(name)
+        card, folder = resolve_model(name)
+        verify_model(card, folder)
+        shown = iter([model_tables.card(card)])
+    for part in shown:
+        OUT.print(part)
+
+
+@app.command()
+def train(
+    job: JobName,
+    out: Annotated[Path, typer.Option("--out", help="Folder for weights and card.")] = Path("trained"),
+    overrides: Overrides = None,
+    prefect: Prefect = False,
+    home: Home = HOME,
+) -> None:
+    """Fit a network on labelled scenes and write its weights beside their card."""
+    from flows.commands import tables
+    from flows.commands.orchestrated import orchestrated
+
+    with orchestrated(home, prefect) as has_server:
+        if has_server():
+            from flows.training.flow import train as train_flow
+
+            result = train_flow(job, out, overrides or [])
+        else:
+            from flows.training.fit import train_model
+
+            result = train_model(job, out, overrides or [])
+    OUT.print(tables.training(result))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for samples and products.")] = Path("demo-out"),
+    workers: Workers = None,
+    home: Home = HOME,
+) -> None:
+    """Run the jobs on sample scenes and compare them with their reference answers."""
+    from flows.batch.demo import run_demo
+    from flows.commands import tables
+    from flows.commands.orchestrated import orchestrated
+
+    with orchestrated(home, start_server=True, patient=False) as has_server:
+        results = run_demo(out, workers, has_server)
+    OUT.print(tables.demo(results))
+    if any(result.status == "failed" for result in results):
+        raise typer.Exit(FAILED_SCENES)
+
+
+def _refuse(error: SwatheError) -> NoReturn:
+    ERR.print(f"[bold red]{type(error).__name__}[/] ", end="")
+    ERR.print(str(error), markup=False, highlight=False)
+    sys.exit(WRONG)
+
+
+def main() -> None:
+    """Run the command line."""
+    logs.set_up(ERR)
+    try:
+        for argument in sys.argv[1:]:
+            require_utf8(argument)
+        app()
+    except SwatheError as error:
+        _refuse(error)
+    except Exception as error:
+        # Here, because what can name it takes longer to import than most commands to run.
+        from flows.commands.foreign_errors import named_error
+
+        named = named_error(error)
+        if named is None:
+            raise
+        _refuse(named)

@@ -1,0 +1,110 @@
+"""``swathe submit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from flows.commands.options import (
+    FAILED_SCENES,
+    HOME,
+    OUT,
+    DeviceChoice,
+    Home,
+    Inputs,
+    JobName,
+    ModelName,
+    OutFolder,
+    Overrides,
+    Workers,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tasks.inputs.input import Input
+
+# As long as a submission's may be.
+_NAME_LENGTH = 80
+
+
+def submit_command(  # noqa: PLR0913 - one argument per option of the command
+    inputs: Inputs,
+    job: JobName,
+    out: OutFolder,
+    urgent: Annotated[bool, typer.Option("--urgent", help="Before routine scenes, also of a run under way.")] = False,
+    name: Annotated[str | None, typer.Option(help="What the run is called behind the job's name.")] = None,
+    model: ModelName = None,
+    cluster: Annotated[str, typer.Option(help="auto, local, or the address of a Dask scheduler.")] = "auto",
+    workers: Workers = None,
+    device: DeviceChoice = None,
+    wait_hours: Annotated[float, typer.Option(help="How long to wait while another run holds the folder.")] = 24,
+    overrides: Overrides = None,
+    home: Home = HOME,
+) -> None:
+    """Check a batch and queue it on the Prefect server; exit code 1 where some of it was refused."""
+    from flows.batch.orders import Submission
+    from flows.batch.queueing import check_batch, queue_run
+    from flows.commands import tables
+    from flows.commands.orchestrated import use_server
+    from models.errors import SwatheError
+    from models.registry import is_named
+    from tasks.errors import JobError
+    from tasks.intake.request import make_request
+    from tasks.jobs.job import load_job
+    from tasks.jobs.reading import is_shipped
+    from tasks.out.folder import OutFolder as Folder
+    from tasks.out.manifest import keep_manifest
+
+    settings = (*(overrides or ()), *(() if device is None else (f"run.device={device}",)))
+    request = make_request(load_job(job, settings), out, model)
+    checked = check_batch(request, inputs)
+    for line in tables.refusals(checked.refused):
+        OUT.print(line, soft_wrap=True)
+    if not checked.accepted:
+        raise JobError(f"none of {checked.n_inputs} inputs can be segmented; nothing was submitted")
+    if not use_server(home):
+        raise SwatheError(
+            "no Prefect server to submit to. Name one in PREFECT_API_URL, start one with: swathe up, or run the "
+            "batch here with: swathe segment"
+        )
+    order = Submission(
+        inputs=[keep_manifest(Folder(out.resolve()), checked.accepted)],
+        job=job if is_shipped(job) else _absolute(job),
+        out=out.resolve(),
+        model=model if not model or is_named(model) else _absolute(model),
+        overrides=overrides or [],
+        cluster=cluster,
+        workers=workers,
+        device=device,
+        name=name or _name(checked.accepted, out),
+        urgent=urgent,
+        wait_hours=wait_hours,
+    )
+    queued = queue_run(order, request.job.job)
+    told = f"{len(checked.accepted)} of {checked.n_inputs} scenes submitted"
+    OUT.print(Text(f"{told} to the queue '{queued.queue}', run {queued.id}"), soft_wrap=True)
+    OUT.print(Text(queued.page), soft_wrap=True)
+    if checked.refused:
+        raise typer.Exit(FAILED_SCENES)
+
+
+def _name(items: Sequence[Input], out: Path) -> str:
+    """Return what one searches for: a scene's site and date, or where a batch goes and how large it is."""
+    if len(items) == 1:
+        (item,) = items
+        return _shortened(item.site or item.id, f" · {item.date}" if item.date else "")
+    return _shortened(out.resolve().name, f" · {len(items)} scenes")
+
+
+def _shortened(name: str, behind: str) -> str:
+    room = _NAME_LENGTH - len(behind)
+    return (name if len(name) <= room else f"{name[: room - 1]}…") + behind
+
+
+def _absolute(path: str) -> str:
+    """The worker has a working directory of its own."""
+    return str(Path(path).resolve())

@@ -1,0 +1,183 @@
+"""What the command line prints: tables of verdicts, outcomes, models and the demo's results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from tasks.intake.expectation import Expectation
+from tasks.reports.night import FOLDER, counts
+
+if TYPE_CHECKING:
+    from flows.batch.demo import DemoResult
+    from flows.training.fit import TrainingResult
+    from tasks.nights.night import Night
+    from tasks.nights.status import Disk, Status
+    from tasks.out.outcome import SceneOutcome
+    from tasks.verdict.verdict import Verdict
+
+_LITTLE_SPACE = 0.05
+_STYLES = {"done": "green", "skipped": "cyan", "failed": "red"}
+
+
+def outcomes(rows: Sequence[SceneOutcome], out: Path) -> Table:
+    """Return a row per scene: status, headline numbers, where the product is, or what went wrong."""
+    table = Table("scene", "status", "result", "product")
+    for row in rows:
+        result = row.error if row.error else ", ".join(f"{k} {_short(v)}" for k, v in row.headline.items())
+        status = Text(row.status, style=_STYLES[row.status])
+        table.add_row(row.scene, status, Text(result or ""), str(out / row.scene) if row.product else "")
+    return table
+
+
+def night(done: Night, out: Path) -> Table:
+    """Return a row per scene that something happened to, under what the night came to."""
+    told = ", ".join(f"{count} {name.lower()}" for name, count in counts(done).items() if count)
+    page = out / FOLDER / f"{done.date}.html"
+    table = Table(
+        "scene", "status", "result", title=f"Night of {done.date}: {told or 'nothing came'}", caption=str(page)
+    )
+    for scene in done.scenes:
+        result = scene.error or ", ".join(f"{k} {_short(v)}" for k, v in scene.headline.items())
+        style = "red" if scene.status == "failed" else "green"
+        table.add_row(scene.id, Text(scene.status, style=style), Text(result))
+    for name, reason in sorted(done.waiting.items()):
+        table.add_row(name, Text("waiting", style="yellow"), Text(reason))
+    return table
+
+
+def services(running: Sequence[str], home: Path) -> Text:
+    """Return which services of this machine run."""
+    if not running:
+        return Text(f"no services of {home} run")
+    return Text.assemble(("running  ", "green"), ", ".join(running), f"  ({home})")
+
+
+def status(found: Status) -> Table:
+    """Return what the ledger of a folder says."""
+    table = Table("what", "value", title=str(found.root))
+    if found.run is not None:
+        ended = "under way" if found.running else f"{found.run.outcome or 'interrupted'}, {found.run.finished or ''}"
+        table.add_row("job", Text(found.run.job))
+        table.add_row("newest run", Text(f"{found.run.started}: {ended.strip(' ,')}"))
+    if found.backlog is not None:
+        table.add_row("to do", f"{found.backlog.waiting} scenes wait, {found.backlog.under_way} are under way")
+    table.add_row("scenes with a product", str(found.done))
+    if found.scene_s is not None:
+        stages = ", ".join(f"{stage} {seconds / found.timed:.1f}" for stage, seconds in found.effort.stages_s.items())
+        table.add_row("seconds per scene", f"{found.scene_s:.1f} ({stages})")
+    table.add_row("failed scenes", Text(str(len(found.failed)), style="red" if found.failed else ""))
+    for row in found.failed:
+        table.add_row(Text(f"  {row.scene}"), Text(row.error or ""))
+    if found.night is not None:
+        late = Text("overdue, ", style="red") if found.overdue else Text("")
+        told = f"{found.night}, its last run ended {found.night_ended}; {found.nights} in all"
+        table.add_row("newest night", Text.assemble(late, told))
+    elif found.overdue:
+        table.add_row("newest night", Text("overdue, none has ended", style="red"))
+    table.add_row("alerts that stand", Text(str(len(found.alerts)), style="red" if found.alerts else ""))
+    for alert in found.alerts:
+        table.add_row("", Text(alert))
+    table.add_row("disk", _space(found.disk))
+    return table
+
+
+def _space(disk: Disk) -> Text:
+    share = disk.free / max(1, disk.total)
+    text = f"{disk.free / 1e9:,.1f} GB of {disk.total / 1e9:,.1f} GB free"
+    return Text(text, style="red" if share < _LITTLE_SPACE else "")
+
+
+def verdicts(rows: Sequence[Verdict], expected: Sequence[Expectation | None] | None = None) -> Iterator[Text]:
+    """Yield a line per input: go and what it is, or the name and text of the refusal; warnings follow indented.
+
+    Args:
+        rows: Of the inputs.
+        expected: What each will take, where a job was named.
+    """
+    for row, takes in zip(rows, expected or [None] * len(rows), strict=True):
+        if row.go:
+            yield Text.assemble(("go       ", "green"), row.path, "  ", row.message)
+            if takes is not None:
+                yield Text.assemble(("         takes: ", "cyan"), _takes(takes))
+        else:
+            yield Text.assemble(("refused  ", "red"), row.path, f"  {row.error}: {row.message}")
+        for warning in row.warnings:
+            yield Text.assemble(("         warning: ", "yellow"), warning)
+    refused = sum(not row.go for row in rows)
+    yield Text(f"{len(rows)} inputs: {len(rows) - refused} go, {refused} refused")
+    if expected and any(expected):
+        yield Text.assemble(("         together: ", "cyan"), _together([takes for takes in expected if takes]))
+
+
+def refusals(refused: Sequence[Verdict]) -> Iterator[Text]:
+    """Yield a line per input that was refused, with its reason."""
+    for row in refused:
+        yield Text.assemble(("refused  ", "red"), row.path, f"  {row.error}: {row.message}")
+
+
+def _takes(takes: Expectation) -> str:
+    time = "time not known before this model has run here once"
+    if takes.slot_s is not None:
+        time = f"about {_duration(takes.slot_s)} of one worker"
+    return f"{time}; up to {takes.disk_bytes / 1e6:,.0f} MB of disk"
+
+
+def _together(expected: Sequence[Expectation]) -> str:
+    known = [takes.slot_s for takes in expected if takes.slot_s is not None]
+    slot_s = sum(known) if len(known) == len(expected) else None
+    return _takes(Expectation(sum(takes.disk_bytes for takes in expected), slot_s))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def demo(results: Sequence[DemoResult]) -> Table:
+    """Return a row per sample: what came out, what the reference says, where to look."""
+    table = Table("sample", "model", "result", "reference", "agreement", "seconds", "Mpixel/s", "look at")
+    for row in results:
+        table.add_row(
+            Text(row.sample),
+            row.model,
+            row.result,
+            row.reference,
+            row.agreement,
+            row.seconds,
+            row.throughput,
+            str(row.folder),
+        )
+    return table
+
+
+def sample_plan(summary: Mapping[str, Any]) -> Table:
+    """Return a row per stratum of a planned sample."""
+    title = f"{summary['units']} samples; expected standard error {summary['expected_se']:.4f}, seed {summary['seed']}"
+    table = Table("stratum", "area (ha)", "expected accuracy", "samples", title=title)
+    for name, row in summary["strata"].items():
+        table.add_row(Text(name), f"{row['area_ha']:,.1f}", f"{row['anticipated_accuracy']:.2f}", str(row["units"]))
+    return table
+
+
+def training(result: TrainingResult) -> Table:
+    """Return where what was fitted is, how it scored, and what was measured of it."""
+    table = Table("what", "value", title=result.name)
+    table.add_row("weights", Text(str(result.folder / result.weights)))
+    table.add_row("card", Text(str(result.folder / f"{result.name}.json")))
+    if not result.scores:
+        table.add_row("cross-validation", "left out by folds: 0")
+    for name, value in result.scores.items():
+        table.add_row(name, _short(value))
+    for name, share in (("tiles", result.tiled_disagreement), ("bfloat16", result.bfloat16_disagreement)):
+        table.add_row(f"labels changed by {name}", "not measured" if share is None else f"{100 * share:.4g} %")
+    return table
+
+
+def _short(value: object) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""The scheduled flow, and what it tells."""

@@ -1,0 +1,1 @@
+"""``swathe train``."""
