@@ -84,8 +84,7 @@ from tasks.out.manifest import read_manifest
 from tasks.out.outcome import SceneOutcome, write_batch
 from tasks.out.tickets import Ticket, Tickets
 from tasks.pairs.reading import Reading, list_pairs, opened_pair, with_ids
-from tasks.products.publish import publish
-from tasks.products.published import read_published
+from tasks.products.publish import publish, read_published
 from tasks.products.record import read_effort
 from tasks.reports.index_rank import ranked
 from tasks.reports.legend import Caption

@@ -5,10 +5,9 @@ import pytest
 import shapely
 from pyproj import CRS, Geod, Transformer
 
-from tasks.answers.area import class_areas
+from tasks.answers.area import class_areas, pixel_sides_m
 from tasks.answers.crop.placement import metres_per_pixel, place_polygons
 from tasks.answers.fire.geodesy import Earth
-from tasks.answers.ground import pixel_sides_m
 from tasks.geometry.geodetic import Geodetic
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.pairs.raster import spacings_of

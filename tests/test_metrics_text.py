@@ -12,15 +12,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
+from flows.batch.scene import Stages
 from flows.cluster.gpus import read_gpus
 from flows.commands import tables
 from flows.display import logs
-from flows.stages import Stages
-from tasks.nights.backlog import Backlog, write_backlog
 from tasks.nights.figures import Gpu, metrics_text
 from tasks.nights.night import Night
 from tasks.nights.night_ledger import NightLedger
-from tasks.nights.status import status_of
+from tasks.nights.status import Backlog, status_of, write_backlog
 from tasks.out.folder import OutFolder
 from tasks.out.ledger import Ledger, ProductRow
 

@@ -17,11 +17,10 @@ from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
 from models.errors import CardError
 from models.networks.builders import build_network
 from models.networks.panoptic_fpn import SemanticBranch
-from models.panoptic_predictor import TorchPanoptic
 from models.predictor import ObjectPredictor
 from models.predictors.loading import load_predictor
 from models.predictors.networks import card_spec
-from models.predictors.objects import TorchDetector
+from models.predictors.objects import TorchDetector, TorchPanoptic
 from models.run_settings import RunSettings
 from models.training.objects import panoptic_targets_of
 from models.training.settings import Sample, TrainSettings

@@ -12,8 +12,7 @@ from typing import Any
 from flows.analysis.masks import MaskTask, analyse_masks
 from flows.analysis.question import settings_asked
 from tasks.analysis.crop.analyse import analyse_crop, named_classes
-from tasks.analysis.crop.plan import PlannedSample, SampleWishes, plan_sample
-from tasks.analysis.crop_plan_files import write_plan
+from tasks.analysis.crop.plan import PlannedSample, SampleWishes, plan_sample, write_plan
 from tasks.analysis.masks.names import id_of_mask, ids_of_masks, masks_in, require_there, what_decides
 from tasks.analysis.masks.raster import open_raster_mask, raster_mask_files
 from tasks.analysis.subject import Findings

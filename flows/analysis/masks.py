@@ -23,8 +23,7 @@ from tasks.inputs.input import pseudonymised
 from tasks.intake.request import digest
 from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome, write_batch
-from tasks.products.publish import is_published, publish
-from tasks.products.published import read_published
+from tasks.products.publish import is_published, publish, read_published
 from tasks.reports.index import write_index
 from tasks.reports.legend import Caption
 

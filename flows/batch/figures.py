@@ -10,9 +10,8 @@ from flows.batch import steps
 from flows.cluster.gpus import gpus
 from models.errors import SwatheError
 from tasks.files.durable import replace_file
-from tasks.nights.backlog import Backlog, write_backlog
 from tasks.nights.figures import metrics_text
-from tasks.nights.status import status_of
+from tasks.nights.status import Backlog, status_of, write_backlog
 from tasks.out.folder import OutFolder
 
 logger = logging.getLogger(__name__)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,7 +18,6 @@ from flows.batch.line import Fresh
 from flows.batch.triage import failed, named
 from flows.display.logs import about
 from flows.display.progress import BatchProgress
-from flows.stages import Stages
 from tasks.intake.describe import require_unchanged
 from tasks.intake.request import Request
 from tasks.out.outcome import SceneOutcome
@@ -47,6 +49,31 @@ class Run:
     slot: Slot
     progress: BatchProgress
     stopping: Event
+
+
+@dataclass
+class Stages:
+    """Times of the stages of one scene; two of them may run side by side.
+
+    Attributes:
+        seconds: By stage, of those that have ended.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _begun: float = field(default_factory=time.monotonic, init=False)
+
+    @property
+    def total_s(self) -> float:
+        """Seconds since the scene began."""
+        return time.monotonic() - self._begun
+
+    @contextmanager
+    def at(self, stage: str) -> Iterator[None]:
+        """Time a stage, and name it in log lines."""
+        begin = time.monotonic()
+        with about("stage", stage):
+            yield
+        self.seconds[stage] = round(time.monotonic() - begin, 3)
 
 
 def segment_one(run: Run, scene: Fresh) -> SceneOutcome:

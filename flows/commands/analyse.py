@@ -118,8 +118,7 @@ def sample(  # noqa: PLR0913 - one argument per option of the command
     """Draw reference samples for interpreters: how many, where, with which probability."""
     from flows.analysis import crop as flow
     from flows.commands import tables
-    from tasks.analysis.crop.plan import SampleWishes
-    from tasks.analysis.crop_plan_files import planned_files
+    from tasks.analysis.crop.plan import SampleWishes, planned_files
     from tasks.analysis.masks.names import id_of_mask
 
     wishes = SampleWishes(

@@ -7,7 +7,7 @@ import os
 import httpx
 from pydantic import ValidationError
 
-from flows.option_error import concerns_options, option_error
+from flows.commands.options import concerns_options, option_error
 from models.errors import SwatheError
 
 # What Prefect raises when a flow begins and the server is not there.

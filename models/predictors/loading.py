@@ -81,8 +81,7 @@ def load_weighted(card: Card, weights: Path, settings: RunSettings) -> ProbedPre
 
         return load_torch_detector(card, weights, settings)
     if entry.answer == "panoptic":
-        from models.panoptic_predictor import TorchPanoptic
-        from models.predictors.objects import load_torch_detector
+        from models.predictors.objects import TorchPanoptic, load_torch_detector
 
         return load_torch_detector(card, weights, settings, TorchPanoptic)
     if entry.fitted_by != "others":

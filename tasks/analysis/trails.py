@@ -10,7 +10,7 @@ from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.fire_ledger import FireLedger
 from tasks.out.folder import OutFolder
-from tasks.products.published import read_published
+from tasks.products.publish import read_published
 from tasks.reports.page_figures import number
 from tasks.reports.trail import Trail
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
-from tasks.answers.numbered import Numbered
+from tasks.answers.components import Numbered
 from tasks.geometry.box import Box, split
+from tasks.geometry.geodetic import Geodetic
 from tasks.geometry.raster_grid import RasterGrid
 
 Floats = NDArray[np.float64]
@@ -236,6 +237,20 @@ def component_areas_ha(components: Numbered, grid: RasterGrid) -> Floats | None:
         weights = np.broadcast_to(areas.window(box), box.shape)
         sums += np.bincount(labels.ravel(), weights=weights.ravel(), minlength=components.n + 1)
     return sums[1:] / M2_PER_HA
+
+
+def pixel_sides_m(grid: RasterGrid) -> tuple[float, float] | None:
+    """Return the geodesic sides of the middle pixel, ``rows, cols`` in metres; None where it is not on the Earth."""
+    if PixelAreas(grid).reason is not None:
+        return None
+    row, col = grid.rows // 2, grid.cols // 2
+    rows, cols = np.array([row, row + 1, row], np.float64), np.array([col, col, col + 1], np.float64)
+    earth = Geodetic(grid.crs_wkt or "")
+    lon, lat = earth.degrees(*grid.pixel_to_world(rows, cols))
+    if not np.isfinite([lon, lat]).all():
+        return None
+    _, _, sides = earth.geod.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
+    return (float(sides[0]), float(sides[1])) if min(sides) > 0 else None
 
 
 def _lerp(nodes: Floats, places: Floats) -> Floats:

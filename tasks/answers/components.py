@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import cc3d
 import numpy as np
@@ -20,6 +20,19 @@ Joined: TypeAlias = Callable[[Box], NDArray[np.bool_] | NDArray[np.unsignedinteg
 Labels: TypeAlias = NDArray[np.int64]
 WINDOW = (1024, 1024)
 _STRUCTURES = {4: ndimage.generate_binary_structure(2, 1), 8: ndimage.generate_binary_structure(2, 2)}
+
+
+class Numbered(Protocol):
+    """Areas that do not overlap."""
+
+    @property
+    def n(self) -> int:
+        """How many there are."""
+        ...
+
+    def windows(self) -> Iterator[tuple[Box, NDArray[np.int64]]]:
+        """Yield windows in row-major order with the number of the area at each pixel, 0 where there is none."""
+        ...
 
 
 @dataclass(frozen=True)

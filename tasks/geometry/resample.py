@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 from models.predictor import DeviceArray
 from tasks.geometry.box import Box
 from tasks.geometry.frame import Frame, Order
-from tasks.spline import cardinal_weights
+
+# The pole of the cubic spline's prefilter (Unser 1999, "Splines: a perfect fit", table 1).
+_POLE = np.sqrt(3.0) - 2.0
+# What lies further away weighs less than float32 can tell.
+_REACH = 12
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,34 @@ def to_model(window: DeviceArray, native_start: tuple[int, ...], model: Box, fra
 def to_native(window: DeviceArray, model_start: tuple[int, ...], native: Box, frame: Frame) -> DeviceArray:
     """Interpolate a model window ``(..., *shape)``, which starts at ``model_start``, onto ``native``."""
     return _interpolate(window, model_start, to_native_maps(native, frame), list(frame.scale))
+
+
+def cardinal_weights(fraction: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Weigh the samples round points between two of them, as the interpolating cubic spline does.
+
+    The spline's coefficients are the samples filtered with ``sqrt(3) * pole ** abs(k)`` (Unser 1999, "Splines: a
+    perfect fit for signal and image processing", section on B-spline interpolation); what the two steps, filtering
+    and evaluating, make of each sample is summed here.
+
+    Args:
+        fraction: How far each point lies above the sample below it, 0 to 1; ``(points,)``.
+
+    Returns:
+        Offsets ``(taps,)`` from the sample below, that sample first, and weights ``(taps, points)``, which sum to one.
+    """
+    offsets = np.arange(-_REACH, _REACH + 2)
+    offsets = offsets[np.argsort(np.abs(offsets), kind="stable")]
+    knots = np.arange(-1, 3)
+    filtered = np.sqrt(3.0) * _POLE ** np.abs(offsets[:, np.newaxis] - knots)
+    weights = filtered @ _cubic(np.abs(fraction - knots[:, np.newaxis]))
+    return offsets.astype(np.intp), weights / weights.sum(axis=0)
+
+
+def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Evaluate the centred cubic B-spline."""
+    near = 2.0 / 3.0 - distance**2 + distance**3 / 2.0
+    far = np.maximum(2.0 - distance, 0.0) ** 3 / 6.0
+    return np.where(distance < 1.0, near, far)
 
 
 def _box(maps: list[AxisMap]) -> Box:

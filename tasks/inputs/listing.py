@@ -18,12 +18,13 @@ from tasks.inputs.earlier import paired
 from tasks.inputs.input import Input
 from tasks.inputs.naming import Pattern, first_date, scene_id, site_in, stem_of
 from tasks.jobs.job import Job
-from tasks.scenes.dicom_folder import holds_dicom
 
 # The role of the file of a scene that is one file.
 SINGLE_ROLE = "file"
 _EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
 _NAMELESS = "unnamed"
+_DICOM_EXTENSIONS = (".dcm", ".ima", ".dicom")
+_MAGIC_OFFSET = 128
 
 
 def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
@@ -60,6 +61,24 @@ def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
 def looked_for(job: Job) -> str:
     """Return which files of a folder are scenes of a job, for whoever misses them."""
     return ", ".join(job.source.files.values()) or ", ".join(_EXTENSIONS[job.kind])
+
+
+def holds_dicom(folder: Path) -> bool:
+    """Tell whether DICOM is among the first hundred entries of a folder."""
+    for path in sorted(folder.iterdir())[:100]:
+        if path.is_file() and path.suffix.casefold() in _DICOM_EXTENSIONS:
+            return True
+        if path.is_file() and _has_magic(path):
+            return True
+    return False
+
+
+def _has_magic(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAGIC_OFFSET + 4)[_MAGIC_OFFSET:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _finished(found: Sequence[Input], job: Job) -> list[Input]:

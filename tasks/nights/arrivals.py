@@ -1,10 +1,11 @@
-"""What an inbox holds tonight."""
+"""What an inbox holds tonight, and whether what would be the earlier scene of a pair can be read."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tasks.inputs.listing import list_scenes, looked_for
 from tasks.inputs.naming import date_of, first_date
 from tasks.inputs.stac_scenes import list_catalogue
 from tasks.jobs.job import Job
-from tasks.nights.earlier import looked_at
+from tasks.verdict.guard import Guard
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,32 @@ def dates_of_products(inbox: str, job: Job, items: Sequence[Input], names: Itera
     """
     found = {name: _date_of_id(inbox, job, name) for name in names} | {item.id: item.date for item in items}
     return {name: day for name, day in found.items() if day is not None}
+
+
+@contextmanager
+def looked_at(kind: str) -> Iterator[Refusal]:
+    """Look at files in a process of their own, as scenes are checked before work; at each of them once.
+
+    Args:
+        kind: Of the job's scenes.
+    """
+    known: dict[str, str | None] = {}
+    with Guard() as guard:
+
+        def refusal(path: str) -> str | None:
+            if path not in known:
+                known[path] = _look(guard, path, kind)
+            return known[path]
+
+        yield refusal
+
+
+def _look(guard: Guard, path: str, kind: str) -> str | None:
+    # What lies behind an address and cannot be read now may be there tomorrow: it is waited for, not replaced.
+    if not is_local(path):
+        return None
+    verdict = guard.ask({"path": path, "kind": kind})
+    return None if verdict.go else f"{verdict.error}: {verdict.message}"
 
 
 def _date_of_id(inbox: str, job: Job, name: str) -> str | None:

@@ -1,20 +1,56 @@
-"""What the ledger of an OUT folder says: runs, products, nights."""
+"""What the ledger of an OUT folder says, runs, products and nights, and what a run under way tells of itself."""
 
 from __future__ import annotations
 
+import json
+import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from models.parsed import from_json
 from tasks.errors import StoreError
-from tasks.nights.backlog import Backlog, read_backlog
+from tasks.files.durable import replace_file
 from tasks.nights.night_ledger import NightLedger
 from tasks.out.fire_ledger import FireLedger
 from tasks.out.folder import OutFolder
 from tasks.out.ledger import Ledger, ProductRow, RunRow
 from tasks.products.record import Effort, read_effort
+
+logger = logging.getLogger(__name__)
+_FILE = "backlog.json"
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Scenes of a run that have not ended.
+
+    Attributes:
+        waiting: That have not begun.
+        under_way: That have.
+    """
+
+    waiting: int
+    under_way: int
+
+
+def write_backlog(out: OutFolder, backlog: Backlog) -> None:
+    """Tell it; the folder is held by the caller."""
+    replace_file(out.scratch / _FILE, json.dumps(asdict(backlog)).encode())
+
+
+def read_backlog(out: OutFolder) -> Backlog | None:
+    """Return what the run told last; None where it has told nothing, or nothing that can be read."""
+    try:
+        told = from_json((out.scratch / _FILE).read_bytes())
+        return Backlog(int(told["waiting"]), int(told["under_way"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.debug("%s: tells nothing: %s", out.scratch / _FILE, error)
+        return None
 
 
 @dataclass(frozen=True)

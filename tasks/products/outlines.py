@@ -7,7 +7,7 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.features import shapes
 
-from tasks.answers.numbered import Numbered
+from tasks.answers.components import Numbered
 from tasks.geometry.raster_grid import RasterGrid
 
 

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from models.predictor import DeviceArray, Predictor
 from tasks.geometry.box import Box
 from tasks.geometry.resample import model_box
-from tasks.segment.batches import in_batches
+from tasks.segment.batches import in_batches, slot_predictor
 from tasks.segment.classify import blended, brings_back_logits, classify, softmax
 from tasks.segment.detect import detect_block
 from tasks.segment.lattice import Tile
-from tasks.segment.loaded import slot_predictor
 from tasks.segment.native import native_slabs
 from tasks.segment.panoptic import segment_and_detect_block
 from tasks.segment.plan import Plan

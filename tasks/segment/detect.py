@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from tasks.geometry.box import Box
 from tasks.scenes.scene import SceneReader
-from tasks.segment.batches import in_batches
+from tasks.segment.batches import in_batches, slot_detector
 from tasks.segment.fragments import FRAGMENTS, BlockFragments, write_fragments
 from tasks.segment.lattice import Tile
-from tasks.segment.loaded import slot_detector
 from tasks.segment.prefetch import prefetch
 from tasks.segment.store import BlockReport, BlockStore
 from tasks.segment.tiles import TileInputs

@@ -10,12 +10,11 @@ import numpy as np
 
 from models.predictor import DeviceArray
 from tasks.geometry.box import Box
-from tasks.segment.batches import in_batches
+from tasks.segment.batches import in_batches, slot_detector
 from tasks.segment.classify import blended, classify
 from tasks.segment.detect import OwnedTiles
 from tasks.segment.fragments import FRAGMENTS, BlockFragments, write_fragments
 from tasks.segment.lattice import Tile
-from tasks.segment.loaded import slot_detector
 from tasks.segment.prefetch import prefetch
 from tasks.segment.store import BlockReport, BlockStore
 from tasks.segment.work import Work

@@ -18,9 +18,8 @@ from tasks.analysis.crop.report import crop_sections
 from tasks.analysis.crop.samples import AreaEstimates, estimate_areas
 from tasks.analysis.crop.spray_file import write_spray_map
 from tasks.analysis.subject import Findings, RasterMask
-from tasks.answers.area import ClassAreas, class_areas
+from tasks.answers.area import ClassAreas, class_areas, pixel_sides_m
 from tasks.answers.crop.weed import DECISIONS, LEAVE, NOTHING, SPRAY, UNDECIDED, SprayTotals, SprayZones
-from tasks.answers.ground import pixel_sides_m
 from tasks.errors import EmptySceneError, SceneError
 from tasks.jobs.crop import CropAnalysis
 from tasks.reports.legend import NOT_OBSERVED

@@ -7,10 +7,9 @@ import numpy as np
 from tasks.analysis.crop.fields import MeasuredFields
 from tasks.analysis.crop.samples import AreaEstimates
 from tasks.analysis.subject import RasterMask
-from tasks.answers.area import M2_PER_HA, ClassAreas
+from tasks.answers.area import M2_PER_HA, ClassAreas, pixel_sides_m
 from tasks.answers.crop.estimate import Estimate
 from tasks.answers.crop.weed import DECISIONS, SprayTotals
-from tasks.answers.ground import pixel_sides_m
 from tasks.reports.blocks import Block, Paragraph, Picture, Section, Table
 from tasks.reports.legend import LegendEntry
 from tasks.reports.pictures.charts import Bar, bar_chart

@@ -34,8 +34,7 @@ from tasks.jobs.fire import AlertRules, FireAnalysis
 from tasks.out.fire_ledger import FireLedger
 from tasks.out.folder import OutFolder, site_folder
 from tasks.out.sightings import Sighting
-from tasks.products.publish import is_published, publish
-from tasks.products.published import read_published
+from tasks.products.publish import is_published, publish, read_published
 from tasks.scenes.vectors import read_vectors
 
 _ASSETS = "asset_km"

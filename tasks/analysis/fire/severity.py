@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from tasks.analysis.masks.raster import on_grid
 from tasks.analysis.subject import RasterMask
+from tasks.answers.area import pixel_sides_m
 from tasks.answers.fire.indices import indices_from
 from tasks.answers.fire.measures import Rated
 from tasks.answers.fire.offset import Offset, ring_offset
 from tasks.answers.fire.severity import classify, table_of
-from tasks.answers.ground import pixel_sides_m
 from tasks.errors import BandError
 from tasks.geometry.box import Box, split
 from tasks.jobs.fire import FireAnalysis

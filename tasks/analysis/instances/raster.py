@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.card import ClassEntry
 from tasks.analysis.subject import Findings
 from tasks.answers.area import PixelAreas, component_areas_ha
-from tasks.answers.numbered import Numbered
+from tasks.answers.components import Numbered
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.instances.paint import InstanceTable
 from tasks.products.outlines import outlines

@@ -25,8 +25,7 @@ from tasks.intake.request import digest
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.folder import OutFolder, site_folder
 from tasks.out.sightings import Sighting, SightingLedger
-from tasks.products.publish import is_published, publish
-from tasks.products.published import read_published
+from tasks.products.publish import is_published, publish, read_published
 from tasks.reports.legend import Caption
 
 _MASK = "mask.nii.gz"
