@@ -1,10 +1,13 @@
 """The folders hold what they are for, the wheel holds all of it, and what is light stays light."""
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -15,7 +18,8 @@ from tasks.jobs.job import load_job
 from tasks.jobs.training import load_training_job
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("configs", "flows", "models", "tasks")
+CODE = ("flows", "models", "tasks")
+PACKAGES = ("configs", *CODE)
 LIGHT = {
     "import tasks.segment.lattice, tasks.segment.plan, tasks.jobs.job, "
     "tasks.scenes.raster.scene, tasks.scenes.volume.scene, "
@@ -41,8 +45,6 @@ def test_configs_and_docker_hold_no_python():
 
 
 def test_every_folder_of_a_package_is_listed_by_name_and_has_an_init():
-    import tomllib
-
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {path.parent.relative_to(ROOT) for name in PACKAGES for path in tracked(name, "*.py")}
     assert {".".join(folder.parts) for folder in folders} | {"configs"} == set(listed)
@@ -54,6 +56,89 @@ def test_no_module_is_named_like_a_library():
     taken = libraries | set(sys.stdlib_module_names)
     own = {path.stem for name in PACKAGES for path in tracked(name, "*.py")} | set(PACKAGES)
     assert own & taken == set()
+
+
+def imports(root: Path) -> dict[str, set[str]]:
+    """Return which modules each module imports, inside functions and under ``TYPE_CHECKING`` as well."""
+    paths = [path for name in CODE for path in (root / name).rglob("*.py") if "__pycache__" not in path.parts]
+    modules = {".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+    found: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        named = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: imports are written out"
+                # A name may be a module of a package, or a definition in a module.
+                wholes = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+                named |= {whole if whole in modules else str(node.module) for whole in wholes.values()}
+        found[module] = named & modules.keys()
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle():
+    found = imports(ROOT)
+    assert len(found) > 300
+    TopologicalSorter(found).prepare()
+
+
+@pytest.mark.parametrize(
+    "back",
+    ["def f():\n    from tasks.one import a\n", "if TYPE_CHECKING:\n    import tasks.one\n"],
+    ids=["late", "typed"],
+)
+def test_a_circle_is_seen_wherever_the_import_stands(tmp_path, back):
+    for name in CODE:
+        (tmp_path / name).mkdir()
+    (tmp_path / "tasks" / "one.py").write_text("from tasks import two\n")
+    (tmp_path / "tasks" / "two.py").write_text(back)
+    with pytest.raises(CycleError):
+        TopologicalSorter(imports(tmp_path)).prepare()
+
+
+def test_what_belongs_nowhere_else_is_one_file_of_tasks_and_one_of_flows():
+    loose = {name: {path.name for path in (ROOT / name).glob("*.py")} - {"__init__.py"} for name in ("tasks", "flows")}
+    assert loose == {"tasks": {"errors.py"}, "flows": {"cli.py"}}
+
+
+def test_every_folder_is_in_the_plan():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    built, _, rooms = page.partition("## Folder by folder")[2].partition("## Rooms")
+    planned = {name: set(re.findall(r"^\| `([a-z/]+)/` \|", text, re.MULTILINE)) for name, text in
+               (("built", built), ("rooms", rooms))}  # fmt: skip
+    folders = {path.parent.relative_to(ROOT).as_posix() for name in CODE for path in tracked(name, "*.py")}
+    assert folders - planned["built"] - planned["rooms"] == set()
+    assert planned["built"] - folders == set()
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_an_init_holds_its_sentence_and_nothing_else(name):
+    for path in tracked(name, "__init__.py"):
+        (only,) = ast.parse(path.read_text()).body
+        assert ast.get_docstring(ast.Module([only], []), clean=True).count("\n") == 0, path
+
+
+def contracts() -> dict[str, dict]:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    return {contract["name"]: contract for contract in listed}
+
+
+def test_the_contract_on_dask_names_every_package_but_two():
+    named = set(contracts()["Dask in segment.graph and flows.cluster alone"]["source_modules"])
+    children = {f"{name}.{path.stem}" for name in ("flows", "tasks") for path in (ROOT / name).iterdir()
+                if path.suffix == ".py" or (path / "__init__.py").is_file()}  # fmt: skip
+    children -= {"flows.__init__", "tasks.__init__"}
+    assert {"models", *children} - named == {"tasks.segment", "flows.cluster"}
+
+
+def test_no_layer_has_a_way_round_it():
+    layers = [contract for contract in contracts().values() if contract["type"] == "layers"]
+    assert {tuple(contract.get("containers", ())) for contract in layers} == {(), ("flows",), ("tasks",), ("models",)}
+    for contract in layers:
+        assert not contract.get("allow_indirect_imports"), contract["name"]
+        assert not contract.get("ignore_imports"), contract["name"]
+        assert contract.get("exhaustive") or "containers" not in contract, contract["name"]
 
 
 @pytest.mark.parametrize("statement", LIGHT)
