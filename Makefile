@@ -55,11 +55,11 @@ audit: $(READY)
 
 # Minutes: batches on a server with a worker, overtaken and cancelled, and its pages in a browser. Beyond what CI has time for.
 services: $(READY)
-	SWATHE_TEST_SERVICES=1 pytest tests/test_batches.py
+	SWATHE_TEST_SERVICES=1 pytest tests/server/test_batches.py
 
 # Hours. PostgreSQL and root for all rows; FAULTS names some: make faults FAULTS="flow scheduler --times 3".
 faults: $(READY)
-	cd tests && python -m faults $(FAULTS)
+	cd tests/helpers && python -m faults $(FAULTS)
 
 clean:
 	rm -rf demo-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
