@@ -1071,8 +1071,8 @@ def test_a_scene_that_is_skipped_costs_a_stat_per_file(tmp_path, monkeypatch):
 
     assert recall(request, item) == found
     monkeypatch.setattr("tasks.intake.input_state.file_state", counting)
-    for name in ("tasks.files.fingerprint.file_sha256", "tasks.scenes.raster.dataset.DatasetReader", "pathlib.Path.open",
-                 "pathlib.Path.read_bytes", "os.listdir", "os.scandir"):  # fmt: skip
+    for name in ("tasks.files.fingerprint.file_sha256", "tasks.scenes.raster.dataset.DatasetReader",
+                 "pathlib.Path.open", "pathlib.Path.read_bytes", "os.listdir", "os.scandir"):  # fmt: skip
         monkeypatch.setattr(name, refusing)
     assert recall(request, item) == found
     files = [path for path in asked if path != str(tmp_path / "in")]
