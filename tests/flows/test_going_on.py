@@ -22,7 +22,7 @@ from tasks.nights.night_ledger import NightLedger
 from tasks.nights.status import status_of
 from tasks.out.ledger import Ledger
 
-MADE = Path(__file__).parents[1] / "helpers" / "data" / "0.1.0"
+MADE = Path(__file__).parents[1] / "data" / "0.1.0"
 
 
 @pytest.fixture
