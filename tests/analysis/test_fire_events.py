@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
@@ -17,6 +18,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from pyproj import CRS
 from rasterio.transform import Affine
 
+from flows.orchestration.current import carried_out_by
+from flows.orchestration.plain import PlainOrchestrator
+from flows.server.prefect_orchestrator import PrefectOrchestrator
 from tasks.analysis.fire import events as fire_events
 from tasks.analysis.fire import growth_file as growth
 from tasks.analysis.fire.analyse import analyse_fire
@@ -372,6 +376,15 @@ def test_assets_near_a_fire_are_told_of_and_a_file_without_crs_is_refused(tmp_pa
     assert ["no CRS" in problem for problem in followed.problems] == [True]
 
 
+@contextmanager
+def sent_to_prefect():
+    """Events go to the server that Prefect's settings name; steps are carried out here, of which that knows nothing."""
+    sender = PlainOrchestrator()
+    sender.send = PrefectOrchestrator().send
+    with carried_out_by(sender):
+        yield
+
+
 @pytest.fixture
 def prefect_api():
     """Stands for a Prefect server: keeps the events that it was sent, and answers with ``status``."""
@@ -400,7 +413,7 @@ def prefect_api():
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}/api"
-    with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}):
+    with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}), sent_to_prefect():
         yield server
     server.shutdown()
     thread.join()
