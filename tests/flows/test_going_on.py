@@ -98,7 +98,7 @@ def test_nights_go_on(left):
 
 
 def test_the_database_of_the_prefect_server_is_opened_and_written_to(left):
-    """By the server that a run starts for itself, as users of 0.1.0 have it."""
+    """By the server that a run starts where it is asked to."""
     home = left / "home"
     home.mkdir()
     (left / "prefect.db").rename(home / "prefect.db")
@@ -116,7 +116,7 @@ def test_the_database_of_the_prefect_server_is_opened_and_written_to(left):
     ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     command = [sys.executable, "-m", "flows.cli", "segment", str(left / "scans"), "--workers", "1", "--device", "cpu"]
-    command += ["--job", str(MADE / "jobs" / "scans.yaml"), "--out", str(left / "patients")]
+    command += ["--job", str(MADE / "jobs" / "scans.yaml"), "--out", str(left / "patients"), "--prefect"]
     environment = kept | {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

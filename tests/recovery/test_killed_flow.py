@@ -1,4 +1,4 @@
-"""The whole Prefect run, killed with its process group and started again, ends in the bytes of one that was not."""
+"""A whole run, killed with its process group and started again, ends in the bytes of one that was not."""
 
 import os
 import signal
@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pytest
 from scenes import write_raster
 
 JOB = """
@@ -23,8 +24,9 @@ analysis: {kind: area}
 PROGRAM = [sys.executable, "-m", "flows.cli"]
 
 
-def command(job: Path, scene: Path, out: Path) -> list[str]:
-    return [*PROGRAM, "segment", str(scene), "--job", str(job), "--out", str(out), "--workers", "1", "--device", "cpu"]
+def command(job: Path, scene: Path, out: Path, *options: str) -> list[str]:
+    given = [str(scene), "--job", str(job), "--out", str(out), "--workers", "1", "--device", "cpu"]
+    return [*PROGRAM, "segment", *given, *options]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -56,33 +58,37 @@ def kill_when(process: subprocess.Popen, reached) -> None:
     process.wait()
 
 
-def test_a_killed_run_ends_in_the_same_product(tmp_path):
+@pytest.mark.parametrize("options", [(), ("--prefect",)], ids=["plain", "prefect"])
+def test_a_killed_run_ends_in_the_same_product(tmp_path, options):
     image = np.random.default_rng(0).integers(0, 200, (1, 3000, 2600)).astype(np.uint8)
     scene = write_raster(tmp_path / "scene.tif", image)
     job = tmp_path / "job.yaml"
     job.write_text(JOB)
     env = environment(tmp_path / "prefect")
     untouched = tmp_path / "untouched"
-    subprocess.run(command(job, scene, untouched), env=env, check=True, capture_output=True, timeout=200)
+    subprocess.run(command(job, scene, untouched, *options), env=env, check=True, capture_output=True, timeout=200)
 
     out = tmp_path / "out"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True, "env": env}
-    first = subprocess.Popen(command(job, scene, out), **quiet)
+    first = subprocess.Popen(command(job, scene, out, *options), **quiet)
     kill_when(first, lambda: len(journal(out)) >= 5)
     assert not (out / "scene").exists(), "nothing half-written is visible under a product's name"
     committed = {path: path.stat().st_mtime_ns for path in journal(out)}
     assert 5 <= len(committed) < 36
 
-    second = subprocess.Popen(command(job, scene, out), **quiet)
+    second = subprocess.Popen(command(job, scene, out, *options), **quiet)
     kill_when(second, lambda: any(out.glob(".swathe/scenes/*/*/product-*/*")))
     assert not (out / "scene").exists()
     assert {path: path.stat().st_mtime_ns for path in committed} == committed, "whole blocks are not redone"
 
-    subprocess.run(command(job, scene, out), env=env, check=True, capture_output=True, timeout=200)
+    subprocess.run(command(job, scene, out, *options), env=env, check=True, capture_output=True, timeout=200)
     expected, resumed = product_bytes(untouched / "scene"), product_bytes(out / "scene")
     assert resumed.keys() == expected.keys()
     for name, content in expected.items():
         assert resumed[name] == content, name
+    if not options:
+        assert not (tmp_path / "prefect").exists(), "no server was started"
+        return
     states = run_states(tmp_path / "prefect")
     assert sorted(states) == ["COMPLETED", "COMPLETED", "CRASHED", "CRASHED"], "a run whose process is gone is closed"
 
