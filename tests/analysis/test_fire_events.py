@@ -554,7 +554,7 @@ def test_the_publish_step_enters_what_a_scene_shows_before_its_product(tmp_path,
     monkeypatch.setattr(steps, "write_run_record", lambda *_: None)
     prepared = SimpleNamespace(scene=SimpleNamespace(id="S1"), product_key="k", work=SimpleNamespace(plan=None))
     with pytest.raises(KeyboardInterrupt):
-        steps.publish.fn(SimpleNamespace(out=out), prepared, tmp_path, steps.RunFacts("r", {}, (), False, sighting))
+        steps.publish(SimpleNamespace(out=out), prepared, tmp_path, steps.RunFacts("r", {}, (), sighting))
     assert FireLedger(out.ledger).sightings("valley") == [sighting]
 
 

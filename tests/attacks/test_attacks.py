@@ -758,7 +758,6 @@ def test_the_other_files_of_a_shapefile_that_are_links_out_are_refused(tmp_path,
 
 
 def test_labels_that_are_a_link_out_of_their_folder_are_refused(tmp_path, secret):
-    # Here, because it brings Prefect.
     from flows.training.fit import read_scenes
 
     write_raster(tmp_path / "in" / "a.tif", ONES)
@@ -771,7 +770,7 @@ def test_labels_that_are_a_link_out_of_their_folder_are_refused(tmp_path, secret
     job = load_training_job(str(tmp_path / "job.yaml"))
     card = fake_card("identity", {}, ("b",), "raster")
     with pytest.raises(UndeclaredError, match="a link out of"):
-        read_scenes.fn(job, card, tmp_path / "scratch")
+        read_scenes(job, card, tmp_path / "scratch")
 
 
 METADATA = [("OVERVIEWS", {"OVERVIEW_FILE": "NAME"}), ("GEOLOCATION", {"X_DATASET": "NAME", "Y_DATASET": "NAME"})]
@@ -1185,7 +1184,7 @@ BOMBS = {
         "OversizedSceneError",
     ),
     "a sparse VRT": (lambda folder: sparse(folder / "a.vrt", b"<VRTDataset", 4 << 40), "OversizedSceneError"),
-    "a sparse file of nothing": (lambda folder: sparse(folder / "a.tif", b"", 4 << 40), "OversizedSceneError"),
+    "a sparse file of nothing": (lambda folder: sparse(folder / "a.tif", b"", 4 << 40), "UnreadableSceneError"),
 }
 
 
