@@ -210,7 +210,8 @@ def squares(seed, size=160):
 
 def test_a_few_steps_lower_the_loss_and_the_same_fit_gives_the_same_weights():
     quick = card({**SMALL, "boxes_per_crop": 16})
-    fitted = fit_card([squares(0)], quick, TrainSettings(10, 1, (64, 64), learning_rate=1e-3, averaging=0.5))
+    # At 1e-3 it diverges on processors that round otherwise: heads without norms, see docs/models.md.
+    fitted = fit_card([squares(0)], quick, TrainSettings(10, 1, (64, 64), learning_rate=3e-4, averaging=0.5))
     losses = [loss for _, loss, _ in fitted.history]
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     assert fitted.card.parameters == sum(p.numel() for p in build_network(quick.network, 2, 3).parameters())
