@@ -266,18 +266,20 @@ def write_scene(ground: Ground, side: int) -> None:
     write_raster(ground.inbox / f"{PATIENT}.tif", np.tile(values, (1, side // 64, 1)))
 
 
-def test_what_segment_starts_is_open_to_nobody_and_runs_nothing_that_lies_about(ground, network, open_cluster):
+@pytest.mark.parametrize("options", [(), pytest.param(("--prefect",), marks=needs_services)], ids=["plain", "prefect"])
+def test_what_segment_starts_is_open_to_nobody_and_runs_nothing_that_lies_about(ground, network, open_cluster, options):
     write_scene(ground, 16384)
     process = ground.start("segment", str(ground.inbox), "--job", str(ground.job), "--out", str(ground.out),
-                           "--workers", "1", "--device", "cpu", "--prefect")  # fmt: skip
+                           "--workers", "1", "--device", "cpu", *options)  # fmt: skip
     watch = Watch(lambda: [process.pid])
     try:
         with watch.kept():
             ground.wait(lambda: journal(ground), process, "no block was done")
             require_shut(watch, network)
-            (password,) = passwords(watch)
-            assert len(password) >= 30
-            try_as_stranger(ground, watch, open_cluster, [PATIENT, password.partition(":")[2]])
+            found = passwords(watch)
+            assert len(found) == len(options), "a server has one password, and no run without one has any"
+            assert all(len(password) >= 30 for password in found)
+            try_as_stranger(ground, watch, open_cluster, [PATIENT, *(one.partition(":")[2] for one in found)])
             assert process.poll() is None, "the run was over before the attack was"
             process.send_signal(signal.SIGINT)
             ground.finish(process)
