@@ -92,15 +92,16 @@ def refuse_unpacking(file: Path | io.BytesIO) -> None:
         ValueError: When it does.
         zipfile.BadZipFile: When it is a damaged archive.
     """
-    if not zipfile.is_zipfile(file):
-        return
-    with zipfile.ZipFile(file) as archive:
-        declared = sum(entry.file_size for entry in archive.infolist())
+    declared = 0
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            declared = sum(entry.file_size for entry in archive.infolist())
+    if not isinstance(file, Path):
+        # Looking for an archive leaves it at its end.
+        file.seek(0)
     n_bytes = file.stat().st_size if isinstance(file, Path) else file.getbuffer().nbytes
     if declared > _MOST_UNPACKED * n_bytes:
         raise ValueError(f"declares {declared} bytes and is {n_bytes} bytes long; built to do harm")
-    if not isinstance(file, Path):
-        file.seek(0)
 
 
 def _is_torchscript(content: bytes) -> bool:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tasks.errors import StoreError
 from tasks.files.fingerprint import Fingerprint
 from tasks.out.folder import OutFolder
-from tasks.out.ledger import Ledger, ProductRow
+from tasks.out.ledger import InputRow, Ledger, ProductRow
 from tasks.products.publish import is_published, publish
 
 FILES = ("mask.tif", "summary.json", "run.json")
@@ -188,11 +188,15 @@ def test_the_ledger_keeps_the_newest_word_on_each_scene_and_survives_reopening(t
     assert {scene: Ledger(path).product(scene) for scene in "abc"} == {scene: newest.get(scene) for scene in "abc"}
 
 
-def test_hashes_are_remembered_by_the_files_they_are_of(tmp_path):
+def test_a_hash_is_remembered_by_the_name_of_its_input_with_the_state_of_its_files(tmp_path):
     path = tmp_path / "state.sqlite"
-    Ledger(path).remember_fingerprint("files as they were", Fingerprint("0" * 64, content_hashed=False))
-    assert Ledger(path).fingerprint("files as they were") == Fingerprint("0" * 64, content_hashed=False)
-    assert Ledger(path).fingerprint("files as they are") is None
+    row = InputRow("name", "files as they were", ("/beside.msk",), Fingerprint("0" * 64, content_hashed=False))
+    Ledger(path).remember_input(row)
+    assert Ledger(path).input("name") == row
+    assert Ledger(path).input("other") is None
+    newer = InputRow("name", "files as they are", (), Fingerprint("1" * 64, content_hashed=True))
+    Ledger(path).remember_input(newer)
+    assert Ledger(path).input("name") == newer
 
 
 def test_runs_that_were_interrupted_are_closed_as_such_by_the_next(tmp_path):

@@ -69,7 +69,7 @@ def test_a_scene_whose_failure_finds_no_room_either_has_failed_all_the_same(requ
         raise DiskFullError("no room for the block store")
 
     monkeypatch.setattr(scene, "_make", make)
-    run = Run("run", request_, SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), frozenset(), Event())
+    run = Run("run", request_, SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), Event())
     with monkeypatch.context() as full:
         fill(full)
         outcome = segment_one(run, FRESH)
