@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from models.printable import printable
+from tasks.scenes.stated import Stated, StatedBands
 
 _IN_NO_NAME = "\0"
 
@@ -18,13 +19,15 @@ class Input:
 
     Attributes:
         id: The scene's name: letters, digits, ``.``, ``_``, ``-``.
-        files: Path, URL or /vsi path by role.
+        files: Path, URL or /vsi path by role; of several items of one scene see ``stated.role_beneath``.
         site: What the scene shows, where a table says so.
         date: ISO date of the observation, from a table or the name.
         error: Why the scene cannot be used; it costs this scene only.
         waits: Whether it could be used once other scenes are there.
         revision: What a catalogue says of the state of files that cannot be hashed here.
         beside: Other paths that the error names.
+        stated: What a catalogue says of the bands of files.
+        remarks: What a user should know of how the scene was put together.
     """
 
     id: str
@@ -35,6 +38,8 @@ class Input:
     waits: bool = False
     revision: str | None = None
     beside: tuple[str, ...] = ()
+    stated: StatedBands = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Input:
@@ -43,7 +48,10 @@ class Input:
         Raises:
             TypeError: When there are other fields, or one is missing.
         """
-        return cls(**{**facts, "beside": tuple(facts.get("beside", ()))})
+        told = facts.get("stated", {}).items()
+        stated = {role: tuple(Stated(**band) for band in bands) for role, bands in told}
+        texts = {name: tuple(facts.get(name, ())) for name in ("beside", "remarks")}
+        return cls(**{**facts, **texts, "stated": stated})
 
     def pseudonymised(self, text: str) -> str:
         """Put the scene's id where a text names its files: file names may identify a patient, ids may not."""

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 from models.printable import printable
 from tasks.errors import JobError, SceneError, UndeclaredError
-from tasks.files.declared import FOLDERS, lies_below
-from tasks.inputs.clashes import require_apart
+from tasks.files.declared import FOLDERS, is_local, lies_below
+from tasks.inputs.clashes import fail_clashes
 from tasks.inputs.earlier import paired
 from tasks.inputs.input import Input
 from tasks.inputs.naming import Pattern, first_date, scene_id, site_in, stem_of
 from tasks.jobs.job import Job
+from tasks.scenes.tables import TableError, read_table
 
 # The role of the file of a scene that is one file.
 SINGLE_ROLE = "file"
 _EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
+_DOCUMENTS = (".json", ".geojson")
 _NAMELESS = "unnamed"
 _DICOM_EXTENSIONS = (".dcm", ".ima", ".dicom")
 _MAGIC_OFFSET = 128
@@ -30,13 +31,11 @@ _MAGIC_OFFSET = 128
 def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
     """Return the scenes that files, folders and tables name, each with the earlier one that the job compares it with.
 
-    A folder without a scene is one that cannot be used. Arguments are those of ``list_scenes``.
-
-    Raises:
-        JobError: As ``list_scenes`` does, and when two scenes have one id.
+    A folder without a scene is one that cannot be used, and so are scenes of one id. Arguments and errors are those of
+    ``list_scenes``.
     """
     found = [item for text in _all_named(inputs) for item in list(_list_one(text, job)) or [_without_scene(text, job)]]
-    scenes = require_apart(_finished(found, job))
+    scenes = fail_clashes(_finished(found, job), "Name them apart in a CSV with the columns scene and one per file")
     return scenes if job.source.pair is None else paired(scenes, job.source.pair, job.source.dates)
 
 
@@ -46,14 +45,15 @@ def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
     Several may have one id, and a folder may have none.
 
     Args:
-        inputs: Each a file, a URL or /vsi path, a folder, or a CSV with the columns ``scene``, one per role of the
-            job (``file`` where it has none), and optionally ``site`` and ``date``; or ``@`` and a text file that
-            names one of these per line, or with a zero byte behind each, as ``find -print0`` does: names of files may
-            hold ends of lines.
+        inputs: Each a file, a URL or /vsi path, a folder, a STAC item, a search's answer or a catalogue, or a CSV with
+            the columns ``scene``, one per role of the job (``file`` where it has none), and optionally ``site`` and
+            ``date``; or ``@`` and a text file that names one of these per line, or with a zero byte behind each, as
+            ``find -print0`` does: names of files may hold ends of lines.
         job: Its ``kind`` and ``source`` say what belongs to a scene.
 
     Raises:
         JobError: When a table lacks a column, or a pattern of the job is wrong.
+        CatalogueError: When a STAC document is not there, or does not answer.
     """
     return _finished([item for text in _all_named(inputs) for item in _list_one(text, job)], job)
 
@@ -112,7 +112,12 @@ def _absolute(item: Input) -> Input:
 
 def _list_one(text: str, job: Job) -> Iterator[Input]:
     path = Path(text)
-    if text.startswith("/vsi") or "://" in text:
+    if _is_document(text, job):
+        # Imported where it is asked for: pystac is not light.
+        from tasks.inputs.stac_scenes import list_items
+
+        yield from list_items(text, job)
+    elif text.startswith("/vsi") or "://" in text:
         yield _single(text, job)
     elif not path.exists():
         reason = f"{text}: no such file or folder. Check the path"
@@ -125,6 +130,21 @@ def _list_one(text: str, job: Job) -> Iterator[Input]:
         yield _from_member(path, job)
     else:
         yield _single(text, job)
+
+
+def _is_document(text: str, job: Job) -> bool:
+    """Tell whether an input is a STAC document: JSON, or an address without the ending of a picture.
+
+    Of addresses without an ending it is one where the job says which assets to take.
+    """
+    if is_local(text):
+        return text.casefold().endswith(_DOCUMENTS) and Path(text).is_file()
+    address = urlsplit(text)
+    if address.scheme not in ("http", "https"):
+        return False
+    path = address.path.casefold()
+    is_picture = path.endswith(tuple(ending for endings in _EXTENSIONS.values() for ending in endings))
+    return path.endswith(_DOCUMENTS) or (job.nightly.stac is not None and not is_picture)
 
 
 def _single(text: str, job: Job) -> Input:
@@ -154,7 +174,9 @@ def _list_folder(folder: Path, job: Job) -> Iterator[Input]:
 
 def _without_scene(folder: str, job: Job) -> Input:
     item = _named(Path(folder).resolve().name, {})
-    return replace(item, error=f"{folder}: no scene found; looked for {looked_for(job)}")
+    alike = next((path for text in job.source.files.values() for path in Pattern(text).alike(Path(folder))), None)
+    hint = "" if alike is None else f"; {alike.name} differs from that in the case of its letters"
+    return replace(item, error=f"{folder}: no scene found; looked for {looked_for(job)}{hint}")
 
 
 def _inside(item: Input, folder: Path, named: str = "") -> Input:
@@ -188,7 +210,8 @@ def _assembled(scene: str, members: dict[str, list[Path]], job: Job) -> Input:
 
 def _by_extension(folder: Path, job: Job) -> Iterator[Input]:
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name.casefold().endswith(_EXTENSIONS[job.kind]):
+        # Hidden files are none that somebody wants segmented: macOS lays ._a.tif beside every a.tif.
+        if path.is_file() and not path.name.startswith(".") and path.name.casefold().endswith(_EXTENSIONS[job.kind]):
             yield _named(stem_of(path.name), {SINGLE_ROLE: str(path)})
 
 
@@ -208,15 +231,14 @@ def _from_member(path: Path, job: Job) -> Input:
 def _list_table(path: Path, job: Job) -> Iterator[Input]:
     roles = list(job.source.files) or [SINGLE_ROLE]
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise JobError(f"{path}: not a readable CSV: {error}") from error
-    columns = list(rows[0]) if rows else []
+        table = read_table(path)
+    except TableError as error:
+        raise JobError(f"{path}: {error}") from error
+    columns, rows = (table.columns, table.rows) if table.rows else ((), ())
     missing = [name for name in ("scene", *roles) if name not in columns]
     if missing:
         raise JobError(
-            f"{path}: column(s) {', '.join(missing)} missing; found {', '.join(map(str, columns)) or 'no row'}. "
+            f"{path}: column(s) {', '.join(missing)} missing; found {', '.join(columns) or 'no row'}. "
             f"A table of scenes has the columns scene, {', '.join(roles)}, and may have site and date"
         )
     pair = {} if job.source.pair is None else job.source.pair.files
@@ -225,8 +247,8 @@ def _list_table(path: Path, job: Job) -> Iterator[Input]:
         yield _from_row(row, roles, found, path.parent)
 
 
-def _from_row(row: Mapping[Any, Any], roles: list[str], found: list[str], folder: Path) -> Input:
-    cells = {name: (text or "").strip() for name, text in row.items() if isinstance(name, str)}
+def _from_row(row: Mapping[str, str], roles: list[str], found: list[str], folder: Path) -> Input:
+    cells = {name: text.strip() for name, text in row.items()}
     files = {role: _resolved(cells[role], folder) for role in (*roles, *found) if cells[role]}
     item = _named(cells["scene"], files)
     absent = [role for role in roles if role not in files]

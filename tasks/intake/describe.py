@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.errors import BandError, ChangedSceneError, JobError, SceneError
 from tasks.files.declared import is_local, require_inside
@@ -35,7 +35,7 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
         SceneError: When the input cannot be segmented as the job asks.
     """
     if request.job.kind == "raster":
-        return describe_raster(item.id, item.files, request.job.source, request.card.channels)
+        return describe_raster(item.id, item.files, request.job.source, request.card.by_channel, item.stated)
     card = request.card
     if card.orientation is None:
         raise JobError(f"model '{card.name}': its card states no orientation; it cannot segment volumes")
@@ -134,6 +134,9 @@ def _identify(request: Request, item: Input, find: Callable[[Ledger, _Subject], 
     ):
         # Of a table: fires are called after it.
         parts.append(("date", hashlib.sha256(str(item.date).encode()).hexdigest()))
+    if item.stated:
+        # Other numbers come of the same bytes where a catalogue says otherwise of them.
+        parts.append(("stated", facts_sha256(_stated_facts(item))))
     if item.revision is not None and not found.content_hashed:
         parts.append(("revision", hashlib.sha256(item.revision.encode()).hexdigest()))
     if not parts:
@@ -154,10 +157,10 @@ def _scene(request: Request, item: Input) -> _Subject:
     channels = tuple(dict.fromkeys((*request.card.channels, *extra)))
     source = request.job.source
     return _Subject(
-        name=facts_sha256(["raster", item.files, source.model_dump(mode="json"), channels]),
+        name=facts_sha256(["raster", item.files, source.model_dump(mode="json"), channels, _stated_facts(item)]),
         state=lambda sources: state_of_raster(item.files, sources),
         sources=lambda: sources_of(item.files),
-        fingerprint=lambda: fingerprint(describe_raster(item.id, item.files, source, channels)),
+        fingerprint=lambda: fingerprint(describe_raster(item.id, item.files, source, channels, item.stated)),
     )
 
 
@@ -188,6 +191,10 @@ def _hashed(ledger: Ledger, subject: _Subject) -> Fingerprint:
         if state is not None:
             ledger.remember_input(InputRow(subject.name, state, sources, found))
         return found
+
+
+def _stated_facts(item: Input) -> dict[str, list[dict[str, Any]]]:
+    return {role: [asdict(band) for band in bands] for role, bands in sorted(item.stated.items())}
 
 
 def _volume_path(request: Request, item: Input) -> Path:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from models.classical.expression import Expression, parse_expression
 from models.errors import ExpressionError
+from models.quantities import QuantityName
 from tasks.files.declared import leads_out
 from tasks.jobs.section import Section
 
@@ -37,6 +38,8 @@ class BandSource(Section):
         scale: Factor from stored to physical values; the file's own where left out.
         offset: Summand from stored to physical values; the file's own where left out.
         index: In place of all these, an expression of the physical values of other bands.
+        quantity: What it holds, such as ``reflectance`` or ``dNBR`` (see docs/jobs.md); where left out, what the
+            model's card says, or a usual name such as NDVI. Values that it cannot have are no observation.
     """
 
     file: str | None = None
@@ -44,6 +47,7 @@ class BandSource(Section):
     scale: float | None = None
     offset: float | None = None
     index: str | None = None
+    quantity: QuantityName | None = None
 
     @model_validator(mode="after")
     def _is_of_a_file_or_of_bands(self) -> BandSource:

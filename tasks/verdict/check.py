@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+from models.card import Card, FixedNormalization
 from tasks.errors import SceneError
 from tasks.files.declared import require_utf8
 from tasks.inputs.input import Input
@@ -29,31 +31,42 @@ def check_files(inputs: Sequence[str], limit_s: float = 20.0) -> list[Verdict]:
         return [_unnamed(path, [path]) or guard.ask({"path": path, "kind": None}) for path in paths]
 
 
-def check_inputs(items: Sequence[Input], job: Job, channels: tuple[str, ...], limit_s: float = 20.0) -> list[Verdict]:
-    """Give a verdict on every scene: on each of its files, and on whether the job's model finds its bands.
+def check_inputs(
+    items: Sequence[Input], job: Job, channels: tuple[str, ...], card: Card | None = None, limit_s: float = 20.0
+) -> list[Verdict]:
+    """Give a verdict on every scene: on its files, whether the job's model finds its bands, and what values they hold.
 
     Args:
         items: Scenes as ``list_inputs`` returns them.
         job: What they are to be segmented by.
         channels: Names of the model's channels in order.
+        card: Of the model: values are held against what it was fitted on.
         limit_s: Time per file.
 
     Returns:
         One verdict per scene, in order.
     """
-    source = job.source.model_dump(mode="json")
+    numbers = None if card is None or not isinstance(card.normalization, FixedNormalization) else card.normalization
+    asked = {
+        "kind": job.kind,
+        "source": job.source.model_dump(mode="json"),
+        "channels": dict.fromkeys(channels) if card is None else card.by_channel,
+        "model": "" if card is None else card.name,
+        "numbers": None if numbers is None else numbers.model_dump(mode="json"),
+    }
     with Guard(limit_s) as guard:
-        return [_check_item(guard, item, job.kind, source, channels) for item in items]
+        return [_check_item(guard, item, asked) for item in items]
 
 
-def _check_item(guard: Guard, item: Input, kind: str, source: dict[str, object], channels: tuple[str, ...]) -> Verdict:
+def _check_item(guard: Guard, item: Input, asked: Mapping[str, Any]) -> Verdict:
     if item.error is not None:
         return Verdict(item.id, "unknown", False, "SceneError", item.error)
     if refused := _unnamed(item.id, item.files.values()):
         return refused
-    request = {"id": item.id, "files": item.files, "kind": kind, "source": source, "channels": list(channels)}
+    stated = {role: [asdict(band) for band in bands] for role, bands in item.stated.items()}
+    request = {"id": item.id, "files": item.files, "stated": stated, **asked}
     verdict = guard.ask(request, n_files=len(item.files))
-    warnings = tuple(item.pseudonymised(warning) for warning in verdict.warnings)
+    warnings = tuple(item.pseudonymised(warning) for warning in (*item.remarks, *verdict.warnings))
     return replace(verdict, message=item.pseudonymised(verdict.message), warnings=warnings)
 
 

@@ -54,7 +54,8 @@ class Guard:
         """Return the verdict on a request; a child that does not answer is a refusal.
 
         Args:
-            request: ``path`` and ``kind`` of a file, or ``id``, ``files``, ``kind``, ``source``, ``channels``.
+            request: ``path`` and ``kind`` of a file; or ``id``, ``files``, ``stated`` of a scene with the ``kind`` and
+                ``source`` of a job and ``channels``, ``model`` and ``numbers`` of a card.
             n_files: By how much the time limit is multiplied.
         """
         name = str(request.get("id") or request["path"])
