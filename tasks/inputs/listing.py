@@ -16,11 +16,11 @@ from tasks.dicom.naming import pseudonym
 from tasks.errors import JobError, SceneError, UndeclaredError
 from tasks.files.declared import FOLDERS, is_local, lies_below
 from tasks.inputs.clashes import require_apart
+from tasks.inputs.dicom import dicom_pictures, dicom_volumes, left_out
 from tasks.inputs.earlier import paired
 from tasks.inputs.input import Input
 from tasks.inputs.naming import Pattern, first_date, scene_id, site_in, stem_of
 from tasks.jobs.job import Job
-from tasks.scenes.dicom_inputs import dicom_pictures, dicom_volumes, left_out
 
 # The role of the file of a scene that is one file.
 SINGLE_ROLE = "file"
