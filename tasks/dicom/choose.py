@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tasks.dicom.findings import NO_VOLUME, Finding, SeriesError
 from tasks.dicom.series import Found, Series
 from tasks.dicom.suv import suv_factor
-from tasks.jobs.job import DicomRule
+from tasks.jobs.source import DicomRule
 
 # Spacings of slices that differ by less are equally thin.
 _AS_THIN_MM = 0.01

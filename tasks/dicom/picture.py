@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tasks.dicom.findings import Finding
 from tasks.dicom.instance import Instance
 from tasks.dicom.series import PICTURES
-from tasks.jobs.job import DicomRule
+from tasks.jobs.source import DicomRule
 
 _UNCALIBRATED = "no calibrated PixelSpacing: nothing is told in millimetres"
 

@@ -12,7 +12,7 @@ from tasks.dicom.scan import series_of
 from tasks.dicom.suv import suv_factor
 from tasks.errors import OversizedSceneError, StoreError
 from tasks.files.fingerprint import combined_sha256, file_sha256
-from tasks.jobs.job import DicomRule
+from tasks.jobs.source import DicomRule
 
 _SPARE_BYTES = 64 << 20
 _WIDEST_BYTES = 4

@@ -48,7 +48,7 @@ def squared(orientation: Sequence[float]) -> tuple[float, ...]:
         SeriesError: When they are far from it.
     """
     row, col = np.array(orientation[:3], np.float64), np.array(orientation[3:], np.float64)
-    lengths = np.linalg.norm(row), np.linalg.norm(col)
+    lengths = float(np.linalg.norm(row)), float(np.linalg.norm(col))
     if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(float(row @ col))) > SQUARE:
         raise SeriesError(Finding("not_placed", "the directions of rows and columns do not stand at right angles"))
     row = row / lengths[0]

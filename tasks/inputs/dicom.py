@@ -14,7 +14,7 @@ from tasks.dicom.picture import Picture, pictures_in
 from tasks.dicom.reader import Reader
 from tasks.dicom.scan import Unread, scan
 from tasks.inputs.input import Input
-from tasks.jobs.job import DicomRule
+from tasks.jobs.source import DicomRule
 
 
 def dicom_volumes(named: Path, rule: DicomRule) -> list[Input]:

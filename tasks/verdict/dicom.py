@@ -17,7 +17,7 @@ from tasks.dicom.scan import scan, series_of
 from tasks.dicom.series import PICTURES, Series
 from tasks.errors import EmptySceneError, SceneError
 from tasks.inputs.input import Input
-from tasks.jobs.job import DicomRule
+from tasks.jobs.source import DicomRule
 from tasks.verdict.verdict import Verdict
 
 # Time after which a volume is taken for whole although it was not decoded to its end.
