@@ -7,7 +7,8 @@ SwatheError (models.errors)
 │   ├── UnreachableSceneError  cannot be read at the moment: a network, a mount
 │   ├── UndeclaredError        leads to a file or URL that neither the user named nor the operator allows
 │   ├── ChangedSceneError      its files were replaced while they were read
-│   ├── UnsupportedSceneError  readable, but of a kind swathe does not segment (4-D, RGB-typed, DICOM for now)
+│   ├── UnsupportedSceneError  readable, but of a kind swathe does not segment (4-D, RGB-typed)
+│   │   └── SeriesError        a series of DICOM that is no volume, by code (tasks.dicom.findings)
 │   ├── BandError              a band that the job needs is not there
 │   ├── ImpossibleValuesError  numbers that cannot be the quantity that job or model say they are
 │   ├── EmptySceneError        zero-sized, or no valid pixel at all

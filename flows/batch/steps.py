@@ -23,7 +23,7 @@ from tasks.errors import SceneError, UnreachableSceneError
 from tasks.files.fingerprint import Fingerprint
 from tasks.files.transient import is_transient
 from tasks.inputs.input import Input
-from tasks.intake.describe import describe, identify
+from tasks.intake.describe import describe, identify, opened_files
 from tasks.intake.expectation import remember
 from tasks.intake.request import Request
 from tasks.jobs.fire import FireAnalysis
@@ -102,7 +102,7 @@ def plan(request: Request, item: Input, fingerprint: Fingerprint, slot: Slot, n_
     """Describe the scene and fit the plan to it."""
     with _pseudonymised(item):
         prepared = prepare(request, describe(request, item), fingerprint, slot, n_slots)
-        return replace(prepared, files=item.files, stated=item.stated, date=item.date)
+        return replace(prepared, files=opened_files(request, item), stated=item.stated, date=item.date)
 
 
 @step("segment", "segment · {prepared.scene.id}", retry_delays_s=NETWORK_DELAYS_S)

@@ -10,9 +10,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from models.printable import printable
+from tasks.dicom.files import DICOMDIR, is_dicom_file
+from tasks.dicom.naming import pseudonym
 from tasks.errors import JobError, SceneError, UndeclaredError
 from tasks.files.declared import FOLDERS, is_local, lies_below
 from tasks.inputs.clashes import fail_clashes
+from tasks.inputs.dicom import dicom_pictures, dicom_volumes, left_out
 from tasks.inputs.earlier import paired
 from tasks.inputs.input import Input
 from tasks.inputs.naming import Pattern, first_date, scene_id, site_in, stem_of
@@ -24,8 +27,6 @@ SINGLE_ROLE = "file"
 _EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
 _DOCUMENTS = (".json", ".geojson")
 _NAMELESS = "unnamed"
-_DICOM_EXTENSIONS = (".dcm", ".ima", ".dicom")
-_MAGIC_OFFSET = 128
 
 
 def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
@@ -34,9 +35,23 @@ def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
     A folder without a scene is one that cannot be used, and so are scenes of one id. Arguments and errors are those of
     ``list_scenes``.
     """
-    found = [item for text in _all_named(inputs) for item in list(_list_one(text, job)) or [_without_scene(text, job)]]
-    scenes = fail_clashes(_finished(found, job), "Name them apart in a CSV with the columns scene and one per file")
+    scenes = [item for item in list_all_inputs(inputs, job) if not item.left_out]
     return scenes if job.source.pair is None else paired(scenes, job.source.pair, job.source.dates)
+
+
+def list_all_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
+    """Return what ``list_inputs`` does, unpaired, and the series that the job leaves out, with the reason as error.
+
+    Raises:
+        JobError: As ``list_scenes`` does, and when two scenes have one id.
+    """
+    found: list[Input] = []
+    for text in _all_named(inputs):
+        items = list(_list_one(text, job))
+        if all(item.left_out for item in items):
+            items.append(_without_scene(text, job, left_out(items)))
+        found += items
+    return fail_clashes(_finished(found, job), "Name them apart in a CSV with the columns scene and one per file")
 
 
 def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
@@ -55,30 +70,13 @@ def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
         JobError: When a table lacks a column, or a pattern of the job is wrong.
         CatalogueError: When a STAC document is not there, or does not answer.
     """
-    return _finished([item for text in _all_named(inputs) for item in _list_one(text, job)], job)
+    found = [item for text in _all_named(inputs) for item in _list_one(text, job)]
+    return _finished([item for item in found if not item.left_out], job)
 
 
 def looked_for(job: Job) -> str:
     """Return which files of a folder are scenes of a job, for whoever misses them."""
-    return ", ".join(job.source.files.values()) or ", ".join(_EXTENSIONS[job.kind])
-
-
-def holds_dicom(folder: Path) -> bool:
-    """Tell whether DICOM is among the first hundred entries of a folder."""
-    for path in sorted(folder.iterdir())[:100]:
-        if path.is_file() and path.suffix.casefold() in _DICOM_EXTENSIONS:
-            return True
-        if path.is_file() and _has_magic(path):
-            return True
-    return False
-
-
-def _has_magic(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAGIC_OFFSET + 4)[_MAGIC_OFFSET:] == b"DICM"
-    except OSError:
-        return False
+    return ", ".join(job.source.files.values()) or f"{', '.join(_EXTENSIONS[job.kind])} and DICOM"
 
 
 def _finished(found: Sequence[Input], job: Job) -> list[Input]:
@@ -128,6 +126,8 @@ def _list_one(text: str, job: Job) -> Iterator[Input]:
         yield from _list_table(path, job)
     elif job.source.files:
         yield _from_member(path, job)
+    elif path.name.upper() == DICOMDIR or is_dicom_file(path):
+        yield from _dicom(path, job)
     else:
         yield _single(text, job)
 
@@ -165,15 +165,21 @@ def _named(name: str, files: dict[str, str]) -> Input:
 
 def _list_folder(folder: Path, job: Job) -> Iterator[Input]:
     listed = list(_by_patterns(folder, job) if job.source.files else _by_extension(folder, job))
-    if listed:
-        yield from (_inside(item, folder) for item in listed)
-    elif holds_dicom(folder):
-        reason = "DICOM is not read yet. Convert the series to NIfTI with dcm2niix"
-        yield replace(_named(folder.resolve().name, {}), error=f"{folder}: {reason}")
+    # A tree of rasters is not searched for what is no raster, unless the job says so.
+    if not job.source.files and (job.kind == "volume" or not listed or "dicom" in job.source.model_fields_set):
+        listed += _dicom(folder, job)
+    yield from (_inside(item, folder) for item in listed)
 
 
-def _without_scene(folder: str, job: Job) -> Input:
+def _dicom(named: Path, job: Job) -> list[Input]:
+    return (dicom_volumes if job.kind == "volume" else dicom_pictures)(named, job.source.dicom)
+
+
+def _without_scene(folder: str, job: Job, reason: str | None) -> Input:
     item = _named(Path(folder).resolve().name, {})
+    if reason is not None:
+        # What a folder of scans is called may name a patient.
+        return Input(f"input-{pseudonym(str(Path(folder).resolve()))}", {}, error=reason)
     alike = next((path for text in job.source.files.values() for path in Pattern(text).alike(Path(folder))), None)
     hint = "" if alike is None else f"; {alike.name} differs from that in the case of its letters"
     return replace(item, error=f"{folder}: no scene found; looked for {looked_for(job)}{hint}")
@@ -184,7 +190,8 @@ def _inside(item: Input, folder: Path, named: str = "") -> Input:
     outside = [path for path in item.files.values() if path != named and not lies_below(Path(path), [folder])]
     if not outside or item.error is not None:
         return item
-    reason = f"{outside[0]}: a link out of the input folder. Name the file itself in a CSV, or allow it in {FOLDERS}"
+    where = outside[0] if item.series is None else item.id
+    reason = f"{where}: a link out of the input folder. Name the file itself in a CSV, or allow it in {FOLDERS}"
     return replace(item, error=f"{UndeclaredError.__name__}: {reason}")
 
 
@@ -244,7 +251,22 @@ def _list_table(path: Path, job: Job) -> Iterator[Input]:
     pair = {} if job.source.pair is None else job.source.pair.files
     found = [role for role in pair if role in columns]
     for row in rows:
-        yield _from_row(row, roles, found, path.parent)
+        yield _of_dicom(_from_row(row, roles, found, path.parent), job)
+
+
+def _of_dicom(item: Input, job: Job) -> Input:
+    """Return what of DICOM a row of a table leads to, under the row's name; else the row as it is."""
+    path = Path(next(iter(item.files.values()), ""))
+    if item.error is not None or job.source.files or not is_local(str(path)):
+        return item
+    if not path.is_dir() and not (path.is_file() and is_dicom_file(path)):
+        return item
+    listed = _dicom(path, job)
+    taken = [volume for volume in listed if not volume.left_out]
+    if len(taken) == 1:
+        return replace(item, files=taken[0].files, series=taken[0].series, error=taken[0].error)
+    reason = left_out(listed) or f"{len(taken)} series are taken; narrow source.dicom to one per row"
+    return replace(item, error=f"{item.id}: {reason}")
 
 
 def _from_row(row: Mapping[str, str], roles: list[str], found: list[str], folder: Path) -> Input:

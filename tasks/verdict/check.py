@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from models.card import Card, FixedNormalization
+from tasks.dicom.files import DICOMDIR, is_dicom_file
+from tasks.dicom.reader import Reader
 from tasks.errors import SceneError
-from tasks.files.declared import require_utf8
+from tasks.files.declared import is_local, require_utf8
 from tasks.inputs.input import Input
 from tasks.jobs.job import Job
+from tasks.verdict.dicom import check_dicom, check_picture, check_series
 from tasks.verdict.guard import Guard
 from tasks.verdict.verdict import Verdict
 
@@ -20,15 +23,14 @@ _SIDECARS = (".aux.xml", ".ovr", ".msk", ".tfw", ".prj")
 
 
 def check_files(inputs: Sequence[str], limit_s: float = 20.0) -> list[Verdict]:
-    """Give a verdict on every file named, and on every file below every folder named.
+    """Give a verdict on every file named, and on every file below every folder named; on DICOM, one per volume.
 
     Args:
         inputs: Files, folders, URLs or /vsi paths.
         limit_s: Time per file.
     """
-    with Guard(limit_s) as guard:
-        paths = (path for text in inputs for path in _below(text))
-        return [_unnamed(path, [path]) or guard.ask({"path": path, "kind": None}) for path in paths]
+    with Guard(limit_s) as guard, Reader() as reader:
+        return [verdict for text in inputs for verdict in _check_named(guard, reader, text)]
 
 
 def check_inputs(
@@ -54,15 +56,34 @@ def check_inputs(
         "model": "" if card is None else card.name,
         "numbers": None if numbers is None else numbers.model_dump(mode="json"),
     }
-    with Guard(limit_s) as guard:
-        return [_check_item(guard, item, asked) for item in items]
+    with Guard(limit_s) as guard, Reader() as reader:
+        return [_check_item(guard, reader, item, asked) for item in items]
 
 
-def _check_item(guard: Guard, item: Input, asked: Mapping[str, Any]) -> Verdict:
+def _check_named(guard: Guard, reader: Reader, text: str) -> Iterator[Verdict]:
+    path = Path(text)
+    if is_local(text) and path.is_dir():
+        files = [file for file in _below(path) if not is_dicom_file(file)]
+        if len(files) < sum(1 for _ in _below(path)):
+            yield from check_dicom(path, reader)
+        yield from (_check_file(guard, str(file)) for file in files)
+    elif is_local(text) and (path.name.upper() == DICOMDIR or is_dicom_file(path)):
+        yield from check_dicom(path, reader)
+    else:
+        yield _check_file(guard, text)
+
+
+def _check_file(guard: Guard, path: str) -> Verdict:
+    return _unnamed(path, [path]) or guard.ask({"path": path, "kind": None})
+
+
+def _check_item(guard: Guard, reader: Reader, item: Input, asked: Mapping[str, Any]) -> Verdict:
     if item.error is not None:
-        return Verdict(item.id, "unknown", False, "SceneError", item.error)
+        return Verdict(item.id, "unknown", False, "SceneError", item.error, left_out=item.left_out)
     if refused := _unnamed(item.id, item.files.values()):
         return refused
+    if item.series is not None:
+        return (check_series if asked["kind"] == "volume" else check_picture)(item, reader)
     stated = {role: [asdict(band) for band in bands] for role, bands in item.stated.items()}
     request = {"id": item.id, "files": item.files, "stated": stated, **asked}
     verdict = guard.ask(request, n_files=len(item.files))
@@ -80,11 +101,7 @@ def _unnamed(path: str, files: Iterable[str]) -> Verdict | None:
     return None
 
 
-def _below(text: str) -> Iterator[str]:
-    folder = Path(text)
-    if text.startswith("/vsi") or "://" in text or not folder.is_dir():
-        yield text
-        return
+def _below(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith(".") and not path.name.casefold().endswith(_SIDECARS):
-            yield str(path)
+            yield path

@@ -76,6 +76,11 @@ def _check_file(path: str, kind: str | None) -> Verdict:
     try:
         if is_local(path):
             found, format_name = sniff(Path(path))
+            if found == "dicom":
+                raise UnsupportedSceneError(
+                    f"{Path(path).name}: DICOM, zipped or under source.files. Unpack it, and give it by itself or as a "
+                    "folder"
+                )
             if found == "foreign" or (kind not in (None, found) and format_name != "no known format"):
                 wanted = f"; the job segments a {kind}" if kind else ""
                 raise UnsupportedSceneError(
@@ -84,7 +89,7 @@ def _check_file(path: str, kind: str | None) -> Verdict:
                 )
         return check_volume(path) if found == "volume" or kind == "volume" else check_raster(path)
     except SceneError as error:
-        return Verdict.refusal(path, "unknown" if found == "foreign" else found, error)  # type: ignore[arg-type]
+        return Verdict.refusal(path, "unknown" if found in ("foreign", "dicom") else found, error)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -64,13 +64,15 @@ def test_a_folder_without_patterns_is_matched_by_kind(tmp_path):
     assert [item.id for item in list_inputs([str(tmp_path)], job("volume"))] == ["d", "e"]
 
 
-def test_a_folder_of_dicom_is_refused_by_name(tmp_path):
+def test_a_folder_of_damaged_dicom_is_refused_by_name(tmp_path):
     touch(tmp_path, "1.dcm")
     (item,) = list_inputs([str(tmp_path)], job("volume"))
-    assert "DICOM is not read yet" in item.error
+    assert item.error.startswith("UnreadableSceneError: not readable as DICOM")
     (tmp_path / "1.dcm").rename(tmp_path / "IM0001")
     (tmp_path / "IM0001").write_bytes(bytes(128) + b"DICM")
-    assert "dcm2niix" in list_inputs([str(tmp_path)], job("volume"))[0].error
+    (item,) = list_inputs([str(tmp_path)], job("volume"))
+    assert "not readable as DICOM" in item.error
+    assert "IM0001" not in item.error
 
 
 def test_a_table_names_scenes_sites_and_dates(tmp_path):

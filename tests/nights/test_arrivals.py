@@ -127,7 +127,7 @@ def test_a_night_in_which_nothing_has_come_has_no_scene(inbox, source):
 def test_a_folder_of_dicom_is_no_quiet_night(inbox):
     (inbox / "1.dcm").touch()
     (item,) = arrivals(inbox, job()).values()
-    assert "dcm2niix" in item.error
+    assert "not readable as DICOM" in item.error
 
 
 @pytest.mark.parametrize("absent", ["gone", "A_20260720.tif/in", "x" * 300])
