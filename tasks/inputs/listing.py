@@ -43,7 +43,7 @@ def list_all_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
     """Return what ``list_inputs`` does, unpaired, and the series that the job leaves out, with the reason as error.
 
     Raises:
-        JobError: As ``list_scenes`` does, and when two scenes have one id.
+        JobError: As ``list_scenes`` does.
     """
     found: list[Input] = []
     for text in _all_named(inputs):
