@@ -46,8 +46,9 @@ class SeriesError(UnsupportedSceneError):
     """A series of DICOM that cannot be segmented, by the code of a finding."""
 
     def __init__(self, finding: Finding) -> None:
-        super().__init__(finding)
+        super().__init__(str(finding))
         self.finding = finding
 
-    def __str__(self) -> str:
-        return str(self.finding)
+    def __reduce__(self) -> tuple[type[SeriesError], tuple[Finding]]:
+        """Keep the finding on the way to another process."""
+        return SeriesError, (self.finding,)

@@ -41,8 +41,8 @@ class Target:
     def voxels(self, lps_mm: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return where points ``(points, 3)`` of DICOM lie, in voxels of the grid."""
         world = lps_mm * [-1.0, -1.0, 1.0]
-        placed: NDArray[np.float64] = np.linalg.solve(self.affine[:3, :3], (world - self.affine[:3, 3]).T).T
-        return placed
+        placed = np.linalg.solve(self.affine[:3, :3], (world - self.affine[:3, 3]).T).T
+        return np.asarray(placed, np.float64)
 
 
 @dataclass
