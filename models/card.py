@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from models.errors import CardError
 from models.plain import MOST_TEXT_BYTES, read_plain
 from models.printable import printable
+from models.quantities import QuantityName, quantity_of_name
 from models.validation import explained
 
 Placement: TypeAlias = Literal["stride", "even", "shifted"]
@@ -37,12 +38,18 @@ class Network(_Frozen):
 
 
 class FixedNormalization(_Frozen):
-    """``(clip(value, *clip) - mean) / std`` with numbers that belong to the model, one per channel."""
+    """``(clip(value, *clip) - mean) / std`` with numbers that belong to the model, one per channel.
+
+    Attributes:
+        together: How the channels go together in the data that the model was fitted on: the mean product of each pair,
+            normalised; None where that is not known. With it bands that were exchanged are noticed.
+    """
 
     kind: Literal["fixed"] = "fixed"
     clip: tuple[tuple[float, float], ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    together: tuple[tuple[float, ...], ...] | None = None
 
 
 class SceneNormalization(_Frozen):
@@ -202,6 +209,7 @@ class Card(_Frozen):
 
     Attributes:
         channels: Names of the input channels in order: band names of a raster, modalities of a volume.
+        quantities: What each channel holds, a name of ``models.quantities``; empty where the card does not say.
         orientation: NIfTI axis codes of the tensor's axes, such as ``SAR`` for depth up, rows anterior, cols right;
             or the file's own axes, the fastest called ``i``, such as ``kji``; None for rasters.
         spacing_mm: ``depth, rows, cols``; None where the input's own spacing is kept, along one axis or all.
@@ -216,6 +224,7 @@ class Card(_Frozen):
     kind: Literal["raster", "volume"]
     network: Network
     channels: tuple[str, ...]
+    quantities: tuple[QuantityName, ...] = ()
     classes: tuple[ClassEntry, ...]
     normalization: Normalization
     tiling: Tiling
@@ -237,6 +246,14 @@ class Card(_Frozen):
         return self
 
     @model_validator(mode="after")
+    def _every_channel_has_its_quantity(self) -> Card:
+        if self.quantities and len(self.quantities) != len(self.channels):
+            raise ValueError(
+                f"'quantities' names {len(self.quantities)}, one per channel, of which there are {self.n_channels}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_logit_parts_two_classes(self) -> Card:
         if self.network.output == "logit" and len(self.classes) != 2:
             raise ValueError(f"network.output 'logit' parts two classes, and the card has {len(self.classes)}")
@@ -246,6 +263,13 @@ class Card(_Frozen):
     def n_channels(self) -> int:
         """Channels of the scene."""
         return len(self.channels)
+
+    @property
+    def by_channel(self) -> dict[str, QuantityName | None]:
+        """The quantity of each channel, in order; what its name says where the card does not."""
+        if self.quantities:
+            return dict(zip(self.channels, self.quantities, strict=True))
+        return {name: quantity_of_name(name) for name in self.channels}
 
     @property
     def n_inputs(self) -> int:

@@ -7,8 +7,10 @@ SwatheError (models.errors)
 │   ├── UnreachableSceneError  cannot be read at the moment: a network, a mount
 │   ├── UndeclaredError        leads to a file or URL that neither the user named nor the operator allows
 │   ├── ChangedSceneError      its files were replaced while they were read
-│   ├── UnsupportedSceneError  readable, but of a kind swathe does not segment (4-D, RGB-typed, DICOM for now)
+│   ├── UnsupportedSceneError  readable, but of a kind swathe does not segment (4-D, RGB-typed)
+│   │   └── SeriesError        a series of DICOM that is no volume, by code (tasks.dicom.findings)
 │   ├── BandError              a band that the job needs is not there
+│   ├── ImpossibleValuesError  numbers that cannot be the quantity that job or model say they are
 │   ├── EmptySceneError        zero-sized, or no valid pixel at all
 │   ├── SampleError            reference samples that do not go with the map, or carry no variance
 │   ├── PolygonError           polygons without a CRS, in another place than the map, or damaged
@@ -57,6 +59,10 @@ class UnsupportedSceneError(SceneError):
 
 class BandError(SceneError):
     """A band that the job needs is not there."""
+
+
+class ImpossibleValuesError(SceneError):
+    """A band holds numbers that cannot be what it is said to hold."""
 
 
 class EmptySceneError(SceneError):

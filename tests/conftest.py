@@ -1,11 +1,15 @@
 """Fixtures that several tests share."""
 
 import atexit
+import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from tempfile import mkdtemp
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,3 +81,47 @@ def browser() -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+@pytest.fixture
+def prefect_api() -> Iterator[Any]:
+    """Stands for a Prefect server: keeps the events that it was sent, and answers with ``status``."""
+    # Not before the variables above are set.
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    from flows.orchestration.current import carried_out_by
+    from flows.orchestration.plain import PlainOrchestrator
+    from flows.server.prefect_orchestrator import PrefectOrchestrator
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            # A token against forged requests: this server has none.
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if server.status < 400:
+                server.events += [SimpleNamespace(**event) for event in body]
+            server.asked.append(self.path)
+            self.send_response(server.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server.events, server.asked, server.status = [], [], 204
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}/api"
+    # Steps are carried out here: this server knows no runs.
+    sender = PlainOrchestrator()
+    sender.send = PrefectOrchestrator().send
+    with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}), carried_out_by(sender):
+        yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()

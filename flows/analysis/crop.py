@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flows.analysis.masks import MaskTask, analyse_masks
+from flows.analysis.masks import WRITTEN, MaskTask, analyse_masks
 from flows.analysis.question import settings_asked
 from tasks.analysis.crop.analyse import analyse_crop, named_classes
 from tasks.analysis.crop.plan import PlannedSample, SampleWishes, plan_sample, write_plan
+from tasks.analysis.crop.spraying import decide_spraying
 from tasks.analysis.masks.names import id_of_mask, ids_of_masks, masks_in, require_there, what_decides
 from tasks.analysis.masks.raster import open_raster_mask, raster_mask_files
 from tasks.analysis.subject import Findings
@@ -21,8 +24,11 @@ from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome
+from tasks.products.item import write_item
 from tasks.reports.legend import Caption
 from tasks.scenes.vectors import column_names
+
+logger = logging.getLogger(__name__)
 
 # Options that say nothing without another one.
 _DEPENDENT = {"fields": ("fields_crs", "fields_id", "declared"), "samples": ("samples_crs", "design")}
@@ -82,9 +88,21 @@ def analyse(masks: Sequence[str], question: Question, out: Path) -> list[SceneOu
     masks = masks_in(masks, "raster")
     _require_files(question.settings)
     ids = ids_of_masks(masks)
-    return analyse_masks(
+    outcomes = analyse_masks(
         out, question.title, [_task(mask, name, question) for mask, name in zip(masks, ids, strict=True)]
     )
+    if question.settings.weed:
+        _tell_spraying(OutFolder(out.resolve()), outcomes)
+    return outcomes
+
+
+def _tell_spraying(out: OutFolder, outcomes: Sequence[SceneOutcome]) -> None:
+    scenes = [outcome.scene for outcome in outcomes if outcome.status != "failed"]
+    with out.locked():
+        alerts = decide_spraying(out, scenes, datetime.now(UTC).isoformat(timespec="seconds"))
+    # A line is no message: in the ledger they stay unsent, for the next run that has a server.
+    for alert in alerts:
+        logger.warning("%s", alert.payload["text"])
 
 
 def sample(mask: str, question: Question, wishes: SampleWishes, out: Path) -> PlannedSample:
@@ -150,6 +168,7 @@ def _task(mask: str, name: str, question: Question) -> MaskTask:
 def _analyse(mask: str, name: str, question: Question, folder: Path) -> tuple[Findings, Mapping[str, Any], Caption]:
     subject = open_raster_mask(mask, question.job, name)
     findings = analyse_crop(subject, question.settings, folder)
+    write_item(folder, name, subject.grid, subject.dates.values(), subject.classes, WRITTEN)
     facts = {
         "job": None if question.job is None else question.job.job,
         "mask": Path(mask).name,

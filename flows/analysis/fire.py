@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flows.analysis.masks import MaskTask, analyse_masks
+from flows.analysis.masks import WRITTEN, MaskTask, analyse_masks
 from flows.analysis.question import settings_asked
 from tasks.analysis.fire.analyse import analyse_fire
 from tasks.analysis.fire.events import fold_fires
@@ -27,6 +27,7 @@ from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import Sighting
 from tasks.products.cog import RasterProductSpec, write_cog
+from tasks.products.item import write_item
 from tasks.reports.index import write_index
 from tasks.reports.legend import Caption
 
@@ -147,4 +148,5 @@ def _analyse(
     subject = open_raster_mask(mask, question.job, name, files or None)
     findings = analyse_fire(subject, question.settings, folder)
     write_cog(subject.read, folder / "mask.tif", RasterProductSpec(subject.grid, "mask", subject.classes))
+    write_item(folder, name, subject.grid, subject.dates.values(), subject.classes, WRITTEN)
     return findings, {"shape": subject.grid.shape}, subject.caption

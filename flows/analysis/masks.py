@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from models.errors import SwatheError
 from models.printable import printable
 from tasks.analysis.subject import Findings
 from tasks.analysis.summary import write_findings
@@ -28,6 +27,9 @@ from tasks.reports.index import write_index
 from tasks.reports.legend import Caption
 
 logger = logging.getLogger(__name__)
+
+# What is written last into every product.
+WRITTEN = ("summary.json", "report.html")
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,11 @@ def analyse_masks(out: Path, title: str, tasks: Sequence[MaskTask]) -> list[Scen
             try:
                 outcomes.append(_outcome(folder, task))
             except JobError as error:
+                # Perhaps the command's mistake rather than the mask's: the others tell.
                 mistakes.append(error)
+                outcomes.append(_failed(task, error))
+            except Exception as error:  # noqa: BLE001 - the log has its trace
+                # Whatever it is, it costs this mask only.
                 outcomes.append(_failed(task, error))
         if mistakes and len(mistakes) == len(tasks):
             _take_back(made)
@@ -78,20 +84,14 @@ def analyse_masks(out: Path, title: str, tasks: Sequence[MaskTask]) -> list[Scen
 
 
 def _outcome(out: OutFolder, task: MaskTask) -> SceneOutcome:
-    try:
-        for path in task.inputs.values():
-            require_utf8(path)
-        hashes = {role: dataset_sha256(path) for role, path in sorted(task.inputs.items())}
-        key = digest({"inputs": hashes, "settings": task.settings, "swathe": version("swathe")})
-        if is_published(out, task.scene, key):
-            summary = read_published(out.link(task.scene) / "summary.json", "headline")
-            return SceneOutcome(task.scene, "skipped", product=task.scene, headline=summary["headline"])
-        return SceneOutcome(task.scene, "done", product=task.scene, headline=_publish(out, task, key, hashes))
-    except JobError:
-        # Perhaps the command's mistake rather than the mask's: the others tell.
-        raise
-    except (SwatheError, OSError) as error:
-        return _failed(task, error)
+    for path in task.inputs.values():
+        require_utf8(path)
+    hashes = {role: dataset_sha256(path) for role, path in sorted(task.inputs.items())}
+    key = digest({"inputs": hashes, "settings": task.settings, "swathe": version("swathe")})
+    if is_published(out, task.scene, key):
+        summary = read_published(out.link(task.scene) / "summary.json", "headline")
+        return SceneOutcome(task.scene, "skipped", product=task.scene, headline=summary["headline"])
+    return SceneOutcome(task.scene, "done", product=task.scene, headline=_publish(out, task, key, hashes))
 
 
 def _failed(task: MaskTask, error: Exception) -> SceneOutcome:

@@ -11,6 +11,7 @@ from flows.batch import steps
 from flows.orchestration.current import orchestrator
 from flows.orchestration.orchestrator import RunEvent, UnsentEventError
 from models.errors import SwatheError
+from tasks.analysis.crop.spraying import RULE as SPRAY
 from tasks.inputs.input import Input
 from tasks.intake.request import Request
 from tasks.jobs.fire import FireAnalysis
@@ -44,11 +45,22 @@ def follow_fires(request: Request, items: Sequence[Input], outcomes: Sequence[Sc
     send_alerts(FireLedger(request.out.ledger))
 
 
+def _spray_event(message: Message, scene: str) -> RunEvent:
+    return RunEvent(
+        name="swathe.crop.spray",
+        resource=f"swathe.crop.{scene}",
+        title=message.payload["text"],
+        labels={"swathe.scene": scene},
+        payload=message.payload,
+        id=UUID(message.id),
+    )
+
+
 def send_alerts(ledger: FireLedger) -> None:
     """Send what was decided and not yet sent; what a server does not take stays for the next run.
 
-    Sent again, an alert has the same id. Automations match ``swathe.fire.<rule>.raised`` and
-    ``swathe.fire.<rule>.cleared``.
+    Sent again, an alert has the same id. Automations match ``swathe.fire.<rule>.raised``,
+    ``swathe.fire.<rule>.cleared`` and ``swathe.crop.spray``.
     """
     messages = ledger.unsent()
     for message in messages:
@@ -63,6 +75,8 @@ def send_alerts(ledger: FireLedger) -> None:
 
 def _event(message: Message) -> RunEvent:
     rule, site, *about = (unquote(part) for part in message.payload["key"].split("|"))
+    if rule == SPRAY:
+        return _spray_event(message, site)
     return RunEvent(
         name=f"swathe.fire.{rule}.{message.kind}",
         resource=f"swathe.fire.{site}.{about[0] if about else 'site'}",

@@ -1,4 +1,4 @@
-"""What goes on from scene to scene, at the end of a batch: fires over nights, patients over dates."""
+"""What is done at the end of a batch: fires are followed over nights, patients over dates; what to spray is told."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import logging
 from collections.abc import Sequence
 
 from flows.batch import steps
-from flows.batch.fires import follow_fires
+from flows.batch.fires import follow_fires, send_alerts
 from models.errors import SwatheError
 from tasks.analysis.trails import trails_of
 from tasks.inputs.input import Input
 from tasks.intake.request import Request
+from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.tumour import TumourAnalysis
+from tasks.out.fire_ledger import FireLedger
 from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import sighting_of
 from tasks.reports.trail import Trail
@@ -30,12 +32,25 @@ def follow(request: Request, items: Sequence[Input], outcomes: Sequence[SceneOut
         outcomes: Of the same scenes.
     """
     follow_fires(request, items, outcomes)
+    tell_spraying(request, outcomes)
     follow_patients(request, items, outcomes)
     try:
         return trails_of(request.out, request.job.analysis)
     except SwatheError as error:
         logger.error("what was followed is not on the page: %s", error)
         return ()
+
+
+def tell_spraying(request: Request, outcomes: Sequence[SceneOutcome]) -> None:
+    """Tell where weed outweighs crop, once per product; nothing happens where the job does not weigh weed."""
+    if not isinstance(request.job.analysis, CropAnalysis) or not request.job.analysis.weed:
+        return
+    scenes = [outcome.scene for outcome in outcomes if outcome.status != "failed"]
+    try:
+        steps.decide_spraying(request, scenes)
+    except SwatheError as error:
+        logger.error("what has to be sprayed is not told: %s", error)
+    send_alerts(FireLedger(request.out.ledger))
 
 
 def follow_patients(request: Request, items: Sequence[Input], outcomes: Sequence[SceneOutcome]) -> None:

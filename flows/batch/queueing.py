@@ -58,10 +58,10 @@ def check_batch(request: Request, inputs: Sequence[str]) -> Checked:
         inputs: Files, folders or CSV tables.
 
     Raises:
-        JobError: When the inputs cannot be listed, or two scenes have one id.
+        JobError: When the inputs cannot be listed.
     """
     items = list_inputs(inputs, request.job)
-    verdicts = check_inputs(items, request.job, request.card.channels)
+    verdicts = check_inputs(items, request.job, request.card.channels, request.card)
     accepted = tuple(item for item, verdict in zip(items, verdicts, strict=True) if verdict.go)
     return Checked(accepted, tuple(verdict for verdict in verdicts if not verdict.go))
 

@@ -23,7 +23,7 @@ from tasks.errors import SceneError, UnreachableSceneError
 from tasks.files.fingerprint import Fingerprint
 from tasks.files.transient import is_transient
 from tasks.inputs.input import Input
-from tasks.intake.describe import describe, identify
+from tasks.intake.describe import describe, identify, opened_files
 from tasks.intake.expectation import remember
 from tasks.intake.request import Request
 from tasks.jobs.fire import FireAnalysis
@@ -81,7 +81,7 @@ def _pseudonymised(item: Input) -> Iterator[None]:
 @step("check", "check · {job_name}")
 def check(job_name: str, request: Request, items: Sequence[Input]) -> list[Verdict]:
     """Give every input a verdict before any work."""
-    return check_inputs(items, request.job, request.card.channels)
+    return check_inputs(items, request.job, request.card.channels, request.card)
 
 
 @step("measure")
@@ -102,7 +102,7 @@ def plan(request: Request, item: Input, fingerprint: Fingerprint, slot: Slot, n_
     """Describe the scene and fit the plan to it."""
     with _pseudonymised(item):
         prepared = prepare(request, describe(request, item), fingerprint, slot, n_slots)
-        return replace(prepared, files=item.files, date=item.date)
+        return replace(prepared, files=opened_files(request, item), stated=item.stated, date=item.date)
 
 
 @step("segment", "segment · {prepared.scene.id}", retry_delays_s=NETWORK_DELAYS_S)
@@ -194,6 +194,15 @@ def fold_fires(request: Request, settings: FireAnalysis, sightings: Sequence[Sig
     from tasks.analysis.fire.events import fold_fires as fold_fire_events
 
     return fold_fire_events(request.out, settings, sightings, now(), request.today)
+
+
+@step("spraying", "spraying · {request.job.job}")
+def decide_spraying(request: Request, scenes: Sequence[str]) -> None:
+    """Decide what is to be told of fields and zones in which weed outweighs crop."""
+    # Here, because only jobs of weed need what it brings.
+    from tasks.analysis.crop.spraying import decide_spraying as decide_spraying_of
+
+    decide_spraying_of(request.out, scenes, now())
 
 
 @step("patients", "patients · {request.job.job}")

@@ -157,7 +157,7 @@ def check(
     expected = None if job is None else expectations(verdicts, job, model, tuple(overrides or ()))
     for line in tables.verdicts(verdicts, expected):
         OUT.print(line, soft_wrap=True)
-    if not all(verdict.go for verdict in verdicts):
+    if not all(verdict.go or verdict.left_out for verdict in verdicts):
         raise typer.Exit(FAILED_SCENES)
 
 
@@ -184,6 +184,10 @@ def evaluate(  # noqa: PLR0913 - one argument per option of the command
     ] = None,
     not_observed: Annotated[
         list[int] | None, typer.Option(help="Value that leaves a pixel open, beside what a file declares.")
+    ] = None,
+    reference_structures: Annotated[
+        str | None,
+        typer.Option(help="Of an RTSTRUCT or a SEG: expression of the names that count, all as class 1."),
     ] = None,
     predicted_files: Annotated[str | None, typer.Option(help="Names in a folder, as {scene}/seg.nii.gz.")] = None,
     reference_files: Annotated[str | None, typer.Option(help="The same for the references.")] = None,
@@ -215,6 +219,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option of the command
         not_observed=tuple(not_observed or ()),
         predicted_classes=flow.parse_mapping(predicted_classes or ()),
         reference_classes=flow.parse_mapping(reference_classes or ()),
+        structures=reference_structures,
     )
     flow.require_folder(json_file, "--json")
     flow.require_folder(csv_file, "--csv")

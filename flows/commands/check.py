@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.registry import verify_model
-from tasks.inputs.listing import list_inputs
+from tasks.inputs.listing import list_all_inputs
 from tasks.intake.expectation import Expectation, expect
 from tasks.intake.request import make_request
 from tasks.jobs.job import load_job
@@ -26,7 +26,7 @@ def check_batch(
     job = load_job(job_name, overrides)
     request = make_request(job, Path(), model)
     verify_model(request.card, request.card_folder)
-    return check_inputs(list_inputs(inputs, job), job, request.card.channels)
+    return check_inputs(list_all_inputs(inputs, job), job, request.card.channels, request.card)
 
 
 def expectations(

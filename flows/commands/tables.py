@@ -104,12 +104,16 @@ def verdicts(rows: Sequence[Verdict], expected: Sequence[Expectation | None] | N
             yield Text.assemble(("go       ", "green"), row.path, "  ", row.message)
             if takes is not None:
                 yield Text.assemble(("         takes: ", "cyan"), _takes(takes))
+        elif row.left_out:
+            yield Text.assemble(("left out ", "yellow"), row.path, f"  {row.message}")
         else:
             yield Text.assemble(("refused  ", "red"), row.path, f"  {row.error}: {row.message}")
         for warning in row.warnings:
             yield Text.assemble(("         warning: ", "yellow"), warning)
-    refused = sum(not row.go for row in rows)
-    yield Text(f"{len(rows)} inputs: {len(rows) - refused} go, {refused} refused")
+    left_out = sum(row.left_out for row in rows)
+    go, n_inputs = sum(row.go for row in rows), len(rows) - left_out
+    beside = f"; {left_out} series left out" if left_out else ""
+    yield Text(f"{n_inputs} inputs: {go} go, {n_inputs - go} refused{beside}")
     if expected and any(expected):
         yield Text.assemble(("         together: ", "cyan"), _together([takes for takes in expected if takes]))
 

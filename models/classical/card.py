@@ -17,6 +17,7 @@ from models.classical.settings import (
     Centres,
     Fitted,
     FittedArguments,
+    MeanShiftArguments,
     Mixture,
     OtsuArguments,
     ThresholdArguments,
@@ -130,9 +131,19 @@ def card_features(card: Card) -> tuple[Expression, ...]:
     return expressions
 
 
+def sees_place(card: Card) -> bool:
+    """Tell whether the predictor is given where a pixel lies, too: behind its features, in pixels along each axis."""
+    if card.network.name not in ARGUMENTS:
+        return False
+    parsed = _parse(card.network.name, card.network.arguments)
+    return isinstance(parsed, MeanShiftArguments) and parsed.place is not None
+
+
 def card_spec(card: Card) -> PredictorSpec:
     """Say what the method needs and gives; before the fit its classes may be none."""
     parsed = _parse(card.network.name, card.network.arguments)
+    if isinstance(parsed, FittedArguments):
+        return pixelwise(parsed.n_inputs, card.n_classes, parsed.ndim)
     n_channels = parsed.n_channels if isinstance(parsed, ThresholdArguments) else len(parsed.features)
     return pixelwise(n_channels, card.n_classes, parsed.ndim)
 

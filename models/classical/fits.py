@@ -126,10 +126,15 @@ def fit_mixture(arguments: MixtureArguments, sample: NDArray[np.float32]) -> Mix
 
 
 def fit_mean_shift(arguments: MeanShiftArguments, sample: NDArray[np.float32]) -> Centres:
-    """Climb to the modes of a flat kernel's density (Comaniciu and Meer 2002), from bins of one bandwidth."""
+    """Climb to the modes of a flat kernel's density (Comaniciu and Meer 2002), from bins of one bandwidth.
+
+    Where place is looked at (their joint domain), coordinates stand behind the features and are scaled so that one
+    bandwidth of values is ``place`` pixels on the ground.
+    """
     from sklearn.cluster import MeanShift, estimate_bandwidth
 
-    mean, std, scaled = _standardised(sample)
+    n_values = len(arguments.features)
+    mean, std, scaled = _standardised(sample[:, :n_values])
     bandwidth = arguments.bandwidth
     if bandwidth == "auto":
         bandwidth = float(estimate_bandwidth(scaled, quantile=arguments.quantile, random_state=arguments.seed))
@@ -138,11 +143,15 @@ def fit_mean_shift(arguments: MeanShiftArguments, sample: NDArray[np.float32]) -
             f"the estimated bandwidth is 0: of {len(sample)} sampled pixels most have the same values. "
             "Give bandwidth, or a larger quantile"
         )
+    if arguments.place is not None:
+        n_axes = sample.shape[1] - n_values
+        mean, std = (*mean, *(0.0,) * n_axes), (*std, *(arguments.place / bandwidth,) * n_axes)
+        scaled = np.hstack([scaled, sample[:, n_values:].astype(np.float64) * (bandwidth / arguments.place)])
     centres = MeanShift(bandwidth=bandwidth, bin_seeding=True, max_iter=_MOST_STEPS).fit(scaled).cluster_centers_
     if len(centres) > _MOST_CLASSES:
         raise FitError(
             f"mean shift finds {len(centres)} classes with bandwidth {bandwidth:.3g}; at most {_MOST_CLASSES} are "
-            "told apart. Give a larger bandwidth"
+            f"told apart. Give a larger bandwidth{'' if arguments.place is None else ', or a larger place'}"
         )
     return Centres(mean=mean, std=std, centres=_rows(centres[_order(centres)]))
 

@@ -167,9 +167,14 @@ class FittedArguments(Arguments):
 
     @model_validator(mode="after")
     def _fitted_to_these(self) -> Self:
-        if isinstance(self.fitted, Centres | Mixture) and len(self.fitted.mean) != len(self.features):
-            raise ValueError(f"fitted to {len(self.fitted.mean)} features, and there are {len(self.features)}")
+        if isinstance(self.fitted, Centres | Mixture) and len(self.fitted.mean) != self.n_inputs:
+            raise ValueError(f"fitted to {len(self.fitted.mean)} features, and there are {self.n_inputs}")
         return self
+
+    @property
+    def n_inputs(self) -> int:
+        """What the method is given of every pixel."""
+        return len(self.features)
 
     def _require_classes(self, found: int) -> None:
         if found != self.n_classes:
@@ -257,12 +262,20 @@ class MeanShiftArguments(FittedArguments):
     Attributes:
         bandwidth: Radius of the flat kernel in standard deviations of the features, or estimated.
         quantile: Share of the sample that lies within an estimated bandwidth of a pixel, in the mean.
+        place: Radius of the kernel on the ground, in pixels, where it looks at place and values together; None where it
+            looks at values alone.
     """
 
     sample: Annotated[int, Field(ge=100, le=20_000)] = 3_000
     bandwidth: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     quantile: Annotated[float, Field(gt=0, le=1)] = 0.3
+    place: Annotated[float, Field(gt=0)] | None = None
     fitted: Centres | None = None
+
+    @property
+    def n_inputs(self) -> int:
+        """Features, and where a pixel lies along each axis where that is looked at."""
+        return len(self.features) + (0 if self.place is None else self.ndim)
 
     @property
     def n_classes(self) -> int:

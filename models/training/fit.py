@@ -30,7 +30,11 @@ def fixed_statistics(samples: Sequence[Sample]) -> FixedNormalization:
     clip = np.percentile(pixels, _CLIP_PERCENTILES, axis=1)
     clipped = np.clip(pixels, clip[0][:, None], clip[1][:, None])
     std = np.maximum(clipped.std(axis=1), 1e-6)
+    normalised = (clipped - clipped.mean(axis=1, keepdims=True)) / std[:, None]
     return FixedNormalization(
+        together=tuple(
+            tuple(round(float(value), 4) for value in row) for row in normalised @ normalised.T / normalised.shape[1]
+        ),
         clip=tuple((round(float(low), 6), round(float(high), 6)) for low, high in clip.T),
         mean=tuple(round(float(value), 6) for value in clipped.mean(axis=1)),
         std=tuple(round(float(value), 6) for value in std),

@@ -22,6 +22,7 @@ from tasks.jobs.analysis import AreaAnalysis
 from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.tumour import TumourAnalysis
+from tasks.products.item import write_item
 from tasks.reports.legend import Caption
 from tasks.scenes.raster.scene import RasterScene
 from tasks.scenes.volume.scene import VolumeScene
@@ -57,6 +58,9 @@ def _analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, An
     ending = "tif" if isinstance(prepared.scene, RasterScene) else "nii.gz"
     beside = [*(f"{name}.{ending}" for name in prepared.work.products), "run.json"]
     beside += [FITTED_CARD] if is_fitted(prepared.work.card) else []
+    if isinstance(prepared.scene, RasterScene):
+        mask, written = _raster_mask(request, prepared, prepared.scene), (*beside, "summary.json", "report.html")
+        write_item(folder, mask.id, mask.grid, mask.dates.values(), mask.classes, written)
     write_findings(folder, findings, facts, _caption(request, prepared.scene.id), request.card, beside)
     return findings.headline
 
@@ -133,7 +137,9 @@ def _raster_mask(request: Request, prepared: Prepared, scene: RasterScene) -> Ra
         confidence=_layer(prepared, "confidence") if prepared.work.confidence else None,
         image=scene,
         channels=request.card.channels,
-        bands=partial(open_bands, scene.id, prepared.files, request.job.source) if prepared.files else None,
+        bands=partial(open_bands, scene.id, prepared.files, request.job.source, stated=prepared.stated)
+        if prepared.files
+        else None,
         dates=_dates(request, prepared),
     )
 

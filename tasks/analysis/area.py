@@ -9,7 +9,8 @@ from typing import Any
 from tasks.analysis.subject import Findings, RasterMask
 from tasks.answers.area import ClassAreas, class_areas
 from tasks.jobs.analysis import AreaAnalysis
-from tasks.reports.pictures.product_preview import raster_preview
+from tasks.reports.blocks import Section
+from tasks.reports.pictures.product_preview import attempt
 from tasks.reports.raster_section import extent_section, map_section
 
 
@@ -22,11 +23,15 @@ def analyse_area(subject: RasterMask, settings: AreaAnalysis, folder: Path) -> F
         folder: The product, not yet published.
     """
     areas = class_areas(subject.read, subject.grid, len(subject.classes))
-    if subject.picture is not None:
-        (folder / "preview.png").write_bytes(raster_preview(subject, subject.picture, areas))
-    maps = () if subject.picture is None else (map_section(subject, subject.picture),)
-    sections = (*maps, extent_section(areas, subject))
-    return Findings(area_headline(subject, areas), {"classes": area_table(areas, subject.names)}, sections)
+    undrawn: list[str] = []
+    subject.write_preview(areas, folder, undrawn)
+
+    def draw() -> tuple[Section, ...]:
+        return () if subject.picture is None else (map_section(subject, subject.picture),)
+
+    sections = (*(attempt("map", draw, undrawn) or ()), extent_section(areas, subject))
+    answers = {"classes": area_table(areas, subject.names)}
+    return Findings(area_headline(subject, areas), answers, sections, tuple(undrawn))
 
 
 def area_headline(subject: RasterMask, areas: ClassAreas) -> dict[str, Any]:

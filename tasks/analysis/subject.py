@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.card import ClassEntry
+from tasks.answers.area import ClassAreas
 from tasks.geometry.box import Box
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.reports.blocks import Section
 from tasks.reports.legend import Caption
+from tasks.reports.pictures.product_preview import attempt, raster_preview
 from tasks.reports.pictures.raster_picture import RasterPicture, read_picture
 from tasks.scenes.raster.scene import RasterScene
 from tasks.scenes.volume.scene import VolumeScene
@@ -61,6 +64,16 @@ class RasterMask:
     def names(self) -> list[str]:
         """Of the classes, by number."""
         return [entry.name for entry in self.classes]
+
+    def write_preview(self, areas: ClassAreas, folder: Path, undrawn: list[str]) -> None:
+        """Write ``preview.png`` where there is a picture; ``undrawn`` gets a warning where it cannot be drawn."""
+
+        def draw() -> bytes | None:
+            return None if self.picture is None else raster_preview(self, self.picture, areas)
+
+        drawn = attempt("preview", draw, undrawn)
+        if drawn is not None:
+            (folder / "preview.png").write_bytes(drawn)
 
 
 @dataclass(frozen=True)

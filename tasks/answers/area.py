@@ -14,8 +14,9 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from tasks.answers.components import Numbered
+from tasks.geometry import geodetic
 from tasks.geometry.box import Box, split
-from tasks.geometry.geodetic import Geodetic
+from tasks.geometry.longitudes import step
 from tasks.geometry.raster_grid import RasterGrid
 
 Floats = NDArray[np.float64]
@@ -169,7 +170,7 @@ class PixelAreas:
         """
         major, eccentricity = self._ellipsoid
         (lon1, lat1), (lon2, lat2) = one, other
-        turn = (lon2 - lon1 + np.pi) % (2 * np.pi) - np.pi
+        turn = step(lon1, lon2, 2 * np.pi)
         q1, q2 = authalic_q(lat1, eccentricity), authalic_q(lat2, eccentricity)
         pole = np.where(middle[1] < 0, -1.0, 1.0)
         q_pole = float(authalic_q(np.array(np.pi / 2), eccentricity))
@@ -240,17 +241,8 @@ def component_areas_ha(components: Numbered, grid: RasterGrid) -> Floats | None:
 
 
 def pixel_sides_m(grid: RasterGrid) -> tuple[float, float] | None:
-    """Return the geodesic sides of the middle pixel, ``rows, cols`` in metres; None where it is not on the Earth."""
-    if PixelAreas(grid).reason is not None:
-        return None
-    row, col = grid.rows // 2, grid.cols // 2
-    rows, cols = np.array([row, row + 1, row], np.float64), np.array([col, col, col + 1], np.float64)
-    earth = Geodetic(grid.crs_wkt or "")
-    lon, lat = earth.degrees(*grid.pixel_to_world(rows, cols))
-    if not np.isfinite([lon, lat]).all():
-        return None
-    _, _, sides = earth.geod.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
-    return (float(sides[0]), float(sides[1])) if min(sides) > 0 else None
+    """Return the geodesic sides of the middle pixel, ``rows, cols`` in metres; None where the raster has no areas."""
+    return None if PixelAreas(grid).reason is not None else geodetic.pixel_sides_m(grid)
 
 
 def _lerp(nodes: Floats, places: Floats) -> Floats:

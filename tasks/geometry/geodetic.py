@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 
+from tasks.geometry.longitudes import wrapped
+from tasks.geometry.raster_grid import RasterGrid
+
 Floats = NDArray[np.float64]
 
 
@@ -40,13 +43,13 @@ class Geodetic:
         return geod
 
     def degrees(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Return longitude, east of Greenwich, and latitude in degrees, on the datum of the CRS.
+        """Return longitude, east of Greenwich and within 180, and latitude in degrees, on the datum of the CRS.
 
         Points that the CRS does not reach are infinite.
         """
         longitude, latitude = self._onto_own.transform(x, y)
         unit, meridian = self._unit, self._meridian
-        return np.asarray(longitude) * unit + meridian, np.asarray(latitude) * unit
+        return wrapped(np.asarray(longitude) * unit + meridian), np.asarray(latitude) * unit
 
     @property
     def is_plain(self) -> bool:
@@ -76,6 +79,22 @@ class Geodetic:
         """Degrees of its prime meridian east of Greenwich."""
         meridian = self._own.prime_meridian
         return 0.0 if meridian is None else float(meridian.longitude) * _degrees(float(meridian.unit_conversion_factor))
+
+
+def pixel_sides_m(grid: RasterGrid) -> tuple[float, float] | None:
+    """Return the geodesic sides of a grid's middle pixel, ``rows, cols``; None where it has none on the Earth."""
+    if grid.crs_wkt is None:
+        return None
+    earth = Geodetic(grid.crs_wkt)
+    if not (earth.crs.is_geographic or earth.crs.is_projected) or earth.crs.get_geod() is None:
+        return None
+    row, col = grid.rows // 2, grid.cols // 2
+    rows, cols = np.array([row, row + 1, row], np.float64), np.array([col, col, col + 1], np.float64)
+    lon, lat = earth.degrees(*grid.pixel_to_world(rows, cols))
+    if not np.isfinite([lon, lat]).all():
+        return None
+    _, _, sides = earth.geod.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
+    return (float(sides[0]), float(sides[1])) if min(sides) > 0 else None
 
 
 def _degrees(radians: float) -> float:

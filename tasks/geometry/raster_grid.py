@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.geometry.longitudes import turn_of, wrapped
 
 Affine6: TypeAlias = tuple[float, float, float, float, float, float]
 IDENTITY: Affine6 = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -32,6 +35,7 @@ class RasterGrid:
         crs_wkt: The CRS of ``x, y``; None where the raster has none.
         area_or_point: GDAL's ``AREA_OR_POINT``; the affine speaks of pixel corners in either case.
         ground_control: What a raster without an affine may have instead.
+        rpcs: Rational polynomial coefficients as GDAL names them; what a raster may have instead, too.
     """
 
     rows: int
@@ -40,6 +44,7 @@ class RasterGrid:
     crs_wkt: str | None = None
     area_or_point: str = "Area"
     ground_control: GroundControl | None = None
+    rpcs: tuple[tuple[str, str], ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -56,11 +61,34 @@ class RasterGrid:
     def world_to_pixel(
         self, x: NDArray[np.float64], y: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return ``rows, cols`` of world coordinates, the inverse of ``pixel_to_world``."""
+        """Return ``rows, cols`` of points, the inverse of ``pixel_to_world``, however their longitudes are counted."""
+        return self.plane_to_pixel(x if self.turn is None else wrapped(x, self.centre_x, self.turn), y)
+
+    def plane_to_pixel(
+        self, x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return ``rows, cols`` of the points of shapes that already lie beside the grid (``longitudes.near``)."""
         a, b, c, d, e, f = self.affine
         determinant = a * e - b * d
         dx, dy = x - c, y - f
         return (a * dy - d * dx) / determinant, (e * dx - b * dy) / determinant
+
+    @cached_property
+    def turn(self) -> float | None:
+        """By how much ``x`` grows once round the Earth; see ``longitudes.turn_of``."""
+        return turn_of(self.crs_wkt)
+
+    @property
+    def counts_beyond(self) -> bool:
+        """Whether its middle lies beyond half a turn: longitudes of 0 to 360 west of Greenwich."""
+        centre = np.array([self.centre_x])
+        return self.turn is not None and bool(np.any(wrapped(centre, turn=self.turn) != centre))
+
+    @property
+    def centre_x(self) -> float:
+        """``x`` of the middle: what is laid beside the grid is laid near it."""
+        a, b, c, _, _, _ = self.affine
+        return a * self.cols / 2 + b * self.rows / 2 + c
 
     @property
     def pixel_area(self) -> float:

@@ -4,21 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tasks.errors import JobError
 from tasks.inputs.input import Input
-
-
-def require_apart(items: Iterable[Input]) -> list[Input]:
-    """Return scenes, each once.
-
-    Raises:
-        JobError: When two of them have one id.
-    """
-    groups = _by_id(items)
-    for group in groups:
-        if len(group) > 1:
-            raise JobError(f"{_told(group)}. Name them apart in a CSV with the columns scene and one per file")
-    return [group[0] for group in groups]
 
 
 def fail_clashes(items: Iterable[Input], remedy: str) -> list[Input]:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from tasks.inputs.input import Input
 from tasks.inputs.naming import site_of
 from tasks.jobs.source import Pair
+from tasks.scenes.stated import by_item, role_beneath
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +64,12 @@ def _with_earlier(
 def _waiting(item: Input, site: str, rule: Pair, earlier: Sequence[Input]) -> Input:
     told = ", ".join(sorted({other.date or "" for other in earlier})) or "none"
     nearest, furthest = rule.days
+    # Where there is none of any age, the site is what may be wrong.
+    key = "source.pair.days" if earlier else "source.site, where that is not the name of its place"
     return replace(
         item,
         error=f"{item.id}: waits for an earlier scene of site '{site}', {nearest} to {furthest} days before "
-        f"{item.date}; earlier dates found: {told}. See source.pair.days",
+        f"{item.date}; earlier dates found: {told}. See {key}",
         waits=True,
     )
 
@@ -75,7 +78,7 @@ def _with_first(item: Input, candidates: Sequence[Input], rule: Pair, refusal: R
     """Take the first that can be read; one that cannot is no reason to wait, because it has come."""
     refused = []
     for other in candidates:
-        reasons = (refusal(other.files[of]) for of in rule.files.values())
+        reasons = (refusal(other.files[taken]) for taken in _taken(other, rule).values())
         why = next((text for text in reasons if text is not None), None)
         if why is None:
             return _filled(item, other, rule)
@@ -86,8 +89,24 @@ def _with_first(item: Input, candidates: Sequence[Input], rule: Pair, refusal: R
 
 def _filled(item: Input, earlier: Input, rule: Pair) -> Input:
     revision = "\n".join(text for text in (item.revision, earlier.revision) if text) or None
-    files = {role: earlier.files[of] for role, of in rule.files.items()} | item.files
-    return replace(item, files=files, revision=revision)
+    taken = _taken(earlier, rule)
+    return replace(
+        item,
+        files={role: earlier.files[of] for role, of in taken.items()} | item.files,
+        stated={role: earlier.stated[of] for role, of in taken.items() if of in earlier.stated} | dict(item.stated),
+        remarks=(*item.remarks, *earlier.remarks),
+        revision=revision,
+    )
+
+
+def _taken(earlier: Input, rule: Pair) -> dict[str, str]:
+    """Return the role of each file of an earlier scene by the role that it fills, whichever of its items it is of."""
+    return {
+        role_beneath(role, number): role_beneath(of, number)
+        for number, roles in by_item(earlier.files).items()
+        for role, of in rule.files.items()
+        if of in roles
+    }
 
 
 def _days_between(earlier: Input, later: Input) -> int:

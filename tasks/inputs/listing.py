@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 from models.printable import printable
+from tasks.dicom.files import DICOMDIR, is_dicom_file
+from tasks.dicom.naming import pseudonym
 from tasks.errors import JobError, SceneError, UndeclaredError
-from tasks.files.declared import FOLDERS, lies_below
-from tasks.inputs.clashes import require_apart
+from tasks.files.declared import FOLDERS, is_local, lies_below
+from tasks.inputs.clashes import fail_clashes
+from tasks.inputs.dicom import dicom_pictures, dicom_volumes, left_out
 from tasks.inputs.earlier import paired
 from tasks.inputs.input import Input
 from tasks.inputs.naming import Pattern, first_date, scene_id, site_in, stem_of
 from tasks.jobs.job import Job
+from tasks.scenes.tables import TableError, read_table
 
 # The role of the file of a scene that is one file.
 SINGLE_ROLE = "file"
 _EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
+_DOCUMENTS = (".json", ".geojson")
 _NAMELESS = "unnamed"
-_DICOM_EXTENSIONS = (".dcm", ".ima", ".dicom")
-_MAGIC_OFFSET = 128
 
 
 def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
     """Return the scenes that files, folders and tables name, each with the earlier one that the job compares it with.
 
-    A folder without a scene is one that cannot be used. Arguments are those of ``list_scenes``.
+    A folder without a scene is one that cannot be used, and so are scenes of one id. Arguments and errors are those of
+    ``list_scenes``.
+    """
+    scenes = [item for item in list_all_inputs(inputs, job) if not item.left_out]
+    return scenes if job.source.pair is None else paired(scenes, job.source.pair, job.source.dates)
+
+
+def list_all_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
+    """Return what ``list_inputs`` does, unpaired, and the series that the job leaves out, with the reason as error.
 
     Raises:
-        JobError: As ``list_scenes`` does, and when two scenes have one id.
+        JobError: As ``list_scenes`` does.
     """
-    found = [item for text in _all_named(inputs) for item in list(_list_one(text, job)) or [_without_scene(text, job)]]
-    scenes = require_apart(_finished(found, job))
-    return scenes if job.source.pair is None else paired(scenes, job.source.pair, job.source.dates)
+    found: list[Input] = []
+    for text in _all_named(inputs):
+        items = list(_list_one(text, job))
+        if all(item.left_out for item in items):
+            items.append(_without_scene(text, job, left_out(items)))
+        found += items
+    return fail_clashes(_finished(found, job), "Name them apart in a CSV with the columns scene and one per file")
 
 
 def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
@@ -46,39 +60,23 @@ def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
     Several may have one id, and a folder may have none.
 
     Args:
-        inputs: Each a file, a URL or /vsi path, a folder, or a CSV with the columns ``scene``, one per role of the
-            job (``file`` where it has none), and optionally ``site`` and ``date``; or ``@`` and a text file that
-            names one of these per line, or with a zero byte behind each, as ``find -print0`` does: names of files may
-            hold ends of lines.
+        inputs: Each a file, a URL or /vsi path, a folder, a STAC item, a search's answer or a catalogue, or a CSV with
+            the columns ``scene``, one per role of the job (``file`` where it has none), and optionally ``site`` and
+            ``date``; or ``@`` and a text file that names one of these per line, or with a zero byte behind each, as
+            ``find -print0`` does: names of files may hold ends of lines.
         job: Its ``kind`` and ``source`` say what belongs to a scene.
 
     Raises:
         JobError: When a table lacks a column, or a pattern of the job is wrong.
+        CatalogueError: When a STAC document is not there, or does not answer.
     """
-    return _finished([item for text in _all_named(inputs) for item in _list_one(text, job)], job)
+    found = [item for text in _all_named(inputs) for item in _list_one(text, job)]
+    return _finished([item for item in found if not item.left_out], job)
 
 
 def looked_for(job: Job) -> str:
     """Return which files of a folder are scenes of a job, for whoever misses them."""
-    return ", ".join(job.source.files.values()) or ", ".join(_EXTENSIONS[job.kind])
-
-
-def holds_dicom(folder: Path) -> bool:
-    """Tell whether DICOM is among the first hundred entries of a folder."""
-    for path in sorted(folder.iterdir())[:100]:
-        if path.is_file() and path.suffix.casefold() in _DICOM_EXTENSIONS:
-            return True
-        if path.is_file() and _has_magic(path):
-            return True
-    return False
-
-
-def _has_magic(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAGIC_OFFSET + 4)[_MAGIC_OFFSET:] == b"DICM"
-    except OSError:
-        return False
+    return ", ".join(job.source.files.values()) or f"{', '.join(_EXTENSIONS[job.kind])} and DICOM"
 
 
 def _finished(found: Sequence[Input], job: Job) -> list[Input]:
@@ -112,7 +110,12 @@ def _absolute(item: Input) -> Input:
 
 def _list_one(text: str, job: Job) -> Iterator[Input]:
     path = Path(text)
-    if text.startswith("/vsi") or "://" in text:
+    if _is_document(text, job):
+        # Imported where it is asked for: pystac is not light.
+        from tasks.inputs.stac_scenes import list_items
+
+        yield from list_items(text, job)
+    elif text.startswith("/vsi") or "://" in text:
         yield _single(text, job)
     elif not path.exists():
         reason = f"{text}: no such file or folder. Check the path"
@@ -123,8 +126,25 @@ def _list_one(text: str, job: Job) -> Iterator[Input]:
         yield from _list_table(path, job)
     elif job.source.files:
         yield _from_member(path, job)
+    elif path.name.upper() == DICOMDIR or is_dicom_file(path):
+        yield from _dicom(path, job)
     else:
         yield _single(text, job)
+
+
+def _is_document(text: str, job: Job) -> bool:
+    """Tell whether an input is a STAC document: JSON, or an address without the ending of a picture.
+
+    Of addresses without an ending it is one where the job says which assets to take.
+    """
+    if is_local(text):
+        return text.casefold().endswith(_DOCUMENTS) and Path(text).is_file()
+    address = urlsplit(text)
+    if address.scheme not in ("http", "https"):
+        return False
+    path = address.path.casefold()
+    is_picture = path.endswith(tuple(ending for endings in _EXTENSIONS.values() for ending in endings))
+    return path.endswith(_DOCUMENTS) or (job.nightly.stac is not None and not is_picture)
 
 
 def _single(text: str, job: Job) -> Input:
@@ -145,16 +165,24 @@ def _named(name: str, files: dict[str, str]) -> Input:
 
 def _list_folder(folder: Path, job: Job) -> Iterator[Input]:
     listed = list(_by_patterns(folder, job) if job.source.files else _by_extension(folder, job))
-    if listed:
-        yield from (_inside(item, folder) for item in listed)
-    elif holds_dicom(folder):
-        reason = "DICOM is not read yet. Convert the series to NIfTI with dcm2niix"
-        yield replace(_named(folder.resolve().name, {}), error=f"{folder}: {reason}")
+    # A tree of rasters is not searched for what is no raster, unless the job says so.
+    if not job.source.files and (job.kind == "volume" or not listed or "dicom" in job.source.model_fields_set):
+        listed += _dicom(folder, job)
+    yield from (_inside(item, folder) for item in listed)
 
 
-def _without_scene(folder: str, job: Job) -> Input:
+def _dicom(named: Path, job: Job) -> list[Input]:
+    return (dicom_volumes if job.kind == "volume" else dicom_pictures)(named, job.source.dicom)
+
+
+def _without_scene(folder: str, job: Job, reason: str | None) -> Input:
     item = _named(Path(folder).resolve().name, {})
-    return replace(item, error=f"{folder}: no scene found; looked for {looked_for(job)}")
+    if reason is not None:
+        # What a folder of scans is called may name a patient.
+        return Input(f"input-{pseudonym(str(Path(folder).resolve()))}", {}, error=reason)
+    alike = next((path for text in job.source.files.values() for path in Pattern(text).alike(Path(folder))), None)
+    hint = "" if alike is None else f"; {alike.name} differs from that in the case of its letters"
+    return replace(item, error=f"{folder}: no scene found; looked for {looked_for(job)}{hint}")
 
 
 def _inside(item: Input, folder: Path, named: str = "") -> Input:
@@ -162,7 +190,8 @@ def _inside(item: Input, folder: Path, named: str = "") -> Input:
     outside = [path for path in item.files.values() if path != named and not lies_below(Path(path), [folder])]
     if not outside or item.error is not None:
         return item
-    reason = f"{outside[0]}: a link out of the input folder. Name the file itself in a CSV, or allow it in {FOLDERS}"
+    where = outside[0] if item.series is None else item.id
+    reason = f"{where}: a link out of the input folder. Name the file itself in a CSV, or allow it in {FOLDERS}"
     return replace(item, error=f"{UndeclaredError.__name__}: {reason}")
 
 
@@ -188,7 +217,8 @@ def _assembled(scene: str, members: dict[str, list[Path]], job: Job) -> Input:
 
 def _by_extension(folder: Path, job: Job) -> Iterator[Input]:
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name.casefold().endswith(_EXTENSIONS[job.kind]):
+        # Hidden files are none that somebody wants segmented: macOS lays ._a.tif beside every a.tif.
+        if path.is_file() and not path.name.startswith(".") and path.name.casefold().endswith(_EXTENSIONS[job.kind]):
             yield _named(stem_of(path.name), {SINGLE_ROLE: str(path)})
 
 
@@ -208,25 +238,39 @@ def _from_member(path: Path, job: Job) -> Input:
 def _list_table(path: Path, job: Job) -> Iterator[Input]:
     roles = list(job.source.files) or [SINGLE_ROLE]
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise JobError(f"{path}: not a readable CSV: {error}") from error
-    columns = list(rows[0]) if rows else []
+        table = read_table(path)
+    except TableError as error:
+        raise JobError(f"{path}: {error}") from error
+    columns, rows = (table.columns, table.rows) if table.rows else ((), ())
     missing = [name for name in ("scene", *roles) if name not in columns]
     if missing:
         raise JobError(
-            f"{path}: column(s) {', '.join(missing)} missing; found {', '.join(map(str, columns)) or 'no row'}. "
+            f"{path}: column(s) {', '.join(missing)} missing; found {', '.join(columns) or 'no row'}. "
             f"A table of scenes has the columns scene, {', '.join(roles)}, and may have site and date"
         )
     pair = {} if job.source.pair is None else job.source.pair.files
     found = [role for role in pair if role in columns]
     for row in rows:
-        yield _from_row(row, roles, found, path.parent)
+        yield _of_dicom(_from_row(row, roles, found, path.parent), job)
 
 
-def _from_row(row: Mapping[Any, Any], roles: list[str], found: list[str], folder: Path) -> Input:
-    cells = {name: (text or "").strip() for name, text in row.items() if isinstance(name, str)}
+def _of_dicom(item: Input, job: Job) -> Input:
+    """Return what of DICOM a row of a table leads to, under the row's name; else the row as it is."""
+    path = Path(next(iter(item.files.values()), ""))
+    if item.error is not None or job.source.files or not is_local(str(path)):
+        return item
+    if not path.is_dir() and not (path.is_file() and is_dicom_file(path)):
+        return item
+    listed = _dicom(path, job)
+    taken = [volume for volume in listed if not volume.left_out]
+    if len(taken) == 1:
+        return replace(item, files=taken[0].files, series=taken[0].series, error=taken[0].error)
+    reason = left_out(listed) or f"{len(taken)} series are taken; narrow source.dicom to one per row"
+    return replace(item, error=f"{item.id}: {reason}")
+
+
+def _from_row(row: Mapping[str, str], roles: list[str], found: list[str], folder: Path) -> Input:
+    cells = {name: text.strip() for name, text in row.items()}
     files = {role: _resolved(cells[role], folder) for role in (*roles, *found) if cells[role]}
     item = _named(cells["scene"], files)
     absent = [role for role in roles if role not in files]

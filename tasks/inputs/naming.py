@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,6 +12,7 @@ from glob import escape
 from pathlib import Path
 
 from tasks.errors import JobError, SceneError
+from tasks.scenes.usual_names import usual_name
 
 # Where a name carries its date when nobody says otherwise.
 USUAL_DATES = {"post": "{scene:%Y%m%d}"}
@@ -63,10 +65,24 @@ class Pattern:
         """Return the files below ``folder`` that match, by scene."""
         found: dict[str, list[Path]] = {}
         for path in self._glob(folder, "*"):
-            scene = self.scene_of(path.relative_to(folder).as_posix())
-            if scene is not None and path.is_file():
+            relative = path.relative_to(folder)
+            scene = self.scene_of(relative.as_posix())
+            hidden = any(part.startswith(".") for part in relative.parts) and not self._names_hidden
+            if scene is not None and not hidden and path.is_file():
                 found.setdefault(scene, []).append(path)
         return found
+
+    def alike(self, folder: Path) -> Iterator[Path]:
+        """Yield the files below ``folder`` that would match if letters had no case."""
+        regex = re.compile(self._regex.pattern, re.IGNORECASE)
+        for path in sorted(folder.glob("/".join(["*"] * (self.depth + 1)))):
+            if regex.fullmatch(path.relative_to(folder).as_posix()) and path.is_file():
+                yield path
+
+    @property
+    def _names_hidden(self) -> bool:
+        """Whether files that a system hides are wanted: macOS lays ``._a.tif`` beside every ``a.tif``."""
+        return any(part.startswith(".") for part in self.text.removeprefix("./").split("/"))
 
     def find(self, folder: Path, scene: str) -> list[Path]:
         """Return the files of one scene below ``folder``."""
@@ -87,7 +103,9 @@ class Pattern:
 
 def stem_of(path: str) -> str:
     """Return a file's name without its suffix, ``.nii.gz`` being one."""
-    name = re.split(r"[/\\]", path.split("?", 1)[0].rstrip("/\\"))[-1]
+    # Behind the question mark of a URL stands no name; in that of a file it is a letter like any other.
+    bare = path.split("?", 1)[0] if "://" in path or path.startswith("/vsi") else path
+    name = re.split(r"[/\\]", bare.rstrip("/\\"))[-1]
     for suffix in _COMPOUND_SUFFIXES:
         if name.casefold().endswith(suffix):
             return name[: -len(suffix)]
@@ -95,18 +113,24 @@ def stem_of(path: str) -> str:
 
 
 def scene_id(name: str) -> str:
-    """Return a name as a scene's id: other characters than ``A-Za-z0-9._-`` become ``_``.
+    """Return a name as a scene's id: composed (NFC), and ``_`` for all but letters and digits of any script and ``.-``.
 
     Raises:
         SceneError: When the name holds a path or is one that a run keeps for itself.
     """
     if "/" in name or "\\" in name or name in ("", ".", ".."):
         raise SceneError(f"'{name}': not a scene id; use letters, digits, '.', '_' and '-'")
-    identifier = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".-") or "scene"
+    identifier = lettered(name).lstrip(".-") or "scene"
     # File systems of other programs tell no capitals from small letters.
     if identifier.casefold() in RESERVED:
         raise SceneError(f"'{name}': a scene cannot be called so; the output folder holds a file of that name")
     return identifier
+
+
+def lettered(name: str) -> str:
+    """Put ``_`` for what is neither letter, nor mark on one, nor digit: spaces, signs, controls."""
+    composed = unicodedata.normalize("NFC", name)
+    return "".join(c if c in "._-" or unicodedata.category(c)[0] in "LMN" else "_" for c in composed)
 
 
 def date_of(name: str, pattern: str) -> str | None:
@@ -134,18 +158,29 @@ def date_of(name: str, pattern: str) -> str | None:
 
 
 def first_date(name: str, patterns: Mapping[str, str]) -> str | None:
-    """Return the ISO date of a scene by its id: that of the first pattern that finds one; None where none does."""
-    return next((date for pattern in patterns.values() if (date := date_of(name, pattern))), None)
+    """Return the ISO date of a scene by its id: of the first pattern that finds one, else of a provider's name."""
+    return next(iter(dates_of(name, patterns).values()), None)
 
 
 def dates_of(name: str, patterns: Mapping[str, str]) -> dict[str, str]:
-    """Return the ISO dates that a scene's id carries, by role; roles whose pattern finds none are left out."""
+    """Return the ISO dates that a scene's id carries, by role; roles whose pattern finds none are left out.
+
+    Where none finds any, the name that a provider gave tells the date of its picture, ``post``.
+    """
     found = {role: date_of(name, pattern) for role, pattern in patterns.items()}
-    return {role: date for role, date in found.items() if date is not None}
+    known = {role: date for role, date in found.items() if date is not None}
+    usual = None if known else usual_name(name)
+    return known if usual is None else {"post": usual.date}
 
 
 def site_of(name: str, patterns: Mapping[str, str]) -> str:
-    """Return a scene's id without the dates it carries: what all observations of one place have in common."""
+    """Return what all observations of one place have in common: the site in a name that a provider gave.
+
+    Of any other id it is what is left without the dates.
+    """
+    usual = usual_name(name)
+    if usual is not None:
+        return usual.site
     site = name
     for pattern in patterns.values():
         date = date_of(name, pattern)
@@ -171,7 +206,7 @@ def observation_id(site: str, date: str) -> str:
     Raises:
         SceneError: When no scene can be called so.
     """
-    return scene_id(f"{re.sub(r'[^A-Za-z0-9._-]', '_', site)}_{date.replace('-', '')}")
+    return scene_id(f"{lettered(site)}_{date.replace('-', '')}")
 
 
 def _digits(match: re.Match[str]) -> str:

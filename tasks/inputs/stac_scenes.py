@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pystac
+import shapely
 
 from models.printable import printable
 from tasks.errors import JobError, SceneError, UndeclaredError
@@ -18,10 +20,26 @@ from tasks.inputs.clashes import fail_clashes
 from tasks.inputs.earlier import Refusal, paired
 from tasks.inputs.input import Input
 from tasks.inputs.naming import observation_id, scene_id, stem_of
-from tasks.inputs.stac import Unreadable, cloud_cover, item_date, last_change, search
+from tasks.inputs.stac import (
+    Unreadable,
+    cloud_cover,
+    ground_of,
+    item_date,
+    last_change,
+    read_items,
+    search,
+    stated_bands,
+)
 from tasks.jobs.job import Job
 from tasks.jobs.nightly import StacSearch
+from tasks.scenes.stated import Stated, role_beneath
 
+logger = logging.getLogger(__name__)
+
+# Footprints of editions of one picture differ by their rounding.
+_SAME_GROUND_DEGREES = 1e-3
+# How much of a tile holds no pixel: datastrips end within tiles, whose footprints may be those of the whole tile.
+_EMPTY = "s2:nodata_pixel_percentage"
 # Where a site stands in catalogues without grid:code.
 _SITES = (
     ("s2:mgrs_tile",),
@@ -39,8 +57,8 @@ _APART = (
 def list_catalogue(url: str, job: Job, first: str, last: str, refusal: Refusal) -> list[Input]:
     """Return the scenes of a catalogue, each with the earlier one that the job compares it with.
 
-    A scene is a site and a date. Of several items of these the one with fewer clouds counts, to a whole percent, then
-    the one that was updated last.
+    A scene is a site and a date. Of several items of one picture the one with fewer clouds counts, to a whole percent,
+    then the one that was updated last; items that show other ground fill what better ones do not observe.
 
     Args:
         url: Of the catalogue.
@@ -60,41 +78,102 @@ def list_catalogue(url: str, job: Job, first: str, last: str, refusal: Refusal) 
     if wanted is None:
         raise JobError(f"job '{job.job}': {url} is a STAC catalogue; say under nightly.stac which assets to take")
     since = first if pair is None else (date.fromisoformat(first) - timedelta(days=pair.days[1])).isoformat()
-    scenes = sorted(fail_clashes(_scenes(url, wanted, since, last), _APART), key=lambda scene: scene.id)
+    found = _scenes(search(url, wanted, since, last), wanted, url)
+    scenes = sorted(fail_clashes(found, _APART), key=lambda scene: scene.id)
     if pair is not None:
         scenes = paired(scenes, pair, job.source.dates, refusal)
     return [scene for scene in scenes if scene.date is None or scene.date >= first]
 
 
-def _scenes(url: str, wanted: StacSearch, first: str, last: str) -> Iterator[Input]:
-    best: dict[tuple[str, str], pystac.Item] = {}
-    for found in search(url, wanted, first, last):
-        if isinstance(found, Unreadable):
-            reason = f"{found.href}: not a readable STAC item ({found.why})"
-            yield Input(_id(stem_of(found.href)), {}, error=reason, beside=(found.href,))
+def list_items(url: str, job: Job) -> Iterator[Input]:
+    """Return the scenes that an address names: of an item, of a search's answer, or of a whole catalogue.
+
+    Args:
+        url: As ``read_items`` takes it.
+        job: Its ``nightly.stac`` says which assets to take, and what to look for in a catalogue.
+
+    Raises:
+        CatalogueError: When there is no such document.
+        JobError: When the job does not say which assets to take.
+    """
+    wanted = job.nightly.stac
+    if wanted is None:
+        raise JobError(f"job '{job.job}': {url} is a STAC document; say under nightly.stac.assets which assets to take")
+    place = url if "://" in url else str(Path(url).absolute())
+    return _scenes(read_items(place, wanted), wanted, place)
+
+
+def _scenes(items: Iterable[pystac.Item | Unreadable], wanted: StacSearch, url: str) -> Iterator[Input]:
+    found: dict[tuple[str, str], list[pystac.Item]] = {}
+    for item in items:
+        if isinstance(item, Unreadable):
+            reason = f"{item.href}: not a readable STAC item ({item.why})"
+            yield Input(_id(stem_of(item.href)), {}, error=reason, beside=(item.href,))
             continue
-        site, day = _site(found, wanted.site), item_date(found)
+        site, day = _site(item, wanted.site), item_date(item)
         if site is None or day is None:
-            told = ", ".join(sorted(found.properties)) or "none"
+            told = ", ".join(sorted(item.properties)) or "none"
             why = f"no property '{wanted.site}' names its site; found {told}. Set nightly.stac.site"
-            yield Input(_id(found.id), {}, date=day, error=f"{found.id}: {why}")
+            yield Input(_id(item.id), {}, date=day, error=f"{item.id}: {why}")
             continue
-        known = best.setdefault((site, day), found)
-        if _merit(found) > _merit(known):
-            best[site, day] = found
-    for (site, day), item in best.items():
-        yield _scene(item, site, day, wanted, url)
+        found.setdefault((site, day), []).append(item)
+    for (site, day), items in found.items():
+        yield _scene(sorted(items, key=_merit, reverse=True), site, day, wanted, url)
 
 
-def _scene(item: pystac.Item, site: str, day: str, wanted: StacSearch, url: str) -> Input:
+def _scene(items: list[pystac.Item], site: str, day: str, wanted: StacSearch, url: str) -> Input:
+    """Put a scene together from its items, the best first."""
     name = _id(re.sub(r"[/\\]", "_", f"{site}_{day.replace('-', '')}"))
-    try:
-        files = {role: _href(item, key, url) for role, key in wanted.assets.items()}
-        return Input(observation_id(site, day), files, site, day, revision=_revision(item, wanted))
-    except SceneError as error:
-        named = ((asset.href, asset.get_absolute_href()) for asset in item.assets.values())
-        beside = tuple(href for hrefs in named for href in hrefs if href)
-        return Input(name, {}, site, day, error=str(error), beside=beside)
+    used: list[pystac.Item] = []
+    remarks = []
+    files: dict[str, str] = {}
+    stated: dict[str, tuple[Stated, ...]] = {}
+    for item in items:
+        twin = next((other for other in used if _is_same_picture(item, other)), None)
+        if twin is not None:
+            logger.info("%s: %s passed over: another edition of the picture of %s", name, item.id, twin.id)
+            continue
+        try:
+            hrefs = {role: _href(item, key, url) for role, key in wanted.assets.items()}
+            told = {role: stated_bands(item, key) for role, key in wanted.assets.items()}
+            if not used:
+                scene_name = observation_id(site, day)
+        except SceneError as error:
+            if not used:
+                return Input(name, {}, site, day, error=str(error), beside=_named_by(item))
+            remarks.append(f"{item.id} shows other ground of {name} and was passed over: {error}")
+            continue
+        files |= {role_beneath(role, len(used)): href for role, href in hrefs.items()}
+        stated |= {role_beneath(role, len(used)): bands for role, bands in told.items() if bands}
+        used.append(item)
+    if len(used) > 1:
+        ids = ", then ".join(f"{item.id}{_clouds(item)}" for item in used)
+        remarks.append(
+            f"{name} was put together from {len(used)} items, each where those before it show nothing: {ids}"
+        )
+    revision = "\n".join(_revision(item, wanted) for item in used)
+    return Input(scene_name, files, site, day, revision=revision, stated=stated, remarks=tuple(remarks))
+
+
+def _named_by(item: pystac.Item) -> tuple[str, ...]:
+    """Return the paths and URLs that an item's assets name, which an error may name, too."""
+    named = ((asset.href, asset.get_absolute_href()) for asset in item.assets.values())
+    return tuple(href for hrefs in named for href in hrefs if href)
+
+
+def _clouds(item: pystac.Item) -> str:
+    cover = cloud_cover(item)
+    return "" if cover is None else f" ({cover:.3g} % cloud)"
+
+
+def _is_same_picture(one: pystac.Item, other: pystac.Item) -> bool:
+    """Tell whether two items are editions of one picture: of one moment and ground, processed twice."""
+    grounds = (ground_of(one), ground_of(other))
+    return (
+        one.datetime == other.datetime
+        and one.properties.get(_EMPTY) == other.properties.get(_EMPTY)
+        and bool(shapely.equals_exact(*grounds, tolerance=_SAME_GROUND_DEGREES, normalize=True))
+    )
 
 
 def _href(item: pystac.Item, key: str, url: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tasks.dicom.spool import series_sha256, spool_picture, spool_series
 from tasks.errors import BandError, ChangedSceneError, JobError, SceneError
 from tasks.files.declared import is_local, require_inside
 from tasks.files.fingerprint import Fingerprint, combined_sha256, dataset_sha256, facts_sha256, file_sha256
@@ -35,7 +36,8 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
         SceneError: When the input cannot be segmented as the job asks.
     """
     if request.job.kind == "raster":
-        return describe_raster(item.id, item.files, request.job.source, request.card.channels)
+        files = opened_files(request, item)
+        return describe_raster(item.id, files, request.job.source, request.card.by_channel, item.stated)
     card = request.card
     if card.orientation is None:
         raise JobError(f"model '{card.name}': its card states no orientation; it cannot segment volumes")
@@ -51,6 +53,18 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
     spool = request.out.scene_scratch(item.id) / "spool"
     path = _volume_path(request, item)
     return describe_volume(item.id, path, card.orientation, card.spacing_mm, spool, card.resampling)
+
+
+def opened_files(request: Request, item: Input) -> Mapping[str, str]:
+    """Return the files of an input that are opened in its stead: a picture of DICOM is written as a raster, once.
+
+    Raises:
+        SceneError: When the picture cannot be read.
+    """
+    if item.series is None or request.job.kind == "volume":
+        return item.files
+    spool = request.out.scene_scratch(item.id) / "spool"
+    return {role: str(spool_picture(item.id, path, item.series, spool)) for role, path in item.files.items()}
 
 
 def identify(request: Request, item: Input) -> Fingerprint:
@@ -134,6 +148,9 @@ def _identify(request: Request, item: Input, find: Callable[[Ledger, _Subject], 
     ):
         # Of a table: fires are called after it.
         parts.append(("date", hashlib.sha256(str(item.date).encode()).hexdigest()))
+    if item.stated:
+        # Other numbers come of the same bytes where a catalogue says otherwise of them.
+        parts.append(("stated", facts_sha256(_stated_facts(item))))
     if item.revision is not None and not found.content_hashed:
         parts.append(("revision", hashlib.sha256(item.revision.encode()).hexdigest()))
     if not parts:
@@ -142,6 +159,14 @@ def _identify(request: Request, item: Input, find: Callable[[Ledger, _Subject], 
 
 
 def _scene(request: Request, item: Input) -> _Subject:
+    if item.series is not None:
+        key = item.series
+        return _Subject(
+            name=facts_sha256(["series", item.files, key]),
+            state=lambda _sources: state_of_volume(item.files),
+            sources=tuple,
+            fingerprint=lambda: Fingerprint(series_sha256(item.files, key), content_hashed=True),
+        )
     if request.job.kind == "volume":
         return _Subject(
             name=facts_sha256(["volume", item.files]),
@@ -154,10 +179,10 @@ def _scene(request: Request, item: Input) -> _Subject:
     channels = tuple(dict.fromkeys((*request.card.channels, *extra)))
     source = request.job.source
     return _Subject(
-        name=facts_sha256(["raster", item.files, source.model_dump(mode="json"), channels]),
+        name=facts_sha256(["raster", item.files, source.model_dump(mode="json"), channels, _stated_facts(item)]),
         state=lambda sources: state_of_raster(item.files, sources),
         sources=lambda: sources_of(item.files),
-        fingerprint=lambda: fingerprint(describe_raster(item.id, item.files, source, channels)),
+        fingerprint=lambda: fingerprint(describe_raster(item.id, item.files, source, channels, item.stated)),
     )
 
 
@@ -190,8 +215,18 @@ def _hashed(ledger: Ledger, subject: _Subject) -> Fingerprint:
         return found
 
 
+def _stated_facts(item: Input) -> dict[str, list[dict[str, Any]]]:
+    return {role: [asdict(band) for band in bands] for role, bands in sorted(item.stated.items())}
+
+
 def _volume_path(request: Request, item: Input) -> Path:
-    """Return where a volume lies in the file system: from behind a URL it is fetched into the scratch folder, once."""
+    """Return where a volume lies in the file system.
+
+    From behind a URL it is fetched into the scratch folder, and a series of DICOM is written there as one file, once.
+    """
+    if item.series is not None:
+        spool = request.out.scene_scratch(item.id) / "spool"
+        return spool_series(item.id, item.files, item.series, request.job.source.dicom, spool)
     if len(item.files) != 1:
         raise SceneError(f"{item.id}: a volume is one file; the job names {len(item.files)}. Leave source.files to one")
     path = next(iter(item.files.values()))

@@ -119,6 +119,9 @@ class Job(Section):
     @model_validator(mode="after")
     def _roles_agree(self) -> Job:
         assets = () if self.nightly.stac is None else tuple(self.nightly.stac.assets)
+        marked = [role for role in (*self.source.files, *assets) if "@" in role]
+        if marked:
+            raise ValueError(f"role {', '.join(marked)}: '@' tells several items of one scene apart; leave it out")
         if self.source.files and assets and set(self.source.files) != set(assets):
             raise ValueError(
                 f"nightly.stac.assets {', '.join(assets)}: name the same roles as source.files, which are "

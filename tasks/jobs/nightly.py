@@ -46,8 +46,8 @@ class StacSearch(Section):
     def _is_a_box(cls, area: tuple[float, float, float, float] | str | None) -> object:
         if isinstance(area, tuple):
             west, south, east, north = area
-            # West may lie beyond east: such a box crosses the antimeridian.
-            if not (-90 <= south < north <= 90 and -180 <= west <= 180 and -180 <= east <= 180 and west != east):
+            # West may lie beyond east, or east beyond 180: such a box crosses the antimeridian.
+            if not (-90 <= south < north <= 90 and -360 <= west <= 360 and -360 <= east <= 360 and west != east):
                 raise ValueError("is west, south, east, north in degrees")
         return area
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from models.classical.expression import Expression, parse_expression
 from models.errors import ExpressionError
+from models.quantities import QuantityName
 from tasks.files.declared import leads_out
 from tasks.jobs.section import Section
 
@@ -18,6 +19,18 @@ def _relative(pattern: str) -> str:
     if leads_out(pattern):
         raise ValueError(f"{pattern} leads out of the input folder; name files in it, without '..'")
     return pattern
+
+
+def _as_names(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return text
 
 
 # Of a file, relative to the input folder.
@@ -37,6 +50,8 @@ class BandSource(Section):
         scale: Factor from stored to physical values; the file's own where left out.
         offset: Summand from stored to physical values; the file's own where left out.
         index: In place of all these, an expression of the physical values of other bands.
+        quantity: What it holds, such as ``reflectance`` or ``dNBR`` (see docs/jobs.md); where left out, what the
+            model's card says, or a usual name such as NDVI. Values that it cannot have are no observation.
     """
 
     file: str | None = None
@@ -44,6 +59,7 @@ class BandSource(Section):
     scale: float | None = None
     offset: float | None = None
     index: str | None = None
+    quantity: QuantityName | None = None
 
     @model_validator(mode="after")
     def _is_of_a_file_or_of_bands(self) -> BandSource:
@@ -95,12 +111,39 @@ class Pair(Section):
         return self
 
 
+class DicomRule(Section):
+    """Which series of DICOM are scenes of a job.
+
+    Attributes:
+        modality: Such as CT; any where left out.
+        description: Regular expression that SeriesDescription or ProtocolName has to match somewhere.
+        without: Regular expression that neither may match.
+        plane: The plane that slices have to lie in.
+        thickest_mm: From one slice to the next, at most.
+        derived: Whether series made from other images are taken.
+        take: Of the series of a study that could be taken ``all``, or the one of the ``thinnest`` slices.
+        volumes: Of a series of several volumes (echoes, times) ``all``, or the ``first``.
+        values: As ``stored`` and rescaled by the file, or as ``suv`` by body weight.
+    """
+
+    modality: Annotated[tuple[str, ...], BeforeValidator(_as_names)] = ()
+    description: Annotated[str, AfterValidator(_expression)] | None = None
+    without: Annotated[str, AfterValidator(_expression)] | None = None
+    plane: Literal["axial", "coronal", "sagittal", "oblique"] | None = None
+    thickest_mm: Annotated[float, Field(gt=0)] | None = None
+    derived: bool = True
+    take: Literal["all", "thinnest"] = "all"
+    volumes: Literal["all", "first"] = "all"
+    values: Literal["stored", "suv"] = "stored"
+
+
 class Source(Section):
     """The files and bands that make up a scene.
 
     Attributes:
         site: Regular expression whose first group is the site in a scene's id; the id without its dates where left out
             or where it does not match.
+        dicom: Which series of DICOM are scenes.
     """
 
     files: dict[str, Pattern] = Field(default={})
@@ -109,15 +152,13 @@ class Source(Section):
     invalid: Annotated[tuple[Invalid, ...], BeforeValidator(_as_tuple)] = ()
     dates: dict[str, str] = Field(default={})
     site: str | None = None
+    dicom: DicomRule = DicomRule()
 
     @field_validator("site")
     @classmethod
     def _has_a_group(cls, site: str | None) -> str | None:
-        try:
-            if site is not None and re.compile(site).groups < 1:
-                raise ValueError("has no group; put the site in parentheses: ^(.+)_[0-9]{8}")
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
+        if site is not None and re.compile(_expression(site)).groups < 1:
+            raise ValueError("has no group; put the site in parentheses: ^(.+)_[0-9]{8}")
         return site
 
     @property

@@ -6,7 +6,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from pathlib import Path
 from tasks.errors import HeldFolderError, StoreError
 from tasks.files.durable import replace_file
 from tasks.files.room import require_writable, writing
-from tasks.inputs.naming import FIRES, LEDGER, LEDGER_FILES, NIGHTS, PATIENTS
+from tasks.inputs.naming import FIRES, LEDGER, LEDGER_FILES, NIGHTS, PATIENTS, lettered
 
 # Whoever asks whether the folder is held, holds it for less than that.
 _GLANCE_S = 0.3
@@ -220,7 +219,7 @@ def open_for_writers(path: Path) -> int:
 
 def site_folder(site: str) -> str:
     """Return the name of a site's folder: no two sites have one, whatever they are called."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", site).lstrip(".-") or "site"
+    plain = lettered(site).lstrip(".-") or "site"
     return plain if plain == site else f"{plain}-{hashlib.sha256(site.encode()).hexdigest()[:8]}"
 
 

@@ -6,16 +6,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from models.printable import printable
 from tasks.answers.metrics.pair import MaskPair
+from tasks.dicom.files import is_dicom_file
+from tasks.dicom.references import write_reference
 from tasks.errors import JobError, SceneError, UnsupportedSceneError
 from tasks.files.declared import require_utf8
 from tasks.inputs.naming import Pattern, stem_of
 from tasks.pairs.ids import opened_ids
 from tasks.pairs.labels import LabelRules
+from tasks.scenes.volume.header import volume_header
 
-_VOLUMES = (".nii", ".nii.gz")
+_NIFTI = (".nii", ".nii.gz")
+_VOLUMES = (*_NIFTI, ".dcm")
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
 _PRODUCTS = ("mask.tif", "mask.nii.gz")
 # What a product says of a voxel that was not finite; NIfTI has no way to declare it.
@@ -45,10 +50,8 @@ class PairFiles:
 
     @property
     def is_volume(self) -> bool:
-        """Whether the files are NIfTI."""
-        return any(
-            path is not None and path.name.casefold().endswith(_VOLUMES) for path in (self.predicted, self.reference)
-        )
+        """Whether the files are NIfTI or DICOM."""
+        return any(path is not None and is_volume(path) for path in (self.predicted, self.reference))
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,15 @@ class Reading:
         not_observed: Values of either mask that leave a pixel open, beside what a file declares.
         predicted_classes: Class by value of the prediction; other values are classes themselves.
         reference_classes: The same for the reference.
+        structures: Regular expression of the names that count in an RTSTRUCT or a SEG, all as class 1; None for all,
+            each with its number as class.
     """
 
     resample: bool = False
     not_observed: tuple[int, ...] = ()
     predicted_classes: Mapping[int, int] = field(default_factory=dict)
     reference_classes: Mapping[int, int] = field(default_factory=dict)
+    structures: str | None = None
 
     def rules(self, paths: tuple[Path, Path], *, is_volume: bool) -> tuple[LabelRules, LabelRules]:
         """Return how the values of prediction and reference are read."""
@@ -154,9 +160,35 @@ def opened_pair(files: PairFiles, reading: Reading) -> Iterator[MaskPair]:
     for path in (*paths, files.predicted_ids, files.reference_ids):
         if path is not None:
             _require_mask(path)
-    kinds = {path.name.casefold().endswith(_VOLUMES) for path in paths}
-    if len(kinds) == 2:
-        raise UnsupportedSceneError(f"{files.id}: one mask is a NIfTI volume, the other is not: {paths[0]}, {paths[1]}")
+    if len({is_volume(path) for path in paths}) == 2:
+        raise UnsupportedSceneError(f"{files.id}: one mask is a volume, the other is not: {paths[0]}, {paths[1]}")
+    with _without_dicom(files.id, paths, reading) as (paths, notes), _opened(files, paths, reading) as pair:
+        yield replace(pair, notes=(*notes, *pair.notes))
+
+
+@contextmanager
+def _without_dicom(
+    pair_id: str, paths: tuple[Path, Path], reading: Reading
+) -> Iterator[tuple[tuple[Path, Path], tuple[str, ...]]]:
+    """Give a pair of NIfTI files: an RTSTRUCT or a SEG is laid on the grid of the other file."""
+    foreign = [path for path in paths if is_volume(path) and not path.name.casefold().endswith(_NIFTI)]
+    if not foreign:
+        yield paths, ()
+        return
+    if len(foreign) == 2:
+        raise UnsupportedSceneError(f"{pair_id}: both masks are DICOM; give one of them as NIfTI, whose grid counts")
+    (source,) = foreign
+    with TemporaryDirectory(prefix="swathe-evaluate-") as scratch:
+        grid = volume_header(next(path for path in paths if path != source))
+        written = Path(scratch) / "labels.nii"
+        made = write_reference(source, grid.file_shape, grid.affine_mm, written, reading.structures)
+        told = ", ".join(f"{each.name} is class {each.class_number}" for each in made.structures)
+        ours, theirs = (written if path == source else path for path in paths)
+        yield (ours, theirs), (told, *made.notes)
+
+
+@contextmanager
+def _opened(files: PairFiles, paths: tuple[Path, Path], reading: Reading) -> Iterator[MaskPair]:
     rules = reading.rules(paths, is_volume=files.is_volume)
     # Here, because each brings its library of formats.
     if files.is_volume:
@@ -170,6 +202,11 @@ def opened_pair(files: PairFiles, reading: Reading) -> Iterator[MaskPair]:
         ids = (files.predicted_ids, files.reference_ids)
         with opened_ids(opened, files.id, ids, paths[1], resample=reading.resample) as read_ids:
             yield replace(pair, ids=read_ids)
+
+
+def is_volume(path: Path) -> bool:
+    """Tell whether a mask is a volume: NIfTI by its name, DICOM by its name or its first bytes."""
+    return path.name.casefold().endswith(_VOLUMES) or (path.is_file() and is_dicom_file(path))
 
 
 def _pair(name: str, predicted: Path | None, reference: Path | None) -> PairFiles:

@@ -129,6 +129,8 @@ def _write_plain(read_block: ReadBlock, path: Path, spec: RasterProductSpec) -> 
         if grid.crs_wkt is not None:
             # Without a CRS this key would read back as a CRS of its own.
             dataset.update_tags(AREA_OR_POINT=grid.area_or_point)
+        if grid.rpcs:
+            dataset.update_tags(ns="RPC", **dict(grid.rpcs))
         dataset.set_band_description(1, spec.kind)
         if spec.classes:
             dataset.write_colormap(1, _colours(spec))
@@ -180,6 +182,7 @@ def _complete_and_verify(path: Path, spec: RasterProductSpec) -> None:
         "CRS": _same_crs(grid.crs_wkt, spec.grid.crs_wkt),
         "dtype": header.dtypes == (spec.dtype,),
         "nodata": header.nodata == (spec.not_observed,),
+        "RPCs": _same_rpcs(grid.rpcs, spec.grid.rpcs),
     }
     wrong = [name for name, right in found.items() if not right]
     if wrong:
@@ -187,6 +190,14 @@ def _complete_and_verify(path: Path, spec: RasterProductSpec) -> None:
             f"{path}: written, but {', '.join(wrong)} read back otherwise than the input's. "
             f"Please report this grid: {spec.grid}"
         )
+
+
+def _same_rpcs(one: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], ...]) -> bool:
+    """Compare numbers: a file may write 100 as 100.0, and add what the standard says of what is left out."""
+    found = {key: [float(number) for number in text.split()] for key, text in one}
+    return all(
+        np.allclose(found.get(key, []), [float(number) for number in text.split()], rtol=1e-12) for key, text in other
+    )
 
 
 def _same_crs(one: str | None, other: str | None) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from pyproj import CRS
 
 from tasks.errors import ProductError
 from tasks.files.room import blame_full_disk
+from tasks.geometry.longitudes import bounding_box, turn_of
 from tasks.scenes.vectors import OGR_ERRORS, Column, VectorTable
 
 # GeoPackage holds times of its own making; with this the same tables give the same bytes.
@@ -65,12 +68,19 @@ def _write_layer(path: Path, table: VectorTable) -> None:
         )
 
 
-def write_parquet(path: Path, table: VectorTable) -> None:
+def write_parquet(
+    path: Path,
+    table: VectorTable,
+    required: Collection[str] = (),
+    collection: Mapping[str, Any] | None = None,
+) -> None:
     """Write a table as GeoParquet 1.1; the same table gives the same bytes.
 
     Args:
         path: Of the file; one that is there is replaced.
         table: What to write.
+        required: Columns that have no nulls, as the schema then says; the geometry always is one of them.
+        collection: What the file says of the table as a whole, as Vecorel wants it; None for nothing.
 
     Raises:
         DiskFullError: When there is no room for it.
@@ -80,8 +90,15 @@ def write_parquet(path: Path, table: VectorTable) -> None:
     arrays["geometry"] = pa.array(list(_wkb(table)), pa.binary())
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": _geometry_facts(table)}}
     metadata = {"geo": json.dumps(geo, sort_keys=True)}
+    if collection is not None:
+        metadata["collection"] = json.dumps(collection, sort_keys=True)
+    fields = [
+        pa.field(name, array.type, nullable=name not in {*required, "geometry"} or array.null_count > 0)
+        for name, array in arrays.items()
+    ]
+    schema = pa.schema(fields, metadata)
     try:
-        pq.write_table(pa.table(arrays).replace_schema_metadata(metadata), path, compression="zstd")
+        pq.write_table(pa.table(list(arrays.values()), schema=schema), path, compression="zstd")
     except OSError as error:
         blame_full_disk(path.name, path.parent)
         raise ProductError(f"{path}: cannot be written: {error}") from error
@@ -108,6 +125,8 @@ def _split_nulls(column: Column) -> tuple[NDArray[Any], NDArray[np.bool_] | None
 
 
 def _arrow(column: Column) -> pa.Array:
+    if isinstance(column, list) and any(isinstance(value, datetime) for value in column):
+        return pa.array(column, pa.timestamp("ms", "UTC"))
     values, null = _split_nulls(column)
     if values.dtype.kind in "OU":
         return pa.array([None if value is None else str(value) for value in values], pa.string(), mask=null)
@@ -121,5 +140,5 @@ def _geometry_facts(table: VectorTable) -> dict[str, Any]:
         "geometry_types": types,
         "crs": None if table.crs_wkt is None else CRS.from_wkt(table.crs_wkt).to_json_dict(),
     }
-    bounds = shapely.total_bounds(table.geometries) if len(table) else np.full(4, np.nan)
-    return facts | ({"bbox": bounds.tolist()} if np.isfinite(bounds).all() else {})
+    bounds = bounding_box(table.geometries, turn_of(table.crs_wkt))
+    return facts if bounds is None else facts | {"bbox": list(bounds)}

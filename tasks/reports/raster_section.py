@@ -11,7 +11,7 @@ from tasks.reports.pictures.charts import Bar, bar_chart
 from tasks.reports.pictures.maps import map_picture
 from tasks.reports.pictures.preview import stretch
 from tasks.reports.pictures.product_preview import DrawnMask
-from tasks.reports.pictures.raster_picture import RasterPicture, pixel_side_m, sparse_mask
+from tasks.reports.pictures.raster_picture import RasterPicture, pixel_side_m, sparse_mask, steps_of
 
 
 def map_section(mask: DrawnMask, picture: RasterPicture) -> Section:
@@ -27,15 +27,14 @@ def raster_maps(mask: DrawnMask, picture: RasterPicture, title: str = "The pictu
         picture: The scene, and the mask, decimated.
         title: Of the picture, such as ``After the fire``.
     """
-    side = picture.side_m
     pixels = stretch(picture.image, picture.observed)
     legend = {k: LegendEntry(entry.name, entry.colour) for k, entry in enumerate(mask.classes) if k}
     names = ", ".join(entry.name for entry in legend.values()) or "no class"
     stretched = "contrast stretched to its own 2nd to 98th percentile"
     return (
-        map_picture(pixels, picture.mask, {}, (side, side), f"{title}, without the mask", f"{title}; {stretched}."),
+        map_picture(pixels, picture.mask, {}, picture.pixel_m, f"{title}, without the mask", f"{title}; {stretched}."),
         map_picture(
-            pixels, picture.mask, legend, (side, side), f"The same place with the mask laid over it: {names}",
+            pixels, picture.mask, legend, picture.pixel_m, f"The same place with the mask laid over it: {names}",
             "The mask, outlined. The bar is true at the middle of the scene.",
         ),
     )  # fmt: skip
@@ -43,11 +42,13 @@ def raster_maps(mask: DrawnMask, picture: RasterPicture, title: str = "The pictu
 
 def plain_map(mask: DrawnMask, grid: RasterGrid) -> Picture:
     """Draw the classes on plain paper, where there is no picture to lay them over."""
-    labels, step = sparse_mask(grid.shape, mask.read)
-    side = 0.0 if PixelAreas(grid).reason is not None else step * pixel_side_m(grid)
+    labels, (down, across) = sparse_mask(grid.shape, mask.read), steps_of(grid.shape)
+    side = 0.0 if PixelAreas(grid).reason is not None else pixel_side_m(grid)
     legend = {k: LegendEntry(entry.name, entry.colour) for k, entry in enumerate(mask.classes) if k}
     names = ", ".join(entry.name for entry in legend.values()) or "no class"
-    return map_picture(None, labels, legend, (side, side), f"Map of {names}; no picture was given", "The mask alone.")
+    return map_picture(
+        None, labels, legend, (side * down, side * across), f"Map of {names}; no picture was given", "The mask alone."
+    )
 
 
 def extent_section(areas: ClassAreas, mask: DrawnMask) -> Section:

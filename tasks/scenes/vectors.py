@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -74,7 +75,9 @@ def read_vectors(path: str | Path, layer: str | None = None) -> VectorTable:
         raise PolygonError(f"{path}: cannot be read: {error}. Give a vector file such as .gpkg or .geojson") from error
     if geometries is None:
         raise PolygonError(f"{path}: layer '{name}' is a table without geometries. Give a layer of polygons or points")
-    columns: dict[str, Column] = dict(zip(meta["fields"].tolist(), fields, strict=True))
+    columns: dict[str, Column] = {
+        name: _told(column) for name, column in zip(meta["fields"].tolist(), fields, strict=True)
+    }
     kind = meta["geometry_type"].removesuffix(" Z").removesuffix(" M")
     return VectorTable(name, _wkt(meta["crs"]), shapely.from_wkb(geometries), columns, kind)
 
@@ -110,9 +113,23 @@ def _read_parquet(path: Path) -> VectorTable:
             shapely.GEOSException) as error:  # fmt: skip
         raise PolygonError(f"{path}: not GeoParquet: {error}. Give a file with WKB geometries") from error
     columns: dict[str, Column] = {
-        name: table[name].to_pylist() for name in table.column_names if name not in {primary, "bbox"}
+        name: _told(table[name].to_pylist()) for name in table.column_names if name not in {primary, "bbox"}
     }
     return VectorTable(path.stem, crs_wkt, geometries, columns)
+
+
+def _told(column: Column) -> Column:
+    """Return a column whose lists and structures are JSON: not every format that is written has them."""
+    nested = (list, dict, np.ndarray)
+    if isinstance(column, np.ndarray) and column.dtype != object:
+        return column
+    if not any(isinstance(value, nested) for value in column):
+        return column
+    return [json.dumps(value, default=_plain) if isinstance(value, nested) else value for value in column]
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a list holds
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
 def _wkt(crs: str | None) -> str | None:

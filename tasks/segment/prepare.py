@@ -18,6 +18,7 @@ from tasks.geometry.box import Box, split
 from tasks.intake.expectation import expect
 from tasks.intake.request import Request, check_instances, check_panoptic, digest
 from tasks.scenes.raster.scene import RasterScene
+from tasks.scenes.stated import StatedBands
 from tasks.segment.fitting import fitted_card
 from tasks.segment.plan import Plan, Slot, make_plan
 from tasks.segment.store import BlockStore
@@ -41,6 +42,7 @@ class Prepared:
         request_key: Of input, model and job.
         product_key: Of these and the plan but for the block: names the product's folder.
         files: Of the input by role, those that the model does not read included.
+        stated: What a catalogue says of their bands.
         date: ISO 8601, of the observation, where a table or the id tells it.
     """
 
@@ -49,6 +51,7 @@ class Prepared:
     request_key: str
     product_key: str
     files: Mapping[str, str] = field(default_factory=dict)
+    stated: StatedBands = field(default_factory=dict)
     date: str | None = None
 
     @property

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+from models.card import Card, FixedNormalization
+from tasks.dicom.files import DICOMDIR, is_dicom_file
+from tasks.dicom.reader import Reader
 from tasks.errors import SceneError
-from tasks.files.declared import require_utf8
+from tasks.files.declared import is_local, require_utf8
 from tasks.inputs.input import Input
 from tasks.jobs.job import Job
+from tasks.verdict.dicom import check_dicom, check_picture, check_series
 from tasks.verdict.guard import Guard
 from tasks.verdict.verdict import Verdict
 
@@ -18,42 +23,71 @@ _SIDECARS = (".aux.xml", ".ovr", ".msk", ".tfw", ".prj")
 
 
 def check_files(inputs: Sequence[str], limit_s: float = 20.0) -> list[Verdict]:
-    """Give a verdict on every file named, and on every file below every folder named.
+    """Give a verdict on every file named, and on every file below every folder named; on DICOM, one per volume.
 
     Args:
         inputs: Files, folders, URLs or /vsi paths.
         limit_s: Time per file.
     """
-    with Guard(limit_s) as guard:
-        paths = (path for text in inputs for path in _below(text))
-        return [_unnamed(path, [path]) or guard.ask({"path": path, "kind": None}) for path in paths]
+    with Guard(limit_s) as guard, Reader() as reader:
+        return [verdict for text in inputs for verdict in _check_named(guard, reader, text)]
 
 
-def check_inputs(items: Sequence[Input], job: Job, channels: tuple[str, ...], limit_s: float = 20.0) -> list[Verdict]:
-    """Give a verdict on every scene: on each of its files, and on whether the job's model finds its bands.
+def check_inputs(
+    items: Sequence[Input], job: Job, channels: tuple[str, ...], card: Card | None = None, limit_s: float = 20.0
+) -> list[Verdict]:
+    """Give a verdict on every scene: on its files, whether the job's model finds its bands, and what values they hold.
 
     Args:
         items: Scenes as ``list_inputs`` returns them.
         job: What they are to be segmented by.
         channels: Names of the model's channels in order.
+        card: Of the model: values are held against what it was fitted on.
         limit_s: Time per file.
 
     Returns:
         One verdict per scene, in order.
     """
-    source = job.source.model_dump(mode="json")
-    with Guard(limit_s) as guard:
-        return [_check_item(guard, item, job.kind, source, channels) for item in items]
+    numbers = None if card is None or not isinstance(card.normalization, FixedNormalization) else card.normalization
+    asked = {
+        "kind": job.kind,
+        "source": job.source.model_dump(mode="json"),
+        "channels": dict.fromkeys(channels) if card is None else card.by_channel,
+        "model": "" if card is None else card.name,
+        "numbers": None if numbers is None else numbers.model_dump(mode="json"),
+    }
+    with Guard(limit_s) as guard, Reader() as reader:
+        return [_check_item(guard, reader, item, asked) for item in items]
 
 
-def _check_item(guard: Guard, item: Input, kind: str, source: dict[str, object], channels: tuple[str, ...]) -> Verdict:
+def _check_named(guard: Guard, reader: Reader, text: str) -> Iterator[Verdict]:
+    path = Path(text)
+    if is_local(text) and path.is_dir():
+        files = [file for file in _below(path) if not is_dicom_file(file)]
+        if len(files) < sum(1 for _ in _below(path)):
+            yield from check_dicom(path, reader)
+        yield from (_check_file(guard, str(file)) for file in files)
+    elif is_local(text) and (path.name.upper() == DICOMDIR or is_dicom_file(path)):
+        yield from check_dicom(path, reader)
+    else:
+        yield _check_file(guard, text)
+
+
+def _check_file(guard: Guard, path: str) -> Verdict:
+    return _unnamed(path, [path]) or guard.ask({"path": path, "kind": None})
+
+
+def _check_item(guard: Guard, reader: Reader, item: Input, asked: Mapping[str, Any]) -> Verdict:
     if item.error is not None:
-        return Verdict(item.id, "unknown", False, "SceneError", item.error)
+        return Verdict(item.id, "unknown", False, "SceneError", item.error, left_out=item.left_out)
     if refused := _unnamed(item.id, item.files.values()):
         return refused
-    request = {"id": item.id, "files": item.files, "kind": kind, "source": source, "channels": list(channels)}
+    if item.series is not None:
+        return (check_series if asked["kind"] == "volume" else check_picture)(item, reader)
+    stated = {role: [asdict(band) for band in bands] for role, bands in item.stated.items()}
+    request = {"id": item.id, "files": item.files, "stated": stated, **asked}
     verdict = guard.ask(request, n_files=len(item.files))
-    warnings = tuple(item.pseudonymised(warning) for warning in verdict.warnings)
+    warnings = tuple(item.pseudonymised(warning) for warning in (*item.remarks, *verdict.warnings))
     return replace(verdict, message=item.pseudonymised(verdict.message), warnings=warnings)
 
 
@@ -67,11 +101,7 @@ def _unnamed(path: str, files: Iterable[str]) -> Verdict | None:
     return None
 
 
-def _below(text: str) -> Iterator[str]:
-    folder = Path(text)
-    if text.startswith("/vsi") or "://" in text or not folder.is_dir():
-        yield text
-        return
+def _below(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith(".") and not path.name.casefold().endswith(_SIDECARS):
-            yield str(path)
+            yield path

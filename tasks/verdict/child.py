@@ -12,12 +12,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from models.card import FixedNormalization
 from models.errors import SwatheError
 from tasks.errors import OversizedSceneError, SceneError, UnsupportedSceneError
 from tasks.files.declared import is_local
 from tasks.jobs.source import Source
 from tasks.scenes.raster.scene import describe_raster
-from tasks.verdict.raster import check_raster
+from tasks.scenes.stated import Stated
+from tasks.verdict.plausible import Fitted, check_values
+from tasks.verdict.raster import check_raster, looked_at
 from tasks.verdict.sniff import sniff
 from tasks.verdict.verdict import Kind, Verdict, merge
 from tasks.verdict.volume import check_volume
@@ -56,9 +59,15 @@ def _check_scene(request: dict[str, Any]) -> Verdict:
     if not merged.go or request["kind"] != "raster":
         return merged
     source = Source.model_validate(request["source"])
-    scene = describe_raster(request["id"], request["files"], source, tuple(request["channels"]))
+    stated = {role: tuple(Stated(**band) for band in bands) for role, bands in request["stated"].items()}
+    scene = describe_raster(request["id"], request["files"], source, request["channels"], stated)
     facts = {**merged.facts, "shape": list(scene.grid.shape), "bands": scene.n_channels}
-    warnings = tuple(dict.fromkeys((*merged.warnings, *scene.notes)))
+    numbers = request["numbers"]
+    fitted = Fitted(
+        request["model"], request["channels"], None if numbers is None else FixedNormalization.model_validate(numbers)
+    )
+    found = check_values(scene, looked_at(scene.grid.shape, len(scene.channels.bands)), fitted)
+    warnings = tuple(dict.fromkeys((*merged.warnings, *scene.notes, *found)))
     return Verdict(request["id"], "raster", True, None, merged.message, facts, warnings)
 
 
@@ -67,6 +76,11 @@ def _check_file(path: str, kind: str | None) -> Verdict:
     try:
         if is_local(path):
             found, format_name = sniff(Path(path))
+            if found == "dicom":
+                raise UnsupportedSceneError(
+                    f"{Path(path).name}: DICOM, zipped or under source.files. Unpack it, and give it by itself or as a "
+                    "folder"
+                )
             if found == "foreign" or (kind not in (None, found) and format_name != "no known format"):
                 wanted = f"; the job segments a {kind}" if kind else ""
                 raise UnsupportedSceneError(
@@ -75,7 +89,7 @@ def _check_file(path: str, kind: str | None) -> Verdict:
                 )
         return check_volume(path) if found == "volume" or kind == "volume" else check_raster(path)
     except SceneError as error:
-        return Verdict.refusal(path, "unknown" if found == "foreign" else found, error)  # type: ignore[arg-type]
+        return Verdict.refusal(path, "unknown" if found in ("foreign", "dicom") else found, error)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

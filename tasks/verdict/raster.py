@@ -100,12 +100,19 @@ def _require_plausible(path: str, header: Header, expected: int, dataset: Any) -
         )
 
 
+def looked_at(shape: tuple[int, int], n_bands: int) -> list[Box]:
+    """Return the windows of a raster that a verdict looks at: all of a small one, 16 of a larger one."""
+    if math.prod(shape) * n_bands <= _WHOLE_PIXELS:
+        return list(split(shape, _STREAM_WINDOW))
+    return list(_probes(*shape))
+
+
 def _any_observed(dataset: Any, header: Header) -> bool:  # noqa: ANN401
     rows, cols = header.grid.shape
     indexes = list(header.spectral) or list(dataset.indexes)
     whole = rows * cols * len(indexes) <= _WHOLE_PIXELS
     # Read to the end although a pixel was found: damage may lie anywhere.
-    boxes = split((rows, cols), _STREAM_WINDOW) if whole else _probes(rows, cols)
+    boxes = looked_at((rows, cols), len(indexes))
     found = [_is_observed(dataset, indexes, box) for box in boxes]
     if whole or any(found) or rows * cols > _STREAMED_PIXELS:
         return any(found)

@@ -6,11 +6,10 @@ import gzip
 import zlib
 from pathlib import Path
 
-from tasks.errors import UnreadableSceneError, UnsupportedSceneError
+from tasks.dicom.files import is_dicom
+from tasks.errors import UnreadableSceneError
 
 _HEAD_BYTES = 1024
-_DICOM_MAGIC = slice(128, 132)
-_DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 _NIFTI_SIZES = tuple(size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big"))
 _VOLUME_SUFFIXES = (".nii", ".nii.gz")
 _MGH_SUFFIXES = (".mgh", ".mgz", ".mgh.gz")
@@ -38,12 +37,11 @@ def sniff(path: Path) -> tuple[str, str]:
     """Tell what a file is.
 
     Returns:
-        ``volume`` or ``raster`` for what a reader should try, ``foreign`` for a format that none of ours reads; and
-        the format's name.
+        ``volume``, ``raster`` or ``dicom`` for what a reader should try, ``foreign`` for a format that none of ours
+        reads; and the format's name.
 
     Raises:
         UnreadableSceneError: When the file is missing, empty, a Git-LFS pointer or damaged gzip data.
-        UnsupportedSceneError: When it is DICOM.
     """
     head = _head(path)
     name = path.name.casefold()
@@ -51,8 +49,8 @@ def sniff(path: Path) -> tuple[str, str]:
         raise UnreadableSceneError(
             f"{path.name}: a Git-LFS pointer, not the data. Run 'git lfs pull' in the repository it came from"
         )
-    if _is_dicom(head, name):
-        raise UnsupportedSceneError(f"{path.name}: DICOM is not read yet. Convert the series with dcm2niix")
+    if is_dicom(head, name):
+        return "dicom", "a DICOM file"
     if name.endswith(_MGH_SUFFIXES):
         return "foreign", "an MGH file of FreeSurfer"
     for magic, format_name, is_raster in _FORMATS:
@@ -79,12 +77,3 @@ def _head(path: Path) -> bytes:
         raise UnreadableSceneError(f"{path.name}: damaged gzip data ({error}). Copy the file again") from error
     except OSError as error:
         raise UnreadableSceneError(f"{path.name}: cannot be opened: {error.strerror}. Check the path") from error
-
-
-def _is_dicom(head: bytes, name: str) -> bool:
-    if head[_DICOM_MAGIC] == b"DICM" or name.endswith(_DICOM_SUFFIXES):
-        return True
-    # Without a preamble a file starts with a tag of group 2 or 8 and a type of two letters.
-    return head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08") and head[4:6] in (
-        b"UL", b"UI", b"CS", b"SH", b"LO", b"DA", b"TM", b"OB", b"AE", b"PN",
-    )  # fmt: skip

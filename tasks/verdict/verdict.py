@@ -24,6 +24,7 @@ class Verdict:
         message: The refusal, or what the input is in one line.
         facts: ``shape``, ``dtype``, ``bands``, ``crs`` or ``spacing_mm``, ``bytes`` when decompressed.
         warnings: What a user should know although it can be segmented.
+        left_out: Whether nobody asked for it: a series of DICOM that the job does not take.
     """
 
     path: str
@@ -33,6 +34,7 @@ class Verdict:
     message: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    left_out: bool = False
 
     @classmethod
     def refusal(cls, path: str, kind: Kind, error: SwatheError) -> Verdict:

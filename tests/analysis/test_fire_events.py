@@ -1,31 +1,20 @@
 """Laws of fires over nights: growth is exact, ids stay, late scenes correct, alerts are told once."""
 
-import itertools
 import json
 import shutil
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rasterio
 import shapely
+from fire_sites import GRID, UTM, Site
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from pyproj import CRS
-from rasterio.transform import Affine
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.orchestration.current import carried_out_by
-from flows.orchestration.plain import PlainOrchestrator
-from flows.server.prefect_orchestrator import PrefectOrchestrator
 from tasks.analysis.fire import events as fire_events
 from tasks.analysis.fire import growth_file as growth
-from tasks.analysis.fire.analyse import analyse_fire
-from tasks.analysis.fire.events import fold_fires
-from tasks.analysis.masks.raster import open_raster_mask
 from tasks.answers.area import PixelAreas
 from tasks.answers.fire import events
 from tasks.answers.fire.alerts import AlertState, Reading, crossings, fire_readings
@@ -33,19 +22,13 @@ from tasks.answers.fire.events import Observation, Rules, Seen, carry_ids, fold
 from tasks.answers.fire.geodesy import Earth
 from tasks.errors import StoreError
 from tasks.geometry.box import Box
-from tasks.geometry.raster_grid import RasterGrid
-from tasks.jobs.fire import AlertRules, FireAnalysis, Level
+from tasks.jobs.fire import AlertRules, Level
 from tasks.out.fire_ledger import FireLedger
 from tasks.out.folder import OutFolder
 from tasks.out.sightings import Sighting
-from tasks.products.cog import RasterProductSpec, write_cog
-from tasks.products.publish import publish
 from tasks.products.vectors import write_gpkg
 from tasks.scenes.vectors import VectorTable, read_vectors
 
-UTM = CRS.from_epsg(32633).to_wkt()
-SIDE = 20.0
-GRID = RasterGrid(100, 100, (SIDE, 0, 500_000, 0, -SIDE, 5_000_000), UTM)
 EARTH = Earth(UTM)
 RULES = Rules(same_event_days=60, join_m=100)
 
@@ -83,7 +66,7 @@ def test_growth_of_a_constructed_sequence_is_exact():
     assert grown.ha_per_day == pytest.approx(grown.area_ha / 2, rel=1e-6)
     # Five pixels to the east of the map, which at the central meridian is east; UTM's scale there is 0.9996.
     assert grown.direction_deg == pytest.approx(90, abs=0.1)
-    assert grown.front_max_m == pytest.approx(5 * SIDE / 0.9996, rel=1e-3)
+    assert grown.front_max_m == pytest.approx(5 * 20 / 0.9996, rel=1e-3)
     assert grown.front_m <= grown.front_max_m
     assert grown.front_m_per_h == pytest.approx(grown.front_m / 48, abs=1e-4)
     assert (still.area_ha, still.ha_per_day, still.direction_deg, still.reason) == (0.0, 0.0, None, "no new ground")
@@ -233,42 +216,6 @@ def test_what_was_told_after_a_decision_does_not_depend_on_the_clock(tmp_path):
     assert ledger.told_after(ledger.last_told()) == []
 
 
-class Site:
-    """An OUT folder that gets masks as products, as a job would publish them."""
-
-    def __init__(self, folder, **analysis):
-        self.folder, self.out = folder, OutFolder(folder / "out")
-        self.settings = FireAnalysis.model_validate({"kind": "fire", "min_area_ha": 0, **analysis})
-        (folder / "out" / ".swathe").mkdir(parents=True)
-        self.versions = itertools.count()
-
-    def publish(self, scene, day, *blocks, cloud=None, site="valley"):
-        version = next(self.versions)
-        labels = np.zeros((1, 100, 100), np.uint8)
-        for top, left, bottom, right in blocks:
-            labels[0, top:bottom, left:right] = 1
-        if cloud is not None:
-            labels[0, cloud[0] : cloud[2], cloud[1] : cloud[3]] = 255
-        path = self.folder / f"{scene}.tif"
-        profile = {"driver": "GTiff", "count": 1, "height": 100, "width": 100, "dtype": "uint8", "nodata": 255}
-        with rasterio.open(path, "w", crs="EPSG:32633", transform=Affine(*GRID.affine), **profile) as dataset:
-            dataset.write(labels)
-        product = self.folder / f"product-{version}"
-        product.mkdir()
-        subject = open_raster_mask(path, None, scene)
-        analyse_fire(subject, self.settings, product)
-        write_cog(subject.read, product / "mask.tif", RasterProductSpec(subject.grid, "mask", subject.classes))
-        publish(self.out, scene, f"{version:016x}", product)
-        return Sighting(scene, site, f"2024-07-{day:02d}")
-
-    def fold(self, *sightings, now="2024-07-05T06:00:00+00:00"):
-        return fold_fires(self.out, self.settings, sightings, now)
-
-    @property
-    def events(self):
-        return json.loads((self.out.root / "fires" / "valley" / "events.json").read_text())["events"]
-
-
 ALERTS = {"new_fire_ha": 5, "growth_ha_per_day": {"at": 3, "clear": 1}, "late_days": 7}
 
 
@@ -374,50 +321,6 @@ def test_assets_near_a_fire_are_told_of_and_a_file_without_crs_is_refused(tmp_pa
     # What stood stands: a file that cannot be read says nothing of where the fire is.
     assert followed.alerts == ()
     assert ["no CRS" in problem for problem in followed.problems] == [True]
-
-
-@contextmanager
-def sent_to_prefect():
-    """Events go to the server that Prefect's settings name; steps are carried out here, of which that knows nothing."""
-    sender = PlainOrchestrator()
-    sender.send = PrefectOrchestrator().send
-    with carried_out_by(sender):
-        yield
-
-
-@pytest.fixture
-def prefect_api():
-    """Stands for a Prefect server: keeps the events that it was sent, and answers with ``status``."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            # A token against forged requests: this server has none.
-            self.send_response(404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if server.status < 400:
-                server.events += [SimpleNamespace(**event) for event in body]
-            server.asked.append(self.path)
-            self.send_response(server.status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args):
-            """Say nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.events, server.asked, server.status = [], [], 204
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_port}/api"
-    with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}), sent_to_prefect():
-        yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_alerts_become_prefect_events_with_lasting_ids(tmp_path, prefect_api):

@@ -45,6 +45,7 @@ SECTIONS = {
     "source.bands.NAME": BandSource,
     "source.pair": Pair,
     "source.invalid": Invalid,
+    "source.dicom": jobs.DicomRule,
     "model": jobs.ModelChoice,
     "tiling": jobs.Tiling,
     "run": jobs.Run,

@@ -58,6 +58,6 @@ def test_lengths_are_those_of_the_ellipsoid(code, degrees):
 
 
 def test_degrees_from_greenwich_are_left_as_they_are():
-    x, y = np.array([359.9, -180.0, 0.1]), np.array([90.0, -0.1, 12.3456789])
+    x, y = np.array([180.0, -180.0, 0.1]), np.array([90.0, -0.1, 12.3456789])
     longitude, latitude = Geodetic(CRS.from_epsg(4326).to_wkt()).degrees(x, y)
     assert (longitude.tolist(), latitude.tolist()) == (x.tolist(), y.tolist())

@@ -32,4 +32,6 @@ if __name__ == "__main__":
     folder = begin_product(prepared)
     finish(request, prepared, folder)
     analyse(request, prepared, folder)
-    sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+    # Processes that read DICOM are gone by now; the largest of them counts as well.
+    usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    sys.stdout.write(str(max(usages) * 1024))

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import rasterio
+from dicoms import write_series
 from rasterio.windows import Window
 from scenes import write_volume
 
@@ -45,7 +47,17 @@ def test_a_raster_eight_times_as_large_takes_as_much_memory(tmp_path):
     assert large < 1.1 * small
 
 
-def test_a_volume_takes_at_most_six_bytes_per_voxel_more(tmp_path):
+def nifti(path: Path, image: np.ndarray) -> Path:
+    return write_volume(path.with_suffix(".nii.gz"), image)
+
+
+def dicom(path: Path, image: np.ndarray) -> Path:
+    write_series(path, np.moveaxis(image, 2, 0))
+    return path
+
+
+@pytest.mark.parametrize("write", [nifti, dicom])
+def test_a_volume_takes_at_most_six_bytes_per_voxel_more(write, tmp_path):
     job = tmp_path / "job.yaml"
     job.write_text(JOB.format(kind="volume", block="[32, 128, 128]", analysis="tumour"))
     rng = np.random.default_rng(0)
@@ -54,7 +66,7 @@ def test_a_volume_takes_at_most_six_bytes_per_voxel_more(tmp_path):
     for depth in (64, 448):
         image = np.repeat(plane[:, :, None], depth, axis=2)
         image[60:200, 60:200, 10:-10] += 100
-        path = write_volume(tmp_path / f"{depth}.nii.gz", image)
+        path = write(tmp_path / f"in-{depth}", image)
         peaks.append(peak_bytes(path, job, tmp_path / str(depth)))
     voxels = (448 - 64) * 256 * 256
     assert (peaks[1] - peaks[0]) / voxels < 6

@@ -456,3 +456,38 @@ def test_otsu_on_dnbr_finds_a_real_fire_and_a_second_run_skips_it(data, tmp_path
     assert "model.json" in json.dumps((product / "report.html").read_text())
     assert run("fire-otsu", tmp_path / "out", table)["CREEK_20240726"].status == "skipped"
     assert load_job("fire-otsu").model.name == "otsu"
+
+
+def test_mean_shift_of_place_and_values_is_scikit_learns_on_both_and_the_same_over_tiles(tmp_path):
+    """Two fields of one value, apart: one cluster by value, two by place and value."""
+    image = np.full((2, 60, 90), 0.1, np.float32)
+    image[:, 10:50, 5:35] = image[:, 10:50, 55:85] = 0.6
+    image += np.random.default_rng(0).normal(0, 0.02, image.shape).astype(np.float32)
+    scene = array_scene(tmp_path, image)
+    arguments = {"features": ["B0", "B1"], "bandwidth": 0.8, "sample": 2000}
+    by_value = fitted(scene, "mean-shift", arguments)
+    assert by_value.n_classes == 2
+    card = fitted(scene, "mean-shift", arguments | {"place": 40.0})
+    sample = sample_features(scene, card, 2000, 0).astype(np.float64)
+    assert sample.shape == (2000, 4)
+    values, places = sample[:, :2], sample[:, 2:]
+    rows, cols = places.astype(int).T
+    np.testing.assert_array_equal(values, image[:, rows, cols].T)
+    scaled = np.hstack([(values - values.mean(0)) / values.std(0), places * 0.8 / 40.0])
+    model = MeanShift(bandwidth=0.8, bin_seeding=True, max_iter=500).fit(scaled)
+    every = np.stack([*image, *np.mgrid[:60, :90]], axis=-1).reshape(-1, 4).astype(np.float64)
+    joint = np.hstack([(every[:, :2] - values.mean(0)) / values.std(0), every[:, 2:] * 0.8 / 40.0])
+    order = np.lexsort(model.cluster_centers_.T[::-1])
+    expected = np.argsort(order)[model.predict(joint)].reshape(60, 90)
+    for number, tiling in enumerate([{"tile": 96}, {"tile": 32}, {"tile": 17, "halo": 5}]):
+        mask, _ = segmented(scene, tmp_path / f"s{number}", card, **tiling)
+        np.testing.assert_array_equal(mask, expected)
+    left, right = np.unique(expected[20:40, 10:30]), np.unique(expected[20:40, 60:80])
+    assert set(left).isdisjoint(right)
+
+
+def test_place_is_a_radius_of_mean_shift_alone():
+    with pytest.raises(CardError, match="greater than 0"):
+        card_without_weights("mean-shift", {"features": "B0", "place": 0}, ("B0",), "raster")
+    with pytest.raises(CardError, match="place"):
+        card_without_weights("kmeans", {"features": "B0", "classes": 2, "place": 3}, ("B0",), "raster")

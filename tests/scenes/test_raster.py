@@ -217,16 +217,31 @@ def test_the_sentinel_2_offset_comes_from_metadata_alone(tmp_path, tags, expecte
     assert whole(describe_raster("a", {"": path}, Source(), ("B04",)))[0].item() == expected
 
 
-def test_the_sentinel_2_offset_of_a_granule_comes_from_its_product_file(tmp_path):
+@pytest.mark.parametrize(("level", "quantity"), [("L2A", "BOA"), ("L1C", "RADIO")])
+def test_the_sentinel_2_offset_of_a_granule_comes_from_its_product_file(tmp_path, level, quantity):
     folder = tmp_path / "GRANULE" / "L2A" / "IMG_DATA" / "R10m"
     folder.mkdir(parents=True)
-    (tmp_path / "MTD_MSIL2A.xml").write_text('<x><BOA_ADD_OFFSET band_id="3">-1000</BOA_ADD_OFFSET></x>')
+    text = f'<x><{quantity}_ADD_OFFSET band_id="3">-1000</{quantity}_ADD_OFFSET></x>'
+    (tmp_path / f"MTD_MSI{level}.xml").write_text(text)
     values = np.full((1, 64, 64), 3000, np.uint16)
     path = str(folder / "T33_2024_B04_10m.jp2")
     tif = write(tmp_path / "a.tif", values)
     copy(tif, path, driver="JP2OpenJPEG", QUALITY="100", REVERSIBLE="YES")
     image, _, _ = whole(describe_raster("a", {"": path}, Source(), ("red",)))
     assert image[0, 0, 0] == 2000
+
+
+def test_a_name_of_a_product_with_an_offset_and_no_word_of_it_is_told_of(tmp_path):
+    def notes(baseline, **band):
+        folder = tmp_path / f"S2A_MSIL1C_20240726T183921_{baseline}_R070_T11SKA_20240726T233000.SAFE"
+        folder.mkdir(exist_ok=True)
+        path = write(folder / "B08.tif", np.full((1, 4, 4), 3000, np.uint16), descriptions=("B08",))
+        source = Source.model_validate({"bands": {"B08": {"band": 1, "scale": 1e-4, **band}}})
+        return describe_raster("a", {"": path}, source, ("B08",)).notes
+
+    assert ["offset: -0.1, or 0" in note for note in notes("N0511") if "Sentinel-2" in note] == [True]
+    for silent in (notes("N0301"), notes("N0511", offset=0.0), notes("N0511", offset=-0.1)):
+        assert not any("Sentinel-2" in note for note in silent)
 
 
 def test_complex_damaged_and_absent_files_are_refused_by_name(tmp_path):

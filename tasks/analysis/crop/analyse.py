@@ -23,7 +23,6 @@ from tasks.answers.crop.weed import DECISIONS, LEAVE, NOTHING, SPRAY, UNDECIDED,
 from tasks.errors import EmptySceneError, SceneError
 from tasks.jobs.crop import CropAnalysis
 from tasks.reports.legend import NOT_OBSERVED
-from tasks.reports.pictures.product_preview import raster_preview
 
 # Okabe and Ito's colours, told apart by most eyes; grey is for what is none of them.
 _COLOURS = ("#d9d9d9", "#e69f00", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#56b4e9", "#7a5230")
@@ -56,7 +55,9 @@ def analyse_crop(subject: RasterMask, settings: CropAnalysis, folder: Path) -> F
     fields = measure_fields(subject, settings, files["fields"]) if "fields" in files else None
     zones = _zones(subject, settings) if fields is None else None
     totals = None if zones is None else zones.totals()
-    _write(subject, areas, fields, zones, folder)
+    undrawn: list[str] = []
+    subject.write_preview(areas, folder, undrawn)
+    _write(subject, fields, zones, folder)
     answers = _answers(subject, settings, areas, estimates)
     answers |= {} if fields is None else {"fields": _field_answers(fields, subject.names)}
     answers |= (
@@ -65,8 +66,9 @@ def analyse_crop(subject: RasterMask, settings: CropAnalysis, folder: Path) -> F
         else {"weed": {"zone_side_pixels": zones.side, **_spray_answers("zones", totals)}}
     )
     headline = _headline(subject, areas, estimates, fields, totals)
-    warnings = (*(estimates.warnings if estimates else ()), *(fields.warnings if fields else ()))
-    return Findings(headline, answers, crop_sections(subject, areas, estimates, fields, totals), warnings)
+    sections = crop_sections(subject, areas, estimates, fields, totals, undrawn)
+    warnings = (*(estimates.warnings if estimates else ()), *(fields.warnings if fields else ()), *undrawn)
+    return Findings(headline, answers, sections, warnings)
 
 
 def named_classes(subject: RasterMask, settings: CropAnalysis) -> RasterMask:
@@ -98,11 +100,7 @@ def _zones(subject: RasterMask, settings: CropAnalysis) -> SprayZones | None:
     return SprayZones(subject.read, subject.grid, len(subject.classes), side, rule)
 
 
-def _write(
-    subject: RasterMask, areas: ClassAreas, fields: MeasuredFields | None, zones: SprayZones | None, folder: Path
-) -> None:
-    if subject.picture is not None:
-        (folder / "preview.png").write_bytes(raster_preview(subject, subject.picture, areas))
+def _write(subject: RasterMask, fields: MeasuredFields | None, zones: SprayZones | None, folder: Path) -> None:
     if fields is not None:
         date = min(subject.dates.values(), default=None)
         write_fields(folder, fields, subject.names, subject.id, date)

@@ -65,6 +65,12 @@ def refuse_if_not_degrees(path: str, crs: CRS, x: Floats, y: Floats, grid: Raste
         return
     if np.abs(x).max() <= _FURTHEST_LONGITUDE and np.abs(y).max() <= _FURTHEST_LATITUDE:
         return
+    swapped = share_swapped(x, y, crs, grid)
+    if swapped > 0.0:
+        raise SceneError(
+            f"{path}: coordinates such as {x[0]:.4f}, {y[0]:.4f} are no longitude and latitude, and {swapped:.0%} of "
+            "them lie on the map when the two are swapped. Exchange them"
+        )
     at_home = share_on(x, y, grid)
     hint = f"read in the map's CRS, {at_home:.0%} of them lie on the map" if at_home else "say in which CRS they are"
     raise SceneError(
@@ -83,6 +89,16 @@ def to_pixels(x: Floats, y: Floats, crs: CRS, grid: RasterGrid) -> tuple[Floats,
         except ProjError:
             return np.full(len(x), np.inf), np.full(len(y), np.inf)
     return grid.world_to_pixel(np.asarray(x, np.float64), np.asarray(y, np.float64))
+
+
+def share_swapped(x: Floats, y: Floats, crs: CRS, grid: RasterGrid) -> float:
+    """Return the share of points in degrees that lie on the map once longitude and latitude are exchanged."""
+    if not crs.is_geographic or not len(x):
+        return 0.0
+    with np.errstate(invalid="ignore"):
+        # What is no latitude has no place in the map's CRS.
+        rows, cols = to_pixels(y, x, crs, grid)
+    return float(np.mean(on_grid(rows, cols, grid)))
 
 
 def share_on(x: Floats, y: Floats, grid: RasterGrid) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,20 @@ from tasks.analysis.crop.fields import MeasuredFields
 from tasks.answers.area import M2_PER_HA
 from tasks.answers.fire.geodesy import reprojected
 from tasks.geometry.geodetic import Geodetic
+from tasks.geometry.longitudes import cut, turn_of
 from tasks.products.vectors import write_gpkg, write_parquet
 from tasks.scenes.vectors import Column, VectorTable
 
 # Columns of fiboa's specification (fiboa.org) and what they are called in a GeoPackage, where names with colons
 # are a nuisance.
 _FIBOA = {"area_m2": "metrics:area", "perimeter_m": "metrics:perimeter", "determined": "determination:datetime"}
+# The versions of Vecorel and of fiboa that are written.
+_SCHEMAS = (
+    "https://vecorel.org/specification/v0.1.0/schema.yaml",
+    "https://fiboa.org/specification/v0.3.0/schema.yaml",
+)
 _WGS84 = 4326
-_TAKEN = ("fid", "geom", "geometry", "bbox")
+_TAKEN = ("fid", "ogc_fid", "geom", "geometry", "bbox")
 
 
 def write_fields(folder: Path, measured: MeasuredFields, names: list[str], collection: str, date: str | None) -> None:
@@ -34,23 +43,53 @@ def write_fields(folder: Path, measured: MeasuredFields, names: list[str], colle
         date: ISO 8601 of the picture, where known.
     """
     found = found_columns(measured, names, collection, date)
-    own = {
-        name: column
-        for name, column in measured.fields.columns.items()
-        if name.casefold() not in {*found, *_TAKEN} and name not in _FIBOA.values()
+    renamed = own_names(measured.fields.columns, {*found, *_FIBOA.values(), *_TAKEN})
+    columns: dict[str, Column] = {
+        **found,
+        **{renamed[name]: column for name, column in measured.fields.columns.items()},
     }
-    columns: dict[str, Column] = {**found, **own}
-    table = VectorTable("fields", measured.fields.crs_wkt, measured.fields.geometries, columns)
+    wkt = measured.fields.crs_wkt
+    table = VectorTable("fields", wkt, cut(measured.fields.geometries, turn_of(wkt)), columns)
     write_gpkg(folder / "fields.gpkg", table)
-    write_parquet(folder / "fields.parquet", _as_fiboa(table, measured))
+    collections = {"collection": collection, "schemas": {collection: list(_SCHEMAS)}}
+    write_parquet(folder / "fields.parquet", _as_fiboa(table, measured, date), ("id", "collection"), collections)
 
 
-def _as_fiboa(table: VectorTable, measured: MeasuredFields) -> VectorTable:
-    """Return a table in longitude and latitude under fiboa's names; WGS 84 where the own ones are no degrees."""
+def own_names(own: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
+    """Return what the file's own columns are called beside ours: a name that is taken gets ``_own``, and a number.
+
+    In a GeoPackage ``Name`` and ``name`` are one.
+
+    Args:
+        own: Names in the file.
+        taken: Names of ours, and those that formats keep for themselves.
+    """
+    used, found = {name.casefold() for name in taken}, {}
+    for name in own:
+        tries = chain((name, f"{name}_own"), (f"{name}_own_{number}" for number in count(2)))
+        found[name] = next(candidate for candidate in tries if candidate.casefold() not in used)
+        used.add(found[name].casefold())
+    return found
+
+
+def _as_fiboa(table: VectorTable, measured: MeasuredFields, date: str | None) -> VectorTable:
+    """Return a table in longitude and latitude as fiboa wants it; WGS 84 where the own ones are no degrees.
+
+    Its metrics have 32 bits, and a time is none without its zone.
+    """
     geodetic, own = Geodetic(measured.fields.crs_wkt), measured.fields.geometries
     columns = {_FIBOA.get(name, name): column for name, column in table.columns.items()}
+    for name in ("metrics:area", "metrics:perimeter"):
+        columns[name] = np.asarray(columns[name], np.float32)
+    if date is None:
+        # A column of nulls has no type of its own, and may be left out.
+        del columns["determination:datetime"]
+    else:
+        columns["determination:datetime"] = [datetime.fromisoformat(date).replace(tzinfo=UTC)] * len(measured.rows)
     wkt = geodetic.wkt if geodetic.is_plain else CRS.from_epsg(_WGS84).to_wkt()
-    degrees = measured.fields.placed.geographic if geodetic.is_plain else reprojected(own, geodetic.crs.to_wkt(), wkt)
+    degrees = measured.fields.placed.geographic
+    if not geodetic.is_plain:
+        degrees = cut(reprojected(own, geodetic.crs.to_wkt(), wkt, beside=0.0))
     return VectorTable("fields", wkt, shapely.orient_polygons(degrees), columns)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from tasks.analysis.crop.coordinates import chosen_crs, refuse_if_not_degrees
+from tasks.analysis.crop.coordinates import chosen_crs, refuse_if_not_degrees, share_swapped
 from tasks.answers.crop.placement import PlacedPolygons, place_polygons
 from tasks.errors import PolygonError, SceneError
+from tasks.geometry.longitudes import turn_of, unrolled
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.scenes.vectors import Column, read_vectors
 
@@ -23,7 +25,7 @@ class FieldPolygons:
 
     Attributes:
         ids: One per field.
-        geometries: As in the file, repaired where they crossed themselves, in ``crs_wkt``.
+        geometries: As in the file, unrolled, repaired where they crossed themselves, in ``crs_wkt``.
         crs_wkt: The CRS they were read in.
         placed: On the map's grid, with geodesic areas.
         columns: The file's own, by name.
@@ -54,17 +56,20 @@ def read_fields(path: str, grid: RasterGrid, crs: str | None = None, id_column: 
     if grid.crs_wkt is None:
         raise PolygonError(f"{path}: the map has no CRS, so no polygon can be laid over it. Give the map its CRS")
     table = read_vectors(path)
-    geometries, kept, remarks = _polygons(path, table.geometries)
+    found, kept, remarks = _polygons(path, table.geometries)
     try:
         own, remark = chosen_crs(path, table.crs_wkt, crs, grid, "fields_crs")
-        points = shapely.get_coordinates(geometries)
+        points = shapely.get_coordinates(found)
         refuse_if_not_degrees(path, own, points[:, 0], points[:, 1], grid, "fields_crs")
     except SceneError as error:
         raise PolygonError(str(error)) from error
     if remark:
         remarks.append(f"{Path(path).name}: {remark}")
+    # Over the antimeridian sound polygons cross themselves in a plane, so they are unrolled before they are repaired.
+    geometries, sound, repairs = _repaired(path, unrolled(found, turn_of(own.to_wkt())))
+    kept, remarks = kept[sound], [*remarks, *repairs]
     placed = place_polygons(geometries, own.to_wkt(), grid)
-    _refuse_elsewhere(path, placed, grid)
+    _refuse_elsewhere(path, placed, grid, lambda: share_swapped(points[:, 0], points[:, 1], own, grid))
     columns = {name: _kept(column, kept) for name, column in table.columns.items()}
     ids = _ids(path, columns, id_column, kept)
     if len(set(ids)) < len(ids):
@@ -73,7 +78,7 @@ def read_fields(path: str, grid: RasterGrid, crs: str | None = None, id_column: 
 
 
 def _polygons(path: str, found: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], list[str]]:
-    """Return the polygons, their numbers in the file, and remarks on those that are none or had to be repaired."""
+    """Return the polygons, their numbers in the file, and a remark on those that are none."""
     geometries = shapely.force_2d(np.asarray(found, object))
     types = shapely.get_type_id(geometries)
     usable = np.isin(types, (3, 6)) & ~shapely.is_empty(geometries)
@@ -85,25 +90,39 @@ def _polygons(path: str, found: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.
             f"{Path(path).name}: {int((~usable).sum())} of {len(usable)} features are no polygons and were left out"
         )
     kept = np.flatnonzero(usable)
-    polygons = geometries[kept]
+    return geometries[kept], kept, remarks
+
+
+def _repaired(path: str, polygons: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], list[str]]:
+    """Return sound polygons, which of the given ones they are, and a remark on those that had to be repaired."""
     broken = ~shapely.is_valid(polygons)
-    if broken.any():
-        polygons[broken] = shapely.buffer(shapely.make_valid(polygons[broken]), 0)
-        remarks.append(f"{Path(path).name}: {int(broken.sum())} polygons cross themselves and were repaired")
-        still = ~shapely.is_empty(polygons)
-        polygons, kept = polygons[still], kept[still]
-    return polygons, kept, remarks
+    if not broken.any():
+        return polygons, np.arange(len(polygons)), []
+    mended = polygons.copy()
+    mended[broken] = shapely.buffer(shapely.make_valid(polygons[broken]), 0)
+    sound = np.flatnonzero(~shapely.is_empty(mended))
+    remark = f"{Path(path).name}: {int(broken.sum())} polygons cross themselves and were repaired"
+    return mended[sound], sound, [remark]
 
 
-def _refuse_elsewhere(path: str, placed: PlacedPolygons, grid: RasterGrid) -> None:
+def _refuse_elsewhere(
+    path: str, placed: PlacedPolygons, grid: RasterGrid, share_when_swapped: Callable[[], float]
+) -> None:
     west, north, east, south = shapely.bounds(placed.pixels).T
     with np.errstate(invalid="ignore"):
         meets = (west < grid.cols) & (east > 0) & (north < grid.rows) & (south > 0)
-    if not meets.any():
+    if meets.any():
+        return
+    swapped = share_when_swapped()
+    if swapped > 0.0:
         raise PolygonError(
-            f"{path}: none of {len(meets)} polygons lies on the map: they belong to another place, or their CRS is not "
-            "what the file says. Give the polygons of this map, or say --fields-crs"
+            f"{path}: none of {len(meets)} polygons lies on the map, and {swapped:.0%} of their points do when "
+            "longitude and latitude are swapped. Exchange them: GeoJSON has longitude first"
         )
+    raise PolygonError(
+        f"{path}: none of {len(meets)} polygons lies on the map: they belong to another place, or their CRS is not "
+        "what the file says. Give the polygons of this map, or say --fields-crs"
+    )
 
 
 def _ids(path: str, columns: dict[str, list[Any]], name: str | None, kept: NDArray[np.intp]) -> tuple[str, ...]:

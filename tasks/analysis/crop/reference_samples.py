@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from tasks.analysis.crop.coordinates import chosen_crs, on_grid, refuse_if_not_degrees, to_pixels
+from tasks.analysis.crop.coordinates import chosen_crs, on_grid, refuse_if_not_degrees, share_swapped, to_pixels
 from tasks.analysis.crop.field_polygons import plain
 from tasks.errors import PolygonError, SampleError, SceneError
 from tasks.geometry.raster_grid import RasterGrid
+from tasks.scenes.tables import TableError, read_table
 from tasks.scenes.vectors import read_vectors
 
 Floats = NDArray[np.float64]
@@ -80,6 +80,8 @@ def read_samples(path: str, grid: RasterGrid, crs: str | None = None) -> Referen
             "as if which ones are missing were chance"
         )
     rows, cols = to_pixels(x[answered], y[answered], own, grid)
+    if not on_grid(rows, cols, grid).any():
+        _refuse_swapped(path, share_swapped(x[answered], y[answered], own, grid))
     _refuse_outside(path, rows, cols, grid, np.flatnonzero(answered))
     kept = {
         name: [value for value, yes in zip(column, answered, strict=True) if yes] for name, column in columns.items()
@@ -119,17 +121,10 @@ def _read_any(path: str, crs: str | None, grid: RasterGrid) -> tuple[dict[str, l
 
 def _read_csv(path: str) -> tuple[dict[str, list[Any]], Floats, Floats, str | None]:
     try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            lines = list(reader)
-            names = [name.strip() for name in reader.fieldnames or ()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SampleError(f"{path}: cannot be read: {error}. Give a CSV in UTF-8 with a header") from error
-    if any(None in line for line in lines):
-        raise SampleError(f"{path}: a line has more cells than the header. Mend its commas")
-    columns: dict[str, list[Any]] = {
-        name: [line[field] for line in lines] for name, field in zip(names, reader.fieldnames or (), strict=True)
-    }
+        table = read_table(Path(path))
+    except TableError as error:
+        raise SampleError(f"{path}: {error}") from error
+    columns: dict[str, list[Any]] = {name: [row[name] for row in table.rows] for name in table.columns}
     for east, north in (("x", "y"), *_DEGREES):
         if east in columns and north in columns:
             x, y = (_numbers(path, columns, name) for name in (east, north))
@@ -149,7 +144,9 @@ def _numbers(path: str, columns: dict[str, list[Any]], name: str) -> Floats | No
         try:
             numbers[line - 1] = float(value or "")
         except ValueError as error:
-            raise SampleError(f"{path}: sample {line}: {name} is '{value or ''}', not a number") from error
+            is_comma = value is not None and value.count(",") == 1 and value.replace(",", "", 1).lstrip("+-").isdigit()
+            why = "with a decimal comma. Write decimal points" if is_comma else "not a number"
+            raise SampleError(f"{path}: sample {line}: {name} is '{value or ''}', {why}") from error
     if not np.isfinite(numbers).all():
         raise SampleError(f"{path}: {name} holds values that are not finite. Remove or mend those samples")
     return numbers
@@ -178,6 +175,14 @@ def _text(value: Any) -> str | None:  # noqa: ANN401 - a cell of any type
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip() or None
+
+
+def _refuse_swapped(path: str, swapped: float) -> None:
+    if swapped > 0.0:
+        raise SampleError(
+            f"{path}: no sample lies on the map, and {swapped:.0%} do when longitude and latitude are swapped. "
+            "Exchange the two columns, or their names"
+        )
 
 
 def _refuse_outside(path: str, rows: Floats, cols: Floats, grid: RasterGrid, numbers: NDArray[np.intp]) -> None:

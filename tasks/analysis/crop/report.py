@@ -14,7 +14,8 @@ from tasks.reports.blocks import Block, Paragraph, Picture, Section, Table
 from tasks.reports.legend import LegendEntry
 from tasks.reports.pictures.charts import Bar, bar_chart
 from tasks.reports.pictures.maps import map_picture
-from tasks.reports.pictures.raster_picture import sparse_mask
+from tasks.reports.pictures.product_preview import attempt
+from tasks.reports.pictures.raster_picture import sparse_mask, steps_of
 
 _MOST_FIELDS = 100
 _NONE = "-"
@@ -26,9 +27,12 @@ def crop_sections(
     estimates: AreaEstimates | None,
     fields: MeasuredFields | None,
     totals: SprayTotals | None,
+    undrawn: list[str],
 ) -> tuple[Section, ...]:
-    """Return the sections of a crop report."""
-    sections = [Section("Map", (class_map(subject, areas),)), Section("Areas", _area_blocks(subject, areas, estimates))]
+    """Return the sections of a crop report; ``undrawn`` gets a warning where the map cannot be drawn."""
+    drawn = attempt("map", lambda: class_map(subject, areas), undrawn)
+    sections = [Section("Map", (drawn,))] if drawn is not None else []
+    sections.append(Section("Areas", _area_blocks(subject, areas, estimates)))
     if estimates is not None:
         sections.append(Section("Accuracy", _accuracy_blocks(estimates)))
     if fields is not None:
@@ -40,12 +44,12 @@ def crop_sections(
 
 def class_map(subject: RasterMask, areas: ClassAreas) -> Picture:
     """Draw every class in its colour, what was not observed hatched."""
-    labels, step = sparse_mask(subject.grid.shape, subject.read)
+    labels, steps = sparse_mask(subject.grid.shape, subject.read), steps_of(subject.grid.shape)
     down, right = pixel_sides_m(subject.grid) or (0.0, 0.0)
     present = [number for number, pixels in enumerate(areas.pixels) if pixels]
     legend = {n: LegendEntry(subject.classes[n].name, subject.classes[n].colour, _mapped(areas, n)) for n in present}
     shown = "; ".join(f"{entry.name} {entry.text}" for entry in legend.values())
-    return map_picture(None, labels, legend, (down * step, right * step), f"Map of classes: {shown}")
+    return map_picture(None, labels, legend, (down * steps[0], right * steps[1]), f"Map of classes: {shown}")
 
 
 def _mapped(areas: ClassAreas, number: int) -> str:

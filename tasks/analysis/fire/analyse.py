@@ -18,7 +18,7 @@ from tasks.analysis.fire.severity_file import write_severity
 from tasks.analysis.subject import Findings, RasterMask
 from tasks.answers.area import PixelAreas, class_areas, component_areas_ha
 from tasks.answers.components import Components, join
-from tasks.answers.fire.detections import Detection, detection_columns, detections
+from tasks.answers.fire.detections import Detection, detection_columns, detections, fire_ids
 from tasks.answers.fire.geodesy import Earth
 from tasks.answers.fire.measures import measure_fires, observed_share
 from tasks.answers.fire.severity import CAVEAT, UNRATED
@@ -27,7 +27,6 @@ from tasks.geometry.box import Box
 from tasks.jobs.fire import FireAnalysis
 from tasks.products.outlines import outlines
 from tasks.products.vectors import write_gpkg, write_parquet
-from tasks.reports.pictures.product_preview import raster_preview
 from tasks.scenes.vectors import Column, VectorTable
 
 LAYER = "fires"
@@ -74,9 +73,9 @@ def analyse_fire(subject: RasterMask, settings: FireAnalysis, folder: Path) -> F
         if severity is not None:
             write_severity(severity.read, folder / "severity.tif", subject.grid, severity.table, severity.offset.value)
         _write_objects(found, subject, settings, severity, folder)
-        sections = fire_sections(subject, settings, areas, found.fires, severity, unrated)
-    if subject.picture is not None:
-        (folder / "preview.png").write_bytes(raster_preview(subject, subject.picture, areas))
+        undrawn: list[str] = []
+        sections = fire_sections(subject, settings, areas, found.fires, severity, unrated, undrawn)
+    subject.write_preview(areas, folder, undrawn)
     answers: dict[str, Any] = {
         "classes": area_table(areas, subject.names),
         "fires": [_row(fire) for fire in found.fires[:MOST_ROWS]],
@@ -88,7 +87,7 @@ def analyse_fire(subject: RasterMask, settings: FireAnalysis, folder: Path) -> F
     }
     answers |= {"severity_is_null_because": unrated} if unrated else {}
     headline = area_headline(subject, areas) | _headline(found, severity)
-    return Findings(headline, answers, sections, tuple(_warnings(subject, found, severity)))
+    return Findings(headline, answers, sections, (*_warnings(subject, found, severity), *undrawn))
 
 
 def date_of_fire(dates: dict[str, str]) -> str | None:
@@ -110,9 +109,9 @@ def _find(subject: RasterMask, settings: FireAnalysis, severity: SeverityReader 
     shares = observed_share(sums, _not_observed(subject))
     earth = None if reason is not None or subject.grid.crs_wkt is None else Earth(subject.grid.crs_wkt)
     table = None if severity is None else severity.table
-    key = date_of_fire(subject.dates) or subject.id
     geometries = outlines(kept, subject.grid)
-    found = detections(sums, geometries, shares, earth, table, key)
+    ids = fire_ids(date_of_fire(subject.dates) or subject.id, subject.id, geometries, subject.grid)
+    found = detections(sums, geometries, shares, earth, table, ids)
     return _Found(found, left_out, left_out_ha, reason)
 
 

@@ -99,13 +99,13 @@ def _fold_site(out: OutFolder, settings: FireAnalysis, site: str) -> Folded:
     facts = _facts(out, settings, FireLedger(out.ledger).sightings(site))
     if not products:
         return Folded(SiteEvents(site, None, None, None), (), facts)
-    # The newest scene's, whose grid the growth layer lies on.
-    crs_wkt = products[-1].crs_wkt
+    # The newest scene's, whose grid the growth layer lies on; everything is laid beside it.
+    crs_wkt, beside = products[-1].crs_wkt, observed_pixels(products[-1])[1].centre_x
     earth = Earth(crs_wkt)
     rules = Rules(settings.same_event_days, settings.join_m)
-    folded = fold([observation_of(product, crs_wkt) for product in products], earth, rules)
+    folded = fold([observation_of(product, crs_wkt, beside) for product in products], earth, rules)
     folder = OutFolder(out.root / FIRES).link(site_folder(site))
-    history = carry_ids(folded, _earlier(folder, crs_wkt))
+    history = carry_ids(folded, _earlier(folder, crs_wkt, beside))
     facts = {"latest": history.latest, **facts}
     return Folded(SiteEvents(site, history, crs_wkt, folder), tuple(products), facts)
 
@@ -167,10 +167,10 @@ def _written(folder: Path, site: str, history: History, newest: Product, facts: 
     return folder
 
 
-def _earlier(folder: Path, crs_wkt: str) -> dict[str, Any]:
+def _earlier(folder: Path, crs_wkt: str, beside: float) -> dict[str, Any]:
     path = folder / "events.gpkg"
     if not path.is_file():
         return {}
     table = read_vectors(path, EVENTS)
-    geometries = reprojected(table.geometries, table.crs_wkt or crs_wkt, crs_wkt)
+    geometries = reprojected(table.geometries, table.crs_wkt or crs_wkt, crs_wkt, beside)
     return dict(zip(table.columns["id"], geometries, strict=True))

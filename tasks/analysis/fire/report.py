@@ -22,6 +22,7 @@ from tasks.reports.pictures.charts import Bar, bar_chart
 from tasks.reports.pictures.drawing import rgb
 from tasks.reports.pictures.maps import map_picture
 from tasks.reports.pictures.preview import stretch
+from tasks.reports.pictures.product_preview import attempt
 from tasks.reports.pictures.raster_picture import RasterPicture, read_picture, sparse_mask
 from tasks.reports.raster_section import extent_section, plain_map, raster_maps
 
@@ -31,13 +32,14 @@ _LONGEST = 30
 _NONE = "\u2013"
 
 
-def fire_sections(
+def fire_sections(  # noqa: PLR0913 - everything that was found
     subject: RasterMask,
     settings: FireAnalysis,
     areas: ClassAreas,
     fires: Sequence[Detection],
     severity: SeverityReader | None,
     unrated: str | None,
+    undrawn: list[str],
 ) -> tuple[Section, ...]:
     """Return the sections of a report on fires.
 
@@ -48,8 +50,9 @@ def fire_sections(
         fires: The largest first.
         severity: With its bands open; None where there is none.
         unrated: Why there is none.
+        undrawn: Gets a warning where maps cannot be drawn.
     """
-    pictures = _pictures(subject, settings, severity)
+    pictures = attempt("map", lambda: _pictures(subject, settings, severity), undrawn)
     maps = (Section("Map", tuple(pictures)),) if pictures else ()
     return (*maps, extent_section(areas, subject), _fires(fires, settings), _severity(fires, severity, unrated))
 
@@ -70,16 +73,15 @@ def _pictures(subject: RasterMask, settings: FireAnalysis, severity: SeverityRea
 
 def _severity_picture(subject: RasterMask, picture: RasterPicture, severity: SeverityReader) -> Picture:
     """Paint every pixel in its class's colour over the picture, which is turned to pale grey."""
-    rated, _ = sparse_mask(subject.grid.shape, severity.read)
+    rated = sparse_mask(subject.grid.shape, severity.read)
     grey = stretch(picture.image, picture.observed).mean(axis=2, keepdims=True)
     painted = np.broadcast_to(_PALE + (255 - _PALE) * grey / 255, (*grey.shape[:2], 3)).copy()
     classes = severity_classes(severity.table)
     for label, entry in enumerate(classes[1:], start=1):
         painted[rated == label] = rgb(entry.colour)
-    side = picture.side_m
     names = ", ".join(entry.name for entry in severity.table.classes)
     drawn = map_picture(
-        np.rint(painted).astype(np.uint8), rated, {}, (side, side),
+        np.rint(painted).astype(np.uint8), rated, {}, picture.pixel_m,
         f"Burn severity within the mapped fires, in the classes {names}",
         f"Burn severity by {severity.table.name} ({severity.table.index}).",
     )  # fmt: skip

@@ -46,7 +46,8 @@ def _asset_readings(one: SiteEvents, rules: AlertRules) -> list[Reading]:
     if one.history is None or one.crs_wkt is None or rules.asset_km is None or rules.assets is None:
         return []
     reach = max(rules.asset_km.at, rules.asset_km.clear or 0.0)
-    distances = asset_distances_km(one.history, _assets(rules.assets, one.crs_wkt), Earth(one.crs_wkt), reach)
+    assets = _assets(rules.assets, one.crs_wkt)
+    distances = asset_distances_km(one.history, assets, Earth(one.crs_wkt), reach)
     return asset_readings(one.site, distances, rules.asset_km)
 
 
@@ -55,7 +56,8 @@ def _assets(path: str, crs_wkt: str) -> dict[str, Any]:
     if table.crs_wkt is None:
         raise PolygonError(f"{path}: names no CRS. Write the file of the assets with one")
     names = table.columns.get("name", [f"asset {number}" for number in range(1, len(table) + 1)])
-    geometries = reprojected(table.geometries, table.crs_wkt, crs_wkt)
+    # Distances are taken on a plane round each fire, wherever longitudes begin.
+    geometries = reprojected(table.geometries, table.crs_wkt, crs_wkt, beside=0.0)
     return {str(name): geometry for name, geometry in zip(names, geometries, strict=True) if geometry is not None}
 
 
@@ -68,7 +70,7 @@ def _unobserved(folded: Folded, history: History) -> frozenset[str]:
         observed, grid = observed_pixels(product)
         own = np.empty(len(left), dtype=object)
         own[:] = list(left.values())
-        ground = reprojected(own, folded.events.crs_wkt or product.crs_wkt, product.crs_wkt)
+        ground = reprojected(own, folded.events.crs_wkt or product.crs_wkt, product.crs_wkt, grid.centre_x)
         seen = [name for name, one in zip(left, ground, strict=True) if is_observed(one, observed, grid)]
         left = {name: geometry for name, geometry in left.items() if name not in seen}
     return frozenset(left)

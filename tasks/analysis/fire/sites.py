@@ -82,10 +82,10 @@ def _on_the_earth(crs_wkt: str) -> bool:
     return bool((crs.is_geographic or crs.is_projected) and crs.get_geod() is not None)
 
 
-def observation_of(product: Product, crs_wkt: str) -> Observation:
-    """Return what a scene shows, in another CRS."""
+def observation_of(product: Product, crs_wkt: str, beside: float) -> Observation:
+    """Return what a scene shows, in another CRS, beside what lies at ``x`` there."""
     columns = product.fires.columns
-    geometries = reprojected(product.fires.geometries, product.crs_wkt, crs_wkt)
+    geometries = reprojected(product.fires.geometries, product.crs_wkt, crs_wkt, beside)
     severity = [name for name in columns if name.startswith("severity_") and name.endswith("_ha")]
     fires = tuple(
         Seen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -48,9 +49,15 @@ def ids_of_masks(paths: Sequence[str]) -> list[str]:
             return ids
         alike = [k for k, group in enumerate(groups) if group in unclear]
         if all(depths[k] >= len(names[k]) for k in alike):
-            same = sorted(path for path, name in zip(paths, ids, strict=True) if counts[name] > 1)
-            raise JobError(f"masks of one name: {', '.join(same)}. Their products would take one place: rename them")
+            # Names that differ in nothing that an id can hold, such as "a b" and "a_b".
+            return [
+                f"{name}-{_digest(path)}" if counts[name] > 1 else name for path, name in zip(paths, ids, strict=True)
+            ]
         depths = [depth + (k in alike) for k, depth in enumerate(depths)]
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256("/".join(_names_of(path)).encode(errors="surrogateescape")).hexdigest()[:6]
 
 
 def _names_of(path: str | Path) -> tuple[str, ...]:

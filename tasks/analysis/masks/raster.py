@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from tasks.reports.legend import Caption
 from tasks.scenes.raster.class_names import class_names
 from tasks.scenes.raster.header import opened_raster, read_header
 from tasks.scenes.raster.scene import RasterScene, describe_raster
+from tasks.scenes.stated import StatedBands
 
 _WINDOW = (2048, 2048)
 _BYTE = 255
@@ -122,9 +124,15 @@ def raster_mask_files(path: str | Path) -> dict[str, str]:
     return found | ({"sidecar": str(names)} if names.is_file() else {})
 
 
-def open_bands(scene: str, files: Mapping[str, str], source: Source, names: tuple[str, ...]) -> RasterScene:
+def open_bands(
+    scene: str,
+    files: Mapping[str, str],
+    source: Source,
+    names: tuple[str, ...],
+    stated: StatedBands = MappingProxyType({}),
+) -> RasterScene:
     """Describe a scene with the bands that are named, in their order; errors are those of ``describe_raster``."""
-    return describe_raster(scene, files, source, names)
+    return describe_raster(scene, files, source, names, stated)
 
 
 def on_grid(scene: RasterScene, grid: RasterGrid) -> RasterScene:

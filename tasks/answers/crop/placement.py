@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 
 from tasks.geometry.geodetic import Geodetic
+from tasks.geometry.longitudes import cut, measured, near, step, turn_of
 from tasks.geometry.raster_grid import RasterGrid
 
 Floats = NDArray[np.float64]
@@ -27,7 +28,8 @@ class PlacedPolygons:
     Attributes:
         pixels: In pixel coordinates of the grid, x being columns and y rows, ``(polygons,)``; empty where they
             cannot be had in the grid's CRS.
-        geographic: In longitude, from Greenwich, and latitude, degrees, of the CRS's own datum.
+        geographic: In longitude, from Greenwich, and latitude, degrees, of the CRS's own datum, cut at the
+            antimeridian.
         areas_m2: Geodesic.
         perimeters_m: Geodesic.
     """
@@ -42,7 +44,7 @@ def place_polygons(geometries: Geometries, crs_wkt: str, grid: RasterGrid) -> Pl
     """Lay polygons over a grid.
 
     Args:
-        geometries: Polygons and multipolygons in ``crs_wkt``, ``(polygons,)``.
+        geometries: Polygons and multipolygons in ``crs_wkt``, unrolled, ``(polygons,)``.
         crs_wkt: Their CRS.
         grid: With a CRS.
     """
@@ -56,8 +58,8 @@ def place_polygons(geometries: Geometries, crs_wkt: str, grid: RasterGrid) -> Pl
     geographic = _moved(dense, earth.degrees)
     areas, perimeters = geodesic_measures(geographic, earth.geod)
     # What cannot be had in the map's CRS is nowhere on the map.
-    pixels = _in_pixels(_reached(on_grid), grid)
-    return PlacedPolygons(pixels, geographic, areas, perimeters)
+    pixels = _in_pixels(near(_reached(on_grid), grid.centre_x, grid.turn), grid)
+    return PlacedPolygons(pixels, cut(geographic), areas, perimeters)
 
 
 def _reached(geometries: Geometries) -> Geometries:
@@ -70,10 +72,8 @@ def _reached(geometries: Geometries) -> Geometries:
 
 def geodesic_measures(geographic: Geometries, geod: Geod) -> tuple[Floats, Floats]:
     """Return area in m2 and perimeter in m of polygons in longitude and latitude (Karney 2013)."""
-    oriented = shapely.orient_polygons(geographic)
-    measured = [geod.geometry_area_perimeter(geometry) for geometry in oriented]
-    values = np.array(measured, np.float64).reshape(-1, 2)
-    return np.abs(values[:, 0]), values[:, 1]
+    found = [measured(geometry, geod) for geometry in geographic]
+    return np.array([one.area_m2 for one in found]), np.array([one.outer_m for one in found])
 
 
 def metres_per_pixel(grid: RasterGrid, rows: Floats, cols: Floats) -> Floats:
@@ -119,7 +119,9 @@ def _edge_length(geometries: Geometries, own: CRS, target: CRS, grid: RasterGrid
     x, y = Transformer.from_crs(target, own, always_xy=True).transform(
         *grid.pixel_to_world(corners[:, 0], corners[:, 1])
     )
-    length = float(np.hypot(x[1] - x[0], y[1] - y[0])) / float(np.hypot(grid.rows, grid.cols))
+    turn = turn_of(own.to_wkt())
+    across = x[1] - x[0] if turn is None else step(x[0], x[1], turn)
+    length = float(np.hypot(across, y[1] - y[0])) / float(np.hypot(grid.rows, grid.cols))
     west, south, east, north = shapely.total_bounds(geometries)
     fallback = max(east - west, north - south, 1e-9)
     return length * _EDGE_PIXELS if np.isfinite(length) and length > 0 else fallback
@@ -135,7 +137,7 @@ def _moved(geometries: Geometries, carry: Callable[..., Any]) -> Geometries:
 
 def _in_pixels(geometries: Geometries, grid: RasterGrid) -> Geometries:
     def move(points: Floats) -> Floats:
-        rows, cols = grid.world_to_pixel(points[:, 0], points[:, 1])
+        rows, cols = grid.plane_to_pixel(points[:, 0], points[:, 1])
         return np.stack([cols, rows], axis=-1)
 
     moved: Geometries = shapely.transform(geometries, move)

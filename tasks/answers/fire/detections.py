@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tasks.answers.fire.geodesy import Earth
 from tasks.answers.fire.measures import FireSums
 from tasks.answers.fire.severity import UNRATED
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.jobs.severity import SeverityTable
 
 _ID_DIGITS = 8
@@ -26,7 +27,7 @@ class Detection:
     """One fire in one observation; None is not known.
 
     Attributes:
-        id: Made from its date and outline: the same fire in the same picture has the same id.
+        id: Made from its scene, its date and its outline: the same fire in the same picture has the same id.
         geometry: Multipolygon in the CRS of the mask.
         area_ha: Sum of its pixels' areas.
         perimeter_km: Of its outer rings, along the edges of pixels.
@@ -64,13 +65,34 @@ def severity_keys(table: SeverityTable) -> dict[str, str]:
     return {name: f"severity_{word}_ha" for name, word in words.items()}
 
 
+def fire_ids(key: str, scene: str, geometries: NDArray[np.object_], grid: RasterGrid) -> list[str]:
+    """Return the ids of the fires of a scene: its key and a hash of the outline in the pixels of its grid.
+
+    Pixels are whole numbers, and do not tell of how longitudes are counted.
+
+    Args:
+        key: The date of the observation, or the scene's id where it has none.
+        scene: Its id: scenes of one date may have fires of one shape.
+        geometries: Outlines along the edges of pixels.
+        grid: Of the scene.
+    """
+
+    def in_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        rows, cols = grid.plane_to_pixel(points[:, 0], points[:, 1])
+        return np.rint(np.column_stack([cols, rows]))
+
+    shapes = shapely.to_wkb(shapely.normalize(shapely.transform(geometries, in_pixels)), byte_order=1)
+    digests = [hashlib.sha256(scene.encode() + b"\0" + shape).hexdigest() for shape in shapes]
+    return [f"{key}-{digest[:_ID_DIGITS]}" for digest in digests]
+
+
 def detections(
     sums: FireSums,
     geometries: NDArray[np.object_],
     observed: NDArray[np.float64],
     earth: Earth | None,
     table: SeverityTable | None,
-    key: str,
+    ids: Sequence[str],
 ) -> list[Detection]:
     """Put together what is known of each fire, the largest first.
 
@@ -80,7 +102,7 @@ def detections(
         observed: Share of each fire's surroundings.
         earth: Below the CRS; None where the raster is not tied to the Earth.
         table: Of severity; None without it.
-        key: What tells this observation from others: its date, or its scene's id where it has none.
+        ids: See ``fire_ids``.
     """
     edge = sums.touches_edge
     found = []
@@ -89,7 +111,7 @@ def detections(
         place = (None, None) if earth is None else earth.lon_lat(geometry.centroid)
         found.append(
             Detection(
-                id=_id(key, geometry),
+                id=ids[number],
                 geometry=geometry,
                 pixels=int(sums.pixels[number]),
                 area_ha=_rounded(sums.areas_ha, number, 6),
@@ -128,11 +150,6 @@ def detection_columns(fires: Sequence[Detection], table: SeverityTable | None) -
 
 def _floats(values: list[float | None]) -> NDArray[np.float64]:
     return np.array([math.nan if value is None else value for value in values], np.float64)
-
-
-def _id(key: str, geometry: shapely.MultiPolygon) -> str:
-    digest = hashlib.sha256(shapely.to_wkb(shapely.normalize(geometry), byte_order=1)).hexdigest()
-    return f"{key}-{digest[:_ID_DIGITS]}"
 
 
 def _rounded(values: NDArray[np.float64] | None, number: int, digits: int) -> float | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 
 from tasks.geometry.geodetic import Geodetic
+from tasks.geometry.longitudes import Measures, measured, near, turn_of
 
 M2_PER_HA = 10_000.0
 _Coordinates = NDArray[np.float64]
@@ -30,18 +31,15 @@ class Earth:
 
     def area_ha(self, geometry: Any) -> float:  # noqa: ANN401 - any shapely geometry
         """Return the geodesic area of polygons (Karney 2013), holes taken off."""
-        oriented = shapely.orient_polygons(self._degrees(geometry))
-        return sum(self._geod.geometry_area_perimeter(part)[0] for part in _parts(oriented)) / M2_PER_HA
+        return self._measured(geometry).area_m2 / M2_PER_HA
 
     def outline_km(self, geometry: Any) -> tuple[float, float]:  # noqa: ANN401 - any shapely geometry
         """Return the geodesic length of the outer rings, and of the rings round holes."""
-        parts = _parts(self._degrees(geometry))
-        outer = sum(self._geod.geometry_length(part.exterior) for part in parts)
-        inner = sum(self._geod.geometry_length(ring) for part in parts for ring in part.interiors)
-        return outer / 1000.0, inner / 1000.0
+        found = self._measured(geometry)
+        return found.outer_m / 1000.0, found.inner_m / 1000.0
 
     def lon_lat(self, point: shapely.Point) -> tuple[float, float]:
-        """Return longitude, from Greenwich, and latitude of a point in degrees."""
+        """Return longitude, from Greenwich and within 180, and latitude of a point in degrees."""
         place = self._degrees(point)
         return float(place.x), float(place.y)
 
@@ -65,17 +63,26 @@ class Earth:
     def _geod(self) -> Geod:
         return self._geodetic.geod
 
+    def _measured(self, geometry: Any) -> Measures:  # noqa: ANN401 - any shapely geometry
+        return measured(self._degrees(geometry), self._geod)
+
     def _degrees(self, geometry: Any) -> Any:  # noqa: ANN401 - any shapely geometry
         return _moved(geometry, self._geodetic.degrees)
 
 
-def reprojected(geometries: NDArray[np.object_], from_wkt: str, to_wkt: str) -> NDArray[np.object_]:
-    """Carry geometries from one CRS to another, vertex by vertex."""
-    if CRS.from_wkt(from_wkt) == CRS.from_wkt(to_wkt) or len(geometries) == 0:
-        return geometries
-    onto = Transformer.from_crs(from_wkt, to_wkt, always_xy=True)
-    moved: NDArray[np.object_] = _moved(geometries, onto.transform)
-    return moved
+def reprojected(geometries: NDArray[np.object_], from_wkt: str, to_wkt: str, beside: float) -> NDArray[np.object_]:
+    """Carry geometries from one CRS to another, vertex by vertex.
+
+    Args:
+        geometries: Any, ``(geometries,)``.
+        from_wkt: Their CRS.
+        to_wkt: The other.
+        beside: ``x`` in the other CRS of what they shall lie beside, where longitudes go round.
+    """
+    if len(geometries) and CRS.from_wkt(from_wkt) != CRS.from_wkt(to_wkt):
+        onto = Transformer.from_crs(from_wkt, to_wkt, always_xy=True)
+        geometries = _moved(geometries, onto.transform)
+    return near(geometries, beside, turn_of(to_wkt))
 
 
 def _moved(geometry: Any, carry: Callable[..., Any]) -> Any:  # noqa: ANN401 - any shapely geometry
@@ -83,7 +90,3 @@ def _moved(geometry: Any, carry: Callable[..., Any]) -> Any:  # noqa: ANN401 - a
         return np.column_stack(carry(points[:, 0], points[:, 1]))
 
     return shapely.transform(geometry, move)
-
-
-def _parts(geometry: Any) -> list[shapely.Polygon]:  # noqa: ANN401 - any shapely geometry
-    return [part for part in shapely.get_parts(geometry).tolist() if isinstance(part, shapely.Polygon)]

@@ -25,6 +25,10 @@ _FILL_SHARE = 0.3
 _SWATCH = 18
 _FOOT_LINE = 18
 _NARROWEST_WITH_BAR = 90
+# Rows or columns that a strip is drawn with: enough for a bar and its letters.
+_THINNEST = 64
+# From which distortion on it is told.
+_TOLD_ABOVE = 1.1
 # The embedded font has Latin letters only.
 _SPELLED_OUT = {"\u00b5": "u", "\u03bc": "u", "\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u00b7": "-"}
 
@@ -84,6 +88,28 @@ def resized(array: NDArray[Any], shape: tuple[int, int], smooth: bool) -> NDArra
         for n, length in zip(shape, array.shape, strict=False)
     )
     return array[np.ix_(rows, cols)]
+
+
+def drawn_shape(
+    shape: tuple[int, ...], pixel_m: tuple[float, float], largest: tuple[int, int]
+) -> tuple[tuple[int, int], str]:
+    """Return how large something is drawn, ``rows, cols``: as large as fits, and true to scale.
+
+    A narrow strip is drawn wider than it is, so that something can be seen of it; the text says by how much.
+
+    Args:
+        shape: Rows and columns.
+        pixel_m: Their size, in one unit.
+        largest: Rows and columns that there is room for.
+    """
+    height, width = shape[0] * pixel_m[0], shape[1] * pixel_m[1]
+    scale = min(largest[1] / width, largest[0] / height)
+    rows, cols = max(_THINNEST, round(height * scale)), max(_THINNEST, round(width * scale))
+    high, wide = rows / (height * scale), cols / (width * scale)
+    if max(high, wide) < _TOLD_ABOVE:
+        return (rows, cols), ""
+    way, times = ("high", high / wide) if high > wide else ("wide", wide / high)
+    return (rows, cols), f"Drawn {times:,.3g} times as {way} as it is"
 
 
 def overlay(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tasks.reports.blocks import Picture
 from tasks.reports.legend import NOT_OBSERVED, LegendEntry
-from tasks.reports.pictures.drawing import as_png, draw_scale_bar, hatching, overlay, resized
+from tasks.reports.pictures.drawing import as_png, draw_scale_bar, drawn_shape, hatching, overlay, resized
 
 # Sides of a map in pixels: wide enough for half a page at twice its density, and a tall one still fits a screen.
 _WIDTH = 900
@@ -45,7 +45,7 @@ def map_picture(
         A PNG at most 900 pixels wide; the same arguments give the same bytes.
     """
     known = min(pixel_m) > 0
-    shape = _shape(labels.shape, pixel_m if known else (1.0, 1.0))
+    shape, stretched = drawn_shape(labels.shape, pixel_m if known else (1.0, 1.0), (_HEIGHT, _WIDTH))
     drawn = resized(labels, shape, smooth=False)
     # Colours on paper are to be told apart without a picture below them.
     paper = np.full((*shape, 3), _PAPER, np.uint8) if image is None else resized(image, shape, smooth=True)
@@ -57,10 +57,5 @@ def map_picture(
         metres = pixel_m[1] * labels.shape[1] / shape[1]
         draw_scale_bar(canvas, (14, shape[0] - 12), shape[1], metres, "m", _LETTERS)
     entries = list(legend.values()) + ([LegendEntry(NOT_OBSERVED, _HATCH_COLOUR)] if unseen.any() else [])
-    return Picture(as_png(canvas), alt, caption, tuple(entries))
-
-
-def _shape(shape: tuple[int, ...], pixel_m: tuple[float, float]) -> tuple[int, int]:
-    height, width = shape[0] * pixel_m[0], shape[1] * pixel_m[1]
-    scale = min(_WIDTH / width, _HEIGHT / height)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    words = " ".join(part for part in (caption, f"{stretched}." if stretched else "") if part)
+    return Picture(as_png(canvas), alt, words, tuple(entries))

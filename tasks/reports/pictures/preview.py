@@ -19,6 +19,7 @@ from tasks.reports.pictures.drawing import (
     draw_caption,
     draw_legend,
     draw_scale_bar,
+    drawn_shape,
     foot_height,
     hatching,
     overlay,
@@ -79,7 +80,8 @@ def render_raster_preview(
     Returns:
         PNG, 1200 pixels wide; the same arguments give the same bytes.
     """
-    shape = _panel_shape(mask.shape, pixel_m)
+    widest = (_WIDTH - 2 * _MARGIN - _GAP) // 2
+    shape, stretched = drawn_shape(mask.shape, pixel_m, (_HIGHEST_PANEL, widest))
     picture = resized(image, shape, smooth=True)
     labels = resized(mask, shape, smooth=False)
     unseen = labels == np.iinfo(labels.dtype).max
@@ -89,7 +91,8 @@ def render_raster_preview(
     pitch = (_WIDTH - 2 * _MARGIN + _GAP) // 2
     for index, (name, pixels) in enumerate(panels):
         left = _MARGIN + index * pitch + (pitch - _GAP - shape[1]) // 2
-        write(canvas, (left, top - _PANEL_TITLE / 2), name, 15, MUTED)
+        words = (name, left) if not stretched else (f"{name}. {stretched}", _MARGIN + index * pitch)
+        write(canvas, (words[1], top - _PANEL_TITLE / 2), words[0], 15, MUTED)
         canvas.paste(Image.fromarray(pixels.astype(np.uint8)), (left, top))
         edge = (left - 1, top - 1, left + shape[1], top + shape[0])
         ImageDraw.Draw(canvas).rectangle(edge, outline=FRAME)
@@ -99,13 +102,6 @@ def render_raster_preview(
     draw_legend(canvas, (_MARGIN, below), _WIDTH - 2 * _MARGIN, list(legend.values()), bool(unseen.any()))
     draw_caption(canvas, _MARGIN, caption)
     return as_png(canvas)
-
-
-def _panel_shape(shape: tuple[int, ...], pixel_m: tuple[float, float]) -> tuple[int, int]:
-    height, width = shape[0] * pixel_m[0], shape[1] * pixel_m[1]
-    widest = (_WIDTH - 2 * _MARGIN - _GAP) // 2
-    scale = min(widest / width, _HIGHEST_PANEL / height)
-    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _page(shape: tuple[int, int], legend: Mapping[int, LegendEntry], caption: Caption) -> tuple[Image.Image, int]:

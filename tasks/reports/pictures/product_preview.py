@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.card import ClassEntry
 from tasks.answers.area import ClassAreas
@@ -13,6 +14,27 @@ from tasks.geometry.box import Box
 from tasks.reports.legend import Caption, LegendEntry
 from tasks.reports.pictures.preview import render_raster_preview, stretch
 from tasks.reports.pictures.raster_picture import RasterPicture
+
+_Drawn = TypeVar("_Drawn")
+
+
+# What drawing raises of a picture that it cannot draw; what cannot be read or written is another matter.
+_CANNOT = (ValueError, IndexError, ArithmeticError, MemoryError, Image.DecompressionBombError)
+
+
+def attempt(name: str, draw: Callable[[], _Drawn], undrawn: list[str]) -> _Drawn | None:
+    """Draw a picture; one that cannot be drawn is left out of its product, which says so.
+
+    Args:
+        name: What it would have been: ``preview``.
+        draw: Makes it.
+        undrawn: Gets a warning.
+    """
+    try:
+        return draw()
+    except _CANNOT as error:
+        undrawn.append(f"no {name}: it cannot be drawn ({type(error).__name__}: {error})")
+        return None
 
 
 class DrawnMask(Protocol):
@@ -41,4 +63,4 @@ def raster_preview(mask: DrawnMask, picture: RasterPicture, areas: ClassAreas) -
         area = f"{areas.areas_ha[label]:,.1f} ha" if areas.areas_ha is not None else f"{areas.pixels[label]:,} pixels"
         legend[label] = LegendEntry(entry.name, entry.colour, area)
     stretched = stretch(picture.image, picture.observed)
-    return render_raster_preview(stretched, picture.mask, legend, mask.caption, (picture.side_m, picture.side_m))
+    return render_raster_preview(stretched, picture.mask, legend, mask.caption, picture.pixel_m)

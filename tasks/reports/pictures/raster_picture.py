@@ -14,8 +14,9 @@ from tasks.geometry.box import Box, split
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.scenes.raster.scene import RasterScene
 
-# A preview is about this many pixels wide.
+# A preview is about this many pixels wide; of a narrow strip so many are taken across, where it has them.
 _WIDEST = 560
+_THINNEST = 48
 # Whole chunks of the block store: one row costs as much to read as all rows of its chunks.
 _WINDOW = (512, 4096)
 
@@ -25,22 +26,20 @@ _NATURAL = (("TCI_R", "TCI_G", "TCI_B"), ("B04", "B03", "B02"), ("B4", "B3", "B2
 
 @dataclass(frozen=True)
 class RasterPicture:
-    """Every ``step``-th pixel of a scene.
+    """A lattice of a scene's pixels.
 
     Attributes:
         image: Float32 ``(rows, cols, 3)``, physical values of three bands.
         observed: Bool ``(rows, cols)``.
         mask: ``(rows, cols)``.
-        step: Pixels of the scene per pixel of the picture.
-        side_m: Of a pixel of the picture on the ground, in the middle of the scene; ``step`` where the raster is not
-            tied to the Earth.
+        pixel_m: Size of a pixel of the picture on the ground, ``rows, cols``, in the middle of the scene; in pixels of
+            the scene where it is not tied to the Earth.
     """
 
     image: NDArray[np.float32]
     observed: NDArray[np.bool_]
     mask: NDArray[Any]
-    step: int
-    side_m: float
+    pixel_m: tuple[float, float]
 
 
 def read_picture(
@@ -54,36 +53,44 @@ def read_picture(
         read_mask: Reads a window of the mask.
     """
     rows, cols = scene.frame.native_shape
-    step = max(1, -(-max(rows, cols) // _WIDEST))
+    steps = steps_of((rows, cols))
+    down, across = steps
     bands = _colours(channels)
     images, observed = [], []
     with scene.open() as reader:
-        for row in range(step // 2, rows, step):
+        for row in range(down // 2, rows, down):
             box = Box((row, 0), (row + 1, cols))
             values, seen = reader.read(box)
-            images.append(values[bands, 0, step // 2 :: step].T)
-            observed.append(seen[0, step // 2 :: step])
-    mask = _every(step, (rows, cols), read_mask)
-    return RasterPicture(np.stack(images), np.stack(observed), mask, step, pixel_side_m(scene.grid) * step)
+            images.append(values[bands, 0, across // 2 :: across].T)
+            observed.append(seen[0, across // 2 :: across])
+    mask = sparse_mask((rows, cols), read_mask)
+    side = pixel_side_m(scene.grid)
+    return RasterPicture(np.stack(images), np.stack(observed), mask, (side * down, side * across))
 
 
-def sparse_mask(shape: tuple[int, int], read_mask: Callable[[Box], NDArray[Any]]) -> tuple[NDArray[Any], int]:
-    """Read every ``step``-th pixel of a mask without a picture below it, and return the step with it.
+def steps_of(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return how many rows and columns of a raster lie between those that a picture shows.
+
+    They are equal but for strips, of which as many rows or columns are shown as can be told apart.
+    """
+    step = max(1, -(-max(shape) // _WIDEST))
+    rows, cols = (max(1, min(step, length // _THINNEST)) for length in shape)
+    return rows, cols
+
+
+def sparse_mask(shape: tuple[int, int], read_mask: Callable[[Box], NDArray[Any]]) -> NDArray[Any]:
+    """Read the pixels of a mask that a picture of it shows.
 
     Args:
         shape: Rows and columns of the mask.
         read_mask: Reads a window of it.
     """
-    step = max(1, -(-max(shape) // _WIDEST))
-    return _every(step, shape, read_mask), step
-
-
-def _every(step: int, shape: tuple[int, int], read_mask: Callable[[Box], NDArray[Any]]) -> NDArray[Any]:
-    """Read every ``step``-th pixel of the mask."""
-    rows, cols = (len(range(step // 2, length, step)) for length in shape)
+    steps = steps_of(shape)
+    rows, cols = (len(range(step // 2, length, step)) for length, step in zip(shape, steps, strict=True))
     picture = np.zeros((rows, cols), read_mask(Box((0, 0), (1, 1))).dtype)
     for box in split(shape, _WINDOW):
-        taken, given = zip(*(_lattice(a, b, step) for a, b in zip(box.start, box.stop, strict=True)), strict=True)
+        axes = zip(box.start, box.stop, steps, strict=True)
+        taken, given = zip(*(_lattice(*axis) for axis in axes), strict=True)
         picture[given] = read_mask(box)[taken]
     return picture
 

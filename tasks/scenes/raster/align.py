@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,8 +25,51 @@ _PIECE = (512, 512)
 _MAX_SOURCE_PIXELS = 4 << 20
 
 
-def read_window(dataset: Any, indexes: list[int], box: Box) -> tuple[Bands, Observed]:  # noqa: ANN401
+@dataclass(frozen=True)
+class Accepted:
+    """Which stored values of a band are observations, beside what its file says.
+
+    Attributes:
+        nodata: None of them; None for no such value.
+        lowest: Values below are none.
+        highest: Values above are none.
+    """
+
+    nodata: float | None = None
+    lowest: float = -np.inf
+    highest: float = np.inf
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether it leaves nothing out."""
+        return self == Accepted()
+
+    def narrow(self, values: Bands, observed: Observed) -> None:
+        """Take from ``observed`` what is no observation."""
+        if self.nodata is not None:
+            observed &= values != self.nodata
+        if np.isfinite(self.lowest):
+            observed &= values >= self.lowest
+        if np.isfinite(self.highest):
+            observed &= values <= self.highest
+
+
+def read_window(
+    dataset: Any,  # noqa: ANN401 - rasterio has no types
+    indexes: list[int],
+    box: Box,
+    accepted: Mapping[int, Accepted] = MappingProxyType({}),
+    *,
+    alpha_is_band: bool = False,
+) -> tuple[Bands, Observed]:
     """Read bands of a dataset as stored.
+
+    Args:
+        dataset: Opened.
+        indexes: Of the bands.
+        box: The window.
+        accepted: By band, which values are observations beside what the dataset itself says.
+        alpha_is_band: Whether alpha is a band like the others, and no mask of them.
 
     Returns:
         Values ``(bands, rows, cols)`` in the file's dtype, and which of them nodata, mask and alpha let pass,
@@ -38,9 +83,12 @@ def read_window(dataset: Any, indexes: list[int], box: Box) -> tuple[Bands, Obse
         with gdal_env():
             values = dataset.read(indexes, window=window)
             observed = np.ones(values.shape, dtype=np.bool_)
-            masked = [k for k, index in enumerate(indexes) if not all_observed(dataset, index)]
+            masked = [k for k, index in enumerate(indexes) if not all_observed(dataset, index, alpha_is_band)]
             if masked:
                 observed[masked] = dataset.read_masks([indexes[k] for k in masked], window=window) != 0
+            for k, index in enumerate(indexes):
+                if index in accepted:
+                    accepted[index].narrow(values[k], observed[k])
     except GDAL_ERRORS as error:
         rows, cols = box.slices
         raise UnreadableSceneError(
@@ -53,12 +101,20 @@ def read_window(dataset: Any, indexes: list[int], box: Box) -> tuple[Bands, Obse
 class DirectFile:
     """A file that lies on the scene's grid."""
 
-    def __init__(self, dataset: Any) -> None:  # noqa: ANN401 - rasterio has no types
+    def __init__(
+        self,
+        dataset: Any,  # noqa: ANN401 - rasterio has no types
+        accepted: Mapping[int, Accepted] = MappingProxyType({}),
+        *,
+        alpha_is_band: bool = False,
+    ) -> None:
         self._dataset = dataset
+        self._accepted = accepted
+        self._alpha_is_band = alpha_is_band
 
     def read(self, indexes: list[int], box: Box, *, nearest: bool) -> tuple[Bands, Observed]:
         """Read ``box`` as stored; see ``read_window``."""
-        return read_window(self._dataset, indexes, box)
+        return read_window(self._dataset, indexes, box, self._accepted, alpha_is_band=self._alpha_is_band)
 
 
 @dataclass(frozen=True)
@@ -89,8 +145,18 @@ class WarpedFile:
     observed have no weight; a pixel is observed where it lies in the file and the nearest pixel there is.
     """
 
-    def __init__(self, dataset: Any, source: RasterGrid, target: RasterGrid) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        dataset: Any,  # noqa: ANN401 - rasterio has no types
+        source: RasterGrid,
+        target: RasterGrid,
+        accepted: Mapping[int, Accepted] = MappingProxyType({}),
+        *,
+        alpha_is_band: bool = False,
+    ) -> None:
         self._dataset = dataset
+        self._accepted = accepted
+        self._alpha_is_band = alpha_is_band
         self._source = source
         self._target = target
         self._transformer = None
@@ -121,7 +187,9 @@ class WarpedFile:
             for part in split(piece.shape, half):
                 self._fill(indexes, part.shifted(piece.start), out, box, nearest)
             return
-        stored, observed = read_window(self._dataset, indexes, source_box)
+        stored, observed = read_window(
+            self._dataset, indexes, source_box, self._accepted, alpha_is_band=self._alpha_is_band
+        )
         if np.issubdtype(stored.dtype, np.floating):
             observed &= np.isfinite(stored)
         target = (slice(None), *piece.relative_to(box.start).slices)

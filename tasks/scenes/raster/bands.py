@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from models.classical.expression import parse_expression
+from models.quantities import QUANTITIES, QuantityName, quantity_of_name
 from tasks.errors import BandError
 from tasks.jobs.source import BandSource, Source
-from tasks.scenes.raster.boa_offset import band_key, boa_offset
+from tasks.scenes.raster.align import Accepted
+from tasks.scenes.raster.boa_offset import add_offset, band_key, is_offset_by_name
 from tasks.scenes.raster.header import Header
+from tasks.scenes.stated import Stated, StatedBands
+
+# Numbers are rounded: limits are widened by this share of what lies between them.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,10 @@ class Band:
         name: As the model card or the job calls it.
         role: Which of the scene's files holds it.
         index: Its number in that file, from 1.
+        nodata: Stored value that is no observation, where the file itself does not say; None for none.
+        quantity: What it holds; None where nothing says. What it cannot be is no observation.
+        is_assumed: Whether the scale is that of the quantity's custom, and nobody's word.
+        may_lack_offset: Whether its file is called like a newer product of Sentinel-2, and nobody says its offset.
     """
 
     name: str
@@ -28,6 +40,20 @@ class Band:
     index: int
     scale: float = 1.0
     offset: float = 0.0
+    nodata: float | None = None
+    quantity: QuantityName | None = None
+    is_assumed: bool = False
+    may_lack_offset: bool = False
+
+    @property
+    def accepted(self) -> Accepted:
+        """Which stored values are observations."""
+        if self.quantity is None:
+            return Accepted(self.nodata)
+        limits = QUANTITIES[self.quantity]
+        slack = _ROUNDING * (limits.highest - limits.lowest) if limits.has_limits else 0.0
+        ends = sorted((edge - self.offset) / self.scale for edge in (limits.lowest - slack, limits.highest + slack))
+        return Accepted(self.nodata, ends[0], ends[1])
 
 
 @dataclass(frozen=True)
@@ -37,10 +63,12 @@ class Index:
     Attributes:
         name: As the model card or the job calls it.
         text: The expression of physical values.
+        quantity: What it is; None where nothing says.
     """
 
     name: str
     text: str
+    quantity: QuantityName | None = None
 
 
 @dataclass(frozen=True)
@@ -74,19 +102,23 @@ class BandFinder:
         headers: The files of the scene by role.
         source: The job's source section.
         channels: Names of the model's channels in order.
+        stated: What a catalogue says of the bands.
+        quantities: What the model's channels hold, by name, where its card says.
     """
 
     scene_id: str
     headers: Mapping[str, Header]
     source: Source
     channels: tuple[str, ...]
+    stated: StatedBands = field(default_factory=dict)
+    quantities: Mapping[str, QuantityName | None] = field(default_factory=dict)
 
     def find_channels(self) -> Channels:
         """Return the bands of the model's channels, in order.
 
         A channel is looked up under ``source.bands``, then among the bands' descriptions; so are the bands that an
-        index is made of. Where neither knows any of them, a single file with as many bands (alpha aside) as the
-        model has channels is taken as is.
+        index is made of. Where neither knows any of them, a single file with as many bands (alpha aside, or with it) as
+        the model has channels is taken as is.
 
         Raises:
             BandError: When a channel, or a band that an index is made of, is not there.
@@ -97,15 +129,18 @@ class BandFinder:
             return self._with_inputs(complete)
         if not complete and not self.source.bands and len(self.headers) == 1:
             role, header = next(iter(self.headers.items()))
-            if len(header.spectral) == len(self.channels):
-                pairs = zip(self.channels, header.spectral, strict=True)
+            # Near-infrared is called alpha by programs that know pictures of four bands alone.
+            every = tuple(range(1, len(header.dtypes) + 1))
+            indexes = next((found for found in (header.spectral, every) if len(found) == len(self.channels)), None)
+            if indexes is not None:
+                pairs = zip(self.channels, indexes, strict=True)
                 return self._with_inputs([Band(name, role, index) for name, index in pairs])
         missing = self.channels[[member is None for member in found].index(True)]
         raise self._missing(missing)
 
     def _index(self, name: str) -> Index | None:
         text = self.source.bands[name].index if name in self.source.bands else None
-        return None if text is None else Index(name, text)
+        return None if text is None else Index(name, text, self._quantity(name))
 
     def _with_inputs(self, found: list[Band | Index]) -> Channels:
         members = tuple(one if isinstance(one, Index) else self._calibrated(one) for one in found)
@@ -176,13 +211,43 @@ class BandFinder:
         if not math.isfinite(offset):
             offset = 0.0
         undeclared = scale == 1.0 and offset == 0.0
+        quantity, is_assumed = self._quantity(band.name), False
+        told = self._stated(band) if undeclared else Stated()
         if place is not None and place.scale is not None:
             scale = place.scale
+        elif told.scale is not None:
+            scale = told.scale
+        elif undeclared and (custom := _custom(header.dtypes[band.index - 1], quantity)) is not None:
+            scale, is_assumed = custom, True
+        may_lack = False
         if place is not None and place.offset is not None:
             offset = place.offset
         elif undeclared:
-            offset = boa_offset(header, band.index, band.name) * scale
-        return Band(band.name, band.role, band.index, scale, offset)
+            own = add_offset(header, band.index, band.name)
+            offset = (told.offset or 0.0) if own is None else own * scale
+            may_lack = own is None and told.offset is None and is_offset_by_name(header.path)
+        return replace(
+            band,
+            scale=scale,
+            offset=offset,
+            nodata=self._nodata(band),
+            quantity=quantity,
+            is_assumed=is_assumed,
+            may_lack_offset=may_lack,
+        )
+
+    def _quantity(self, name: str) -> QuantityName | None:
+        place = self.source.bands.get(name)
+        stated = None if place is None else place.quantity
+        return stated or self.quantities.get(name) or quantity_of_name(name)
+
+    def _stated(self, band: Band) -> Stated:
+        told = self.stated.get(band.role, ())
+        return told[band.index - 1] if band.index <= len(told) else Stated()
+
+    def _nodata(self, band: Band) -> float | None:
+        own = self.headers[band.role].nodata[band.index - 1]
+        return self._stated(band).nodata if own is None else None
 
     def _missing(self, name: str, described: str | None = None, of: str | None = None) -> BandError:
         found = ", ".join(self._found_names()) or "no band with a description"
@@ -200,6 +265,13 @@ class BandFinder:
                 label = text or f"band {number} without description"
                 names.append(f"{role}: {label}" if many else label)
         return names
+
+
+def _custom(dtype: str, quantity: QuantityName | None) -> float | None:
+    """Return what a whole number stands for where values are fractions and nobody states a scale."""
+    # Eight bits hold too few steps for any custom.
+    is_whole = np.issubdtype(np.dtype(dtype), np.integer) and np.dtype(dtype).itemsize > 1
+    return QUANTITIES[quantity].whole_number if quantity is not None and is_whole else None
 
 
 def _described(header: Header, name: str) -> int | None:

@@ -145,9 +145,10 @@ def read_header(path: str) -> Header:
         )
 
 
-def all_observed(dataset: Any, index: int) -> bool:  # noqa: ANN401 - rasterio has no types
-    """Tell whether a band has neither nodata nor a mask nor alpha."""
-    return bool(dataset.mask_flag_enums[index - 1] == [MaskFlags.all_valid])
+def all_observed(dataset: Any, index: int, alpha_is_band: bool = False) -> bool:  # noqa: ANN401 - rasterio has no types
+    """Tell whether a band has neither nodata nor a mask; nor alpha, but where that is a band like the others."""
+    flags = dataset.mask_flag_enums[index - 1]
+    return bool(flags == [MaskFlags.all_valid]) or (alpha_is_band and MaskFlags.alpha in flags)
 
 
 def _grid(path: str, dataset: Any, tags: dict[str, str]) -> RasterGrid:  # noqa: ANN401 - rasterio has no types
@@ -171,4 +172,5 @@ def _grid(path: str, dataset: Any, tags: dict[str, str]) -> RasterGrid:  # noqa:
         crs or None,
         tags.get("AREA_OR_POINT", "Area"),
         control,
+        tuple(sorted(dataset.tags(ns="RPC").items())),
     )
