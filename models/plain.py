@@ -35,20 +35,49 @@ def read_plain(path: Path, most_bytes: int | None = None) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb", closefd=True) as file:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "a folder, pipe or device, not a file", str(path))
+        require_plain(path, status)
         if most_bytes is not None and status.st_size > most_bytes:
             raise OSError(errno.EFBIG, f"{status.st_size} bytes, more than {most_bytes} are not believed", str(path))
-        if is_hollow(status):
-            raise OSError(errno.EINVAL, f"a sparse file, with next to nothing in its {status.st_size} bytes", str(path))
         return file.read()
 
 
-def is_hollow(status: os.stat_result) -> bool:
-    """Tell whether a file is large and next to nothing of it is on the disk."""
-    # Some mounts do not tell how many blocks a file has.
-    held = status.st_blocks * _BLOCK_BYTES or status.st_size
-    return status.st_size > max(_SMALL_BYTES, _MOST_HOLLOW * held)
+def require_plain(path: Path, status: os.stat_result) -> None:
+    """Refuse what is no file, or a hole with next to nothing in it.
+
+    Args:
+        path: For the error.
+        status: Of the file.
+
+    Raises:
+        OSError: When it is one; ``strerror`` says which.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "a folder, pipe or device, not a file", str(path))
+    if is_hollow(path, status):
+        raise OSError(errno.EINVAL, f"a sparse file, with next to nothing in its {status.st_size} bytes", str(path))
+
+
+def is_hollow(path: Path, status: os.stat_result) -> bool:
+    """Tell whether a plain file is large and next to nothing of it is on the disk.
+
+    Args:
+        path: Of the file.
+        status: Of the same.
+
+    Raises:
+        OSError: When it cannot be opened.
+    """
+    if status.st_size <= _SMALL_BYTES:
+        return False
+    if status.st_blocks:
+        return status.st_size > _MOST_HOLLOW * status.st_blocks * _BLOCK_BYTES
+    # Nothing of it is there, or it lies on a mount that does not tell how many blocks a file has.
+    with path.open("rb") as file:
+        try:
+            os.lseek(file.fileno(), 0, os.SEEK_DATA)
+        except OSError as error:
+            return error.errno == errno.ENXIO
+    return False
 
 
 def load_yaml(text: str) -> Any:  # noqa: ANN401 - whatever YAML can say

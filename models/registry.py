@@ -12,6 +12,7 @@ from models.classical.card import classical_card
 from models.classical.settings import ARGUMENTS
 from models.errors import CardError, UnknownModelError, WeightsError
 from models.foreign.folder import convert
+from models.plain import require_plain
 from models.predictors.fakes import FAKES, fake_card
 from models.predictors.loading import load_predictor
 from models.run_settings import RunSettings
@@ -114,6 +115,21 @@ def _unknown(name: str, shipped: set[str]) -> UnknownModelError:
         f"model {name!r} is not known{nearest(name, shipped | WITHOUT_WEIGHTS)}; or give the path of a card (.json), "
         f"of weights ({', '.join(_WEIGHTS)}) with a card beside them, or of a folder that another program wrote"
     )
+
+
+def require_weights(card: Card, card_dir: Path | None) -> None:
+    """See that the weights of a card lie there as a plain file: what can be known before a worker reads them.
+
+    Raises:
+        WeightsError: When they do not.
+    """
+    if card_dir is None or card.weights is None:
+        return
+    path = card_dir / card.weights.file
+    try:
+        require_plain(path, path.stat())
+    except OSError as error:
+        raise WeightsError(f"{path.name}: the weights cannot be read: {error.strerror}") from error
 
 
 def verify_model(card: Card, card_dir: Path | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from models.card import Card
 from models.catalogue import CATALOGUE
 from models.classical.card import fit_arguments
-from models.registry import WITHOUT_WEIGHTS, card_without_weights, resolve_model
+from models.registry import WITHOUT_WEIGHTS, card_without_weights, require_weights, resolve_model
 from tasks.errors import JobError
 from tasks.jobs.fire import FOLLOWING, FireAnalysis
 from tasks.jobs.instances import InstanceRules, PanopticRules, PanopticSettings, instance_rules, panoptic_rules
@@ -130,6 +130,7 @@ def _find_model(job: Job, override: str | None) -> tuple[Card, Path | None]:
         usable = tuple(c for c in channels if c not in {rule.band for rule in job.source.invalid})
         return card_without_weights(name, choice.arguments, usable, job.kind), None
     card, folder = resolve_model(name, None if override else choice.sha256)
+    require_weights(card, folder)
     return (card if override else _with_arguments(card, choice.arguments)), folder
 
 

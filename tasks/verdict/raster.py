@@ -69,7 +69,7 @@ def check_raster(path: str) -> Verdict:
 
 
 def _require_bands(path: str) -> None:
-    if is_local(path) and is_hollow(Path(path).stat()):
+    if is_local(path) and is_hollow(Path(path), Path(path).stat()):
         raise OversizedSceneError(f"{path}: a sparse file, with next to nothing in it. Copy it again from its source")
     with opened_raster(path) as dataset:
         if dataset.count == 0:

@@ -1184,7 +1184,7 @@ BOMBS = {
         "OversizedSceneError",
     ),
     "a sparse VRT": (lambda folder: sparse(folder / "a.vrt", b"<VRTDataset", 4 << 40), "OversizedSceneError"),
-    "a sparse file of nothing": (lambda folder: sparse(folder / "a.tif", b"", 4 << 40), "UnreadableSceneError"),
+    "a sparse file of nothing": (lambda folder: sparse(folder / "a.tif", b"", 4 << 40), "OversizedSceneError"),
 }
 
 
@@ -1221,6 +1221,22 @@ def test_a_pipe_is_no_model(tmp_path, suffix, named):
     wanted = {"weights": "WeightsError", "card": "CardError"}[named]
     assert done.stdout.startswith(wanted), done.stdout + done.stderr
     assert "a folder, pipe or device, not a file" in done.stdout
+
+
+@pytest.mark.parametrize("left", ["pipe", "hole", "nothing"])
+def test_weights_that_are_no_file_are_refused_before_a_worker_is_asked(tmp_path, left):
+    weights = tmp_path / "a.safetensors"
+    match left:
+        case "pipe":
+            os.mkfifo(weights)
+        case "hole":
+            sparse(weights, b"", 1 << 42)
+    kept = fake_card("identity", {}, ("b",), "raster").model_dump(mode="json", exclude_none=True)
+    told = kept | {"network": {"name": "unet"}, "weights": {"file": weights.name, "sha256": "0" * 64}}
+    (tmp_path / "a.json").write_text(json.dumps(told))
+    job = Job.model_validate(RAW | {"model": {"name": str(tmp_path / "a.json")}})
+    with pytest.raises(WeightsError, match=r"the weights cannot be read: (a folder, pipe|a sparse file|No such file)"):
+        make_request(job, tmp_path / "out")
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

@@ -258,7 +258,7 @@ def _require_voxels(header: VolumeHeader) -> None:
     status = header.path.stat()
     held = status.st_size
     name, shape, needed = header.path.name, header.file_shape, header.n_bytes
-    if is_hollow(status):
+    if is_hollow(header.path, status):
         raise OversizedSceneError(f"{name}: a sparse file, with next to nothing in its {held} bytes; copy it again")
     if needed > held * _BEST_COMPRESSION:
         raise OversizedSceneError(
