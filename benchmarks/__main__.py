@@ -1,4 +1,4 @@
-"""``python -m benchmarks [memory] [speed] [networks] [thousand]``: all when none is named."""
+"""``python -m benchmarks [small] [memory] [speed] [networks] [thousand]``: all when none is named."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import memory, networks, speed, thousand
+from benchmarks import memory, networks, small, speed, thousand
 from benchmarks.machine import describe_machine
 
-_BENCHMARKS = {"memory": memory.run, "speed": speed.run, "networks": networks.run, "thousand": thousand.run}
+_BENCHMARKS = {
+    "small": small.run,
+    "memory": memory.run,
+    "speed": speed.run,
+    "networks": networks.run,
+    "thousand": thousand.run,
+}
 
 
 def main(names: list[str]) -> None:
