@@ -23,7 +23,6 @@ from tasks.verdict.plausible import Fitted, check_values
 from tasks.verdict.raster import check_raster, looked_at
 from tasks.verdict.sniff import sniff
 from tasks.verdict.verdict import Kind, Verdict, merge
-from tasks.verdict.volume import check_volume
 
 MAX_MEMORY_BYTES = 2 << 30
 
@@ -87,7 +86,12 @@ def _check_file(path: str, kind: str | None) -> Verdict:
                     f"{Path(path).name}: {format_name}{wanted}. Convert it to "
                     f"{'GeoTIFF' if kind == 'raster' else 'NIfTI (.nii.gz)' if kind else 'GeoTIFF or NIfTI'}"
                 )
-        return check_volume(path) if found == "volume" or kind == "volume" else check_raster(path)
+        if found == "volume" or kind == "volume":
+            # nibabel takes as long to import as all else here together, and most batches are of rasters.
+            from tasks.verdict.volume import check_volume
+
+            return check_volume(path)
+        return check_raster(path)
     except SceneError as error:
         return Verdict.refusal(path, "unknown" if found in ("foreign", "dicom") else found, error)  # type: ignore[arg-type]
 
