@@ -1499,11 +1499,12 @@ def test_an_error_about_several_files_names_none_of_them(tmp_path, caplog, case)
 
 
 def test_a_flow_tells_prefect_of_no_files_that_cannot_be_listed(tmp_path):
-    for folder in ("doe-anna", "doe-berta"):
-        write_raster(tmp_path / folder / "x.tif", ONES)
-    inputs = [str(tmp_path / folder) for folder in ("doe-anna", "doe-berta")]
+    table = tmp_path / "doe-anna.csv"
+    table.write_text("neither,of,these\n1,2,3\n")
+    with pytest.raises(JobError, match="doe-anna"):
+        list_inputs([str(table)], Job.model_validate(RAW))
     with pytest.raises(JobError, match=r"cannot be listed \(JobError\)") as caught:
-        listed(inputs, Job.model_validate(RAW))
+        listed([str(table)], Job.model_validate(RAW))
     assert "doe" not in str(caught.value)
 
 
