@@ -13,7 +13,7 @@ import pytest
 from scenes import write_raster, write_volume
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows.commands.app import app
 from tasks.inputs.listing import list_inputs
 from tasks.jobs.job import load_job
 from tasks.verdict.check import check_files, check_inputs

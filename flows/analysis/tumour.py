@@ -18,7 +18,8 @@ from tasks.analysis.subject import Findings, VolumeMask
 from tasks.analysis.tumour.analyse import advance, present, read_study
 from tasks.answers.tumour.series import FollowUp, History, Study
 from tasks.errors import JobError
-from tasks.jobs.job import Job, VoxelSize
+from tasks.jobs.job import Job
+from tasks.jobs.source import VoxelSize
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.outcome import SceneOutcome
 from tasks.reports.legend import Caption

@@ -26,7 +26,7 @@ class Postprocessing:
 
     activation: Literal["softmax", "sigmoid"] | None = None
     discrete: Literal["argmax", "threshold"] | None = None
-    back: Literal["scores", "probabilities", "labels"] | None = None
+    back: Literal["scores", "probabilities", "labels", "numbers"] | None = None
     regions: dict[int, int] | None = None
     largest: tuple[int, ...] | None = ()
 

@@ -16,7 +16,7 @@ from tasks.dicom.references import write_reference
 from tasks.errors import JobError, SceneError, UnsupportedSceneError
 from tasks.files.declared import require_utf8
 from tasks.inputs.naming import Pattern, scene_id, stem_of
-from tasks.jobs.job import VoxelSize
+from tasks.jobs.source import VoxelSize
 from tasks.pairs.ids import Opened, opened_ids
 from tasks.pairs.labels import LabelRules
 from tasks.scenes.volume.header import volume_header

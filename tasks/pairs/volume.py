@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tasks.answers.metrics.pair import MaskPair, Window
 from tasks.errors import GridError
 from tasks.geometry.box import Box
-from tasks.jobs.job import VoxelSize
+from tasks.jobs.source import VoxelSize
 from tasks.pairs.labels import LabelRules
 from tasks.scenes.volume.scene import SAME_VOXELS, VolumeReader, VolumeScene, apart_voxels, describe_volume
 

@@ -18,7 +18,7 @@ import numpy as np
 from tasks.errors import EmptySceneError, UnreadableSceneError
 from tasks.files.declared import is_local
 from tasks.files.remote import first_bytes, url_of
-from tasks.jobs.job import VoxelSize
+from tasks.jobs.source import VoxelSize
 from tasks.scenes.gzipped import GzipStream
 from tasks.scenes.volume.header import VolumeHeader, volume_header
 from tasks.verdict.verdict import Verdict

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows.commands.app import app
 from tasks.errors import GeometryError, UnreadableSceneError
 from tasks.geometry.box import Box
 from tasks.inputs.input import Input

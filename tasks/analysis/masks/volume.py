@@ -15,7 +15,8 @@ from tasks.analysis.masks.names import card_of, numbered_class
 from tasks.analysis.subject import VolumeMask
 from tasks.errors import UnsupportedSceneError
 from tasks.geometry.box import Box
-from tasks.jobs.job import Job, VoxelSize
+from tasks.jobs.job import Job
+from tasks.jobs.source import VoxelSize
 from tasks.reports.legend import Caption
 from tasks.scenes.class_numbers import class_numbers, label_type
 from tasks.scenes.volume.scene import SAME_VOXELS, VolumeScene, apart_voxels, describe_volume

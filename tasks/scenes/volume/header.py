@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.plain import is_hollow
 from tasks.errors import EmptySceneError, OversizedSceneError, UnreadableSceneError, UnsupportedSceneError
-from tasks.jobs.job import VoxelSize
+from tasks.jobs.source import VoxelSize
 from tasks.scenes.gzipped import MAGIC, GzipStream
 from tasks.scenes.volume.place import nearest_axes, place_of
 

@@ -11,7 +11,7 @@ from nibabel.quaternions import quat2mat
 from numpy.typing import NDArray
 
 from tasks.errors import GeometryError, UnreadableSceneError
-from tasks.jobs.job import VoxelSize
+from tasks.jobs.source import VoxelSize
 
 # NIfTI's codes for metre, millimetre and micrometre; 0, unknown, is taken for millimetres as everybody does.
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}

@@ -17,7 +17,7 @@ from tasks.errors import EmptySceneError, GridError, OversizedSceneError
 from tasks.geometry import resample
 from tasks.geometry.box import Box
 from tasks.geometry.frame import Frame
-from tasks.jobs.job import VoxelSize
+from tasks.jobs.source import VoxelSize
 from tasks.scenes.volume.frame import frame_of, part_of
 from tasks.scenes.volume.header import VolumeHeader, volume_header
 from tasks.scenes.volume.orientation import Turn, codes_of, turn_between, turn_to
