@@ -1,15 +1,15 @@
-"""Numbers rounded for people, none of them to nothing: what is small keeps two significant digits."""
+"""Numbers rounded for people, none of them to nothing: what is small keeps four significant digits."""
 
 from __future__ import annotations
 
 import math
 
-_DIGITS = 2
+_DIGITS = 4
 _MOST_DECIMALS = 6
 
 
 def rounded(value: float, decimals: int) -> float:
-    """Return a value with so many decimals, or more where two significant digits need them: 5.25e-7 is not 0."""
+    """Return a value with so many decimals, or more where four significant digits need them: 5.25e-7 is not 0."""
     return round(value, max(decimals, _needed(value)))
 
 

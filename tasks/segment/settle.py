@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import cc3d
 import numpy as np
@@ -26,7 +26,7 @@ from tasks.segment.work import Work
 
 ReadLayer: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]
 
-_CONNECTIVITY = 26
+_CONNECTIVITY: Literal[26] = 26
 
 
 def settle(work: Work) -> None:
@@ -90,7 +90,9 @@ def _brought_back(
     values = read(needed)
     unseen = np.iinfo(values.dtype).max
     numbers = np.where(values == unseen, 0, values).astype(np.float32)
-    found = np.rint(to_native(numbers[np.newaxis], needed.start, box, frame)[0]).astype(values.dtype)
+    found: NDArray[np.unsignedinteger[Any]] = np.rint(
+        to_native(numbers[np.newaxis], needed.start, box, frame)[0]
+    ).astype(values.dtype)
     answered = frame.answered
     if answered is not None:
         outside = np.ones(box.shape, np.bool_)
