@@ -14,12 +14,31 @@ from models.quantities import QuantityName, quantity_of_name
 from models.validation import explained
 
 Placement: TypeAlias = Literal["stride", "even", "shifted"]
-Blend: TypeAlias = Literal["gaussian", "core", "logits"]
+Beyond: TypeAlias = Literal["zeros", "edge"]
+Blend: TypeAlias = Literal["gaussian", "hann", "core", "logits"]
 Spacing: TypeAlias = tuple[float | None, float | None, float | None]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Regions(_Frozen):
+    """What the channels of a network stand for that answers by regions.
+
+    Attributes:
+        classes: Of each channel.
+        order: Of channels: the first one that is there gives a voxel its class; class 0 where none is.
+    """
+
+    classes: tuple[Annotated[int, Field(ge=1)], ...]
+    order: tuple[Annotated[int, Field(ge=0)], ...]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Regions:
+        if sorted(self.order) != list(range(len(self.classes))):
+            raise ValueError(f"order {list(self.order)} does not name each of {len(self.classes)} channels once")
+        return self
 
 
 class Network(_Frozen):
@@ -28,13 +47,22 @@ class Network(_Frozen):
     Attributes:
         name: Its name in ``models.registry``.
         arguments: What its builder is called with.
-        output: ``logits``, one per class; ``logit``, of class 1 alone, for a network of one channel and a sigmoid; or
-            ``probabilities``, where softmax is part of the network.
+        output: ``logits``, one per class; ``logit``, of class 1 alone, for a network of one channel and a sigmoid;
+            ``probabilities``, where softmax is part of the network; or ``regions``, a logit each that may overlap.
+        regions: Of ``regions``: the class that each channel stands for, and the channels in the order in which the one
+            that is there, from a probability of one half, decides.
     """
 
     name: str
     arguments: dict[str, Any] = {}
-    output: Literal["logits", "logit", "probabilities"] = "logits"
+    output: Literal["logits", "logit", "probabilities", "regions"] = "logits"
+    regions: Regions | None = None
+
+    @model_validator(mode="after")
+    def _regions_are_told(self) -> Network:
+        if (self.output == "regions") != (self.regions is not None):
+            raise ValueError("output 'regions' and 'regions' go together: state both, or neither")
+        return self
 
 
 class FixedNormalization(_Frozen):
@@ -86,6 +114,17 @@ class GridNormalization(_Frozen):
     nonzero: bool = False
 
 
+class ChainNormalization(_Frozen):
+    """One normalization behind the other, each with the numbers of what the one before it made.
+
+    Attributes:
+        steps: In their order.
+    """
+
+    kind: Literal["chain"] = "chain"
+    steps: tuple[FixedNormalization | GridNormalization, ...] = Field(min_length=2)
+
+
 class NoNormalization(_Frozen):
     """Values reach the predictor as they are."""
 
@@ -93,7 +132,8 @@ class NoNormalization(_Frozen):
 
 
 Normalization = Annotated[
-    FixedNormalization | SceneNormalization | GridNormalization | NoNormalization, Field(discriminator="kind")
+    FixedNormalization | SceneNormalization | GridNormalization | ChainNormalization | NoNormalization,
+    Field(discriminator="kind"),
 ]
 
 
@@ -123,7 +163,8 @@ class Tiling(_Frozen):
             MONAI does: tiles one step apart, the last moved back to end with the scene, over zeros likewise, and
             weighed by ``sigma``.
         sigma: Of the Gaussian that weighs ``shifted`` tiles, in tiles; None where all their pixels weigh the same.
-        blend: ``gaussian`` and ``core`` stitch probabilities; ``logits`` stitches scores before softmax.
+        beyond: What ``shifted`` tiles see outside the scene: zeros, or the pixels at its ``edge``.
+        blend: ``gaussian``, ``hann`` and ``core`` stitch probabilities; ``logits`` stitches scores before softmax.
         disagreement: Share of labels that differ from one untiled pass with these numbers, as measured.
     """
 
@@ -132,6 +173,7 @@ class Tiling(_Frozen):
     overlap: tuple[int, ...]
     placement: Placement = "stride"
     sigma: Annotated[float, Field(gt=0)] | None = None
+    beyond: Beyond = "zeros"
     blend: Blend = "gaussian"
     disagreement: float | None = None
 
@@ -163,11 +205,14 @@ class CentredResampling(_Frozen):
 
     Attributes:
         back: What ``Invertd`` brings back: ``scores`` as they were blended, or the ``probabilities`` of blended logits,
-            both linearly; or ``labels``, each the nearest.
+            both linearly; ``labels``, each the nearest; or the ``numbers`` of labels, linearly and rounded.
+        foreground: The network looks at the smallest box of its own grid that holds all values above this one, as
+            ``CropForegroundd`` has it; what lies outside is background. None for everything.
     """
 
     kind: Literal["centred"]
-    back: Literal["scores", "probabilities", "labels"] = "scores"
+    back: Literal["scores", "probabilities", "labels", "numbers"] = "scores"
+    foreground: float | None = None
 
 
 def _beside(file: str) -> str:
@@ -217,6 +262,7 @@ class Card(_Frozen):
         position: Whether the network also sees where in the scene a pixel lies, one more input per axis: for scenes
             that were cut round what is looked for, and for such scenes only.
         bfloat16_disagreement: Share of labels that differ from float32 on the validation data, as measured.
+        largest: Classes of which the largest connected part alone is kept, on the grid on which labels are made.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
@@ -236,6 +282,7 @@ class Card(_Frozen):
     position: bool = False
     parameters: int = 0
     bfloat16_disagreement: float | None = None
+    largest: tuple[Annotated[int, Field(ge=1)], ...] = ()
     weights: Weights | None = None
     training: Training | None = None
 
@@ -258,6 +305,19 @@ class Card(_Frozen):
         if self.network.output == "logit" and len(self.classes) != 2:
             raise ValueError(f"network.output 'logit' parts two classes, and the card has {len(self.classes)}")
         return self
+
+    @model_validator(mode="after")
+    def _regions_are_classes(self) -> Card:
+        regions = self.network.regions
+        if regions is not None and max(regions.classes) >= len(self.classes):
+            raise ValueError(f"network.regions.classes {list(regions.classes)} are not all among the card's classes")
+        return self
+
+    @property
+    def labels_on_own_grid(self) -> bool:
+        """Whether labels are made on the grid of the network, and looked at as a whole before they come back."""
+        centred = self.resampling if isinstance(self.resampling, CentredResampling) else None
+        return centred is not None and (centred.back == "numbers" or (centred.back == "labels" and bool(self.largest)))
 
     @property
     def n_channels(self) -> int:
@@ -284,6 +344,8 @@ class Card(_Frozen):
     @property
     def n_outputs(self) -> int:
         """Channels that the network gives."""
+        if self.network.regions is not None:
+            return len(self.network.regions.classes)
         return 1 if self.network.output == "logit" else self.n_classes
 
 

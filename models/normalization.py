@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.card import FixedNormalization, GridNormalization, NoNormalization, SceneNormalization
+from models.card import (
+    ChainNormalization,
+    FixedNormalization,
+    GridNormalization,
+    NoNormalization,
+    Normalization,
+    SceneNormalization,
+)
 
 _SMALLEST_STD = 1e-6
 _UNBOUNDED = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
@@ -22,12 +29,14 @@ class ResolvedNormalization:
         mean: Of the clipped values.
         std: Of the clipped values, positive.
         nonzero: Whether 0 stays 0.
+        then: What is done to the result.
     """
 
     clip: tuple[tuple[float, float], ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     nonzero: bool = False
+    then: ResolvedNormalization | None = None
 
 
 def scene_statistics(values: NDArray[np.float32], settings: SceneNormalization) -> ResolvedNormalization:
@@ -88,7 +97,7 @@ def _grid_channel(values: NDArray[np.float64], settings: GridNormalization) -> t
 
 
 def resolve(
-    normalization: FixedNormalization | SceneNormalization | GridNormalization | NoNormalization,
+    normalization: Normalization,
     values: NDArray[np.float32],
 ) -> ResolvedNormalization | None:
     """Return the numbers a card asks for; ``values`` are looked at where they come from the scene.
@@ -96,7 +105,7 @@ def resolve(
     Args:
         normalization: Of the card.
         values: ``(channels, ...)`` observed physical values of the scene; of the grid that the network sees for
-            ``GridNormalization``.
+            ``GridNormalization`` and chains.
 
     Returns:
         None where values are to stay as they are.
@@ -108,8 +117,21 @@ def resolve(
             return scene_statistics(values, normalization)
         case GridNormalization():
             return grid_statistics(values, normalization)
+        case ChainNormalization():
+            return _chained(normalization.steps, values)
         case NoNormalization():
             return None
+
+
+def _chained(
+    steps: tuple[FixedNormalization | GridNormalization, ...], values: NDArray[np.float32]
+) -> ResolvedNormalization | None:
+    if not steps:
+        return None
+    first = resolve(steps[0], values)
+    if first is None:
+        raise TypeError("a step of a chain has numbers")
+    return replace(first, then=_chained(steps[1:], normalise(values, first)))
 
 
 def normalise(
@@ -134,4 +156,4 @@ def normalise(
         result[index] /= np.float32(std)
         if zero is not None:
             result[index][zero] = 0
-    return result
+    return result if resolved.then is None else normalise(result, resolved.then, out=result)

@@ -12,8 +12,11 @@ SwatheError (models.errors)
 │   ├── BandError              a band that the job needs is not there
 │   ├── ImpossibleValuesError  numbers that cannot be the quantity that job or model say they are
 │   ├── EmptySceneError        zero-sized, or no valid pixel at all
+│   ├── ConstantSceneError     one value everywhere: there is nothing to tell apart
+│   ├── WarnedSceneError       can be segmented, but has a warning, and the run is strict
 │   ├── SampleError            reference samples that do not go with the map, or carry no variance
 │   ├── PolygonError           polygons without a CRS, in another place than the map, or damaged
+│   ├── GeometryError          a header that contradicts itself about the size of voxels
 │   ├── GridError              two masks that do not lie on one grid
 │   └── OversizedSceneError    declares more pixels than its file or this machine can hold
 ├── CatalogueError             a catalogue of scenes that is not there or cannot be searched
@@ -69,12 +72,24 @@ class EmptySceneError(SceneError):
     """The scene has no valid pixel."""
 
 
+class ConstantSceneError(SceneError):
+    """The scene holds one value everywhere."""
+
+
+class WarnedSceneError(SceneError):
+    """The scene has a warning, and the run is strict."""
+
+
 class SampleError(SceneError):
     """Reference samples do not go with the map, or cannot carry an estimate."""
 
 
 class PolygonError(SceneError):
     """Polygons cannot be laid over the map."""
+
+
+class GeometryError(SceneError):
+    """A header says two things of the size of its voxels."""
 
 
 class GridError(SceneError):

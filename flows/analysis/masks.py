@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from models.printable import printable
 from tasks.analysis.subject import Findings
@@ -89,9 +89,14 @@ def _outcome(out: OutFolder, task: MaskTask) -> SceneOutcome:
     hashes = {role: dataset_sha256(path) for role, path in sorted(task.inputs.items())}
     key = digest({"inputs": hashes, "settings": task.settings, "swathe": version("swathe")})
     if is_published(out, task.scene, key):
-        summary = read_published(out.link(task.scene) / "summary.json", "headline")
-        return SceneOutcome(task.scene, "skipped", product=task.scene, headline=summary["headline"])
-    return SceneOutcome(task.scene, "done", product=task.scene, headline=_publish(out, task, key, hashes))
+        return _published(out, task, "skipped")
+    _publish(out, task, key, hashes)
+    return _published(out, task, "done")
+
+
+def _published(out: OutFolder, task: MaskTask, status: Literal["done", "skipped"]) -> SceneOutcome:
+    summary = read_published(out.link(task.scene) / "summary.json", "headline", "warnings")
+    return SceneOutcome(task.scene, status, None, task.scene, summary["headline"], tuple(summary["warnings"]))
 
 
 def _failed(task: MaskTask, error: Exception) -> SceneOutcome:
@@ -109,7 +114,7 @@ def _take_back(made: Sequence[Path]) -> None:
             parent.rmdir()
 
 
-def _publish(out: OutFolder, task: MaskTask, key: str, hashes: Mapping[str, str]) -> dict[str, Any]:
+def _publish(out: OutFolder, task: MaskTask, key: str, hashes: Mapping[str, str]) -> None:
     scratch = Path(tempfile.mkdtemp(prefix="analyse-", dir=out.scratch))
     try:
         findings, facts, caption = task.analyse(scratch)
@@ -121,4 +126,3 @@ def _publish(out: OutFolder, task: MaskTask, key: str, hashes: Mapping[str, str]
         publish(out, task.scene, key, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return findings.headline

@@ -19,6 +19,7 @@ from tasks.analysis.tumour.analyse import advance, present, read_study
 from tasks.answers.tumour.series import FollowUp, History, Study
 from tasks.errors import JobError
 from tasks.jobs.job import Job
+from tasks.jobs.source import VoxelSize
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.outcome import SceneOutcome
 from tasks.reports.legend import Caption
@@ -33,23 +34,27 @@ class Question:
     Attributes:
         job: None where the command names none.
         settings: Of its analysis, overrides applied.
+        voxel_size: Which to believe where sform and pixdim of a header differ; None refuses.
     """
 
     job: Job | None
     settings: TumourAnalysis
+    voxel_size: VoxelSize | None = None
 
 
-def ask(job: str | None, overrides: Sequence[str]) -> Question:
+def ask(job: str | None, overrides: Sequence[str], voxel_size: VoxelSize | None = None) -> Question:
     """Return what is asked.
 
     Args:
         job: A name in ``configs/``, a path, or None for the defaults.
         overrides: ``analysis.key=value``, as ``--set`` has them.
+        voxel_size: Which to believe where sform and pixdim of a header differ; None takes the job's.
 
     Raises:
         JobError: When the job is none about tumours, or a key is wrong.
     """
-    return Question(*settings_asked(job, ("tumour", TumourAnalysis), {}, overrides))
+    loaded, settings = settings_asked(job, ("tumour", TumourAnalysis), {}, overrides)
+    return Question(loaded, settings, voxel_size or (loaded.source.voxel_size if loaded else None))
 
 
 def analyse(
@@ -121,13 +126,15 @@ class _Series:
             "shape": list(subject.scene.frame.native_shape),
             "voxels": math.prod(subject.scene.frame.native_shape),
             "earlier_scenes": [date.scene for date in self.dates[:last]],
+            "warnings": subject.notes,
         }
         return findings, facts, subject.caption
 
     def _read(self, index: int, scratch: Path) -> tuple[VolumeMask, Study, FollowUp | None]:
         date, settings = self.dates[index], self.question.settings
         spool = scratch / str(index)
-        subject = open_volume_mask(date.files, date.scene, self.question.job, settings.label, spool)
+        size = self.question.voxel_size
+        subject = open_volume_mask(date.files, date.scene, self.question.job, settings.label, spool, voxel_size=size)
         found = read_study(subject, settings)
         follow_up, self.history = advance(self.history, found, settings)
         return subject, found, follow_up
@@ -142,4 +149,5 @@ def _task(dates: Sequence[_Date], question: Question, run: Run) -> MaskTask:
             if path is not None:
                 inputs[role + suffix] = str(path)
     settings = what_decides(question.settings.model_dump(mode="json"), question.job, "volume")
-    return MaskTask(dates[-1].scene, inputs, settings | {"scenes": [date.scene for date in dates]}, run)
+    beside = {"scenes": [date.scene for date in dates], "voxel_size": question.voxel_size}
+    return MaskTask(dates[-1].scene, inputs, settings | beside, run)

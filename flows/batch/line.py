@@ -18,6 +18,8 @@ class Fresh:
         item: As a user named it.
         fingerprint: Of its content.
         pixels: Pixels or voxels, which its cost is proportional to: a run has one model. None where not known.
+        warnings: What the check said of it.
+        is_seen: Whether the check looked at all of it.
         urgent: Whether it goes before those that are not.
         ticket: Id of the ticket that brought it; None for the run's own.
     """
@@ -27,6 +29,8 @@ class Fresh:
     pixels: int | None = None
     urgent: bool = False
     ticket: str | None = None
+    warnings: tuple[str, ...] = ()
+    is_seen: bool = True
 
 
 class Line:

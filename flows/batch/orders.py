@@ -2,10 +2,19 @@
 
 # No postponed annotations here: Prefect builds the form and the validation of a flow from the real ones.
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+
+def all_overrides(
+    overrides: Sequence[str] | None, device: str | None = None, *, strict: bool = False
+) -> tuple[str, ...]:
+    """Return settings that override a job's, those that commands have options of their own for among them."""
+    own = () if device is None else (f"run.device={device}",)
+    return (*(overrides or ()), *own, *(("run.strict=true",) if strict else ()))
 
 
 class Setup(BaseModel):
@@ -21,11 +30,12 @@ class Setup(BaseModel):
         default=None, description="What to compute on, instead of what the job says."
     )
 
+    strict: bool = Field(default=False, description="Refuse scenes that the check has a warning about.")
+
     @property
     def all_overrides(self) -> tuple[str, ...]:
-        """Settings that override the job's, the device among them."""
-        device = () if self.device is None else (f"run.device={self.device}",)
-        return (*self.overrides, *device)
+        """Settings that override the job's, those with fields of their own among them."""
+        return all_overrides(self.overrides, self.device, strict=self.strict)
 
 
 class Batch(Setup):

@@ -60,7 +60,7 @@ def check_batch(request: Request, inputs: Sequence[str]) -> Checked:
     Raises:
         JobError: When the inputs cannot be listed.
     """
-    items = list_inputs(inputs, request.job)
+    items = list_inputs(inputs, request.job, request.card.n_channels)
     verdicts = check_inputs(items, request.job, request.card.channels, request.card)
     accepted = tuple(item for item, verdict in zip(items, verdicts, strict=True) if verdict.go)
     return Checked(accepted, tuple(verdict for verdict in verdicts if not verdict.go))

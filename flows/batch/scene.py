@@ -104,8 +104,10 @@ def done_text(outcome: SceneOutcome, seconds: float) -> str:
 def _make(run: Run, scene: Fresh, stages: Stages) -> SceneOutcome:
     item, request = scene.item, run.request
     with stages.at("plan"):
-        prepared = steps.plan(request, item, scene.fingerprint, run.slot, run.engine.n_slots)
+        prepared = steps.plan(request, scene, run.slot, run.engine.n_slots)
         logger.info("%s: %s", item.id, plan_summary(prepared.work.plan))
+        for warning in scene.warnings:
+            logger.warning("%s: %s", item.id, warning)
     with stages.at("segment"):
         reports = steps.segment_scene(run.engine, prepared, run.progress)
     folder, headline = _make_product(run, prepared, stages)

@@ -32,7 +32,7 @@ from tasks.inputs.input import Input
 from tasks.inputs.listing import list_inputs
 from tasks.intake.expectation import expect
 from tasks.intake.request import Request, make_request
-from tasks.jobs.job import Job, load_job
+from tasks.jobs.job import load_job
 from tasks.out.ledger import Ledger
 from tasks.out.outcome import SceneOutcome, write_batch
 from tasks.reports.index import write_index
@@ -56,7 +56,7 @@ def segment_batch(batch: Batch) -> list[SceneOutcome]:
     """
     job = load_job(batch.job, batch.all_overrides)
     request = make_request(job, batch.out, batch.model)
-    items = listed(batch.inputs, job)
+    items = listed(batch.inputs, request)
     return run_batch(batch, request, items)
 
 
@@ -67,14 +67,14 @@ def starting_early(setup: Setup, request: Request) -> Iterator[None]:
         yield
 
 
-def listed(inputs: Sequence[str], job: Job) -> list[Input]:
+def listed(inputs: Sequence[str], request: Request) -> list[Input]:
     """Return the scenes of a flow's inputs; what Prefect keeps of an error names none of their files.
 
     Raises:
         JobError: When they cannot be listed.
     """
     try:
-        return list_inputs(inputs, job)
+        return list_inputs(inputs, request.job, request.card.n_channels)
     except SwatheError as error:
         # Its text names files; on a terminal that is no harm.
         raise JobError(
@@ -219,8 +219,7 @@ def _cluster_settings(setup: Setup, request: Request) -> ClusterSettings:
 def _needed(request: Request) -> tuple[str, ...]:
     """Return the modules that blocks and products need; torch only where there is a network."""
     network = () if request.card.weights is None else ("models.predictors.networks",)
-    kinds = {"raster": "area", "volume": "tumour"}
-    kind = request.job.analysis.kind if request.job.analysis else kinds[request.job.kind]
-    # Areas are answered by one file, all others by a folder.
-    answers = "tasks.analysis.area" if kind == "area" else f"tasks.analysis.{kind}.analyse"
-    return ("tasks.segment.block", "tasks.products.finish", answers, *network)
+    sizes = {"raster": "area", "volume": "volumes"}[request.job.kind]
+    kind = request.job.analysis.kind if request.job.analysis else "area"
+    module = sizes if kind == "area" else kind
+    return ("tasks.segment.block", "tasks.products.finish", f"tasks.analysis.{module}", *network)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.batch.line import Fresh
 from flows.batch.waiting import wait_for_folder as wait_until_free
 from flows.display.progress import BatchProgress
 from flows.orchestration.current import orchestrator, step
@@ -31,12 +32,12 @@ from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.ledger import Ledger, ProductRow
 from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import Sighting, SightingLedger
-from tasks.products.publish import is_published
+from tasks.products.publish import is_published, warnings_of
 from tasks.products.publish import publish as publish_product
 from tasks.products.record import RunRecord, write_run_record
 from tasks.segment.graph import Engine, Named
 from tasks.segment.plan import Slot
-from tasks.segment.prepare import Prepared, prepare
+from tasks.segment.prepare import Prepared, prepare, require_variation
 from tasks.segment.store import BlockReport, BlockStore
 from tasks.verdict.check import check_inputs
 from tasks.verdict.verdict import Verdict
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 # What workers do: this process does not load what they need for it.
 _MEASURE: Named[Slot] = Named("tasks.segment.measure", "measure_slot")
+_SETTLE: Named[None] = Named("tasks.segment.settle", "settle")
 _ASSEMBLE: Named[None] = Named("tasks.instances.layers", "assemble")
 _FINISH: Named[None] = Named("tasks.products.finish", "finish")
 _ANALYSE: Named[dict[str, Any]] = Named("tasks.analysis.analyse", "analyse")
@@ -97,12 +99,17 @@ def identify_input(request: Request, item: Input) -> Fingerprint:
         return identify(request, item)
 
 
-@step("plan", "plan · {item.id}", retry_delays_s=NETWORK_DELAYS_S)
-def plan(request: Request, item: Input, fingerprint: Fingerprint, slot: Slot, n_slots: int) -> Prepared:
+@step("plan", "plan · {scene.item.id}", retry_delays_s=NETWORK_DELAYS_S)
+def plan(request: Request, scene: Fresh, slot: Slot, n_slots: int) -> Prepared:
     """Describe the scene and fit the plan to it."""
+    item = scene.item
     with _pseudonymised(item):
-        prepared = prepare(request, describe(request, item), fingerprint, slot, n_slots)
-        return replace(prepared, files=opened_files(request, item), stated=item.stated, date=item.date)
+        described = describe(request, item)
+        if not scene.is_seen:
+            require_variation(described)
+        prepared = prepare(request, described, scene.fingerprint, slot, n_slots)
+        files = opened_files(request, item)
+        return replace(prepared, files=files, stated=item.stated, date=item.date, warnings=scene.warnings)
 
 
 @step("segment", "segment · {prepared.scene.id}", retry_delays_s=NETWORK_DELAYS_S)
@@ -127,6 +134,8 @@ def _segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) 
         reports.append(report)
         shown.advance()
     store.require_complete(blocks)
+    if work.is_settled:
+        engine.call(_SETTLE, work)
     if work.has_instances:
         engine.call(_ASSEMBLE, work)
     if not done:
@@ -182,7 +191,8 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     row = ProductRow(scene_id, prepared.request_key, prepared.product_key, "done", None, facts.headline)
     Ledger(out.ledger).record(row, facts.run, now())
     shutil.rmtree(out.scene_scratch(scene_id), ignore_errors=True)
-    outcome = SceneOutcome(scene_id, "done", None, str(product.relative_to(out.root)), facts.headline)
+    place, warnings = str(product.relative_to(out.root)), warnings_of(product)
+    outcome = SceneOutcome(scene_id, "done", None, place, facts.headline, warnings)
     orchestrator().show_scene(request.job.job, outcome, out.root)
     return outcome
 
@@ -232,5 +242,6 @@ def skipped(request: Request, item: Input, fingerprint: Fingerprint) -> SceneOut
         return None
     # An earlier run may have been killed after its last word.
     shutil.rmtree(request.out.scene_scratch(item.id), ignore_errors=True)
-    product = request.out.product(item.id, known.product).relative_to(request.out.root)
-    return SceneOutcome(item.id, "skipped", None, str(product), known.headline)
+    product = request.out.product(item.id, known.product)
+    place = str(product.relative_to(request.out.root))
+    return SceneOutcome(item.id, "skipped", None, place, known.headline, warnings_of(product))

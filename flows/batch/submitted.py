@@ -19,7 +19,7 @@ from flows.server.states import ended
 from models.errors import SwatheError
 from tasks.inputs.input import Input
 from tasks.intake.request import Request, make_request
-from tasks.jobs.job import Job, load_job
+from tasks.jobs.job import load_job
 from tasks.out.manifest import is_manifest, read_manifest
 from tasks.out.outcome import SceneOutcome
 
@@ -57,7 +57,7 @@ def batch(order: Submission) -> list[SceneOutcome]:
 def _segment(order: Submission) -> list[SceneOutcome]:
     job = load_job(order.job, order.all_overrides)
     request = make_request(job, order.out, order.model)
-    items = _listed(order, job)
+    items = _listed(order, request)
     with ExitStack() as held:
         if not take(request, held):
             found = steps.wait_for_folder(request, order.wait_hours, items if order.urgent else (), held)
@@ -67,10 +67,10 @@ def _segment(order: Submission) -> list[SceneOutcome]:
         return run_held(_on_cluster(order), request, items, urgent=order.urgent)
 
 
-def _listed(order: Submission, job: Job) -> list[Input]:
+def _listed(order: Submission, request: Request) -> list[Input]:
     if len(order.inputs) == 1 and is_manifest(order.inputs[0]):
         return read_manifest(order.inputs[0])
-    return listed(order.inputs, job)
+    return listed(order.inputs, request)
 
 
 def _on_cluster(order: Submission) -> Submission:

@@ -40,7 +40,8 @@ def triage(request: Request, items: Sequence[Input], run_id: str) -> tuple[dict[
             outcomes[item.id] = found
         else:
             shape = verdict.facts.get("shape")
-            fresh.append(Fresh(item, found, math.prod(shape) if shape else None))
+            pixels = math.prod(shape) if shape else None
+            fresh.append(Fresh(item, found, pixels, warnings=verdict.warnings, is_seen=not verdict.unseen))
     return outcomes, fresh
 
 

@@ -61,7 +61,7 @@ class Arrivals:
 
     def _can_take(self, ticket: Ticket) -> bool:
         # The same name for something else would supersede what this run makes: its owner does it, after this run.
-        return ticket.request == self.request.key("") and all(
+        return ticket.request == self.request.ticket_key and all(
             self.items.get(item.id, item) == item for item in ticket.items
         )
 

@@ -53,7 +53,7 @@ def wait_for_folder(
     Raises:
         HeldFolderError: When it took too long.
     """
-    ticket = Ticket(uuid.uuid4().hex, request.key(""), tuple(offered))
+    ticket = Ticket(uuid.uuid4().hex, request.ticket_key, tuple(offered))
     with ExitStack() as offer:
         if offered:
             _offer(Tickets(request.out.tickets), ticket, offer)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.commands.options import FAILED_SCENES, OUT, Overrides
+from flows.commands.options import FAILED_SCENES, OUT, Overrides, VoxelSizeChoice
 
 analyse_app = typer.Typer(help="Answers from masks made elsewhere.", no_args_is_help=True)
 
@@ -75,7 +75,7 @@ def fire(
 
 
 @analyse_app.command()
-def tumour(
+def tumour(  # noqa: PLR0913 - one argument per option of the command
     masks: Annotated[
         list[str], typer.Argument(help="Class maps: NIfTI volumes, products, or folders of them.", metavar="MASK...")
     ],
@@ -85,13 +85,14 @@ def tumour(
     follow_up: Annotated[
         bool, typer.Option("--follow-up", help="The masks are one patient's, oldest first: compare them.")
     ] = False,
+    voxel_size: VoxelSizeChoice = None,
     overrides: Overrides = None,
 ) -> None:
     """Lesions with volumes and diameters, target lesions, and how they changed over the dates."""
     from flows.analysis import tumour as flow
     from flows.commands import tables
 
-    outcomes = flow.analyse(masks, image or (), flow.ask(job, overrides or ()), out, is_series=follow_up)
+    outcomes = flow.analyse(masks, image or (), flow.ask(job, overrides or (), voxel_size), out, is_series=follow_up)
     OUT.print(tables.outcomes(outcomes, out))
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(FAILED_SCENES)

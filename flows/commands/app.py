@@ -26,6 +26,8 @@ from flows.commands.options import (
     OutFolder,
     Overrides,
     Prefect,
+    Strict,
+    VoxelSizeChoice,
     Workers,
 )
 from flows.commands.submit import submit_command
@@ -59,6 +61,7 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     cluster: Cluster = "local",
     workers: Workers = None,
     device: DeviceChoice = None,
+    strict: Strict = False,
     overrides: Overrides = None,
     prefect: Prefect = False,
     home: Home = HOME,
@@ -81,11 +84,12 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
         cluster=cluster,
         workers=workers,
         device=device,
+        strict=strict,
     )
     request = make_request(load_job(job, batch.all_overrides), out, model)
     with orchestrated(home, prefect) as has_server, starting_early(batch, request):
         # Names that are wrong end here, before a folder is made.
-        list_inputs(inputs, request.job)
+        list_inputs(inputs, request.job, request.card.n_channels)
         batch = batch.model_copy(update={"inputs": [request.out.keep_inputs(inputs)]})
         if has_server():
             from flows.batch.flow import segment as segment_flow
@@ -109,6 +113,7 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
     workers: Workers = None,
     device: DeviceChoice = None,
     wait_hours: Annotated[float, typer.Option(min=0, help="How long to wait while another run holds OUT.")] = 12,
+    strict: Strict = False,
     overrides: Overrides = None,
     prefect: Prefect = False,
     home: Home = HOME,
@@ -129,6 +134,7 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
         workers=workers,
         device=device,
         wait_hours=wait_hours,
+        strict=strict,
     )
     with orchestrated(home, prefect) as has_server:
         if has_server():
@@ -147,6 +153,7 @@ def check(
     inputs: Inputs,
     job: Annotated[str | None, typer.Option("--job", help="Check against this job's bands and model as well.")] = None,
     model: ModelName = None,
+    strict: Strict = False,
     overrides: Overrides = None,
 ) -> None:
     """Give each input a verdict, go or a named refusal, without doing any work."""
@@ -154,6 +161,8 @@ def check(
     from flows.commands.check import check_batch, expectations
 
     verdicts = check_batch(inputs, job, model, tuple(overrides or ()))
+    if strict:
+        verdicts = [verdict.strictly() for verdict in verdicts]
     expected = None if job is None else expectations(verdicts, job, model, tuple(overrides or ()))
     for line in tables.verdicts(verdicts, expected):
         OUT.print(line, soft_wrap=True)
@@ -195,6 +204,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option of the command
         str | None, typer.Option(help="Ids of objects: a file, or names in a folder, as {scene}/ids.tif.")
     ] = None,
     reference_ids: Annotated[str | None, typer.Option(help="The same for the references.")] = None,
+    voxel_size: VoxelSizeChoice = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write everything to this file; - for standard output.")
     ] = None,
@@ -220,6 +230,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option of the command
         predicted_classes=flow.parse_mapping(predicted_classes or ()),
         reference_classes=flow.parse_mapping(reference_classes or ()),
         structures=reference_structures,
+        voxel_size=voxel_size,
     )
     flow.require_folder(json_file, "--json")
     flow.require_folder(csv_file, "--csv")

@@ -26,7 +26,8 @@ def check_batch(
     job = load_job(job_name, overrides)
     request = make_request(job, Path(), model)
     verify_model(request.card, request.card_folder)
-    return check_inputs(list_all_inputs(inputs, job), job, request.card.channels, request.card)
+    items = list_all_inputs(inputs, job, request.card.n_channels)
+    return check_inputs(items, job, request.card.channels, request.card)
 
 
 def expectations(

@@ -42,6 +42,7 @@ FAILED_SCENES = 1
 WRONG = 2
 
 Device = Literal["auto", "cpu", "cuda"]
+VoxelSize = Literal["sform", "pixdim"]
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, or a CSV table of scenes.", metavar="INPUT...")]
 JobName = Annotated[str, typer.Option("--job", help="A name in configs/ or the path of a job file.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the products; it belongs to one job.")]
@@ -54,6 +55,11 @@ Cluster = Annotated[str, typer.Option("--cluster", help="local, or the address o
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes of a local cluster.")]
 DeviceChoice = Annotated[
     Device | None, typer.Option("--device", help="What to compute on, instead of what the job says.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse whatever has a warning.")]
+VoxelSizeChoice = Annotated[
+    VoxelSize | None,
+    typer.Option("--voxel-size", help="What to believe where the sform and pixdim of a NIfTI header differ."),
 ]
 Prefect = Annotated[
     bool, typer.Option("--prefect", help="Start a Prefect server for this run where none is named and none runs here.")

@@ -19,6 +19,7 @@ from flows.commands.options import (
     ModelName,
     OutFolder,
     Overrides,
+    Strict,
     Workers,
 )
 
@@ -42,6 +43,7 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     workers: Workers = None,
     device: DeviceChoice = None,
     wait_hours: Annotated[float, typer.Option(help="How long to wait while another run holds the folder.")] = 24,
+    strict: Strict = False,
     overrides: Overrides = None,
     home: Home = HOME,
 ) -> None:
@@ -83,6 +85,7 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
         name=name or _name(checked.accepted, out),
         urgent=urgent,
         wait_hours=wait_hours,
+        strict=strict,
     )
     queued = queue_run(order, request.job.job)
     told = f"{len(checked.accepted)} of {checked.n_inputs} scenes submitted"

@@ -30,7 +30,8 @@ def outcomes(rows: Sequence[SceneOutcome], out: Path) -> Table:
     for row in rows:
         result = row.error if row.error else ", ".join(f"{k} {_short(v)}" for k, v in row.headline.items())
         status = Text(row.status, style=_STYLES[row.status])
-        table.add_row(row.scene, status, Text(result or ""), str(out / row.scene) if row.product else "")
+        told = Text("\n").join([Text(result or ""), *(Text(text, style="yellow") for text in row.warnings)])
+        table.add_row(row.scene, status, told, str(out / row.scene) if row.product else "")
     return table
 
 
@@ -110,6 +111,8 @@ def verdicts(rows: Sequence[Verdict], expected: Sequence[Expectation | None] | N
             yield Text.assemble(("refused  ", "red"), row.path, f"  {row.error}: {row.message}")
         for warning in row.warnings:
             yield Text.assemble(("         warning: ", "yellow"), warning)
+        for unseen in row.unseen:
+            yield Text.assemble(("         looked at: ", "cyan"), unseen)
     left_out = sum(row.left_out for row in rows)
     go, n_inputs = sum(row.go for row in rows), len(rows) - left_out
     beside = f"; {left_out} series left out" if left_out else ""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import logging
 import os
 import re
@@ -36,6 +35,7 @@ logger = logging.getLogger(__name__)
 # Of a run; the others are in its table. The server keeps every one, and a page shows all of a run.
 MOST_PICTURES = 20
 _MOST_WARNINGS = 20
+_MOST_WARNED = 100
 _MOST_TRAILS = 20
 _MOST_NIGHT_SCENES = 100
 _LONGEST_REASON = 60
@@ -66,8 +66,7 @@ def tell_scene(job: str, outcome: SceneOutcome, out: Path) -> None:
     """
     rows = [_figure_row(name, value) for name, value in outcome.headline.items()]
     product = out / outcome.scene
-    warnings = json.loads((product / "summary.json").read_text())["warnings"]
-    text = scene_text(job, outcome, out, warnings, quicklook(product / "preview.png"))
+    text = scene_text(job, outcome, out, quicklook(product / "preview.png"))
     with best_effort(outcome.scene):
         create_table_artifact(rows, artifact_key(job, outcome.scene), f"{outcome.scene}: headline numbers")
         # Without a key: it stands on the page of its run, and the list of all artifacts does not carry its picture.
@@ -96,16 +95,16 @@ def tell_batch(job: str, outcomes: Sequence[SceneOutcome], out: Path, trails: Se
         create_markdown_artifact(text, artifact_key(job, "batch"), f"{job}: what needs a look")
 
 
-def scene_text(job: str, outcome: SceneOutcome, out: Path, warnings: Sequence[str], picture: bytes | None) -> str:
+def scene_text(job: str, outcome: SceneOutcome, out: Path, picture: bytes | None) -> str:
     """Return what the UI says of a scene, in Markdown."""
     lines = [f"# {plain(outcome.scene)}", f"Job {plain(job)}, {outcome.status}."]
     lines += [f"- {plain(heading(name))}: **{plain(cell(value))}**" for name, value in outcome.headline.items()]
     if picture is not None:
         uri = base64.b64encode(picture).decode()
         lines.append(f"\n![Preview of {plain(outcome.scene)}](data:image/jpeg;base64,{uri})\n")
-    if warnings:
-        shown = [f"- {plain(warning)}" for warning in warnings[:_MOST_WARNINGS]]
-        more = len(warnings) - len(shown)
+    if outcome.warnings:
+        shown = [f"- {plain(warning)}" for warning in outcome.warnings[:_MOST_WARNINGS]]
+        more = len(outcome.warnings) - len(shown)
         lines += ["\n## Before believing the numbers", *shown, *([f"- {more} more in the report"] if more else [])]
     files = ["report.html", "summary.json", "mask.tif", "mask.nii.gz"]
     lines += ["\n## Files", *(link(out, f"{outcome.scene}/{name}") for name in files if _is_there(out, outcome, name))]
@@ -116,9 +115,10 @@ def batch_text(job: str, found: Sequence[Ranked], out: Path, trails: Sequence[Tr
     """Return what the UI says of a batch, in Markdown: counts, failures, outliers, what is followed, where to look."""
     failed = [row.outcome for row in found if row.outcome.status == "failed"]
     outlying = [row for row in found if row.outlying]
+    warned = [row.outcome for row in found if row.outcome.warnings]
     lines = [
         f"# Batch of {plain(job)}",
-        f"{len(found)} scenes: {len(failed)} failed, {len(outlying)} with outlying numbers.",
+        f"{len(found)} scenes: {len(failed)} failed, {len(warned)} with warnings, {len(outlying)} outlying.",
         link(out, "index.html"),
         link(out, "batch.csv"),
     ]
@@ -126,6 +126,10 @@ def batch_text(job: str, found: Sequence[Ranked], out: Path, trails: Sequence[Tr
         lines += ["\n## Failed", *(f"- **{plain(row.scene)}**: {plain(row.error or '')}" for row in failed)]
     if outlying:
         lines += ["\n## Far from the other scenes", *(_outlier_line(row) for row in outlying)]
+    if warned:
+        shown = [f"- **{plain(one.scene)}**: {plain('; '.join(one.warnings))}" for one in warned[:_MOST_WARNED]]
+        more = len(warned) - len(shown)
+        lines += ["\n## Before believing the numbers", *shown, *([f"- {more} more in index.html"] if more else [])]
     for trail in trails:
         shown = [f"- {plain(', '.join(_named_cells(trail, row)))}" for row in trail.rows[:_MOST_TRAILS]]
         more = len(trail.rows) - len(shown)
@@ -149,6 +153,8 @@ def night_text(night: Night, out: Path) -> str:
     lines += _section("Nights without a run", night.missed)
     lines += _section("Alerts", night.alerts)
     lines += _section("Failed", [f"{scene.id}: {scene.error}" for scene in night.failed])
+    warned = [f"{scene.id}: {'; '.join(scene.warnings)}" for scene in night.scenes if scene.warnings]
+    lines += _section("Before believing the numbers", warned)
     lines += _products(night.done)
     lines += _section("Waiting", list(night.waiting.values()))
     return "\n".join(lines) + "\n"
@@ -211,7 +217,7 @@ def _batch_row(row: Ranked, names: Sequence[str]) -> dict[str, Any]:
     numbers = {heading(name): cell(outcome.headline[name]) if name in outcome.headline else "" for name in names}
     outliers = ", ".join(f"{heading(name)} z {score:+.1f}" for name, score in row.outlying.items())
     # Errors stand in full beside the table; here they must not push the numbers out of sight.
-    why = shorten(outcome.error or outliers, _LONGEST_REASON, placeholder="...")
+    why = shorten(outcome.error or outliers or "; ".join(outcome.warnings), _LONGEST_REASON, placeholder="...")
     return {"scene": outcome.scene, "status": outcome.status, "look at it for": why, **numbers}
 
 

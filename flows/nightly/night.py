@@ -77,7 +77,7 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
     newest = nights.newest(_today())
     request = replace(request, today=tonight if newest is None else max(tonight, newest[0].date))
     is_past = request.today != tonight
-    found = list_arrivals(order.inbox, job, tonight, nights.last(tonight))
+    found = list_arrivals(order.inbox, job, tonight, nights.last(tonight), request.card.n_channels)
     items = [item for item in found if is_kept(item.date, job.nightly.retention, request.today or tonight)]
     earlier = nights.night(tonight)
     night = earlier or _begin(request, tonight, () if is_past else missed_nights(nights.last(tonight), tonight))

@@ -6,11 +6,11 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from models.card import Card, CentredResampling, ClassEntry, Network
+from models.card import Card, CentredResampling, ClassEntry, Network, Regions
 from models.errors import CardError
 from models.foreign.colours import class_colour
 from models.foreign.monai_config import Component, Config, read_config
@@ -26,6 +26,10 @@ _WEIGHTS = ("model.safetensors", "model.pt")
 _LICENCE = "LICENSE"
 _LIBRARY = "monai.networks.nets"
 _AXES = ("spatial_dims", "dimensions")
+# What arguments were called before, and those that are no longer told: by MONAI's own names.
+_RENAMED = {"dimensions": "spatial_dims", "pos_embed": "proj_type"}
+_DROPPED = {"img_size"}
+_PROGRAM = "model.ts"
 
 
 def is_folder(path: Path) -> bool:
@@ -43,6 +47,11 @@ def files(path: Path) -> tuple[Path, ...]:
     configs, models = path / "configs", path / "models"
     inference = next(configs / name for name in _INFERENCE if (configs / name).is_file())
     weights = [models / name for name in _WEIGHTS if (models / name).is_file()]
+    if not weights and (models / _PROGRAM).is_file():
+        raise CardError(
+            f"{path}: holds models/{_PROGRAM} alone, which is TorchScript, a program of its own. Name that file and "
+            "write a card for it (docs/models.md), or save the state dict of the network as models/model.pt"
+        )
     if not weights:
         raise CardError(
             f"{path}: there is none of {', '.join(f'models/{name}' for name in _WEIGHTS)}; bundles come without "
@@ -82,14 +91,22 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
     after = map_postprocessing(config.steps("postprocessing"))
     title = str(metadata.get("name") or path.resolve().name)
     version = metadata.get("version")
-    resampling = None if before.spacing_mm is None else CentredResampling(kind="centred", back=after.back or "labels")
+    resampling = None
+    if before.spacing_mm is not None or before.foreground is not None:
+        back = after.back or "labels"
+        resampling = CentredResampling(kind="centred", back=back, foreground=before.foreground)
     return Card(
         name=re.sub(r"[^a-z0-9._-]", "-", path.resolve().name.lower()).lstrip("._-") or "bundle",
         title=title,
         kind="volume",
-        network=network.model_copy(update={"output": _output(after, n_outputs)}),
+        network=Network(
+            name=network.name,
+            arguments=network.arguments,
+            output=_output(after, n_outputs),
+            regions=_regions(after, n_outputs),
+        ),
         channels=tuple(_names(metadata, "inputs", "image", n_channels, "channel")),
-        classes=_classes(metadata, n_outputs),
+        classes=_classes(metadata, n_outputs, after),
         normalization=before.normalization,
         tiling=map_inferer(config.named("inferer")),
         licence=_licence(path, metadata),
@@ -97,6 +114,7 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
         orientation=before.orientation,
         spacing_mm=before.spacing_mm,
         resampling=resampling,
+        largest=tuple(range(1, max(n_outputs, 2))) if after.largest is None else after.largest,
     )
 
 
@@ -109,18 +127,56 @@ def _network(described: Component) -> tuple[Network, int, int]:
             "network to TorchScript or ONNX"
         )
     arguments = {name: described.take(name) for name in described.arguments}
+    if built := [name for name, value in arguments.items() if isinstance(value, Mapping) and "_target_" in value]:
+        raise CardError(
+            f"network_def takes {', '.join(built)}, which the bundle builds with code of its own; export the network "
+            "to TorchScript or ONNX"
+        )
     axes = next((arguments[name] for name in _AXES if name in arguments), 3)
     if axes != 3:
         raise CardError(f"network_def has {axes} axes; bundles of volumes alone are mapped")
     counts = []
-    for name in ("in_channels", "out_channels"):
-        if not isinstance(arguments.get(name), int):
-            raise CardError(f"network_def does not state {name}, and cannot be mapped")
+    for names in (("in_channels",), ("out_channels", "num_classes")):
+        name = next((name for name in names if isinstance(arguments.get(name), int)), None)
+        if name is None:
+            raise CardError(f"network_def does not state {names[0]}, and cannot be mapped")
         counts.append(arguments.pop(name))
-    return Network(name=f"monai:{described.name}", arguments=arguments), counts[0], counts[1]
+    return Network(name=f"monai:{described.name}", arguments=_current(described.name, arguments)), counts[0], counts[1]
 
 
-def _output(after: Postprocessing, n_outputs: int) -> str:
+def _current(network: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments under the names that they have now."""
+    from models.networks.library import constructors, own_parameters
+
+    kind = constructors("monai").get(network)
+    if kind is None:
+        # Whoever builds it says that there is none.
+        return arguments
+    known = own_parameters(kind)
+    found = {}
+    for name, value in arguments.items():
+        now = _RENAMED.get(name, name) if name not in known else name
+        if now in known or name not in _DROPPED:
+            found[now] = value
+    return found
+
+
+def _regions(after: Postprocessing, n_outputs: int) -> Regions | None:
+    if after.regions is None:
+        return None
+    if sorted(after.regions) != list(range(n_outputs)):
+        raise CardError(
+            f"postprocessing makes classes of channels {sorted(after.regions)}, and network_def has {n_outputs}"
+        )
+    classes = tuple(after.regions[channel] for channel in range(n_outputs))
+    return Regions(classes=classes, order=tuple(after.regions))
+
+
+def _output(after: Postprocessing, n_outputs: int) -> Literal["logits", "logit", "regions"]:
+    if after.regions is not None:
+        if after.activation != "sigmoid":
+            raise CardError("postprocessing makes classes of channels without a sigmoid, which cannot be mapped")
+        return "regions"
     if after.activation == "sigmoid" or after.discrete == "threshold":
         if n_outputs == 1 and after.activation == "sigmoid" and after.discrete == "threshold":
             return "logit"
@@ -134,17 +190,23 @@ def _output(after: Postprocessing, n_outputs: int) -> str:
     return "logits"
 
 
-def _classes(metadata: Mapping[str, Any], n_outputs: int) -> tuple[ClassEntry, ...]:
+def _classes(metadata: Mapping[str, Any], n_outputs: int, after: Postprocessing) -> tuple[ClassEntry, ...]:
     names = _names(metadata, "outputs", "pred", n_outputs, "class")
-    names = names if n_outputs > 1 else ["background", *names]
+    if after.regions is not None:
+        labels = {label: names[channel] for channel, label in after.regions.items()}
+        names = [labels.get(label, f"class {label}") for label in range(1, max(labels) + 1)]
+    if after.regions is not None or n_outputs == 1:
+        names = ["background", *names]
     return tuple(ClassEntry(name=name, colour=class_colour(number)) for number, name in enumerate(names))
 
 
 def _names(metadata: Mapping[str, Any], side: str, key: str, count: int, otherwise: str) -> list[str]:
     """Return the names of channels as ``network_data_format`` gives them, numbered ones where it does not."""
     described: Any = metadata
-    for part in ("network_data_format", side, key, "channel_def"):
+    for part in ("network_data_format", side, key):
         described = described.get(part) if isinstance(described, Mapping) else None
+    known = described if isinstance(described, Mapping) else {}
+    described = known.get("channel_def") or known.get("label_def")
     if not isinstance(described, Mapping):
         return [f"{otherwise} {number}" for number in range(count)]
     if len(described) != count:

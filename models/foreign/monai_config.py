@@ -18,6 +18,7 @@ from models.parsed import from_json, from_yaml
 from models.plain import MOST_TEXT_BYTES, read_plain
 
 _REFERENCE = re.compile(r"@(\w+(?:(?:::|#)\w+)*)")
+_SUM = re.compile(r"\$\s*@[\w:#]+(?:\s*\+\s*@[\w:#]+)*\s*")
 _OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -25,7 +26,10 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
 }
-_SEQUENCES: dict[str, Callable[[Any], Any]] = {"tuple": tuple, "list": list}
+_CALLS: dict[str, Callable[[Any], Any]] = {"tuple": list, "list": list, "len": len, "int": int, "float": float}
+# What is looked up by name: the keys that MONAI has words for, and types, which are told by their names.
+_KEYS = {"IMAGE": "image", "LABEL": "label", "PRED": "pred"}
+_TYPES = re.compile(r"(?:torch|numpy|np)\.(float16|float32|float64|int8|uint8|int16|int32|int64|bool)")
 _DEEPEST = 32
 # What a bundle needs is far below; what refers to itself many times over would grow without end.
 _MOST_VALUES = 100_000
@@ -152,15 +156,22 @@ class Config:
             CardError: When it is none.
         """
         compose = self.named(name)
-        raw = compose.arguments.get("transforms")
-        for _ in range(_DEEPEST):
-            if not isinstance(raw, str) or not raw.startswith(("@", "%")):
-                break
-            raw = self._raw(raw[1:], name)
+        raw = self._joined(compose.arguments.get("transforms"), name)
         if compose.name != "Compose" or not isinstance(raw, list):
             raise CardError(f"{self._name}: {name} is no Compose of a list of transforms, and cannot be mapped")
         named = [(f"{name}::transforms::{k}", step) for k, step in enumerate(raw)]
         return [self.component(step, where) for where, step in named if not self._is_disabled(step, where)]
+
+    def _joined(self, raw: Any, where: str) -> Any:  # noqa: ANN401 - whatever JSON can say
+        """Return a list of components that stands elsewhere, or is several such lists one behind the other."""
+        for _ in range(_DEEPEST):
+            if isinstance(raw, str) and _SUM.fullmatch(raw):
+                parts = [self._joined(self._raw(name, where), where) for name in _REFERENCE.findall(raw)]
+                return [step for part in parts for step in part] if all(isinstance(p, list) for p in parts) else raw
+            if not isinstance(raw, str) or not raw.startswith(("@", "%")):
+                break
+            raw = self._raw(raw[1:], where)
+        return raw
 
     def _is_disabled(self, raw: Any, where: str) -> bool:  # noqa: ANN401 - whatever JSON can say
         return isinstance(raw, Mapping) and bool(self.plain(raw.get("_disabled_", False), f"{where}::_disabled_"))
@@ -195,7 +206,7 @@ class Config:
             ) from error
 
 
-def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever JSON can say
+def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:  # noqa: ANN401, C901, PLR0911 - a case per kind of node
     match node:
         case ast.Constant():
             return node.value
@@ -205,11 +216,28 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:  # noqa: ANN401 
             return [_evaluate(part, names) for part in node.elts]
         case ast.UnaryOp(op=ast.USub()):
             return -_evaluate(node.operand, names)
+        case ast.UnaryOp(op=ast.Not()):
+            return not _evaluate(node.operand, names)
+        case ast.IfExp():
+            return _evaluate(node.body if _evaluate(node.test, names) else node.orelse, names)
+        case ast.Subscript(slice=ast.Constant(value=key)):
+            return _evaluate(node.value, names)[key]
+        case ast.Attribute():
+            return _looked_up(ast.unparse(node))
         case ast.BinOp() if type(node.op) in _OPERATIONS:
             return _calculate(type(node.op), _evaluate(node.left, names), _evaluate(node.right, names))
-        case ast.Call(func=ast.Name(id=name), args=[only], keywords=[]) if name in _SEQUENCES:
-            return list(_SEQUENCES[name](_evaluate(only, names)))
+        case ast.Call(func=ast.Name(id=name), args=[only], keywords=[]) if name in _CALLS:
+            return _CALLS[name](_evaluate(only, names))
     raise ValueError(ast.dump(node))
+
+
+def _looked_up(name: str) -> str:
+    module, _, last = name.rpartition(".")
+    if module.endswith("CommonKeys") and last in _KEYS:
+        return _KEYS[last]
+    if (found := _TYPES.fullmatch(name)) is not None:
+        return found[1]
+    raise ValueError(name)
 
 
 def _calculate(kind: type[ast.operator], left: Any, right: Any) -> Any:  # noqa: ANN401 - whatever JSON can say

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.card import Tiling
+from models.card import Beyond, Tiling
 from models.errors import CardError
 from models.foreign.monai_config import Component
 from models.foreign.monai_transforms import mapping
+
+# Longer than any volume that a network is shown whole, and a multiple of every likely stride.
+_WHOLE = 1 << 13
+_BEYOND: dict[str, Beyond] = {"constant": "zeros", "replicate": "edge"}
 
 
 def map_inferer(inferer: Component) -> Tiling:
@@ -16,13 +20,19 @@ def map_inferer(inferer: Component) -> Tiling:
     Raises:
         CardError: When it is another inferer, or one that does what cannot be mapped.
     """
+    if inferer.name == "SimpleInferer":
+        # The whole volume is one tile: a plan makes it no longer than the scene.
+        return Tiling(tile=(_WHOLE,) * 3, halo=(0, 0, 0), overlap=(0, 0, 0), blend="logits")
     if inferer.name != "SlidingWindowInferer":
-        raise CardError(f"inferer {inferer.name} cannot be mapped, only SlidingWindowInferer")
+        raise CardError(f"inferer {inferer.name} cannot be mapped, only SlidingWindowInferer and SimpleInferer")
     inferer.require(
-        {"roi_size", "sw_batch_size", "overlap", "mode", "sigma_scale", "sw_device", "device", "progress",
-         "cache_roi_weight_map", "cpu_thresh", "buffer_steps", "buffer_dim"},
-        padding_mode="constant", cval=0, with_coord=False,
+        {"padding_mode", "roi_size", "sw_batch_size", "overlap", "mode", "sigma_scale", "sw_device", "device",
+         "progress", "cache_roi_weight_map", "cpu_thresh", "buffer_steps", "buffer_dim"},
+        cval=0, with_coord=False,
     )  # fmt: skip
+    padding = str(inferer.take("padding_mode", "constant"))
+    if padding not in _BEYOND:
+        raise CardError(f"inferer: padding_mode {padding!r} cannot be mapped, only {', '.join(_BEYOND)}")
     tile = _three(inferer.take("roi_size"))
     if any(not isinstance(length, int) or length < 1 for length in tile):
         raise CardError(f"inferer: roi_size {tile} has axes without a length, and cannot be mapped")
@@ -43,6 +53,7 @@ def map_inferer(inferer: Component) -> Tiling:
             overlap=tuple(length - step for length, step in zip(tile, steps, strict=True)),
             placement="shifted",
             sigma=float(sigmas[0]) if mode == "gaussian" else None,
+            beyond=_BEYOND[padding],
             blend="logits",
         )
 

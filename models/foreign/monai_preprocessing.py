@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from models.card import (
+    ChainNormalization,
     FixedNormalization,
     GridNormalization,
     NoNormalization,
@@ -25,14 +26,16 @@ class Preprocessing:
     """What was found on the way to the network.
 
     Attributes:
-        orientation: Axis codes.
+        orientation: Axis codes; the file's own axes where nothing turns them.
         spacing_mm: Along these axes; None where it is kept.
         normalization: Of values.
+        foreground: The physical value above which a crop keeps; None without a crop.
     """
 
-    orientation: str | None = None
+    orientation: str = "ijk"
     spacing_mm: Spacing | None = None
     normalization: Normalization = field(default_factory=NoNormalization)
+    foreground: float | None = None
 
 
 def map_preprocessing(steps: list[Component], n_channels: int) -> Preprocessing:
@@ -53,11 +56,6 @@ def map_preprocessing(steps: list[Component], n_channels: int) -> Preprocessing:
         if step.name in _PREPARE:
             with mapping(step):
                 _PREPARE[step.name](step, found, n_channels)
-    if found.orientation is None:
-        raise CardError(
-            "preprocessing has no Orientationd: the axes that the network sees would depend on the file; "
-            "add one with the axcodes of the training images"
-        )
     return found
 
 
@@ -75,6 +73,8 @@ def _keys(step: Component) -> list[str]:
 
 def _orient(step: Component, found: Preprocessing, _: int) -> None:
     step.require(ANYHOW | {"axcodes", "labels"}, as_closest_canonical=False)
+    if found.foreground is not None:
+        raise CardError(f"{step.where}: Orientationd behind a CropForegroundd cannot be mapped; put it before")
     isotropic = found.spacing_mm is None or len(set(found.spacing_mm)) == 1
     if not isotropic:
         raise CardError(f"{step.where}: Orientationd after a Spacingd that is not the same along all axes; swap them")
@@ -101,13 +101,23 @@ def _space(step: Component, found: Preprocessing, _: int) -> None:
     pixdim = list(given) if isinstance(given, list | tuple) else [given]
     pixdim += [pixdim[-1]] * (3 - len(pixdim))
     first, second, third = (float(length) if length > 0 else None for length in pixdim[:3])
+    if found.foreground is not None:
+        raise CardError(f"{step.where}: Spacingd behind a CropForegroundd cannot be mapped; put it before")
     found.spacing_mm = (first, second, third)
 
 
 def _normalise(step: Component, found: Preprocessing, normalization: Normalization) -> None:
-    if not isinstance(found.normalization, NoNormalization):
-        raise CardError(f"{step.where}: a second transform of intensities, {step.name}, cannot be mapped")
-    found.normalization = normalization
+    if not isinstance(normalization, FixedNormalization | GridNormalization):
+        raise TypeError(f"{step.name} became {type(normalization).__name__}")
+    match found.normalization:
+        case NoNormalization():
+            found.normalization = normalization
+        case ChainNormalization(steps=steps):
+            found.normalization = ChainNormalization(steps=(*steps, normalization))
+        case FixedNormalization() | GridNormalization() as first:
+            found.normalization = ChainNormalization(steps=(first, normalization))
+        case other:
+            raise CardError(f"{step.where}: {step.name} behind {other.kind} cannot be mapped")
 
 
 def _scale_range(step: Component, found: Preprocessing, n_channels: int) -> None:
@@ -174,6 +184,31 @@ def _whole_image(step: Component, n_channels: int) -> None:
         raise CardError(f"{step.where}: {step.name} over all channels together cannot be mapped")
 
 
+def _crop(step: Component, found: Preprocessing, n_channels: int) -> None:
+    step.require(
+        ANYHOW | {"source_key", "mode", "start_coord_key", "end_coord_key", "channel_indices"},
+        select_fn=None, margin=0, allow_smaller=True, k_divisible=1,
+    )  # fmt: skip
+    if step.take("source_key") != _keys(step)[0] or step.take("channel_indices") is not None:
+        raise CardError(f"{step.where}: CropForegroundd by another key, or by some of the channels, cannot be mapped")
+    # What is above 0 then: of a range that is mapped, and of values as they are, a physical value says the same.
+    match found.normalization:
+        case NoNormalization():
+            found.foreground = 0.0
+        case FixedNormalization(mean=means) if len(set(means)) == 1 and _keeps_order(found.normalization):
+            found.foreground = means[0]
+        case _:
+            raise CardError(
+                f"{step.where}: CropForegroundd behind a transform that looks at the image cannot be mapped"
+            )
+
+
+def _keeps_order(normalization: FixedNormalization) -> bool:
+    """Tell whether a value is above 0 afterwards where it is above the mean, and never by the clip alone."""
+    bounds = zip(normalization.clip, normalization.mean, normalization.std, strict=True)
+    return all(std > 0 and low <= mean < high for (low, high), mean, std in bounds)
+
+
 def _cast(step: Component, _: Preprocessing, __: int) -> None:
     # The type is an expression of code, but its name tells.
     if "float32" not in str(step.arguments.get("dtype", "float32")):
@@ -188,4 +223,5 @@ _PREPARE: dict[str, Callable[[Component, Preprocessing, int], None]] = {
     "ScaleIntensityd": _scale,
     "ScaleIntensityRangePercentilesd": _scale_percentiles,
     "CastToTyped": _cast,
+    "CropForegroundd": _crop,
 }

@@ -146,11 +146,7 @@ def _orientation(reader: str, forward: tuple[int, ...]) -> str:
 
 def _channels(dataset: Mapping[str, Any]) -> tuple[str, ...]:
     names: Mapping[str, str] = dataset["channel_names"] if "channel_names" in dataset else dataset["modality"]
-    if len(names) != 1:
-        raise CardError(
-            f"the model reads {len(names)} channels ({', '.join(names.values())}); a volume is one file of one channel"
-        )
-    return tuple(names.values())
+    return tuple(str(names[key]) for key in sorted(names, key=int))
 
 
 def _classes(dataset: Mapping[str, Any]) -> tuple[ClassEntry, ...]:

@@ -128,26 +128,31 @@ def _each(value: Any, count: int) -> list[Any]:  # noqa: ANN401 - a number, or o
 
 
 def normalization(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> Normalization:
-    """Map the normalisation scheme of the first channel.
+    """Map the normalisation scheme, which all channels have in common.
 
     Raises:
-        CardError: When the scheme is none of nnU-Net's, or takes its numbers from a mask.
+        CardError: When the scheme is none of nnU-Net's, takes its numbers from a mask, or is not one for all.
     """
-    scheme, masked = configuration["normalization_schemes"][0], configuration["use_mask_for_norm"][0]
-    if masked and scheme == "ZScoreNormalization":
+    schemes = configuration["normalization_schemes"]
+    scheme, n_channels = schemes[0], len(schemes)
+    if len(set(schemes)) > 1:
+        raise CardError(f"channels that are normalised in different ways ({', '.join(schemes)}) are not known here")
+    if any(configuration["use_mask_for_norm"]) and scheme == "ZScoreNormalization":
         raise CardError(
             "use_mask_for_norm: the model was fitted on volumes of zeros round what was scanned, normalised by what is "
             "not zero alone; that is not done here"
         )
     match scheme:
         case "CTNormalization":
-            return _by_fingerprint(plans)
+            return _by_fingerprint(plans, n_channels)
         case "ZScoreNormalization":
             return SceneNormalization(percentiles=(0.0, 100.0), floor=_LOWEST)
         case "RescaleTo01Normalization":
             return SceneNormalization(percentiles=(0.0, 100.0), floor=_LOWEST, scale="range")
         case "RGBTo01Normalization":
-            return FixedNormalization(clip=((0.0, 255.0),), mean=(0.0,), std=(255.0,))
+            return FixedNormalization(
+                clip=((0.0, 255.0),) * n_channels, mean=(0.0,) * n_channels, std=(255.0,) * n_channels
+            )
         case "NoNormalization":
             return NoNormalization()
     raise CardError(f"normalisation {scheme!r} is none of nnU-Net's own and is not known here")
@@ -156,10 +161,14 @@ def normalization(plans: Mapping[str, Any], configuration: Mapping[str, Any]) ->
 _LOWEST = float(np.finfo(np.float32).min)
 
 
-def _by_fingerprint(plans: Mapping[str, Any]) -> FixedNormalization:
-    numbers = plans["foreground_intensity_properties_per_channel"]["0"]
-    clip = (float(numbers["percentile_00_5"]), float(numbers["percentile_99_5"]))
-    return FixedNormalization(clip=(clip,), mean=(float(numbers["mean"]),), std=(max(float(numbers["std"]), 1e-8),))
+def _by_fingerprint(plans: Mapping[str, Any], n_channels: int) -> FixedNormalization:
+    properties = plans["foreground_intensity_properties_per_channel"]
+    numbers = [properties[str(channel)] for channel in range(n_channels)]
+    return FixedNormalization(
+        clip=tuple((float(one["percentile_00_5"]), float(one["percentile_99_5"])) for one in numbers),
+        mean=tuple(float(one["mean"]) for one in numbers),
+        std=tuple(max(float(one["std"]), 1e-8) for one in numbers),
+    )
 
 
 def resampling(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> Resampling:
@@ -189,7 +198,10 @@ def resampling(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> Re
             f"thick slices; plans.json says {data} and {back}"
         )
     normal = normalization(plans, configuration)
-    clip = normal.clip[0] if isinstance(normal, FixedNormalization) else None
+    clips = set(normal.clip) if isinstance(normal, FixedNormalization) else {None}
+    if len(clips) > 1:
+        raise CardError(f"channels clipped to different values ({', '.join(map(str, clips))}) are not known here")
+    (clip,) = clips
     return Resampling(clip=clip, order=data.get("order", 3), nearest_above=None if separate is False else 3.0)
 
 

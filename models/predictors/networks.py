@@ -47,7 +47,7 @@ class TorchPredictor:
         network: nn.Module,
         spec: PredictorSpec,
         settings: RunSettings,
-        output: Literal["logits", "logit", "probabilities"] = "logits",
+        output: Literal["logits", "logit", "probabilities", "regions"] = "logits",
         ndim: int | None = None,
     ) -> None:
         self._spec = spec
@@ -116,6 +116,8 @@ class TorchPredictor:
             raw = torch.cat([torch.zeros_like(raw), raw], dim=1)
         if self._output == "probabilities":
             return raw if self._settings.activation == "softmax" else raw.clamp_min(_SMALLEST_PROBABILITY).log()
+        if self._output == "regions":
+            return raw.sigmoid() if self._settings.activation == "softmax" else raw
         return raw.softmax(1) if self._settings.activation == "softmax" else raw
 
     def _example_shape(self) -> tuple[int, ...]:

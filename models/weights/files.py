@@ -123,11 +123,12 @@ def write_model(directory: Path, card: Card, state_dict: dict[str, Tensor], dtyp
 
 
 def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    # A copy: where a network calls a layer by two names both are there, and safetensors takes no shared memory.
     if not value.is_floating_point():
-        return value.cpu().contiguous()
+        return value.detach().cpu().contiguous().clone()
     exact = value.detach().cpu().contiguous()
     if not bool(exact.isfinite().all()):
         raise WeightsError(f"{name}: holds NaN or infinity; the fit has failed")
-    stored = exact.to(dtype)
+    stored = exact.to(dtype, copy=True)
     # A running variance may be larger than float16 reaches, and the network none the worse.
-    return stored if bool(stored.isfinite().all()) else exact
+    return stored if bool(stored.isfinite().all()) else exact.clone()

@@ -68,7 +68,7 @@ def _analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, An
 def _findings(request: Request, prepared: Prepared, folder: Path) -> Findings:
     settings = request.job.analysis
     if isinstance(prepared.scene, VolumeScene):
-        tumour = settings if isinstance(settings, TumourAnalysis) else TumourAnalysis(kind="tumour")
+        tumour = settings if isinstance(settings, TumourAnalysis) else None
         findings = _volume_findings(_volume_mask(request, prepared, prepared.scene), tumour, folder)
         return _with_instances(findings, request, prepared, folder)
     area = settings if isinstance(settings, CropAnalysis | FireAnalysis) else AreaAnalysis(kind="area")
@@ -121,7 +121,11 @@ def _raster_findings(mask: RasterMask, settings: AreaAnalysis | CropAnalysis | F
     return analyse_area(mask, settings, folder)
 
 
-def _volume_findings(mask: VolumeMask, settings: TumourAnalysis, folder: Path) -> Findings:
+def _volume_findings(mask: VolumeMask, settings: TumourAnalysis | None, folder: Path) -> Findings:
+    if settings is None:
+        from tasks.analysis.volumes import analyse_volumes
+
+        return analyse_volumes(mask, folder)
     from tasks.analysis.tumour.analyse import analyse_tumour
 
     return analyse_tumour(mask, settings, folder)
@@ -191,7 +195,7 @@ def quality_of(card: Card) -> tuple[str, ...]:
 
 def _facts(request: Request, prepared: Prepared, findings: Findings) -> dict[str, Any]:
     scene, card = prepared.scene, request.card
-    notes = scene.notes if isinstance(scene, RasterScene) else ()
+    notes = scene.notes
     return {
         "scene": scene.id,
         "job": request.job.job,
@@ -204,5 +208,5 @@ def _facts(request: Request, prepared: Prepared, findings: Findings) -> dict[str
         "attribution": card.training.attribution if card.training else None,
         "analysis": request.job.analysis.model_dump(mode="json") if request.job.analysis else None,
         "plan": prepared.work.plan.identity(),
-        "warnings": [*notes, *findings.warnings],
+        "warnings": list(dict.fromkeys((*prepared.warnings, *notes, *findings.warnings))),
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks.analysis.subject import Findings, RasterMask
 from tasks.answers.area import ClassAreas, class_areas
+from tasks.answers.rounding import rounded
 from tasks.jobs.analysis import AreaAnalysis
 from tasks.reports.blocks import Section
 from tasks.reports.pictures.product_preview import attempt
@@ -39,11 +40,13 @@ def area_headline(subject: RasterMask, areas: ClassAreas) -> dict[str, Any]:
     total = math.prod(subject.grid.shape)
     hectares: dict[str, Any] = {}
     pixels: dict[str, Any] = {}
-    for number, name in enumerate(subject.names[1:], start=1):
+    for number, name in enumerate(subject.names):
+        if number == 0 or not areas.is_shown(number, name):
+            continue
         key = name.replace(" ", "_")
         pixels[f"{key}_pixels"] = areas.pixels[number]
         if areas.areas_ha is not None:
-            hectares[f"{key}_ha"] = round(areas.areas_ha[number], 4)
+            hectares[f"{key}_ha"] = rounded(areas.areas_ha[number], 4)
     observed = {"observed_percent": round(100 * (total - areas.not_observed_pixels) / total, 3)}
     return hectares | pixels | observed
 
@@ -52,8 +55,9 @@ def area_table(areas: ClassAreas, names: list[str]) -> dict[str, Any]:
     """Return pixels and hectares by class name."""
     hectares = areas.areas_ha or (None,) * len(names)
     rows: dict[str, Any] = {
-        name: {"pixels": pixels, "area_ha": area}
-        for name, pixels, area in zip(names, areas.pixels, hectares, strict=True)
+        name: {"pixels": areas.pixels[number], "area_ha": hectares[number]}
+        for number, name in enumerate(names)
+        if areas.is_shown(number, name)
     }
     rows["not observed"] = {"pixels": areas.not_observed_pixels, "area_ha": areas.not_observed_ha}
     return rows if areas.reason is None else rows | {"area_ha_is_null_because": areas.reason}

@@ -88,6 +88,7 @@ class VolumeMask:
         read: Reads a window of class numbers ``(depth, rows, cols)``.
         caption: What pictures say of it.
         confidence: As in ``RasterMask``.
+        notes: What a user should know of how the files were read.
     """
 
     id: str
@@ -97,6 +98,7 @@ class VolumeMask:
     caption: Caption
     has_image: bool = True
     confidence: ReadLayer | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:

@@ -14,7 +14,7 @@ from tasks.reports.legend import Caption
 from tasks.reports.page import Report, render_report
 from tasks.reports.page_record import record_tables
 
-_PREVIEW = "preview.png"
+_SUMMARY, _PREVIEW = "summary.json", "preview.png"
 
 
 def write_findings(
@@ -36,7 +36,7 @@ def write_findings(
         beside: Names of the files that others write at the same time, or later.
     """
     summary = {**facts, "headline": findings.headline, **findings.answers}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    (folder / _SUMMARY).write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     stems = tuple(f"{name.split('.')[0]}." for name in beside)
     found = {path.name for path in folder.iterdir()}
     names = {name for name in found if not name.startswith((*stems, "."))} | set(beside)

@@ -199,6 +199,15 @@ class ClassAreas:
     not_observed_ha: float | None
     reason: str | None = None
 
+    def is_shown(self, label: int, name: str) -> bool:
+        """Tell whether a class is worth a row: of a mask of 0 and 255, the numbers between are not."""
+        return self.pixels[label] > 0 or not is_numbered(label, name)
+
+
+def is_numbered(label: int, name: str) -> bool:
+    """Tell whether a class beyond the first two has no name but its number."""
+    return label > 1 and name == f"class {label}"
+
 
 def class_areas(
     read_block: Callable[[Box], NDArray[np.unsignedinteger[Any]]], grid: RasterGrid, n_classes: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -82,26 +82,32 @@ def is_allowed_remote(path: str) -> bool:
     return any(named.startswith(prefix) for prefix in prefixes)
 
 
-def refuse_files_of_job(raw: dict[str, Any], origin: str, folder: Path) -> None:
-    """Refuse a job file that names files outside its own folder.
+def place_files_of_job(raw: dict[str, Any], origin: str, folder: Path, overridden: Container[str] = ()) -> None:
+    """Let relative names in a job file start at its folder, and refuse one that names files outside of it.
 
     Args:
-        raw: Its keys and values, before anything that a command overrides.
+        raw: Its keys and values, before anything that a command overrides; names are made absolute in it.
         origin: Its name, for errors.
         folder: It lies in.
+        overridden: Keys that the command sets: what the file says of them does not count.
 
     Raises:
         JobError: When a key names a URL, or a file that is neither below ``folder`` nor below an allowed one.
     """
     for key in _FILES_OF_JOBS:
-        name = _value(raw, key)
-        if not isinstance(name, str) or (key == "model.name" and not _is_path(name)):
+        *parents, last = key.split(".")
+        section = _section(raw, parents)
+        name = section.get(last) if section is not None else None
+        is_set = any(".".join((*parents, last)[:depth]) in overridden for depth in range(1, len(parents) + 2))
+        if section is None or not isinstance(name, str) or is_set or (key == "model.name" and not _is_path(name)):
             continue
-        if not is_local(name) or not lies_below(Path(name).absolute(), [folder]):
+        placed = folder / name
+        if not is_local(name) or not lies_below(placed.absolute(), [folder]):
             raise JobError(
                 f"{origin}: '{key}' names {name}, which is not below the job file's folder. Name it on the command "
                 f"line (--set {key}=...), move it beside the job, or allow its folder in {FOLDERS}"
             )
+        section[last] = str(placed)
 
 
 def require_inside(path: str, pattern: str, key: str) -> None:
@@ -129,8 +135,8 @@ def _is_path(name: str) -> bool:
     return os.sep in name or name.endswith((".json", ".safetensors", ".onnx", ".pt", ".pth", ".bin", ".ckpt"))
 
 
-def _value(raw: dict[str, Any], key: str) -> object:
+def _section(raw: dict[str, Any], keys: Iterable[str]) -> dict[str, Any] | None:
     node: object = raw
-    for part in key.split("."):
+    for part in keys:
         node = node.get(part) if isinstance(node, dict) else None
-    return node
+    return node if isinstance(node, dict) else None

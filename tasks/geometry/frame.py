@@ -26,6 +26,9 @@ class Frame:
         orders: Along each axis the order of the spline that values are resampled with and that of the scores on their
             way back: 0, nearest neighbour; 1, linear; 3, cubic. Empty where everything is linear.
         anchor: 0.5 where both grids start at one outer edge, 0 where their first pixels have one centre.
+        first: The model grid may be a part of a larger one, which the coordinates above are those of: its first pixel
+            there. Empty where it is all of it.
+        seen: Of such a part, the native pixels that it answers for; what lies outside them is background.
     """
 
     native_shape: tuple[int, ...]
@@ -34,12 +37,19 @@ class Frame:
     crop: Box | None = None
     orders: tuple[tuple[Order, Order], ...] = ()
     anchor: float = 0.5
+    first: tuple[int, ...] = ()
+    seen: Box | None = None
 
     @property
     def is_identity(self) -> bool:
         """Whether the network sees the input's own grid."""
         same = self.native_shape == self.model_shape and all(s == 1.0 for s in self.scale)
-        return same and self.crop is None
+        return same and self.crop is None and not self.first
+
+    @property
+    def answered(self) -> Box | None:
+        """The native pixels that the model looks at, where there are others: those are background."""
+        return self.seen if self.crop is None else self.crop
 
     @property
     def covered(self) -> Box:

@@ -51,7 +51,9 @@ class AxisMap:
         return AxisMap(self.sources + offset, self.weights, self.on_grid)
 
 
-def axis_map(start: int, stop: int, ratio: float, length: int, order: Order = 1, anchor: float = 0.5) -> AxisMap:
+def axis_map(  # noqa: PLR0913 - a range on one axis, and how it lies on the other
+    start: int, stop: int, ratio: float, length: int, order: Order = 1, anchor: float = 0.5, first: int = 0
+) -> AxisMap:
     """Map target pixels ``[start, stop)`` onto a source axis.
 
     Args:
@@ -61,11 +63,12 @@ def axis_map(start: int, stop: int, ratio: float, length: int, order: Order = 1,
         length: Pixels of the whole source axis.
         order: Of the spline: 0, 1 or 3. At a ratio of 1 all are the same.
         anchor: Where in their first pixels the axes meet: 0.5 is the outer edge, 0 the centre.
+        first: Where the source axis begins on the one that the coordinates are of.
 
     Returns:
         Indices and weights at source coordinates ``(target + anchor) * ratio - anchor``.
     """
-    position = (np.arange(start, stop, dtype=np.float64) + anchor) * ratio - anchor
+    position = (np.arange(start, stop, dtype=np.float64) + anchor) * ratio - anchor - first
     if order == 3 and ratio != 1.0:
         # Not clamped: between the outermost centre and the edge the spline runs on over samples that repeat the last.
         position = np.clip(position, -1.0, float(length))
@@ -88,6 +91,7 @@ def axis_map(start: int, stop: int, ratio: float, length: int, order: Order = 1,
 def to_model_maps(model: Box, frame: Frame) -> list[AxisMap]:
     """Return what the pixels of a window of the model grid are made of, per axis."""
     covered = frame.covered
+    model = model.shifted(frame.first) if frame.first else model
     orders = [order for order, _ in frame.orders] or [1] * len(frame.scale)
     parts = zip(model.start, model.stop, frame.scale, covered.shape, orders, strict=True)
     return [
@@ -100,8 +104,9 @@ def to_native_maps(native: Box, frame: Frame) -> list[AxisMap]:
     """Return what the pixels of a window of the native grid are made of; outside the crop, the pixels at its edge."""
     inside = native.relative_to(frame.covered.start)
     orders = [order for _, order in frame.orders] or [1] * len(frame.scale)
+    firsts = frame.first or (0,) * len(frame.scale)
     parts = zip(inside.start, inside.stop, frame.scale, frame.model_shape, orders, strict=True)
-    return [axis_map(*part, frame.anchor) for part in parts]
+    return [axis_map(*part, frame.anchor, first) for part, first in zip(parts, firsts, strict=True)]
 
 
 def native_box(model: Box, frame: Frame) -> Box:

@@ -19,6 +19,7 @@ from tasks.inputs.dicom import dicom_pictures, dicom_volumes, left_out
 from tasks.inputs.earlier import paired
 from tasks.inputs.input import Input
 from tasks.inputs.naming import Pattern, first_date, scene_id, site_in, stem_of
+from tasks.inputs.numbered import numbered_cases
 from tasks.jobs.job import Job
 from tasks.scenes.tables import TableError, read_table
 
@@ -29,17 +30,17 @@ _DOCUMENTS = (".json", ".geojson")
 _NAMELESS = "unnamed"
 
 
-def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
+def list_inputs(inputs: Sequence[str], job: Job, n_channels: int = 1) -> list[Input]:
     """Return the scenes that files, folders and tables name, each with the earlier one that the job compares it with.
 
     A folder without a scene is one that cannot be used, and so are scenes of one id. Arguments and errors are those of
     ``list_scenes``.
     """
-    scenes = [item for item in list_all_inputs(inputs, job) if not item.left_out]
+    scenes = [item for item in list_all_inputs(inputs, job, n_channels) if not item.left_out]
     return scenes if job.source.pair is None else paired(scenes, job.source.pair, job.source.dates)
 
 
-def list_all_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
+def list_all_inputs(inputs: Sequence[str], job: Job, n_channels: int = 1) -> list[Input]:
     """Return what ``list_inputs`` does, unpaired, and the series that the job leaves out, with the reason as error.
 
     Raises:
@@ -51,10 +52,11 @@ def list_all_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
         if all(item.left_out for item in items):
             items.append(_without_scene(text, job, left_out(items)))
         found += items
-    return fail_clashes(_finished(found, job), "Name them apart in a CSV with the columns scene and one per file")
+    finished = _finished(found, job, n_channels)
+    return fail_clashes(finished, "Name them apart in a CSV with the columns scene and one per file")
 
 
-def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
+def list_scenes(inputs: Sequence[str], job: Job, n_channels: int = 1) -> list[Input]:
     """Return the scenes that files, folders and tables name, each by itself.
 
     Several may have one id, and a folder may have none.
@@ -65,13 +67,14 @@ def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
             ``date``; or ``@`` and a text file that names one of these per line, or with a zero byte behind each, as
             ``find -print0`` does: names of files may hold ends of lines.
         job: Its ``kind`` and ``source`` say what belongs to a scene.
+        n_channels: Of the model: volumes that are numbered ``CASE_0000``, ``CASE_0001`` are the channels of one.
 
     Raises:
         JobError: When a table lacks a column, or a pattern of the job is wrong.
         CatalogueError: When a STAC document is not there, or does not answer.
     """
     found = [item for text in _all_named(inputs) for item in _list_one(text, job)]
-    return _finished([item for item in found if not item.left_out], job)
+    return _finished([item for item in found if not item.left_out], job, n_channels)
 
 
 def looked_for(job: Job) -> str:
@@ -79,7 +82,9 @@ def looked_for(job: Job) -> str:
     return ", ".join(job.source.files.values()) or f"{', '.join(_EXTENSIONS[job.kind])} and DICOM"
 
 
-def _finished(found: Sequence[Input], job: Job) -> list[Input]:
+def _finished(found: Sequence[Input], job: Job, n_channels: int) -> list[Input]:
+    if job.kind == "volume" and not job.source.files:
+        found = numbered_cases(found, n_channels)
     nameless = itertools.count(1)
     scenes = [_dated(_absolute(item), job) for item in found]
     return [replace(item, id=f"{item.id}-{next(nameless)}") if item.id == _NAMELESS else item for item in scenes]

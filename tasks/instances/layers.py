@@ -21,6 +21,7 @@ from tasks.instances.paint import WINDOWS, InstanceTable, paint
 from tasks.instances.panoptic import seen_objects, stuff_windows
 from tasks.jobs.instances import PanopticRules
 from tasks.segment.fragments import read_fragments
+from tasks.segment.settle import settled_reader
 from tasks.segment.store import BlockStore
 from tasks.segment.work import INSTANCES, Work
 
@@ -171,6 +172,8 @@ def layer_reader(work: Work, layer: str) -> partial[NDArray[np.unsignedinteger[A
     """Return what reads windows of one of a scene's ``work.products``."""
     if work.has_instances:
         return partial(instance_layers(work).read, layer)
+    if work.is_settled:
+        return settled_reader(work, layer)
     return partial(BlockStore(work.store).read, layer)
 
 

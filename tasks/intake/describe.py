@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.dicom.spool import series_sha256, spool_picture, spool_series
-from tasks.errors import BandError, ChangedSceneError, JobError, SceneError
+from tasks.errors import BandError, ChangedSceneError, JobError
 from tasks.files.declared import is_local, require_inside
 from tasks.files.fingerprint import Fingerprint, combined_sha256, dataset_sha256, facts_sha256, file_sha256
 from tasks.files.remote import fetch
@@ -22,6 +22,7 @@ from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FireAnalysis
 from tasks.out.ledger import InputRow, Ledger
 from tasks.scenes.raster.scene import RasterScene, describe_raster, fingerprint
+from tasks.scenes.volume_channels import files_by_channel
 
 if TYPE_CHECKING:
     from tasks.scenes.volume.scene import VolumeScene
@@ -41,18 +42,19 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
     card = request.card
     if card.orientation is None:
         raise JobError(f"model '{card.name}': its card states no orientation; it cannot segment volumes")
-    if card.n_channels != 1:
-        wanted = ", ".join(card.channels)
-        raise BandError(
-            f"{item.id}: model '{card.name}' needs {card.n_channels} channels ({wanted}), a volume has one. "
-            "Take a model of one channel"
-        )
     # Here, because jobs of rasters do not need what reads volumes.
     from tasks.scenes.volume.scene import describe_volume
 
     spool = request.out.scene_scratch(item.id) / "spool"
-    path = _volume_path(request, item)
-    return describe_volume(item.id, path, card.orientation, card.spacing_mm, spool, card.resampling)
+    return describe_volume(
+        item.id,
+        _volume_paths(request, item),
+        card.orientation,
+        card.spacing_mm,
+        spool,
+        card.resampling,
+        voxel_size=request.job.source.voxel_size,
+    )
 
 
 def opened_files(request: Request, item: Input) -> Mapping[str, str]:
@@ -168,11 +170,12 @@ def _scene(request: Request, item: Input) -> _Subject:
             fingerprint=lambda: Fingerprint(series_sha256(item.files, key), content_hashed=True),
         )
     if request.job.kind == "volume":
+        files = _channel_files(request, item)
         return _Subject(
-            name=facts_sha256(["volume", item.files]),
+            name=facts_sha256(["volume", files]),
             state=lambda _sources: state_of_volume(item.files),
             sources=tuple,
-            fingerprint=lambda: Fingerprint(file_sha256(_volume_path(request, item)), content_hashed=True),
+            fingerprint=lambda: _volume_fingerprint(_volume_paths(request, item)),
         )
     # What the analysis reads beside the model's channels is part of the input, too.
     extra = request.job.analysis.extra_bands if isinstance(request.job.analysis, FireAnalysis) else ()
@@ -184,6 +187,12 @@ def _scene(request: Request, item: Input) -> _Subject:
         sources=lambda: sources_of(item.files),
         fingerprint=lambda: fingerprint(describe_raster(item.id, item.files, source, channels, item.stated)),
     )
+
+
+def _volume_fingerprint(channels: Sequence[Path]) -> Fingerprint:
+    hashes = [file_sha256(path) for path in channels]
+    whole = hashes[0] if len(hashes) == 1 else combined_sha256([(str(k), one) for k, one in enumerate(hashes)])
+    return Fingerprint(whole, content_hashed=True)
 
 
 def _dataset(path: str) -> _Subject:
@@ -219,15 +228,30 @@ def _stated_facts(item: Input) -> dict[str, list[dict[str, Any]]]:
     return {role: [asdict(band) for band in bands] for role, bands in sorted(item.stated.items())}
 
 
-def _volume_path(request: Request, item: Input) -> Path:
-    """Return where a volume lies in the file system.
+def _channel_files(request: Request, item: Input) -> list[str]:
+    return files_by_channel(item.id, item.files, request.job.source, request.card.channels)
 
-    From behind a URL it is fetched into the scratch folder, and a series of DICOM is written there as one file, once.
+
+def _volume_paths(request: Request, item: Input) -> list[Path]:
+    """Return where the channels of a volume lie in the file system.
+
+    From behind a URL they are fetched into the scratch folder, and a series of DICOM is written there as one file.
+
+    Raises:
+        BandError: When there are not as many files as channels.
     """
     if item.series is not None:
+        if request.card.n_channels != 1:
+            wanted = ", ".join(request.card.channels)
+            raise BandError(
+                f"{item.id}: the model reads {request.card.n_channels} channels ({wanted}), and a series of DICOM is "
+                "one. Write the series as NIfTI and name a file per channel under source.files, or take a model of one "
+                "channel"
+            )
         spool = request.out.scene_scratch(item.id) / "spool"
-        return spool_series(item.id, item.files, item.series, request.job.source.dicom, spool)
-    if len(item.files) != 1:
-        raise SceneError(f"{item.id}: a volume is one file; the job names {len(item.files)}. Leave source.files to one")
-    path = next(iter(item.files.values()))
+        return [spool_series(item.id, item.files, item.series, request.job.source.dicom, spool)]
+    return [_fetched(request, item, path) for path in _channel_files(request, item)]
+
+
+def _fetched(request: Request, item: Input, path: str) -> Path:
     return Path(path) if is_local(path) else fetch(path, request.out.scene_scratch(item.id) / "fetched")

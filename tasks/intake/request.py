@@ -15,9 +15,11 @@ from models.catalogue import CATALOGUE
 from models.classical.card import fit_arguments
 from models.registry import WITHOUT_WEIGHTS, card_without_weights, require_weights, resolve_model
 from tasks.errors import JobError
+from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FOLLOWING, FireAnalysis
 from tasks.jobs.instances import InstanceRules, PanopticRules, PanopticSettings, instance_rules, panoptic_rules
 from tasks.jobs.job import Job
+from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.folder import OutFolder
 
 
@@ -41,10 +43,11 @@ class Request:
 
     def key(self, input_sha256: str) -> str:
         """Return the hash of an input, the model and the job: an answered request is not worked on again."""
-        # Neither the block nor the number of threads changes what is asked for, nor does what comes after the scene.
+        # Neither the block nor the number of threads changes what is asked for, nor does which scenes are refused, nor
+        # what comes after the scene.
         later = {"analysis": set(FOLLOWING)} if isinstance(self.job.analysis, FireAnalysis) else {}
         job = self.job.model_dump(
-            mode="json", exclude={"tiling": {"block"}, "run": {"threads"}, "nightly": True, **later}
+            mode="json", exclude={"tiling": {"block"}, "run": {"threads", "strict"}, "nightly": True, **later}
         )
         return digest(
             {
@@ -56,6 +59,11 @@ class Request:
                 "swathe": version("swathe"),
             }
         )
+
+    @property
+    def ticket_key(self) -> str:
+        """What two runs have to have in common to do each other's scenes: the request, and how strict they are."""
+        return digest({"request": self.key(""), "strict": self.job.run.strict})
 
 
 def make_request(job: Job, out: Path, model: str | None = None) -> Request:
@@ -78,8 +86,39 @@ def make_request(job: Job, out: Path, model: str | None = None) -> Request:
     if job.output.instances is not None and fit_arguments(card) is None:
         check_instances(job, card)
     check_panoptic(job, card)
+    check_analysis(job, card)
     # Workers have working directories of their own.
     return Request(job, card, None if folder is None else folder.resolve(), OutFolder(out.resolve()))
+
+
+def check_analysis(job: Job, card: Card) -> None:
+    """Refuse an analysis that asks about classes that the model does not have.
+
+    Of a model that is fitted to each scene the classes are not known before.
+
+    Raises:
+        JobError: When it does.
+    """
+    analysis = job.analysis
+    if analysis is None or fit_arguments(card) is not None:
+        return
+    names = {number: entry.name for number, entry in enumerate(card.classes)}
+    shown = ", ".join(f"{number} {name}" for number, name in names.items())
+    if isinstance(analysis, FireAnalysis | TumourAnalysis) and analysis.label not in names:
+        raise JobError(
+            f"job '{job.job}': analysis.label is {analysis.label}, and model '{card.name}' has the classes {shown}; "
+            "name one of those"
+        )
+    if isinstance(analysis, CropAnalysis):
+        known = {name.casefold() for name in (names | analysis.classes).values()} | {str(number) for number in names}
+        for key in ("weed", "crop", "leave_out"):
+            wanted = getattr(analysis, key)
+            unknown = [name for name in wanted if name.strip().casefold().removesuffix(".0") not in known]
+            if unknown:
+                raise JobError(
+                    f"job '{job.job}': analysis.{key} names {', '.join(unknown)}, and model '{card.name}' has the "
+                    f"classes {shown}; name those, or call them so under analysis.classes"
+                )
 
 
 def check_instances(job: Job, card: Card, spacing_mm: tuple[float, ...] | None = None) -> InstanceRules | None:
@@ -100,6 +139,11 @@ def check_instances(job: Job, card: Card, spacing_mm: tuple[float, ...] | None =
         raise JobError(
             f"job '{job.job}': output.instances tells objects of a class map apart, and model '{card.name}' finds "
             "objects itself. Leave output.instances out"
+        )
+    if card.largest or card.labels_on_own_grid:
+        raise JobError(
+            f"job '{job.job}': model '{card.name}' keeps parts of its classes by itself, and output.instances would "
+            "tell apart what it leaves out. Leave output.instances out"
         )
     cubes = (1.0, 1.0, 1.0) if card.kind == "volume" else None
     return instance_rules(settings, [entry.name for entry in card.classes], spacing_mm or cubes)
@@ -126,7 +170,10 @@ def _find_model(job: Job, override: str | None) -> tuple[Card, Path | None]:
     if name is None:
         raise JobError(f"job '{job.job}': model names nothing; give model.name or model.weights")
     if name in WITHOUT_WEIGHTS:
-        channels = tuple(job.source.bands) or ("1",)
+        if choice.sha256 is not None and override is None:
+            raise JobError(f"job '{job.job}': model.sha256 is of weights, and '{name}' has none; leave it out")
+        files = tuple(job.source.files) if job.kind == "volume" else ()
+        channels = tuple(job.source.bands) or files or ("1",)
         usable = tuple(c for c in channels if c not in {rule.band for rule in job.source.invalid})
         return card_without_weights(name, choice.arguments, usable, job.kind), None
     card, folder = resolve_model(name, None if override else choice.sha256)

@@ -13,9 +13,11 @@ from tasks.jobs.tumour import TumourAnalysis
 
 
 class AreaAnalysis(Section):
-    """Hectares per class of a raster."""
+    """How much each class covers: hectares of a raster, millilitres of a volume."""
 
     kind: Literal["area"]
 
 
 Analysis = Annotated[AreaAnalysis | CropAnalysis | FireAnalysis | TumourAnalysis, Field(discriminator="kind")]
+# By what a scene is, the kinds of analysis that can be asked of it.
+ANALYSES = {"raster": ("area", "crop", "fire", "structures"), "volume": ("area", "tumour", "structures")}

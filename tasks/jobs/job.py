@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from tasks.jobs.analysis import Analysis
+from tasks.jobs.analysis import ANALYSES, Analysis
 from tasks.jobs.instances import InstanceSettings, PanopticSettings
 from tasks.jobs.nightly import Nightly
 from tasks.jobs.reading import load_section
@@ -35,6 +35,15 @@ class ModelChoice(Section):
     sha256: str | None = None
     arguments: dict[str, _Argument | tuple[_Argument, ...]] = Field(default={})
 
+    @model_validator(mode="after")
+    def _names_one_model(self) -> ModelChoice:
+        if self.name is not None and self.weights is not None:
+            raise ValueError(
+                f"name {self.name} and weights {self.weights} are two models; give one, and set the other to null, or "
+                "name a third on the command line with --model"
+            )
+        return self
+
 
 class Tiling(Section):
     """How a scene is cut; ``auto`` takes what the model card recommends, and what this machine can hold.
@@ -45,8 +54,8 @@ class Tiling(Section):
         overlap: By how many pixels neighbouring cores overlap and are blended.
         block: Side of the piece of output that one Dask task owns.
         batch: Tiles per forward pass.
-        blend: ``gaussian`` and ``core`` stitch probabilities; ``logits`` stitches scores before softmax; ``auto``
-            does as the model card says, ``gaussian`` unless another program's labels are wanted.
+        blend: ``gaussian``, ``hann`` and ``core`` stitch probabilities; ``logits`` stitches scores before softmax;
+            ``auto`` does as the model card says, ``gaussian`` unless another program's labels are wanted.
         agreement: From which intersection over union on what two tiles saw their objects are one.
     """
 
@@ -55,7 +64,7 @@ class Tiling(Section):
     overlap: Literal["auto"] | _Margin | tuple[_Margin, ...] = "auto"
     block: Literal["auto"] | _Length | tuple[_Length, ...] = "auto"
     batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    blend: Literal["auto", "gaussian", "core", "logits"] = "auto"
+    blend: Literal["auto", "gaussian", "hann", "core", "logits"] = "auto"
     agreement: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
@@ -67,12 +76,14 @@ class Run(Section):
         dtype: Numbers that the network computes in.
         tolerance: Largest share of labels that a faster dtype may change, by the model card's own measurement.
         threads: CPU threads per worker slot.
+        strict: Refuse scenes that the check has a warning about.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     tolerance: Annotated[float, Field(ge=0, le=1)] = 0.005
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    strict: bool = False
 
 
 class Output(Section):
@@ -109,6 +120,24 @@ class Job(Section):
     analysis: Analysis | None = None
     nightly: Nightly = Nightly()
     title: str = ""
+
+    @field_validator("source")
+    @classmethod
+    def _source_fits(cls, source: Source, info: ValidationInfo) -> Source:
+        if info.data.get("kind") == "raster" and source.voxel_size is not None:
+            raise ValueError("voxel_size: of volumes, and the job's kind is raster; leave it out")
+        return source
+
+    @field_validator("analysis")
+    @classmethod
+    def _analysis_fits(cls, analysis: Analysis | None, info: ValidationInfo) -> Analysis | None:
+        kind = info.data.get("kind")
+        if analysis is not None and kind in ANALYSES and analysis.kind not in ANALYSES[kind]:
+            raise ValueError(
+                f"kind '{analysis.kind}' does not fit a {kind}: {', '.join(ANALYSES[kind])} do; without an analysis "
+                f"every class has its {'hectares' if kind == 'raster' else 'millilitres'}"
+            )
+        return analysis
 
     @property
     def roles(self) -> tuple[str, ...]:

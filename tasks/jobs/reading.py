@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from models.parsed import from_yaml
 from models.plain import MOST_TEXT_BYTES, read_plain
 from tasks.errors import JobError
-from tasks.files.declared import refuse_files_of_job
+from tasks.files.declared import place_files_of_job
 from tasks.jobs.section import Section
 
 # Beside this package, in a checkout as in an installed wheel.
@@ -53,7 +53,7 @@ def load_section(name_or_path: str, section: type[_S], overrides: tuple[str, ...
         raise JobError(f"{origin}: not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise JobError(f"{origin}: a job is a mapping of keys; found {type(raw).__name__}. See configs/ for examples")
-    refuse_files_of_job(raw, origin, folder)
+    place_files_of_job(raw, origin, folder, {override.partition("=")[0] for override in overrides})
     return build_section(raw, origin, section, overrides)
 
 

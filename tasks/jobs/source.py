@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -13,6 +13,9 @@ from models.errors import ExpressionError
 from models.quantities import QuantityName
 from tasks.files.declared import leads_out
 from tasks.jobs.section import Section
+
+# Which of a NIfTI header's statements on the size of voxels is right where two differ.
+VoxelSize: TypeAlias = Literal["sform", "pixdim"]
 
 
 def _relative(pattern: str) -> str:
@@ -144,6 +147,7 @@ class Source(Section):
         site: Regular expression whose first group is the site in a scene's id; the id without its dates where left out
             or where it does not match.
         dicom: Which series of DICOM are scenes.
+        voxel_size: Of volumes: which to believe where the sform and pixdim of a header differ; refused where left out.
     """
 
     files: dict[str, Pattern] = Field(default={})
@@ -153,6 +157,7 @@ class Source(Section):
     dates: dict[str, str] = Field(default={})
     site: str | None = None
     dicom: DicomRule = DicomRule()
+    voxel_size: VoxelSize | None = None
 
     @field_validator("site")
     @classmethod

@@ -24,7 +24,7 @@ from tasks.verdict.guard import Guard
 logger = logging.getLogger(__name__)
 
 
-def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None) -> list[Input]:
+def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None, n_channels: int = 1) -> list[Input]:
     """Return the scenes of an inbox that count, done or not; what cannot be told apart is one that cannot be used.
 
     Args:
@@ -32,6 +32,7 @@ def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None) -> list[
         job: Its ``source`` and ``nightly`` say what belongs to a scene and which ones count.
         tonight: ISO date of the night.
         last: ISO date of the last night before it that ended.
+        n_channels: Of the model, which volumes of numbered channels are put together for.
 
     Raises:
         InboxError: When a folder is not there, or cannot be listed.
@@ -40,7 +41,7 @@ def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None) -> list[
     """
     with looked_at(job.kind) as refusal:
         if not is_catalogue(inbox):
-            return _in_folder(inbox, job, refusal)
+            return _in_folder(inbox, job, n_channels, refusal)
         rules = job.nightly.stac
         days = 0 if rules is None else rules.lookback_days
         first = date.fromisoformat(min(last or tonight, tonight)) - timedelta(days=days)
@@ -117,9 +118,9 @@ def is_catalogue(inbox: str) -> bool:
     return inbox.startswith(("http://", "https://")) or inbox.casefold().endswith(".json")
 
 
-def _in_folder(inbox: str, job: Job, refusal: Refusal) -> list[Input]:
+def _in_folder(inbox: str, job: Job, n_channels: int, refusal: Refusal) -> list[Input]:
     _require_there(inbox)
-    found = list_scenes([inbox], job)
+    found = list_scenes([inbox], job, n_channels)
     if not found:
         logger.info("%s: no scene has come; looked for %s", inbox, looked_for(job))
     if job.nightly.best == "newest":

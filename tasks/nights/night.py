@@ -24,6 +24,7 @@ class NightScene:
         date: ISO date of the observation.
         error: Name and text of what went wrong.
         headline: Numbers by name, units in the names.
+        warnings: What a reader has to know before believing them.
     """
 
     id: str
@@ -31,6 +32,7 @@ class NightScene:
     date: str | None = None
     error: str | None = None
     headline: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,10 @@ class Night:
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Night:
         """Return the night that ``facts`` were taken from."""
-        scenes = tuple(NightScene(**scene) for scene in facts["scenes"])
+        # Nights of earlier versions know of no warnings.
+        scenes = tuple(
+            NightScene(**{**scene, "warnings": tuple(scene.get("warnings", ()))}) for scene in facts["scenes"]
+        )
         lists = {name: tuple(facts[name]) for name in ("missed", "alerts")}
         return cls(**{**facts, **lists, "scenes": scenes})
 
@@ -109,7 +114,7 @@ def after_run(
         before = scenes.get(name)
         replaced = before.status == "superseded" if before and before.status != "failed" else name in had_product
         status: SceneStatus = "failed" if outcome.status == "failed" else "superseded" if replaced else "new"
-        scenes[name] = NightScene(name, status, dates[name], outcome.error, outcome.headline)
+        scenes[name] = NightScene(name, status, dates[name], outcome.error, outcome.headline, outcome.warnings)
     waiting = {item.id: item.error or "" for item in items if item.waits}
     return replace(night, scenes=tuple(scenes[name] for name in sorted(scenes)), waiting=waiting, unchanged=unchanged)
 

@@ -98,7 +98,7 @@ class Tickets:
             rows = json.loads(self._answers(ticket_id).read_text())
         except FileNotFoundError:
             return {}
-        return {row["scene"]: SceneOutcome(**row) for row in rows}
+        return {row["scene"]: SceneOutcome.from_json(row) for row in rows}
 
     def _path(self, ticket_id: str) -> Path:
         return self.folder / f"{ticket_id}.json"

@@ -21,17 +21,19 @@ _NOT_OBSERVED = int(np.iinfo(np.uint32).max)
 _MOST_OF_VOLUMES = 1 << 24
 
 
-class _Opened(Protocol):
+class Opened(Protocol):
     """``opened_raster_pair`` or ``opened_volume_pair``."""
 
     def __call__(
         self, pair_id: str, paths: tuple[Path, Path], rules: tuple[LabelRules, LabelRules], *, resample: bool
-    ) -> AbstractContextManager[MaskPair]: ...
+    ) -> AbstractContextManager[MaskPair]:
+        """Open a pair of files."""
+        ...
 
 
 @contextmanager
 def opened_ids(
-    opened: _Opened, pair_id: str, ids: tuple[Path, Path], reference: Path, *, resample: bool
+    opened: Opened, pair_id: str, ids: tuple[Path, Path], reference: Path, *, resample: bool
 ) -> Iterator[ReadIds]:
     """Open the ids of both sides; those of the reference lie on the grid of its mask.
 

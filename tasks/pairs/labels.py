@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.errors import SceneError, UnreadableSceneError
+from tasks.errors import SceneError
+from tasks.scenes.class_numbers import class_numbers
+
+# Ids of objects and foreign codes are looked up, too; what is no class is refused after that.
+_LOWEST, _MOST = -(1 << 62), 1 << 62
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,13 @@ class LabelRules:
             observed: What the file itself does not declare as nodata.
 
         Raises:
-            UnreadableSceneError: When a value is a fraction.
+            UnsupportedSceneError: When a value is a fraction.
             SceneError: When a class is negative.
         """
         seen = observed & np.isfinite(values) if values.dtype.kind == "f" else observed.copy()
         for value in self.not_observed:
             seen &= values != value
-        clean = np.where(seen, values, 0)
-        labels = clean if clean.dtype.kind in "iu" else self._whole(clean)
-        mapped = self._mapped(labels)
+        mapped = self._mapped(class_numbers(self.name, values, seen, _MOST, lowest=_LOWEST))
         if mapped.dtype.kind == "i" and mapped.min(initial=0) < 0:
             low = int(mapped.min())
             raise SceneError(
@@ -52,15 +54,11 @@ class LabelRules:
             )
         return mapped, seen
 
-    def _whole(self, values: NDArray[Any]) -> NDArray[np.integer[Any]]:
-        if values.dtype.kind == "b":
-            return values.astype(np.uint8)
-        labels: NDArray[np.int64] = np.rint(values).astype(np.int64)
-        if not np.array_equal(labels, values):
-            raise UnreadableSceneError(
-                f"{self.name}: holds fractions; a mask holds class numbers. Give the mask, not probabilities"
-            )
-        return labels
+    def leaving_open(self, value: int | None) -> LabelRules:
+        """Return the rules with one more value that leaves a pixel open, unless it is mapped to a class."""
+        if value is None or value in self.mapping:
+            return self
+        return replace(self, not_observed=(*self.not_observed, value))
 
     def _mapped(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
         if not self.mapping:

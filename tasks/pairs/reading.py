@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,8 +15,9 @@ from tasks.dicom.files import is_dicom_file
 from tasks.dicom.references import write_reference
 from tasks.errors import JobError, SceneError, UnsupportedSceneError
 from tasks.files.declared import require_utf8
-from tasks.inputs.naming import Pattern, stem_of
-from tasks.pairs.ids import opened_ids
+from tasks.inputs.naming import Pattern, scene_id, stem_of
+from tasks.jobs.source import VoxelSize
+from tasks.pairs.ids import Opened, opened_ids
 from tasks.pairs.labels import LabelRules
 from tasks.scenes.volume.header import volume_header
 
@@ -23,8 +25,6 @@ _NIFTI = (".nii", ".nii.gz")
 _VOLUMES = (*_NIFTI, ".dcm")
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
 _PRODUCTS = ("mask.tif", "mask.nii.gz")
-# What a product says of a voxel that was not finite; NIfTI has no way to declare it.
-_VOLUME_NOT_OBSERVED = 255
 # Where the ids of a product's objects are.
 _IDS = {"mask.tif": "instances.tif", "mask.nii.gz": "instances.nii.gz"}
 _SHOWN = 3
@@ -65,6 +65,7 @@ class Reading:
         reference_classes: The same for the reference.
         structures: Regular expression of the names that count in an RTSTRUCT or a SEG, all as class 1; None for all,
             each with its number as class.
+        voxel_size: Which to believe where sform and pixdim of a volume differ; None refuses.
     """
 
     resample: bool = False
@@ -72,12 +73,12 @@ class Reading:
     predicted_classes: Mapping[int, int] = field(default_factory=dict)
     reference_classes: Mapping[int, int] = field(default_factory=dict)
     structures: str | None = None
+    voxel_size: VoxelSize | None = None
 
-    def rules(self, paths: tuple[Path, Path], *, is_volume: bool) -> tuple[LabelRules, LabelRules]:
+    def rules(self, paths: tuple[Path, Path]) -> tuple[LabelRules, LabelRules]:
         """Return how the values of prediction and reference are read."""
-        ours = (*self.not_observed, *((_VOLUME_NOT_OBSERVED,) if is_volume else ()))
         return (
-            _rules(paths[0], ours, self.predicted_classes),
+            _rules(paths[0], self.not_observed, self.predicted_classes),
             _rules(paths[1], self.not_observed, self.reference_classes),
         )
 
@@ -108,6 +109,7 @@ def list_pairs(
     if _is_one(predicted) and _is_one(reference):
         ((name, mask),), (truth,) = ours.items(), theirs.values()
         return [_pair(name, mask, truth)]
+    theirs = _called_alike(ours, theirs)
     if not set(ours) & set(theirs):
         raise SceneError(
             f"no prediction has a reference of its name. Predictions: {_few(ours)}; references: {_few(theirs)}. Say "
@@ -146,6 +148,29 @@ def with_ids(
     ]
 
 
+def _called_alike(ours: Mapping[str, Path], theirs: Mapping[str, Path]) -> dict[str, Path]:
+    """Return references under the ids that products have: a scene's id is its file's name, spelled for a folder.
+
+    Raises:
+        SceneError: When two references have one id.
+    """
+    found: dict[str, Path] = {}
+    for name, path in theirs.items():
+        alike = _as_id(name)
+        key = alike if name not in ours and alike in ours else name
+        if found.setdefault(key, path) != path:
+            raise SceneError(f"{path} and {found[key]} are both called {key} as scenes; compare them one by one")
+    return found
+
+
+def _as_id(name: str) -> str:
+    try:
+        return scene_id(name)
+    except SceneError:
+        # No scene can be called so: it is compared by its own name.
+        return name
+
+
 @contextmanager
 def opened_pair(files: PairFiles, reading: Reading) -> Iterator[MaskPair]:
     """Open a pair on the reference's grid.
@@ -179,7 +204,7 @@ def _without_dicom(
         raise UnsupportedSceneError(f"{pair_id}: both masks are DICOM; give one of them as NIfTI, whose grid counts")
     (source,) = foreign
     with TemporaryDirectory(prefix="swathe-evaluate-") as scratch:
-        grid = volume_header(next(path for path in paths if path != source))
+        grid = volume_header(next(path for path in paths if path != source), reading.voxel_size)
         written = Path(scratch) / "labels.nii"
         made = write_reference(source, grid.file_shape, grid.affine_mm, written, reading.structures)
         told = ", ".join(f"{each.name} is class {each.class_number}" for each in made.structures)
@@ -189,12 +214,16 @@ def _without_dicom(
 
 @contextmanager
 def _opened(files: PairFiles, paths: tuple[Path, Path], reading: Reading) -> Iterator[MaskPair]:
-    rules = reading.rules(paths, is_volume=files.is_volume)
+    rules = reading.rules(paths)
     # Here, because each brings its library of formats.
     if files.is_volume:
-        from tasks.pairs.volume import opened_volume_pair as opened
+        from tasks.pairs.volume import opened_volume_pair
+
+        opened: Opened = partial(opened_volume_pair, voxel_size=reading.voxel_size)
     else:
-        from tasks.pairs.raster import opened_raster_pair as opened
+        from tasks.pairs.raster import opened_raster_pair
+
+        opened = opened_raster_pair
     with opened(files.id, paths, rules, resample=reading.resample) as pair:
         if files.predicted_ids is None or files.reference_ids is None:
             yield pair
@@ -288,6 +317,8 @@ def _by_pattern(folder: Path, pattern: str, option: str) -> dict[str, Path]:
 def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
         if path.is_file() and path.name.casefold().endswith((*_VOLUMES, *_RASTERS)):
             other = found.setdefault(stem_of(path.name), path)
             if other != path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +14,64 @@ from numpy.typing import NDArray
 from tasks.answers.metrics.pair import MaskPair, Window
 from tasks.errors import GridError
 from tasks.geometry.box import Box
+from tasks.jobs.source import VoxelSize
 from tasks.pairs.labels import LabelRules
-from tasks.scenes.volume.scene import VolumeReader, VolumeScene, describe_volume
+from tasks.scenes.volume.scene import SAME_VOXELS, VolumeReader, VolumeScene, apart_voxels, describe_volume
 
 # Axes are turned alike in both masks; nothing is resampled by that.
 _ORIENTATION = "SAR"
-# Headers hold float32: voxels that lie closer than this are one.
-_SAME_VOXELS = 0.01
 # What one read of the prediction may hold; pieces that touch more are halved.
 _MOST_VOXELS = 1 << 24
 
 
 @contextmanager
 def opened_volume_pair(
-    pair_id: str, paths: tuple[Path, Path], rules: tuple[LabelRules, LabelRules], *, resample: bool
+    pair_id: str,
+    paths: tuple[Path, Path],
+    rules: tuple[LabelRules, LabelRules],
+    *,
+    resample: bool,
+    voxel_size: VoxelSize | None = None,
 ) -> Iterator[MaskPair]:
-    """Open a prediction and its reference; arguments and errors are those of ``opened_raster_pair``.
+    """Open a prediction and its reference; other arguments and errors are those of ``opened_raster_pair``.
 
     Axes are permuted and flipped to one order first, which resamples nothing.
+
+    Args:
+        pair_id: What the pair is called.
+        paths: Of prediction and reference.
+        rules: How the values of each are read.
+        resample: Whether a prediction on another grid is taken at the centres of the reference's voxels.
+        voxel_size: Which to believe where sform and pixdim of a header differ; None refuses.
     """
     with tempfile.TemporaryDirectory(prefix="swathe-evaluate-") as scratch:
-        ours, theirs = (describe_volume(pair_id, path, _ORIENTATION, None, Path(scratch)) for path in paths)
+        theirs = describe_volume(pair_id, paths[1], _ORIENTATION, None, Path(scratch), voxel_size=voxel_size)
+        ours = describe_volume(pair_id, paths[0], _ORIENTATION, None, Path(scratch), voxel_size=voxel_size, like=theirs)
         to_ours = np.linalg.inv(ours.affine_mm) @ theirs.affine_mm
-        aligned = _coincide(ours, theirs, to_ours)
+        apart = apart_voxels(ours, theirs)
+        aligned = apart is not None and apart <= SAME_VOXELS
         if not aligned and not resample:
             raise GridError(
                 f"{pair_id}: the masks lie on different grids. {_both(ours, theirs)}. Add --resample nearest to take "
                 "the prediction at the centres of the reference's voxels"
             )
-        notes = () if aligned else (f"the prediction was resampled (nearest). {_both(ours, theirs)}",)
+        notes = tuple(dict.fromkeys((*ours.header.notes, *theirs.header.notes)))
+        if not aligned:
+            notes += (f"the prediction was resampled (nearest). {_both(ours, theirs)}",)
         reference = VolumeReader(theirs)
         predicted = VolumeReader(ours) if aligned else _ResampledReader(ours, to_ours)
 
+        # What a product of swathe says of itself; in any other mask 255 is a class.
+        own = tuple(
+            rule.leaving_open(volume.header.not_observed) for rule, volume in zip(rules, (ours, theirs), strict=True)
+        )
+
         def read(box: Box) -> Window:
-            mine, observed = rules[0].read(*predicted.native(box))
-            other, also = rules[1].read(*reference.native(box))
+            mine, observed = own[0].read(*predicted.native(box))
+            other, also = own[1].read(*reference.native(box))
             return Window(mine, other, observed & also, observed, also)
 
-        yield MaskPair(pair_id, theirs.frame.native_shape, read, {"mm": theirs.spacing_mm}, notes=notes)
+        yield MaskPair(pair_id, theirs.frame.native_shape, read, {"mm": theirs.steps_mm}, notes=notes)
 
 
 class _ResampledReader:
@@ -95,14 +114,6 @@ class _ResampledReader:
         upper = Box((*box.start[:axis], middle, *box.start[axis + 1 :]), box.stop)
         first, second = self.native(lower), self.native(upper)
         return np.concatenate([first[0], second[0]], axis), np.concatenate([first[1], second[1]], axis)
-
-
-def _coincide(ours: VolumeScene, theirs: VolumeScene, to_ours: NDArray[np.float64]) -> bool:
-    shape = theirs.frame.native_shape
-    if ours.frame.native_shape != shape:
-        return False
-    corners = np.array([(*corner, 1.0) for corner in product(*((0.0, length - 1.0) for length in shape))])
-    return bool(np.abs(corners @ to_ours.T - corners).max() <= _SAME_VOXELS)
 
 
 def _both(ours: VolumeScene, theirs: VolumeScene) -> str:

@@ -37,8 +37,8 @@ def finish(request: Request, prepared: Prepared, folder: Path) -> None:
     with writing("the product", folder):
         for layer, dtype in work.products.items():
             read = layer_reader(work, layer)
-            if isinstance(work.scene, RasterScene):
-                write_cog(read, folder / f"{layer}.tif", _raster_spec(request, prepared, work.scene, layer))
+            if isinstance(work.source, RasterScene):
+                write_cog(read, folder / f"{layer}.tif", _raster_spec(request, prepared, work.source, layer))
             else:
                 write_nifti(read, dtype, prepared.volume, folder / f"{layer}.nii.gz")
 

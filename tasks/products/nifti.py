@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.errors import SwatheError
 from tasks.errors import ProductError
 from tasks.geometry.box import Box
-from tasks.scenes.volume.header import VolumeHeader, volume_header
+from tasks.scenes.volume.header import VolumeHeader, not_observed_text, volume_header
 from tasks.scenes.volume.scene import VolumeScene
 
 Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]
@@ -43,7 +43,8 @@ def write_nifti(labels: Labels | ReadLabels, dtype: str, scene: VolumeScene, des
     """Write labels, percentages or ids of a volume as ``.nii.gz`` in the file's own axis order.
 
     The same labels give the same bytes. The header is the input's but for datatype, scaling, intent and free
-    text; extensions are left out, since they may carry what identifies a patient.
+    text; extensions are left out, since they may carry what identifies a patient. The description says which value
+    stands for not observed, the largest of the type.
 
     Args:
         labels: The native turned grid ``scene.frame.native_shape``, or what reads a window of it.
@@ -87,6 +88,7 @@ def _label_header(source: VolumeHeader, dtype: str) -> bytes:
     for name in (*_TEXT_FIELDS, *_INTENSITY_FIELDS):
         if name in (fields.dtype.names or ()):
             fields[name] = b"" if fields.dtype[name].kind == "S" else 0
+    fields["descrip"] = not_observed_text(int(np.iinfo(dtype).max))
     fields["scl_slope"] = 1
     fields["datatype"] = _DATATYPES[dtype]
     fields["bitpix"] = 8 * np.dtype(dtype).itemsize

@@ -58,6 +58,15 @@ def read_published(path: Path, *keys: str) -> dict[str, Any]:
     return found
 
 
+def warnings_of(product: Path) -> tuple[str, ...]:
+    """Return what a finished product says before its numbers are believed.
+
+    Raises:
+        ProductError: When its summary is damaged, or cannot be read.
+    """
+    return tuple(read_published(product / "summary.json", "warnings")["warnings"])
+
+
 def _mend(path: Path) -> str:
     link = path.parent
     # The folder as well: a product that lies under its key is taken for whole.

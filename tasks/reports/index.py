@@ -34,6 +34,7 @@ class _Row:
     preview: str
     cells: tuple[_Cell, ...]
     outlying: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class _TrailView:
@@ -68,6 +69,7 @@ def render_index(root: Path, title: str, outcomes: Sequence[SceneOutcome], trail
         "title": title,
         "counts": _counts(rows),
         "columns": [heading(name) for name in names],
+        "warned": [row for row in rows if row.warnings],
         "failed": [row for row in rows if row.status == "failed"],
         "rows": [row for row in rows if row.status != "failed"],
         "trails": [_TrailView(trail) for trail in trails],
@@ -82,6 +84,7 @@ def _counts(rows: Sequence[_Row]) -> list[Figure]:
         "Scenes": len(rows),
         "Failed": sum(row.status == "failed" for row in rows),
         "Outliers": sum(bool(row.outlying) for row in rows),
+        "With warnings": sum(bool(row.warnings) for row in rows),
         "New": sum(row.status == "done" for row in rows),
         "Unchanged": sum(row.status == "skipped" for row in rows),
     }
@@ -105,6 +108,7 @@ def _row(root: Path, names: Sequence[str], found: Ranked) -> _Row:
         preview=_there(root, outcome.scene, _PREVIEW),
         cells=tuple(cells),
         outlying=tuple(outlying),
+        warnings=outcome.warnings,
     )
 
 

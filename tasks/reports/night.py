@@ -21,6 +21,13 @@ class _Row:
     cells: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Warned:
+    scene: str
+    report: str
+    warnings: tuple[str, ...]
+
+
 def write_night(root: Path, title: str, night: Night) -> Path:
     """Write the page and the same as JSON, each in one step.
 
@@ -49,12 +56,17 @@ def render_night(title: str, night: Night) -> bytes:
         # Nights without a run have a section of their own, and only where there are any.
         "counts": [figure(name, count) for name, count in counts(night).items() if name != MISSED],
         "columns": [heading(name) for name in names],
+        "warned": [_Warned(scene.id, f"../{scene.id}/report.html", scene.warnings) for scene in _warned(night)],
         "rows": [
             _Row(scene, tuple(cell(scene.headline[name]) if name in scene.headline else "" for name in names))
             for scene in night.done
         ],
     }
     return render("night.html.j2", values, pictures="'none'")
+
+
+def _warned(night: Night) -> list[NightScene]:
+    return [scene for scene in night.scenes if scene.warnings]
 
 
 def counts(night: Night) -> dict[str, int]:
@@ -65,6 +77,7 @@ def counts(night: Night) -> dict[str, int]:
         "Failed": len(night.failed),
         "Waiting": len(night.waiting),
         "Unchanged": night.unchanged,
+        "With warnings": len(_warned(night)),
         "Alerts": len(night.alerts),
         MISSED: len(night.missed),
     }

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tasks.answers.area import ClassAreas, PixelAreas
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.answers.area import ClassAreas, PixelAreas, is_numbered
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.reports.blocks import Block, Paragraph, Picture, Section, Table
 from tasks.reports.legend import NOT_OBSERVED, LegendEntry
@@ -28,7 +33,7 @@ def raster_maps(mask: DrawnMask, picture: RasterPicture, title: str = "The pictu
         title: Of the picture, such as ``After the fire``.
     """
     pixels = stretch(picture.image, picture.observed)
-    legend = {k: LegendEntry(entry.name, entry.colour) for k, entry in enumerate(mask.classes) if k}
+    legend = _legend(mask, picture.mask)
     names = ", ".join(entry.name for entry in legend.values()) or "no class"
     stretched = "contrast stretched to its own 2nd to 98th percentile"
     return (
@@ -44,7 +49,7 @@ def plain_map(mask: DrawnMask, grid: RasterGrid) -> Picture:
     """Draw the classes on plain paper, where there is no picture to lay them over."""
     labels, (down, across) = sparse_mask(grid.shape, mask.read), steps_of(grid.shape)
     side = 0.0 if PixelAreas(grid).reason is not None else pixel_side_m(grid)
-    legend = {k: LegendEntry(entry.name, entry.colour) for k, entry in enumerate(mask.classes) if k}
+    legend = _legend(mask, labels)
     names = ", ".join(entry.name for entry in legend.values()) or "no class"
     return map_picture(
         None, labels, legend, (side * down, side * across), f"Map of {names}; no picture was given", "The mask alone."
@@ -57,9 +62,23 @@ def extent_section(areas: ClassAreas, mask: DrawnMask) -> Section:
     if areas.areas_ha is None:
         blocks.append(Paragraph(f"Hectares are not computed: {areas.reason}", "note"))
     elif len(mask.classes) > 2:
-        bars = [Bar(entry.name, areas.areas_ha[k], entry.colour) for k, entry in enumerate(mask.classes) if k]
+        bars = [
+            Bar(entry.name, areas.areas_ha[k], entry.colour)
+            for k, entry in enumerate(mask.classes)
+            if k and areas.is_shown(k, entry.name)
+        ]
         blocks.append(bar_chart("Area of every class but the first", "ha", bars))
     return Section("Extent", tuple(blocks))
+
+
+def _legend(mask: DrawnMask, drawn: NDArray[Any]) -> dict[int, LegendEntry]:
+    """Return the classes that are drawn, and those that somebody named."""
+    there = set(np.unique(drawn).tolist())
+    return {
+        k: LegendEntry(entry.name, entry.colour)
+        for k, entry in enumerate(mask.classes)
+        if k and (k in there or not is_numbered(k, entry.name))
+    }
 
 
 def _extent_table(areas: ClassAreas, names: list[str]) -> Table:
@@ -67,7 +86,8 @@ def _extent_table(areas: ClassAreas, names: list[str]) -> Table:
     hectares = areas.areas_ha or (None,) * len(names)
     rows = [
         (name, number(pixels), _hectares(area), number(100 * pixels / total) if total else "not computed")
-        for name, pixels, area in zip(names, areas.pixels, hectares, strict=True)
+        for k, (name, pixels, area) in enumerate(zip(names, areas.pixels, hectares, strict=True))
+        if areas.is_shown(k, name)
     ]
     rows.append((NOT_OBSERVED, number(areas.not_observed_pixels), _hectares(areas.not_observed_ha), "\u2013"))
     note = "True areas on the ellipsoid, pixel by pixel. Percent of the pixels that were observed."

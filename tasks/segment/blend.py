@@ -29,12 +29,13 @@ def axis_weights(axis: TileAxis, blend: str) -> tuple[NDArray[np.float32], ...]:
 
     Args:
         axis: The tiles.
-        blend: ``core`` gives each pixel to one tile, cut in the middle of an overlap; anything else is Gaussian.
+        blend: ``core`` gives each pixel to one tile, cut in the middle of an overlap; ``hann`` weighs by a raised
+            cosine over the overlaps; anything else is Gaussian.
 
     Returns:
         One float32 array per tile, as long as its core.
     """
-    raw = _ownership(axis) if blend == "core" else _gaussians(axis)
+    raw = {"core": _ownership, "hann": _hann}.get(blend, _gaussians)(axis)
     total = np.zeros(axis.length)
     for (start, stop), weights in zip(axis.cores, raw, strict=True):
         total[start:stop] += weights
@@ -51,6 +52,22 @@ def _ownership(axis: TileAxis) -> list[NDArray[np.float64]]:
         ((np.arange(*core) >= begin) & (np.arange(*core) < end)).astype(np.float64)
         for core, begin, end in zip(cores, begins, ends, strict=True)
     ]
+
+
+def _hann(axis: TileAxis) -> list[NDArray[np.float64]]:
+    """Rise and fall as ``(1 - cos) / 2`` over the overlap with the tile before and after, and are 1 between.
+
+    At half overlap this is the Hann window, whose neighbours add up to one.
+    """
+    weights = [np.ones(stop - start) for start, stop in axis.cores]
+    for before, after, (here, there) in zip(weights, weights[1:], pairwise(axis.cores), strict=False):
+        shared = here[1] - there[0]
+        if shared > 0:
+            # Taken in the middle of pixels, so that no pixel of an overlap weighs nothing in one of its tiles.
+            rise = (1.0 - np.cos(np.pi * (np.arange(shared) + 0.5) / shared)) / 2.0
+            after[:shared] *= rise
+            before[-shared:] *= rise[::-1]
+    return weights
 
 
 def _gaussians(axis: TileAxis) -> list[NDArray[np.float64]]:
@@ -107,7 +124,7 @@ class SlabBlender:
     Attributes:
         lattice: All tiles of the scene.
         region: The part of the model grid that is asked for.
-        blend: ``gaussian``, ``core`` or ``logits`` (Gaussian).
+        blend: ``gaussian``, ``hann``, ``core`` or ``logits`` (Gaussian).
     """
 
     lattice: Lattice
@@ -172,7 +189,7 @@ class SlabBlender:
     def _floored(self) -> NDArray[np.float32] | None:
         """Weights of a tile whose sum over all tiles is not one, so that it is kept beside the scores."""
         first = self.lattice.axes[0]
-        if first.placement != "shifted" or first.sigma is None or self.blend == "core":
+        if first.placement != "shifted" or first.sigma is None or self.blend in ("core", "hann"):
             return None
         return floored_gaussian(tuple(axis.tile for axis in self.lattice.axes), first.sigma)
 

@@ -14,7 +14,7 @@ from models.predictor import DeviceArray, Predictor
 from tasks.geometry.box import Box
 from tasks.geometry.resample import model_box
 from tasks.segment.batches import in_batches, slot_predictor
-from tasks.segment.classify import blended, brings_back_logits, classify, softmax
+from tasks.segment.classify import blended, brings_back_logits, classify, sigmoid, softmax
 from tasks.segment.detect import detect_block
 from tasks.segment.lattice import Tile
 from tasks.segment.native import native_slabs
@@ -46,8 +46,9 @@ def segment_block(work: Work, block: Box) -> BlockReport:
         with closing(_native_scores(work, block, tiles)) as slabs:
             for row, scores in slabs:
                 classify(scores, row - block.start[0], layers, work)
-    if work.scene.frame.crop is not None:
-        _clear_outside(layers, work.scene.frame.crop, block)
+    answered = work.scene.frame.answered
+    if answered is not None:
+        _clear_outside(layers, answered, block)
     for values in layers.values():
         values[~tiles.valid] = np.iinfo(values.dtype).max
     store = BlockStore(work.store)
@@ -66,7 +67,8 @@ def _native_scores(work: Work, block: Box, tiles: BlockTiles) -> Generator[tuple
     with closing(prefetch(_score(predictor, iter(tiles), work.plan))) as scored:
         slabs = blended(work, region, scored)
         if work.plan.blend == "logits" and not brings_back_logits(work):
-            slabs = ((row, softmax(logits)) for row, logits in slabs)
+            likely = softmax if work.card.network.regions is None else sigmoid
+            slabs = ((row, likely(logits)) for row, logits in slabs)
         yield from native_slabs(slabs, frame, block)
 
 
@@ -77,9 +79,9 @@ def _score(predictor: Predictor, tiles: Generator[TileInputs], plan: Plan) -> Ge
                 yield tile, scores[k]
 
 
-def _clear_outside(layers: dict[str, NDArray[Any]], crop: Box, block: Box) -> None:
+def _clear_outside(layers: dict[str, NDArray[Any]], answered: Box, block: Box) -> None:
     """Call what the model does not look at background, for certain."""
     outside = np.ones(block.shape, np.bool_)
-    outside[crop.intersection(block).relative_to(block.start).slices] = False
+    outside[answered.intersection(block).relative_to(block.start).slices] = False
     for name, values in layers.items():
         values[outside] = 0 if name == "mask" else 100

@@ -9,7 +9,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
-from models.card import CentredResampling
+from models.card import CentredResampling, Regions
 from models.predictor import DeviceArray
 from tasks.errors import SceneError
 from tasks.geometry.box import Box
@@ -17,6 +17,8 @@ from tasks.segment.blend import SlabBlender
 from tasks.segment.lattice import Tile
 from tasks.segment.work import Work
 
+# From this probability a region is there.
+_THERE = 0.5
 # Up to here comparing class after class is faster than argmax over the classes.
 _FEW_CLASSES = 32
 
@@ -53,6 +55,12 @@ def softmax(logits: DeviceArray) -> DeviceArray:
     return powers / xp.sum(powers, axis=0)
 
 
+def sigmoid(logits: DeviceArray) -> DeviceArray:
+    """Return probabilities of logits, each by itself."""
+    xp = array_namespace(logits)
+    return 1 / (1 + xp.exp(-logits))
+
+
 def classify(scores: DeviceArray, first_row: int, layers: dict[str, NDArray[Any]], work: Work) -> None:
     """Bring the winning class, and its probability in percent, back to the host.
 
@@ -67,7 +75,12 @@ def classify(scores: DeviceArray, first_row: int, layers: dict[str, NDArray[Any]
     """
     xp = array_namespace(scores)
     rows = slice(first_row, first_row + scores.shape[1])
-    classes, winning = _winner(scores)
+    regions = work.card.network.regions
+    if regions is not None:
+        probabilities = sigmoid(scores) if brings_back_logits(work) else scores
+        classes, winning = _first_region(probabilities, regions)
+    else:
+        classes, winning = _winner(scores)
     # One sum tells of any NaN: infinities of either sign do not meet in what won.
     if bool(xp.isnan(xp.sum(winning))):
         raise SceneError(
@@ -76,9 +89,23 @@ def classify(scores: DeviceArray, first_row: int, layers: dict[str, NDArray[Any]
         )
     layers["mask"][rows] = _to_host(classes)
     if "confidence" in layers:
-        if brings_back_logits(work):
+        if regions is None and brings_back_logits(work):
             winning = 1 / xp.sum(xp.exp(scores - winning), axis=0)
         layers["confidence"][rows] = _to_host(xp.astype(xp.clip(xp.round(winning * 100), 0, 100), xp.uint8))
+
+
+def _first_region(probabilities: DeviceArray, regions: Regions) -> tuple[DeviceArray, DeviceArray]:
+    """Return the class of the first region that is there, and how likely that is; 0 where none is."""
+    xp = array_namespace(probabilities)
+    likely = 1 - xp.max(probabilities, axis=0)
+    classes = xp.zeros(probabilities.shape[1:], dtype=xp.uint8, device=device(probabilities))
+    # The first in the order has the last word.
+    for channel in reversed(regions.order):
+        there = probabilities[channel] >= _THERE
+        number = xp.asarray(regions.classes[channel], dtype=xp.uint8, device=device(probabilities))
+        classes = xp.where(there, number, classes)
+        likely = xp.where(there, probabilities[channel], likely)
+    return classes, likely
 
 
 def _winner(scores: DeviceArray) -> tuple[DeviceArray, DeviceArray]:

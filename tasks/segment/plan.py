@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal, TypeAlias
 
-from models.card import Blend, Card, Placement
+from models.card import Beyond, Blend, Card, Placement
 from models.predictor import PredictorSpec
 from models.run_settings import RunSettings
 from tasks.errors import PlanError
@@ -64,11 +64,12 @@ class Plan:
         overlap: Shared by neighbouring cores and blended.
         block: Pixels of the native grid that one Dask task owns.
         chunk: Pixels of the native grid in one chunk of the store.
-        blend: ``gaussian``, ``core`` or ``logits``.
+        blend: ``gaussian``, ``hann``, ``core`` or ``logits``.
         slot: Device, precision, threads and batch.
         agreement: From which intersection over union on what two tiles saw their objects are one.
         placement: How tiles are laid over the scene, and what they see beyond it; the card's.
         sigma: How tiles are weighed that are laid ``shifted``; the card's.
+        beyond: What they see outside the scene; the card's.
     """
 
     tile: tuple[int, ...]
@@ -81,6 +82,7 @@ class Plan:
     agreement: float = field(default=0.5, kw_only=True)
     placement: Placement = "stride"
     sigma: float | None = None
+    beyond: Beyond = "zeros"
 
     def lattice(self, frame: Frame) -> Lattice:
         """Return the tiles of a scene."""
@@ -138,7 +140,7 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
     tile, halo, overlap = plan_tiles(job, card)
     chunk = CHUNK_2D if len(tile) == 2 else CHUNK_3D
     blend, laid = choose_blend(job, card), card.tiling
-    plan = Plan(tile, halo, overlap, chunk, chunk, blend, slot, laid.placement, laid.sigma)
+    plan = Plan(tile, halo, overlap, chunk, chunk, blend, slot, laid.placement, laid.sigma, laid.beyond)
     plan = replace(plan, agreement=job.tiling.agreement)
     axes = plan.lattice(frame).axes
     for axis in axes:

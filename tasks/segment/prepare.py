@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.card import Card, GridNormalization, SceneNormalization
+from models.card import Card, ChainNormalization, GridNormalization, SceneNormalization
 from models.normalization import ResolvedNormalization, resolve
-from tasks.errors import EmptySceneError
+from tasks.errors import ConstantSceneError, EmptySceneError
 from tasks.files.fingerprint import Fingerprint
 from tasks.files.room import require_room
 from tasks.geometry.box import Box, split
 from tasks.intake.expectation import expect
 from tasks.intake.request import Request, check_instances, check_panoptic, digest
 from tasks.scenes.raster.scene import RasterScene
+from tasks.scenes.scene import Scene
 from tasks.scenes.stated import StatedBands
 from tasks.segment.fitting import fitted_card
 from tasks.segment.plan import Plan, Slot, make_plan
@@ -44,6 +45,7 @@ class Prepared:
         files: Of the input by role, those that the model does not read included.
         stated: What a catalogue says of their bands.
         date: ISO 8601, of the observation, where a table or the id tells it.
+        warnings: What the check said of the input.
     """
 
     work: Work
@@ -53,11 +55,12 @@ class Prepared:
     files: Mapping[str, str] = field(default_factory=dict)
     stated: StatedBands = field(default_factory=dict)
     date: str | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def scene(self) -> RasterScene | VolumeScene:
         """The input's description."""
-        scene = self.work.scene
+        scene = self.work.source
         return scene if isinstance(scene, RasterScene) else self.volume
 
     @property
@@ -66,9 +69,9 @@ class Prepared:
         # Here and below, because jobs of rasters do not need what reads volumes.
         from tasks.scenes.volume.scene import VolumeScene
 
-        if not isinstance(self.work.scene, VolumeScene):
+        if not isinstance(self.work.source, VolumeScene):
             raise TypeError(f"{self.work.scene.id} is not a volume")
-        return self.work.scene
+        return self.work.source
 
 
 def prepare(
@@ -83,13 +86,14 @@ def prepare(
     """
     card = fitted_card(request.card, scene, fingerprint)
     slot = replace(slot, spec=replace(slot.spec, n_classes=card.n_classes))
-    plan = make_plan(request.job, request.card, scene.frame, slot, n_slots)
+    answered = _answered(scene, card)
+    plan = make_plan(request.job, request.card, answered.frame, slot, n_slots)
     request_key = request.key(fingerprint.sha256)
     product_key = _product_key(request_key, plan, None if card is request.card else card)
     if request.job.tiling.block == "auto":
         plan = replace(plan, block=_begun_block(request, scene.id, product_key) or plan.block)
     work = Work(
-        scene=scene,
+        scene=answered,
         card=card,
         card_folder=request.card_folder,
         plan=plan,
@@ -99,9 +103,37 @@ def prepare(
         areas=check_instances(request.job, card, None if isinstance(scene, RasterScene) else tuple(scene.spacing_mm)),
         panoptic=check_panoptic(request.job, card),
     )
-    require_room(request.out.root, expect(scene.frame.native_shape, card, len(work.layers)).disk_bytes, scene.id)
-    BlockStore(work.store).create(scene.frame.native_shape, plan.block, plan.chunk, work.layers)
+    shape = answered.frame.native_shape
+    require_room(request.out.root, expect(shape, card, len(work.layers)).disk_bytes, scene.id)
+    BlockStore(work.store).create(shape, plan.block, plan.chunk, work.layers)
     return Prepared(work, fingerprint, request_key, product_key)
+
+
+def require_variation(scene: RasterScene | VolumeScene) -> None:
+    """Refuse a scene that holds one value everywhere, where the check could not look at all of it.
+
+    Raises:
+        ConstantSceneError: When every channel is one value, over all that whole-scene statistics look at.
+        EmptySceneError: When nothing was observed.
+    """
+    if isinstance(scene, RasterScene):
+        values = _sample(scene)
+    else:
+        from tasks.scenes.volume.scene import scene_values
+
+        values = scene_values(scene)
+    if values.shape[1] > 1 and (values == values[:, :1]).all():
+        shown = ", ".join(f"{value:g}" for value in values[:, 0])
+        raise ConstantSceneError(f"{scene.id}: every value is {shown}: there is nothing to segment")
+
+
+def _answered(scene: RasterScene | VolumeScene, card: Card) -> Scene:
+    """Return the scene whose grid blocks answer: a volume's own, or the one that the network sees of it."""
+    if isinstance(scene, RasterScene) or not card.labels_on_own_grid:
+        return scene
+    from tasks.scenes.volume.model_grid import ModelGrid
+
+    return ModelGrid(scene)
 
 
 def _product_key(request_key: str, plan: Plan, fitted: Card | None) -> str:
@@ -125,13 +157,13 @@ def _begun_block(request: Request, scene_id: str, product_key: str) -> tuple[int
 
 def _resolve(request: Request, scene: RasterScene | VolumeScene) -> ResolvedNormalization | None:
     wanted = request.card.normalization
-    if not isinstance(wanted, GridNormalization | SceneNormalization):
+    if not isinstance(wanted, ChainNormalization | GridNormalization | SceneNormalization):
         return resolve(wanted, np.zeros((request.card.n_channels, 0), np.float32))
     if isinstance(scene, RasterScene):
         return resolve(wanted, _sample(scene))
     from tasks.scenes.volume.scene import model_values, scene_values
 
-    return resolve(wanted, model_values(scene) if isinstance(wanted, GridNormalization) else scene_values(scene))
+    return resolve(wanted, scene_values(scene) if isinstance(wanted, SceneNormalization) else model_values(scene))
 
 
 def _sample(scene: RasterScene) -> NDArray[np.float32]:

@@ -65,6 +65,7 @@ class BlockTiles:
                 self._work.normalization,
                 position=self._work.card.position,
                 placement=self._work.plan.placement,
+                beyond=self._work.plan.beyond,
             )
             if self._frame.is_identity:
                 self._take_validity(strip)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.card import Placement
+from models.card import Beyond, Placement
 from models.normalization import ResolvedNormalization, normalise
 from models.position import positions
 from tasks.geometry.box import Box
@@ -43,7 +43,7 @@ class Strip:
     observed: NDArray[np.bool_]
 
 
-def read_normalised(
+def read_normalised(  # noqa: PLR0913 - where, what with, and what lies beyond
     reader: SceneReader,
     window: Box,
     shape: tuple[int, ...],
@@ -51,6 +51,7 @@ def read_normalised(
     *,
     position: bool = False,
     placement: Placement = "stride",
+    beyond: Beyond = "zeros",
 ) -> Strip:
     """Read ``window``, which may reach beyond the scene, normalised.
 
@@ -60,7 +61,8 @@ def read_normalised(
         shape: Of the model grid.
         normalization: The numbers to normalise with; None leaves values as they are.
         position: Whether the network sees where a pixel lies.
-        placement: Of the tiles: beyond the scene they see it mirrored, or zeros where not laid by the stride.
+        placement: Of the tiles: beyond the scene they see it mirrored, or ``beyond`` where not laid by the stride.
+        beyond: Zeros, or the pixels at the scene's edge.
     """
     indices = [reflect(a, b, n) for a, b, n in zip(window.start, window.stop, shape, strict=True)]
     mirrored = Box(tuple(int(i.min()) for i in indices), tuple(int(i.max()) + 1 for i in indices))
@@ -73,14 +75,18 @@ def read_normalised(
     if position:
         inputs = np.concatenate([inputs, positions(inside.start, inside.stop, shape)])
     if inside != window and placement != "stride":
-        return Strip(_in_zeros(inputs, inside, window), inside, observed)
+        return Strip(_padded(inputs, inside, window, beyond), inside, observed)
     if inside != window:
         for axis, index in enumerate(indices):
             inputs = np.take(inputs, index - inside.start[axis], axis=axis + 1)
     return Strip(inputs, inside, observed)
 
 
-def _in_zeros(inputs: NDArray[np.float32], inside: Box, window: Box) -> NDArray[np.float32]:
+def _padded(inputs: NDArray[np.float32], inside: Box, window: Box, beyond: Beyond) -> NDArray[np.float32]:
+    if beyond == "edge":
+        sides = zip(inside.start, window.start, window.stop, inside.stop, strict=True)
+        widths = [(start - first, stop - last) for start, first, stop, last in sides]
+        return np.pad(inputs, [(0, 0), *widths], mode="edge")
     padded = np.zeros((inputs.shape[0], *window.shape), np.float32)
     padded[(slice(None), *inside.relative_to(window.start).slices)] = inputs
     return padded

@@ -43,6 +43,16 @@ class Work:
     panoptic: PanopticRules | None = None
 
     @property
+    def source(self) -> Scene:
+        """The input itself, where blocks answer another grid than its own."""
+        return getattr(self.scene, "volume", self.scene)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether labels are looked at as a whole when all blocks are there."""
+        return bool(self.card.largest) or self.card.labels_on_own_grid
+
+    @property
     def lattice(self) -> Lattice:
         """The scene's tiles."""
         return self.plan.lattice(self.scene.frame)

@@ -14,7 +14,7 @@ from tasks.geometry import resample
 from tasks.geometry.box import Box
 from tasks.scenes.raster.scene import RasterScene
 from tasks.scenes.volume.scene import VolumeScene
-from tasks.training.labels import read_labels
+from tasks.training.labels import UNLABELLED, read_labels
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class LabelledScene:
 
     Attributes:
         scene: Its description.
-        native_labels: Class numbers on the scene's own grid: what masks are scored against.
+        native_labels: Class numbers on the scene's own grid, -1 where there is none: what masks are scored against.
         image: Float32 ``(channels, *shape)``, physical values on the model grid.
         labels: Class numbers, ``shape``.
         valid: Which pixels count, ``shape``.
@@ -50,37 +50,37 @@ def read_labelled(scene: RasterScene | VolumeScene, labels: Path, n_classes: int
         n_classes: Numbers from 0 that labels may hold.
 
     Raises:
-        SceneError: When labels and scene differ in shape, or a label is no class.
+        SceneError: When labels and scene lie on two grids, or a label is no class.
     """
-    native = _native_labels(scene, labels)
+    native = read_labels(labels, scene if isinstance(scene, VolumeScene) else None)
     if native.shape != scene.frame.native_shape:
         raise SceneError(f"{scene.id}: labels {labels} are {native.shape}, the scene is {scene.frame.native_shape}")
-    if native.min() < 0 or native.max() >= n_classes:
+    if native.max() >= n_classes:
+        held = ", ".join(str(number) for number in np.unique(native) if number != UNLABELLED)
         raise SceneError(
-            f"{scene.id}: labels {labels} hold {native.min()} to {native.max()}; classes are 0 to {n_classes - 1}"
+            f"{scene.id}: labels {labels} hold {held}; classes are 0 to {n_classes - 1}. Number them so, or declare "
+            "what is not observed as nodata"
         )
     with scene.open() as reader:
         image, observed = reader.read(Box.of_shape(scene.frame.model_shape))
         invalid = reader.invalid(Box.of_shape(scene.frame.native_shape))
     valid = observed if invalid is None else observed & ~invalid
-    return LabelledScene(scene, native, image, _on_model_grid(scene, native, n_classes), valid)
-
-
-def _native_labels(scene: RasterScene | VolumeScene, path: Path) -> NDArray[np.integer[Any]]:
-    stored = read_labels(path)
-    return scene.turn.turn(stored) if isinstance(scene, VolumeScene) else stored
+    on_grid = _on_model_grid(scene, native, n_classes)
+    labelled = on_grid != UNLABELLED
+    return LabelledScene(scene, native, image, np.where(labelled, on_grid, 0).astype(np.int32), valid & labelled)
 
 
 def _on_model_grid(
     scene: RasterScene | VolumeScene, native: NDArray[np.integer[Any]], n_classes: int
 ) -> NDArray[np.integer[Any]]:
-    """Return for each model pixel the class with the largest interpolated share."""
+    """Return for each model pixel the class with the largest interpolated share; -1 where that is of no label."""
     if scene.frame.is_identity:
         return native
     box = Box.of_shape(scene.frame.model_shape)
     origin = (0,) * native.ndim
     shares = [
-        resample.to_model((native == label).astype(np.float32), origin, box, scene.frame) for label in range(n_classes)
+        resample.to_model((native == label).astype(np.float32), origin, box, scene.frame)
+        for label in (*range(n_classes), UNLABELLED)
     ]
     winners: NDArray[np.intp] = np.argmax(np.stack(shares), axis=0)
-    return winners.astype(np.uint8)
+    return np.where(winners == n_classes, UNLABELLED, winners)

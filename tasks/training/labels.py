@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.errors import UnreadableSceneError
+from tasks.errors import GridError
+from tasks.geometry.box import Box
+from tasks.scenes.class_numbers import class_numbers
 from tasks.scenes.raster.header import gdal_env, open_raster
+from tasks.scenes.volume.scene import SAME_VOXELS, VolumeScene, apart_voxels, describe_volume
+
+UNLABELLED = -1
+_VOLUMES = (".nii", ".nii.gz")
 
 
-def read_labels(path: Path) -> NDArray[np.integer[Any]]:
-    """Read class numbers in the file's own array order.
+def read_labels(path: Path, scene: VolumeScene | None = None) -> NDArray[np.int32]:
+    """Read class numbers.
 
     Args:
         path: A raster, or a NIfTI file.
+        scene: The volume that they are labels of; None for a raster, or for the axes of the file.
 
     Returns:
-        ``(rows, cols)``, or the file's three axes.
+        ``(rows, cols)``; the axes of the scene, or the file's three. -1 where the file declares that nothing was
+        observed: nodata of a raster, what is not finite, what a product of swathe says of itself.
 
     Raises:
-        UnreadableSceneError: When the file is damaged or holds no whole numbers.
+        GridError: When volume and labels lie on two grids.
+        UnreadableSceneError: When the file is damaged.
+        UnsupportedSceneError: When it holds no whole numbers.
     """
-    values: NDArray[Any]
-    if path.name.endswith((".nii", ".nii.gz")):
-        values = np.asanyarray(nib.Nifti1Image.from_filename(path).dataobj)
-    else:
-        with gdal_env(), open_raster(str(path)) as dataset:
-            values = dataset.read(1)
-    labels: NDArray[np.int32] = np.rint(values).astype(np.int32)
-    if not np.array_equal(labels, values):
-        raise UnreadableSceneError(f"{path}: labels must be whole numbers; it holds fractions")
+    if path.name.casefold().endswith(_VOLUMES):
+        return _of_volume(path, scene)
+    with gdal_env(), open_raster(str(path)) as dataset:
+        values, observed = dataset.read(1), dataset.read_masks(1) > 0
+    if values.dtype.kind == "f":
+        observed &= np.isfinite(values)
+    return _labels(path, values, observed)
+
+
+def _of_volume(path: Path, scene: VolumeScene | None) -> NDArray[np.int32]:
+    with tempfile.TemporaryDirectory(prefix="swathe-labels-") as spool:
+        found = describe_volume(path.name, path, scene.codes if scene else "ijk", None, Path(spool), like=scene)
+        apart = None if scene is None else apart_voxels(found, scene)
+        if scene is not None and (apart is None or apart > SAME_VOXELS):
+            raise GridError(
+                f"{scene.id}: labels {path} lie on another grid than the volume: {found.frame.native_shape} voxels and "
+                f"{scene.frame.native_shape}, {'of other lengths' if apart is None else f'{apart:.4g} voxels apart'}. "
+                "Resample one onto the other's grid"
+            )
+        with found.open() as reader:
+            values, observed = reader.native(Box.of_shape(found.frame.native_shape))
+    if found.header.not_observed is not None:
+        observed &= values != np.float32(found.header.not_observed)
+    return _labels(path, values, observed)
+
+
+def _labels(path: Path, values: NDArray[Any], observed: NDArray[np.bool_]) -> NDArray[np.int32]:
+    labels: NDArray[np.int32] = class_numbers(str(path), values, observed).astype(np.int32)
+    labels[~observed] = UNLABELLED
     return labels

@@ -13,6 +13,7 @@ from tasks.dicom.reader import Reader
 from tasks.errors import SceneError
 from tasks.files.declared import is_local, require_utf8
 from tasks.inputs.input import Input
+from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.job import Job
 from tasks.verdict.dicom import check_dicom, check_picture, check_series
 from tasks.verdict.guard import Guard
@@ -36,7 +37,9 @@ def check_files(inputs: Sequence[str], limit_s: float = 20.0) -> list[Verdict]:
 def check_inputs(
     items: Sequence[Input], job: Job, channels: tuple[str, ...], card: Card | None = None, limit_s: float = 20.0
 ) -> list[Verdict]:
-    """Give a verdict on every scene: on its files, whether the job's model finds its bands, and what values they hold.
+    """Give a verdict on every scene: on its files, whether model and analysis find their bands, and on the values.
+
+    Where the job is strict, whatever has a warning is refused.
 
     Args:
         items: Scenes as ``list_inputs`` returns them.
@@ -55,9 +58,11 @@ def check_inputs(
         "channels": dict.fromkeys(channels) if card is None else card.by_channel,
         "model": "" if card is None else card.name,
         "numbers": None if numbers is None else numbers.model_dump(mode="json"),
+        "beside": list(job.analysis.extra_bands) if isinstance(job.analysis, FireAnalysis) else [],
     }
     with Guard(limit_s) as guard, Reader() as reader:
-        return [_check_item(guard, reader, item, asked) for item in items]
+        verdicts = [_check_item(guard, reader, item, asked) for item in items]
+    return [verdict.strictly() for verdict in verdicts] if job.run.strict else verdicts
 
 
 def _check_named(guard: Guard, reader: Reader, text: str) -> Iterator[Verdict]:
@@ -88,7 +93,8 @@ def _check_item(guard: Guard, reader: Reader, item: Input, asked: Mapping[str, A
     request = {"id": item.id, "files": item.files, "stated": stated, **asked}
     verdict = guard.ask(request, n_files=len(item.files))
     warnings = tuple(item.pseudonymised(warning) for warning in (*item.remarks, *verdict.warnings))
-    return replace(verdict, message=item.pseudonymised(verdict.message), warnings=warnings)
+    unseen = tuple(item.pseudonymised(text) for text in verdict.unseen)
+    return replace(verdict, message=item.pseudonymised(verdict.message), warnings=warnings, unseen=unseen)
 
 
 def _unnamed(path: str, files: Iterable[str]) -> Verdict | None:

@@ -9,20 +9,27 @@ import json
 import os
 import resource
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from models.card import FixedNormalization
 from models.errors import SwatheError
+from models.quantities import QuantityName
 from tasks.errors import OversizedSceneError, SceneError, UnsupportedSceneError
 from tasks.files.declared import is_local
 from tasks.jobs.source import Source
 from tasks.scenes.raster.scene import describe_raster
 from tasks.scenes.stated import Stated
+from tasks.scenes.volume.header import volume_header
+from tasks.scenes.volume.scene import plan_volume
+from tasks.scenes.volume_channels import files_by_channel
+from tasks.verdict.constant import constant_channels, require_variation
 from tasks.verdict.plausible import Fitted, check_values
 from tasks.verdict.raster import check_raster, looked_at
 from tasks.verdict.sniff import sniff
 from tasks.verdict.verdict import Kind, Verdict, merge
+from tasks.verdict.volume import check_volume
 
 MAX_MEMORY_BYTES = 2 << 30
 
@@ -43,7 +50,7 @@ def _answer(request: dict[str, Any]) -> str:
     name = request.get("id") or request["path"]
     kind: Kind = request["kind"] or "unknown"
     try:
-        verdict = _check_scene(request) if "files" in request else _check_file(request["path"], request["kind"])
+        verdict = _check_scene(request) if "files" in request else _check_alone(request["path"], request["kind"])
     except SwatheError as error:
         verdict = Verdict.refusal(name, kind, error)
     except MemoryError:
@@ -54,23 +61,50 @@ def _answer(request: dict[str, Any]) -> str:
 
 
 def _check_scene(request: dict[str, Any]) -> Verdict:
-    merged = merge(request["id"], [_check_file(path, request["kind"]) for path in request["files"].values()])
-    if not merged.go or request["kind"] != "raster":
-        return merged
     source = Source.model_validate(request["source"])
+    found = {role: _check_file(path, request["kind"], source) for role, path in request["files"].items()}
+    merged = merge(request["id"], list(found.values()))
+    if not merged.go:
+        return merged
+    if request["kind"] != "raster":
+        require_variation(request["id"], list(found.values()))
+        return _check_channels(request, source, merged)
     stated = {role: tuple(Stated(**band) for band in bands) for role, bands in request["stated"].items()}
-    scene = describe_raster(request["id"], request["files"], source, request["channels"], stated)
+    channels: dict[str, QuantityName | None] = request["channels"]
+    scene = describe_raster(request["id"], request["files"], source, channels, stated)
+    if request["beside"]:
+        # To see that they are there: what the analysis misses is known before the first block.
+        beside = dict.fromkeys(request["beside"]) | channels
+        describe_raster(request["id"], request["files"], source, beside, stated)
     facts = {**merged.facts, "shape": list(scene.grid.shape), "bands": scene.n_channels}
     numbers = request["numbers"]
     fitted = Fitted(
         request["model"], request["channels"], None if numbers is None else FixedNormalization.model_validate(numbers)
     )
-    found = check_values(scene, looked_at(scene.grid.shape, len(scene.channels.bands)), fitted)
-    warnings = tuple(dict.fromkeys((*merged.warnings, *scene.notes, *found)))
-    return Verdict(request["id"], "raster", True, None, merged.message, facts, warnings)
+    values = check_values(scene, looked_at(scene.grid.shape, len(scene.channels.bands)), fitted)
+    warnings = tuple(dict.fromkeys((*merged.warnings, *scene.notes, *constant_channels(scene, found), *values)))
+    return replace(merged, facts=facts, warnings=warnings)
 
 
-def _check_file(path: str, kind: str | None) -> Verdict:
+def _check_channels(request: dict[str, Any], source: Source, merged: Verdict) -> Verdict:
+    """See whether a volume has a file per channel, and whether they lie on one grid; those behind a URL are fetched."""
+    paths = files_by_channel(request["id"], request["files"], source, tuple(request["channels"]))
+    facts = {**merged.facts, "bands": len(paths)}
+    if len(paths) == 1 or not all(map(is_local, paths)):
+        return replace(merged, facts=facts)
+    headers = [volume_header(Path(path), source.voxel_size) for path in paths]
+    scene = plan_volume(request["id"], headers, "SAR", None)
+    return replace(merged, facts=facts, warnings=tuple(dict.fromkeys((*merged.warnings, *scene.notes))))
+
+
+def _check_alone(path: str, kind: str | None) -> Verdict:
+    verdict = _check_file(path, kind, Source())
+    if verdict.go:
+        require_variation(path, [verdict])
+    return verdict
+
+
+def _check_file(path: str, kind: str | None, source: Source) -> Verdict:
     found = "raster"
     try:
         if is_local(path):
@@ -87,10 +121,7 @@ def _check_file(path: str, kind: str | None) -> Verdict:
                     f"{'GeoTIFF' if kind == 'raster' else 'NIfTI (.nii.gz)' if kind else 'GeoTIFF or NIfTI'}"
                 )
         if found == "volume" or kind == "volume":
-            # nibabel takes as long to import as all else here together, and most batches are of rasters.
-            from tasks.verdict.volume import check_volume
-
-            return check_volume(path)
+            return check_volume(path, source.voxel_size)
         return check_raster(path)
     except SceneError as error:
         return Verdict.refusal(path, "unknown" if found in ("foreign", "dicom") else found, error)  # type: ignore[arg-type]

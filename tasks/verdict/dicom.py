@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tasks.dicom.choose import Choice, choose
 from tasks.dicom.findings import NO_VOLUME, Finding, SeriesError
@@ -15,9 +13,10 @@ from tasks.dicom.picture import Picture, pictures_in
 from tasks.dicom.reader import Reader
 from tasks.dicom.scan import scan, series_of
 from tasks.dicom.series import PICTURES, Series
-from tasks.errors import EmptySceneError, SceneError
+from tasks.errors import ConstantSceneError, EmptySceneError, SceneError
 from tasks.inputs.input import Input
 from tasks.jobs.source import DicomRule
+from tasks.verdict.constant import one_value
 from tasks.verdict.verdict import Verdict
 
 # Time after which a volume is taken for whole although it was not decoded to its end.
@@ -108,10 +107,9 @@ def _picture_verdict(name: str, picture: Picture, reader: Reader) -> Verdict:
         "codes": [note.code for note in picture.notes],
     }
     message = f"{instance.modality}, {layout.rows} x {layout.cols}, {layout.samples} band(s), {sides}"
-    warnings = [str(note) for note in picture.notes]
-    if look["lowest"] == look["highest"]:
-        warnings.append(f"every pixel is {look['lowest']}")
-    return Verdict(name, "raster", True, None, message, facts, tuple(warnings))
+    if look["lowest"] == look["highest"] and layout.rows * layout.cols > 1:
+        raise ConstantSceneError(one_value(name, [float(look["lowest"])]))
+    return Verdict(name, "raster", True, None, message, facts, tuple(str(note) for note in picture.notes))
 
 
 def refusal(name: str, finding: Finding, shown: tuple[str, ...] = ()) -> Verdict:
@@ -129,9 +127,13 @@ def refusal(name: str, finding: Finding, shown: tuple[str, ...] = ()) -> Verdict
 
 
 def _verdict(name: str, series: Series, reader: Reader) -> Verdict:
-    look = reader.look(series, BUDGET_S)
-    if look["lowest"] is None and look["n_slices"] == len(series.slices):
+    look, unseen = reader.look(series, BUDGET_S), tuple[str, ...]()
+    if look["n_slices"] < len(series.slices):
+        unseen = (f"only {look['n_slices']} of {len(series.slices)} slices were decoded within {BUDGET_S:g} s",)
+    elif look["lowest"] is None:
         raise EmptySceneError(f"{name}: no voxel holds a finite value. Check the series' source")
+    elif look["lowest"] == look["highest"] and math.prod(series.shape) > 1:
+        raise ConstantSceneError(one_value(name, [float(look["lowest"])]))
     slices, rows, cols = series.shape
     spacing = tuple(round(side, 6) for side in (series.spacing_mm[2], series.spacing_mm[1], series.spacing_mm[0]))
     facts = {
@@ -147,13 +149,5 @@ def _verdict(name: str, series: Series, reader: Reader) -> Verdict:
     }
     sides = " x ".join(f"{side:g}" for side in spacing)
     message = f"{series.modality}, {cols} x {rows} x {slices}, {sides} mm, {series.plane}, {len(series.paths)} files"
-    return Verdict(name, "volume", True, None, message, facts, tuple(_warnings(series, look)))
-
-
-def _warnings(series: Series, look: Mapping[str, Any]) -> Iterator[str]:
-    for note in series.notes:
-        yield str(note)
-    if look["n_slices"] < len(series.slices):
-        yield f"only {look['n_slices']} of {len(series.slices)} slices were decoded within {BUDGET_S:g} s"
-    if look["lowest"] is not None and look["lowest"] == look["highest"]:
-        yield f"every voxel is {look['lowest']:g}"
+    warnings = tuple(str(note) for note in series.notes)
+    return Verdict(name, "volume", True, None, message, facts, warnings, unseen)

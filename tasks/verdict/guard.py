@@ -36,7 +36,8 @@ class Guard:
 
         Args:
             request: ``path`` and ``kind`` of a file; or ``id``, ``files``, ``stated`` of a scene with the ``kind`` and
-                ``source`` of a job and ``channels``, ``model`` and ``numbers`` of a card.
+                ``source`` of a job, ``channels``, ``model`` and ``numbers`` of a card, and bands that are read
+                ``beside`` them.
             n_files: By how much the time limit is multiplied.
         """
         name = str(request.get("id") or request["path"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def check_raster(path: str) -> Verdict:
     """Give the verdict on a raster file, URL or /vsi path.
 
     Up to 4 million values are decoded entirely; larger rasters in 16 windows that include the corners, and on to the
-    first observed pixel where those hold none and the raster has no more than 64 million pixels.
+    first observed pixels that differ where those hold none and the raster has no more than 64 million pixels.
 
     Raises:
         SceneError: When the file cannot be segmented.
@@ -46,15 +47,16 @@ def check_raster(path: str) -> Verdict:
     expected = grid.rows * grid.cols * sum(np.dtype(dtype).itemsize for dtype in header.dtypes)
     if grid.rows < 1 or grid.cols < 1:
         raise EmptySceneError(f"{path}: the raster is {grid.rows} x {grid.cols}. Nothing can be segmented")
-    warnings = list(_warnings(header))
+    warnings, unseen = tuple(_warnings(path, header)), tuple[str, ...]()
     with opened_raster(path) as dataset:
         _require_plausible(path, header, expected, dataset)
-        if not _any_observed(dataset, header):
-            if grid.rows * grid.cols <= _STREAMED_PIXELS:
-                raise EmptySceneError(
-                    f"{path}: no pixel holds an observation (all nodata, masked or NaN). Check the nodata value"
-                )
-            warnings.append("16 windows of the raster hold no observation; the rest was not looked at")
+        found = _look(dataset, header)
+    if not found.ranges:
+        if found.is_whole:
+            raise EmptySceneError(
+                f"{path}: no pixel holds an observation (all nodata, masked or NaN). Check the nodata value"
+            )
+        unseen = ("16 windows of the raster hold no observation; the rest was not looked at",)
     facts = {
         "shape": list(grid.shape),
         "dtype": header.dtypes[0],
@@ -63,9 +65,11 @@ def check_raster(path: str) -> Verdict:
         "crs": _crs_name(grid.crs_wkt),
         "driver": header.driver,
         "bytes": expected,
+        "constant_bands": found.constant,
+        "spectral": list(header.spectral),
     }
     message = f"{grid.rows} x {grid.cols}, {n_bands} x {header.dtypes[0]}, {facts['crs']}"
-    return Verdict(path, "raster", True, None, message, facts, tuple(warnings))
+    return Verdict(path, "raster", True, None, message, facts, warnings, unseen)
 
 
 def _require_bands(path: str) -> None:
@@ -107,16 +111,57 @@ def looked_at(shape: tuple[int, int], n_bands: int) -> list[Box]:
     return list(_probes(*shape))
 
 
-def _any_observed(dataset: Any, header: Header) -> bool:  # noqa: ANN401
+@dataclass
+class _Look:
+    """What pixels showed.
+
+    Attributes:
+        n_pixels: Of the raster.
+        is_whole: Whether every one was looked at.
+        ranges: Lowest and highest observed value by band; a band without any is not there.
+    """
+
+    n_pixels: int
+    is_whole: bool
+    ranges: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def constant(self) -> dict[str, float]:
+        """Values of bands that hold one everywhere, by number; none where not all was looked at."""
+        if not self.is_whole or self.n_pixels < 2:
+            return {}
+        return {str(band): low for band, (low, high) in self.ranges.items() if low == high}
+
+    def differs(self) -> bool:
+        """Tell whether more pixels would tell nothing: there are some, and in each band that has any they differ."""
+        return bool(self.ranges) and all(low < high for low, high in self.ranges.values())
+
+    def take(self, dataset: Any, indexes: list[int], box: Box) -> None:  # noqa: ANN401
+        """Look at a window; one band after the other, so that hundreds of bands are no more memory than three."""
+        for index in indexes:
+            values, observed = read_window(dataset, [index], box)
+            if np.issubdtype(values.dtype, np.floating):
+                observed &= np.isfinite(values)
+            if observed.any():
+                seen = values[observed]
+                low, high = self.ranges.get(index, (math.inf, -math.inf))
+                self.ranges[index] = min(low, float(seen.min())), max(high, float(seen.max()))
+
+
+def _look(dataset: Any, header: Header) -> _Look:  # noqa: ANN401
     rows, cols = header.grid.shape
     indexes = list(header.spectral) or list(dataset.indexes)
-    whole = rows * cols * len(indexes) <= _WHOLE_PIXELS
+    found = _Look(rows * cols, is_whole=rows * cols * len(indexes) <= _WHOLE_PIXELS)
     # Read to the end although a pixel was found: damage may lie anywhere.
-    boxes = looked_at((rows, cols), len(indexes))
-    found = [_is_observed(dataset, indexes, box) for box in boxes]
-    if whole or any(found) or rows * cols > _STREAMED_PIXELS:
-        return any(found)
-    return any(_is_observed(dataset, indexes, box) for box in split((rows, cols), _STREAM_WINDOW))
+    for box in looked_at((rows, cols), len(indexes)):
+        found.take(dataset, indexes, box)
+    if found.is_whole or found.differs() or rows * cols > _STREAMED_PIXELS:
+        return found
+    for box in split((rows, cols), _STREAM_WINDOW):
+        found.take(dataset, indexes, box)
+        if found.differs():
+            return found
+    return replace(found, is_whole=True)
 
 
 def _probes(rows: int, cols: int) -> Iterator[Box]:
@@ -130,22 +175,12 @@ def _starts(length: int) -> list[int]:
     return sorted({round(last * k / (_PROBES_PER_AXIS - 1)) for k in range(_PROBES_PER_AXIS)})
 
 
-def _is_observed(dataset: Any, indexes: list[int], box: Box) -> bool:  # noqa: ANN401
-    # One band after the other: a raster of hundreds of bands is no more memory than one of three.
-    seen = False
-    for index in indexes:
-        values, observed = read_window(dataset, [index], box)
-        if np.issubdtype(values.dtype, np.floating):
-            observed &= np.isfinite(values)
-        seen = seen or bool(observed.any())
-    return seen
-
-
-def _warnings(header: Header) -> Iterator[str]:
+def _warnings(path: str, header: Header) -> Iterator[str]:
+    # In the words of the scene's notes, which stand beside them.
     if header.grid.crs_wkt is None:
-        yield "no CRS: masks are made, areas are not"
+        yield "no CRS: areas cannot be computed"
     if header.driver == "VRT":
-        yield "a VRT: pixels come from the files it names"
+        yield f"{path.rsplit('/', 1)[-1]}: a VRT; pixels come from the files it names"
     if header.driver in ("PNG", "JPEG"):
         yield f"{header.driver}: a picture; its numbers are not physical values"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from pathlib import Path
 
 from tasks.dicom.files import is_dicom
 from tasks.errors import UnreadableSceneError
+from tasks.scenes.gzipped import MAGIC, GzipStream
 
 _HEAD_BYTES = 1024
 _NIFTI_SIZES = tuple(size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big"))
@@ -69,11 +69,11 @@ def _head(path: Path) -> bytes:
             head = file.read(_HEAD_BYTES)
         if not head:
             raise UnreadableSceneError(f"{path.name}: the file is empty. Copy it again from its source")
-        if not head.startswith(b"\x1f\x8b"):
+        if not head.startswith(MAGIC):
             return head
-        with gzip.open(path, "rb") as unzipped:
-            return unzipped.read(_HEAD_BYTES)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        with path.open("rb") as file:
+            return GzipStream(file).read(_HEAD_BYTES)
+    except (EOFError, zlib.error) as error:
         raise UnreadableSceneError(f"{path.name}: damaged gzip data ({error}). Copy the file again") from error
     except OSError as error:
         raise UnreadableSceneError(f"{path.name}: cannot be opened: {error.strerror}. Check the path") from error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from models.errors import SwatheError
+from tasks.errors import WarnedSceneError
 
 Kind: TypeAlias = Literal["raster", "volume", "unknown"]
 
@@ -23,7 +24,8 @@ class Verdict:
         error: Name of the error class where it cannot.
         message: The refusal, or what the input is in one line.
         facts: ``shape``, ``dtype``, ``bands``, ``crs`` or ``spacing_mm``, ``bytes`` when decompressed.
-        warnings: What a user should know although it can be segmented.
+        warnings: What a user should know although it can be segmented; the product says it in the same words.
+        unseen: What the look did not reach, where it was cut short: of the look, and not of the input.
         left_out: Whether nobody asked for it: a series of DICOM that the job does not take.
     """
 
@@ -34,6 +36,7 @@ class Verdict:
     message: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
     left_out: bool = False
 
     @classmethod
@@ -49,7 +52,15 @@ class Verdict:
     def from_json(cls, line: str) -> Verdict:
         """Return the verdict that ``to_json`` wrote."""
         fields = json.loads(line)
-        return cls(**{**fields, "warnings": tuple(fields["warnings"])})
+        return cls(**{**fields, **{name: tuple(fields[name]) for name in ("warnings", "unseen")}})
+
+    def strictly(self) -> Verdict:
+        """Return the verdict of a strict run: whatever has a warning is refused."""
+        if not self.go or not self.warnings:
+            return self
+        why = "; ".join(self.warnings)
+        error = WarnedSceneError(f"{why}. Refused by --strict: mend the input, or leave --strict out")
+        return replace(self, go=False, error=type(error).__name__, message=str(error))
 
 
 def merge(path: str, verdicts: Sequence[Verdict]) -> Verdict:
@@ -58,6 +69,9 @@ def merge(path: str, verdicts: Sequence[Verdict]) -> Verdict:
         if not verdict.go:
             return Verdict(path, verdict.kind, False, verdict.error, verdict.message, verdict.facts)
     message = "; ".join(dict.fromkeys(verdict.message for verdict in verdicts))
-    warnings = tuple(dict.fromkeys(text for verdict in verdicts for text in verdict.warnings))
+    warnings, unseen = (
+        tuple(dict.fromkeys(text for verdict in verdicts for text in getattr(verdict, name)))
+        for name in ("warnings", "unseen")
+    )
     facts = {**verdicts[0].facts, "bytes": sum(verdict.facts.get("bytes", 0) for verdict in verdicts)}
-    return Verdict(path, verdicts[0].kind, True, None, message, facts, warnings)
+    return Verdict(path, verdicts[0].kind, True, None, message, facts, warnings, unseen)

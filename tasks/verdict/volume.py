@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
-from typing import IO, cast
+from typing import Protocol
 
 import numpy as np
 
 from tasks.errors import EmptySceneError, UnreadableSceneError
 from tasks.files.declared import is_local
 from tasks.files.remote import first_bytes, url_of
+from tasks.jobs.source import VoxelSize
+from tasks.scenes.gzipped import GzipStream
 from tasks.scenes.volume.header import VolumeHeader, volume_header
 from tasks.verdict.verdict import Verdict
 
@@ -26,19 +28,24 @@ BUDGET_S = 8.0
 _CHUNK_BYTES = 8 << 20
 _HEAD_BYTES = 1 << 20
 _UNSEEN = "behind a URL: only its beginning was looked at"
+_SURPLUS = "bytes stand behind the gzip data, as transfers and mailers add them; they are ignored"
 _BELIEVED_MM = (1e-4, 1e4)
 _USUAL_MM = (0.01, 50.0)
 
 
-def check_volume(path: str) -> Verdict:
+def check_volume(path: str, voxel_size: VoxelSize | None = None) -> Verdict:
     """Give the verdict on a NIfTI file.
+
+    Args:
+        path: The file, or a URL.
+        voxel_size: Which to believe where sform and pixdim differ; None refuses.
 
     Raises:
         SceneError: When the file cannot be segmented.
     """
     with _local(path) as (file, is_whole):
-        header = volume_header(file)
-        warnings = [*_geometry_warnings(header), *(_voxel_warnings(header) if is_whole else (_UNSEEN,))]
+        header = volume_header(file, voxel_size)
+        look = _look(header) if is_whole else _Look(unseen=(_UNSEEN,))
     spacing = header.spacing_mm
     if not all(_BELIEVED_MM[0] <= side <= _BELIEVED_MM[1] for side in spacing):
         raise UnreadableSceneError(
@@ -50,9 +57,13 @@ def check_volume(path: str) -> Verdict:
         "bands": 1,
         "spacing_mm": [round(side, 6) for side in spacing],
         "bytes": header.n_bytes,
+        "constant": look.constant,
     }
     message = f"{' x '.join(map(str, header.file_shape))} {header.dtype}, {_sides(spacing)} mm"
-    return Verdict(path, "volume", True, None, message, facts, tuple(warnings))
+    warnings = (*_geometry_warnings(header), *look.warnings)
+    if look.constant is not None:
+        warnings += (f"every voxel is {look.constant:g}",)
+    return Verdict(path, "volume", True, None, message, facts, warnings, look.unseen)
 
 
 @contextmanager
@@ -72,22 +83,46 @@ def _local(path: str) -> Iterator[tuple[Path, bool]]:
 
 
 def _geometry_warnings(header: VolumeHeader) -> Iterator[str]:
-    if not header.is_placed:
-        yield "sform and qform codes are 0: where left and right are is a convention here, not a fact"
+    yield from header.notes
     if not all(_USUAL_MM[0] <= side <= _USUAL_MM[1] for side in header.spacing_mm):
         yield f"voxels of {_sides(header.spacing_mm)} mm are unusual"
-    declared = header.fields["pixdim"][1:4].astype(np.float64)
-    if not np.all(np.isfinite(declared)) or np.any(declared[: len(header.file_shape)] <= 0):
-        yield "pixdim is not positive; spacing is taken from the affine"
 
 
-def _voxel_warnings(header: VolumeHeader) -> Iterator[str]:
+class _Source(Protocol):
+    def read(self, n_bytes: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What voxels showed.
+
+    Attributes:
+        constant: The value of all of them, where there is one; None also where not all were looked at.
+        unseen: What was not looked at.
+        warnings: Of the file that holds them.
+    """
+
+    constant: float | None = None
+    unseen: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _look(header: VolumeHeader) -> _Look:
+    with header.path.open("rb") as file:
+        source = GzipStream(file) if header.is_compressed else file
+        found = _ranged(header, source)
+        if isinstance(source, GzipStream) and source.has_surplus:
+            return replace(found, warnings=(_SURPLUS,))
+    return found
+
+
+def _ranged(header: VolumeHeader, source: _Source) -> _Look:
     name = header.path.name
     lowest, highest, n_read = math.inf, -math.inf, 0
     started = monotonic()
     n_voxel_bytes = header.n_bytes - header.offset
     try:
-        for values in _chunks(header):
+        for values in _chunks(header, source):
             n_read += values.nbytes
             finite = values[np.isfinite(values)]
             if finite.size:
@@ -99,34 +134,35 @@ def _voxel_warnings(header: VolumeHeader) -> Iterator[str]:
                 raise UnreadableSceneError(
                     f"{name}: truncated: {n_voxel_bytes} bytes of voxels expected, {n_read} there. Copy it again"
                 )
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error) as error:
         raise UnreadableSceneError(
             f"{name}: gzip data damaged or truncated after {n_read} of {n_voxel_bytes} bytes of voxels ({error}). "
             "Copy it again"
         ) from error
     if n_read < n_voxel_bytes:
-        yield f"only the first {n_read} of {n_voxel_bytes} bytes were read within {BUDGET_S:g} s"
-    elif lowest > highest:
+        return _Look(unseen=(f"only the first {n_read} of {n_voxel_bytes} bytes were read within {BUDGET_S:g} s",))
+    if lowest > highest:
         raise EmptySceneError(f"{name}: no voxel holds a finite value. Check the file's source")
-    if lowest == highest:
-        yield f"every voxel is {lowest:g}"
+    is_constant = lowest == highest and math.prod(header.file_shape) > 1
+    return _Look(lowest * header.slope + header.intercept if is_constant else None)
 
 
-def _chunks(header: VolumeHeader) -> Iterator[np.ndarray[tuple[int], np.dtype[np.generic]]]:
+def _chunks(header: VolumeHeader, source: _Source) -> Iterator[np.ndarray[tuple[int], np.dtype[np.generic]]]:
     dtype = np.dtype(header.dtype)
-    with header.path.open("rb") as stored:
-        file = cast("IO[bytes]", gzip.GzipFile(fileobj=stored)) if header.is_compressed else stored
-        _skip(file, header.offset)
-        left = header.n_bytes - header.offset
-        while left > 0 and (data := file.read(min(_CHUNK_BYTES, left))):
-            left -= len(data)
-            yield np.frombuffer(data[: len(data) - len(data) % dtype.itemsize], dtype)
-        # To the end of the stream and its checksum, unless it goes on where the header says that it ends.
-        file.read(_CHUNK_BYTES)
+    _skip(source, header.offset)
+    left, rest = header.n_bytes - header.offset, b""
+    while left > 0 and (data := source.read(min(_CHUNK_BYTES, left))):
+        left -= len(data)
+        data = rest + data
+        whole = len(data) - len(data) % dtype.itemsize
+        rest = data[whole:]
+        yield np.frombuffer(data[:whole], dtype)
+    # To the end of the stream and its checksum, unless it goes on for long behind what the header says.
+    _skip(source, _CHUNK_BYTES)
 
 
-def _skip(file: IO[bytes], n_bytes: int) -> None:
-    while n_bytes > 0 and (data := file.read(min(_CHUNK_BYTES, n_bytes))):
+def _skip(source: _Source, n_bytes: int) -> None:
+    while n_bytes > 0 and (data := source.read(min(_CHUNK_BYTES, n_bytes))):
         n_bytes -= len(data)
 
 

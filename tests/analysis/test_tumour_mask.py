@@ -87,7 +87,7 @@ def test_a_class_that_the_mask_does_not_hold_is_a_warning_wherever_one_looks(tmp
     assert code == 0
     (warning,) = summary(tmp_path / "out", "two")["warnings"]
     assert warning == (
-        "the mask has no voxel of class 3 (class 3), which was asked about, and holds 2 (class 2): check analysis.label"
+        "the mask does not hold class 3 (class 3), which was asked about, but 2 (class 2): check analysis.label"
     )
     assert warning in (tmp_path / "out" / "two" / "report.html").read_text()
     assert warning in caplog.text
@@ -111,7 +111,7 @@ def test_what_is_wrong_is_named_and_nothing_is_written(tmp_path):
     good = write_volume(tmp_path / "good.nii.gz", ball(8))
     cases = {
         "shape": (good, write_volume(tmp_path / "i.nii.gz", np.zeros((40, 44, 15), np.float32)), "voxels"),
-        "place": (good, write_volume(tmp_path / "j.nii.gz", np.zeros(SHAPE, np.float32), np.eye(4)), "mm apart"),
+        "place": (good, write_volume(tmp_path / "j.nii.gz", np.zeros(SHAPE, np.float32), np.eye(4)), "voxels apart"),
         "scores": (write_volume(tmp_path / "s.nii.gz", ball(8) * 0.5), None, "whole class numbers"),
     }
     for name, (mask, image, words) in cases.items():
@@ -149,7 +149,7 @@ def test_classes_are_kept_apart_and_what_is_not_finite_is_not_observed(tmp_path)
     assert labels.dtype == np.uint8
     assert (labels == 7).sum() == (stored == 7).sum()
     moved = write_volume(tmp_path / "i.nii", np.zeros(SHAPE, np.float32), oblique_affine() + np.eye(4, k=3))
-    with pytest.raises(UnsupportedSceneError, match="mm apart"):
+    with pytest.raises(UnsupportedSceneError, match="voxels apart"):
         open_volume_mask(VolumeFiles(path, moved), "m", None, 1, tmp_path / "spool")
 
 

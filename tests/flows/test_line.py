@@ -93,7 +93,7 @@ def arrivals(tmp_path: Path, *names: str) -> Arrivals:
 
 
 def ticket_for(request, *items: Input, name: str = "t") -> Ticket:
-    return Ticket(name, request.key(""), items)
+    return Ticket(name, request.ticket_key, items)
 
 
 def test_an_urgent_ticket_hastens_the_scenes_that_wait_and_is_answered_as_they_end(tmp_path):
@@ -116,7 +116,7 @@ def test_what_is_not_the_same_work_is_left_to_its_owner(tmp_path, change):
     held, line = arrivals(tmp_path, "a", "b"), Line([scene("a", 1), scene("b", 2)])
     files = {"file": "/other.tif" if change == "files" else "/b.tif"}
     item = Input("b", files, date="2026-01-01" if change == "date" else None)
-    key = "other" if change == "request" else held.request.key("")
+    key = "other" if change == "request" else held.request.ticket_key
     with Tickets(held.request.out.tickets).offered(Ticket("t", key, (item,))):
         held.admit(line)
     assert taken(line) == ["a", "b"]

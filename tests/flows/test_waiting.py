@@ -58,7 +58,7 @@ def test_a_run_that_offers_its_scenes_ends_when_the_run_that_holds_the_folder_ha
         eventually(lambda: bool(tickets.waiting()))
         (ticket,) = tickets.waiting()
         assert ticket.items == ITEMS
-        assert ticket.request == request_.key("")
+        assert ticket.request == request_.ticket_key
         tickets.answer(ticket.id, {"b": done["b"]})
         tickets.answer(ticket.id, done)
         assert waiting.result(timeout=60) == [done["a"], done["b"]]

@@ -25,7 +25,9 @@ from tasks.geometry.raster_grid import RasterGrid
 from tasks.pairs.raster import spacings_of
 from tasks.pairs.reading import PairFiles, Reading, list_pairs, opened_pair
 from tasks.products.attributes import write_attributes
+from tasks.products.nifti import write_nifti
 from tasks.scenes.raster.header import read_header
+from tasks.scenes.volume.scene import describe_volume
 
 NEAREST = Reading(resample=True)
 
@@ -248,12 +250,17 @@ def test_a_coarser_volume_is_taken_at_the_centres_of_the_references_voxels(tmp_p
     np.testing.assert_array_equal(found.reference, expected.reference)
 
 
-def test_a_volume_product_says_255_where_nothing_was_observed_and_a_reference_may_mean_a_class(tmp_path):
+def test_a_volume_product_says_255_where_nothing_was_observed_and_any_other_mask_means_a_class(tmp_path):
     ours, theirs = np.zeros((5, 5, 5), np.uint8), np.zeros((5, 5, 5), np.uint8)
     ours[0], ours[1], theirs[1] = 255, 1, 255
-    paths = write_volume(tmp_path / "a.nii.gz", ours), write_volume(tmp_path / "b.nii.gz", theirs)
-    confusion = counts(*paths, Reading(reference_classes={255: 1}))
+    elsewhere, reference = write_volume(tmp_path / "a.nii.gz", ours), write_volume(tmp_path / "b.nii.gz", theirs)
+    product = tmp_path / "mask.nii.gz"
+    write_nifti(ours, "uint8", describe_volume("a", elsewhere, "ijk", None, tmp_path), product)
+    confusion = counts(product, reference, Reading(reference_classes={255: 1}))
     assert confusion.n_not_observed == 25
+    of_others = counts(elsewhere, reference, Reading(reference_classes={255: 1}))
+    assert of_others.n_not_observed == 0
+    assert of_others.of_class(255) == (25, 0, 0)
     assert confusion.of_class(1) == (25, 25, 25)
 
 
@@ -348,7 +355,7 @@ def test_paths_that_hold_no_mask_are_named(rasters, tmp_path):
 @pytest.mark.parametrize(
     ("mask", "text"),
     [
-        (np.full((1, 60, 50), 0.3, np.float32), "holds fractions"),
+        (np.full((1, 60, 50), 0.3, np.float32), "found 0.3"),
         (np.full((1, 60, 50), -2, np.int16), "classes are 0 and more"),
         (np.zeros((3, 60, 50), np.uint8), "has 3 bands"),
     ],

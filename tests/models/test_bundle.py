@@ -66,10 +66,16 @@ def scan(tmp_path_factory):
 
 def own_labels(bundle: Path, image: Path, folder: Path) -> np.ndarray:
     """Return the mask that swathe's product of a file holds, which lies on the file's grid."""
+    return own_labels_of(bundle, [image], folder)
+
+
+def own_labels_of(bundle: Path, images: list[Path], folder: Path) -> np.ndarray:
+    """Return the same of several files, one per channel."""
+    image = images[0]
     job = Job.model_validate({"job": "test", "kind": "volume", "model": {"weights": str(bundle)}})
     request = make_request(job, folder)
     card = request.card
-    scene = describe_volume("scan", image, card.orientation, card.spacing_mm, folder / "spool", card.resampling)
+    scene = describe_volume("scan", images, card.orientation, card.spacing_mm, folder / "spool", card.resampling)
     slot = measure_slot(card, request.card_folder, job, 1)
     prepared = prepare(request, scene, Fingerprint("scan", content_hashed=False), slot, 1)
     list(PlainEngine().run_blocks(prepared.work, prepared.work.plan.blocks(scene.frame)))

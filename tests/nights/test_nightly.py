@@ -192,7 +192,9 @@ def test_nights_of_a_catalogue_behind_an_address_catch_up_and_take_what_is_bette
     items = []
 
     def publish(name: str, day: str, value: int, **told) -> None:
-        write_raster(sky / "s2" / name / "B04.tif", np.full((1, 40, 30), value, np.uint8))
+        image = np.full((1, 40, 30), value, np.uint8)
+        image[0, 0] += 1
+        write_raster(sky / "s2" / name / "B04.tif", image)
         classes = np.full((1, 40, 30), 4, np.uint8)
         classes[:, :10] = 9
         write_raster(sky / "s2" / name / "SCL.tif", classes)

@@ -82,7 +82,7 @@ def test_a_scene_whose_failure_finds_no_room_either_has_failed_all_the_same(requ
 
 def test_an_answer_that_finds_no_room_costs_a_warning_and_the_asker_keeps_waiting(request_, monkeypatch, caplog):
     held, tickets = Arrivals.of(request_, "run", [ITEM], {}), Tickets(request_.out.tickets)
-    with tickets.offered(Ticket("t", request_.key(""), (ITEM,))):
+    with tickets.offered(Ticket("t", request_.ticket_key, (ITEM,))):
         held.admit(Line([FRESH]))
         with monkeypatch.context() as full:
             fill(full)

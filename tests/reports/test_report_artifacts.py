@@ -42,7 +42,7 @@ def test_a_plain_name_is_its_own_key():
 
 def test_text_from_outside_is_no_markup(tmp_path):
     evil = "![x](http://h/x.png) <img src=x> [a](b) `c` **d**\n# e"
-    text = scene_text("fire", SceneOutcome(evil, "done", None, None, {evil: 1.0}), tmp_path, [evil], None)
+    text = scene_text("fire", SceneOutcome(evil, "done", None, None, {evil: 1.0}, (evil,)), tmp_path, None)
     unescaped = re.sub(r"\\.", "", text)
     assert not re.search(r"!\[|\]\(|<|`c|^# e", unescaped, re.MULTILINE)
 
@@ -52,9 +52,9 @@ def test_links_are_paths_until_a_server_shows_them(tmp_path, monkeypatch):
     (tmp_path / "a b").mkdir()
     (tmp_path / "a b" / "report.html").write_bytes(b"")
     monkeypatch.delenv(PRODUCTS_URL, raising=False)
-    assert f"`{tmp_path}/a b/report.html`" in scene_text("fire", outcome, tmp_path, [], None)
+    assert f"`{tmp_path}/a b/report.html`" in scene_text("fire", outcome, tmp_path, None)
     monkeypatch.setenv(PRODUCTS_URL, "https://maps.example/products/")
-    text = scene_text("fire", outcome, tmp_path, [], None)
+    text = scene_text("fire", outcome, tmp_path, None)
     assert f"(https://maps.example/products/{tmp_path.name}/a%20b/report.html)" in text
     assert "summary.json" not in text, "files that are not there are not offered"
 
@@ -66,7 +66,7 @@ def test_a_batch_names_what_failed_and_what_stands_out(tmp_path):
         SceneOutcome("far", "done", None, None, {"burned_ha": 900.0}),
     ]
     text = batch_text("fire", ranked(rows), tmp_path)
-    assert "8 scenes: 1 failed, 1 with outlying numbers" in text
+    assert "8 scenes: 1 failed, 0 with warnings, 1 outlying" in text
     assert "**torn**: SceneError: ends early" in text
     assert re.search(r"\*\*far\*\*: Burned \\\(ha\\\) 900 ", text)
     assert "**a**" not in text

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import windows
 from strategies import axes
 
 from tasks.geometry.box import Box, split
@@ -11,7 +12,7 @@ from tasks.segment.blend import SlabBlender, axis_weights
 from tasks.segment.lattice import Lattice, TileAxis
 
 
-@given(axes(), st.sampled_from(["gaussian", "core"]))
+@given(axes(), st.sampled_from(["gaussian", "hann", "core"]))
 @settings(deadline=None, max_examples=300)
 def test_weights_of_all_tiles_sum_to_one_everywhere(axis: TileAxis, blend: str) -> None:
     total = np.zeros(axis.length)
@@ -67,7 +68,7 @@ lattices = st.one_of(
 )
 
 
-@given(lattices, st.sampled_from(["gaussian", "core"]))
+@given(lattices, st.sampled_from(["gaussian", "hann", "core"]))
 @settings(deadline=None, max_examples=60)
 def test_a_constant_field_survives_blending(lattice: Lattice, blend: str) -> None:
     whole = Box.of_shape(tuple(axis.length for axis in lattice.axes))
@@ -75,7 +76,7 @@ def test_a_constant_field_survives_blending(lattice: Lattice, blend: str) -> Non
     np.testing.assert_allclose(result, 0.625, rtol=3e-6)
 
 
-@given(lattices, st.sampled_from(["gaussian", "core"]), st.integers(1, 30))
+@given(lattices, st.sampled_from(["gaussian", "hann", "core"]), st.integers(1, 30))
 @settings(deadline=None, max_examples=60)
 def test_a_block_has_the_bits_of_the_whole(lattice: Lattice, blend: str, side: int) -> None:
     whole = Box.of_shape(tuple(axis.length for axis in lattice.axes))
@@ -84,6 +85,14 @@ def test_a_block_has_the_bits_of_the_whole(lattice: Lattice, blend: str, side: i
     for block in split(whole.shape, (side,) * len(whole.shape)):
         part = blended(lattice, block, blend, scores_of)
         np.testing.assert_array_equal(part, expected[(slice(None), *block.slices)])
+
+
+def test_hann_weights_of_half_overlapping_tiles_are_the_window_of_scipy() -> None:
+    axis = TileAxis(40 * 16, 64, 0, 32)
+    inner = axis_weights(axis, "hann")[3]
+    # Taken in the middle of pixels: every second value of a window of twice as many.
+    np.testing.assert_allclose(inner, windows.hann(2 * 64 + 1)[1::2], atol=1e-6)
+    assert inner.min() > 0
 
 
 def test_core_stitching_gives_each_pixel_to_one_tile() -> None:

@@ -54,7 +54,7 @@ def test_check_says_what_every_scene_and_all_together_will_take(tmp_path):
     job = tmp_path / "job.yaml"
     job.write_text("{job: mine, kind: raster, source: {bands: {B1: {band: 1}}}, model: {name: identity}}")
     for name in ("one", "two"):
-        write_raster(tmp_path / "in" / f"{name}.tif", np.ones((1, 1000, 500), np.uint8))
+        write_raster(tmp_path / "in" / f"{name}.tif", np.tile(np.arange(2, dtype=np.uint8), (1, 1000, 250)))
     command = ["check", str(tmp_path / "in"), "--job", str(job)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output

@@ -91,7 +91,7 @@ def test_a_model_of_several_channels_is_refused_for_volumes_by_their_names(tmp_p
     card = load_card(ZOO / "sarcoma-t1-unet.json").model_copy(update={"channels": ("T1", "T2")})
     job = Job.model_validate(RAW | {"kind": "volume", "model": {"name": card.name}})
     item = Input("p1", {"": str(tmp_path / "p1.nii.gz")})
-    with pytest.raises(BandError, match=r"p1: model 'sarcoma-t1-unet' needs 2 channels \(T1, T2\), a volume has one"):
+    with pytest.raises(BandError, match=r"p1: the model reads 2 channel\(s\) \(T1, T2\), and the scene has 1 file"):
         describe(Request(job, card, None, OutFolder(tmp_path)), item)
 
 

@@ -170,8 +170,8 @@ def test_odd_but_sound_files_go_with_a_warning(tmp_path):
         tif(tmp_path / "one.tif", np.ones((1, 1, 1), np.uint8)),
     ]
     constant, one = check_files(paths)
-    assert constant.go
-    assert any("every voxel is 7" in text for text in constant.warnings)
+    assert (constant.go, constant.error) == (False, "ConstantSceneError")
+    assert "every value is 7: there is nothing to segment" in constant.message
     assert one.go
     sparse = np.zeros((1, 3000, 3000), np.uint8)
     sparse[0, 1500, 1300] = 1

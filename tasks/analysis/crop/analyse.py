@@ -114,7 +114,8 @@ def _answers(
     classes = area_table(areas, subject.names)
     for number, name in enumerate(subject.names):
         found = None if estimates is None else estimates.accuracy.areas_ha[number]
-        classes[name]["estimate"] = estimate_json(found, "_ha", _NO_SAMPLES)
+        if name in classes:
+            classes[name]["estimate"] = estimate_json(found, "_ha", _NO_SAMPLES)
     answers: dict[str, Any] = {"classes": classes}
     if estimates is not None:
         answers["accuracy"] = accuracy_json(estimates, settings.design)

@@ -15,6 +15,7 @@ from tasks.analysis.area import area_headline, area_table
 from tasks.analysis.fire.report import fire_sections
 from tasks.analysis.fire.severity import SeverityReader, opened_severity, why_unrated
 from tasks.analysis.fire.severity_file import write_severity
+from tasks.analysis.masks.names import absent_class
 from tasks.analysis.subject import Findings, RasterMask
 from tasks.answers.area import PixelAreas, class_areas, component_areas_ha
 from tasks.answers.components import Components, join
@@ -22,6 +23,7 @@ from tasks.answers.fire.detections import Detection, detection_columns, detectio
 from tasks.answers.fire.geodesy import Earth
 from tasks.answers.fire.measures import measure_fires, observed_share
 from tasks.answers.fire.severity import CAVEAT, UNRATED
+from tasks.answers.rounding import rounded
 from tasks.errors import JobError
 from tasks.geometry.box import Box
 from tasks.jobs.fire import FireAnalysis
@@ -87,7 +89,9 @@ def analyse_fire(subject: RasterMask, settings: FireAnalysis, folder: Path) -> F
     }
     answers |= {"severity_is_null_because": unrated} if unrated else {}
     headline = area_headline(subject, areas) | _headline(found, severity)
-    return Findings(headline, answers, sections, (*_warnings(subject, found, severity), *undrawn))
+    held = [number for number, pixels in enumerate(areas.pixels) if pixels]
+    warnings = (*absent_class(subject.names, settings.label, held), *_warnings(subject, found, severity))
+    return Findings(headline, answers, sections, (*warnings, *undrawn))
 
 
 def date_of_fire(dates: dict[str, str]) -> str | None:
@@ -186,10 +190,10 @@ def _headline(found: _Found, severity: SeverityReader | None) -> dict[str, Any]:
     areas = [fire.area_ha for fire in found.fires if fire.area_ha is not None]
     headline: dict[str, Any] = {"fires": len(found.fires)}
     if found.reason is None:
-        headline["largest_fire_ha"] = round(max(areas, default=0.0), 4)
+        headline["largest_fire_ha"] = rounded(max(areas, default=0.0), 4)
     if severity is not None and found.reason is None:
         high = sum(high_severity_ha(fire, severity) for fire in found.fires)
-        headline["high_severity_ha"] = round(high, 4)
+        headline["high_severity_ha"] = rounded(high, 4)
     return headline
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.answers.rounding import written
+
 _HEADER = [
     "id", "label", "class", "n_voxels", "volume_ml", "r_mm", "a_mm", "s_mm", "score", "touches_border",
 ]  # fmt: skip
@@ -55,7 +57,7 @@ def write_instances_csv(found: Sequence[VolumeInstance], names: Sequence[str], d
                     one.label,
                     names[one.label],
                     one.n_voxels,
-                    f"{one.volume_ml:.4f}",
+                    written(one.volume_ml, 4),
                     *place,
                     score,
                     "yes" if one.touches_border else "no",

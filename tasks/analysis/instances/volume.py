@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.card import ClassEntry
 from tasks.analysis.instances.instance_table import VolumeInstance, write_instances_csv
 from tasks.analysis.subject import Findings
+from tasks.answers.rounding import rounded
 from tasks.geometry.box import split
 from tasks.instances.layers import InstanceLayers
 from tasks.instances.paint import WINDOWS
@@ -89,8 +90,8 @@ def _of_class(own: list[VolumeInstance]) -> dict[str, Any]:
     return {
         "instances": len(own),
         "voxels": sum(one.n_voxels for one in own),
-        "volume_ml": round(fsum(one.volume_ml for one in own), 6),
-        "largest_ml": round(max(one.volume_ml for one in own), 6) if own else None,
+        "volume_ml": rounded(fsum(one.volume_ml for one in own), 6),
+        "largest_ml": rounded(max(one.volume_ml for one in own), 6) if own else None,
     }
 
 
@@ -99,7 +100,7 @@ def _row(one: VolumeInstance, names: list[str]) -> dict[str, Any]:
         "id": one.id,
         "class": names[one.label],
         "voxels": one.n_voxels,
-        "volume_ml": round(one.volume_ml, 6),
+        "volume_ml": rounded(one.volume_ml, 6),
         "centroid_ras_mm": [round(value, 4) for value in one.centroid_ras_mm],
         "score": None if one.score is None else round(one.score, 6),
         "touches_border": one.touches_border,

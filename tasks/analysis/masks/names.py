@@ -83,6 +83,22 @@ def _colour(number: int) -> str:
     return "#" + "".join(f"{round(255 * part):02x}" for part in hls_to_rgb(hue, lightness, saturation))
 
 
+def absent_class(names: Sequence[str], label: int, held: Iterable[int]) -> tuple[str, ...]:
+    """Warn where a mask does not hold the class that is asked about, and holds others.
+
+    Args:
+        names: Of the classes, by number.
+        label: The class.
+        held: Numbers that occur.
+    """
+    others = sorted(set(held) - {0})
+    if not others or label in others:
+        return ()
+    shown = ", ".join(f"{number} ({names[number]})" if number < len(names) else str(number) for number in others)
+    asked = f"class {label} ({names[label]}), which was asked about"
+    return (f"the mask does not hold {asked}, but {shown}: check analysis.label",)
+
+
 def masks_in(paths: Sequence[str], kind: Literal["raster", "volume"]) -> list[str]:
     """Return the masks that paths name: files, products, folders of products, folders of masks.
 
@@ -114,7 +130,12 @@ def _in_folder(folder: Path, kind: Literal["raster", "volume"]) -> list[str]:
     found = found or sorted(
         path for name in names for path in folder.glob(f"*/{name}") if not path.parent.name.startswith(".")
     )
-    found = found or sorted(path for path in folder.iterdir() if path.is_file() and path.name.endswith(endings))
+    # Names that begin with a dot are of the system's, such as those that macOS lays beside every file.
+    found = found or sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith(".") and path.name.casefold().endswith(endings)
+    )
     if not found:
         looked = f"{names[0]}, */{names[0]}, *{endings[0]}"
         raise JobError(f"{folder}: holds no mask; looked for {looked}. Name a mask, a product, or a folder of them")

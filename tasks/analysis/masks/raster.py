@@ -24,14 +24,13 @@ from tasks.inputs.naming import USUAL_DATES, dates_of
 from tasks.jobs.job import Job
 from tasks.jobs.source import Source
 from tasks.reports.legend import Caption
+from tasks.scenes.class_numbers import class_numbers, label_type
 from tasks.scenes.raster.class_names import class_names
 from tasks.scenes.raster.header import opened_raster, read_header
 from tasks.scenes.raster.scene import RasterScene, describe_raster
 from tasks.scenes.stated import StatedBands
 
 _WINDOW = (2048, 2048)
-_BYTE = 255
-_MOST_CLASSES = 65_535
 
 
 @dataclass(frozen=True)
@@ -59,16 +58,12 @@ class MaskLayer:
             window = Window.from_slices(*box.slices)
             stored = dataset.read(1, window=window)
             observed = dataset.read_masks(1, window=window) > 0
-        unseen = int(np.iinfo(self.dtype).max)
         if np.issubdtype(stored.dtype, np.floating):
             observed &= np.isfinite(stored)
-        known = np.where(observed, stored, 0)
-        if known.size and (known.min() < 0 or known.max() > unseen or (known != np.rint(known)).any()):
-            raise UnsupportedSceneError(
-                f"{self.path}: a mask holds whole class numbers from 0 to {unseen - 1}; found {known.min():g} to "
-                f"{known.max():g}. Give a class map, not scores or a picture"
-            )
-        labels: NDArray[np.unsignedinteger[Any]] = np.where(observed, known, unseen).astype(self.dtype)
+        unseen = np.iinfo(self.dtype).max
+        numbers = class_numbers(self.path, stored, observed, int(unseen))
+        labels: NDArray[np.unsignedinteger[Any]] = numbers.astype(self.dtype)
+        labels[~observed] = unseen
         return labels
 
 
@@ -78,7 +73,8 @@ def open_raster_mask(
     """Open a class map, wherever it comes from.
 
     Class names and colours come from its attribute table, else from the job's model where the mask holds no other
-    classes, else its colour table, else numbers. Nodata and the highest number of the type are not observed.
+    classes, else its colour table, else numbers. What the file declares as nodata is not observed; without a
+    declaration 255 is a class like any other.
 
     Args:
         path: Of the mask; a ``confidence.tif`` on the same grid beside it is taken along.
@@ -95,15 +91,15 @@ def open_raster_mask(
     header = read_header(str(path))
     if len(header.dtypes) != 1:
         raise UnsupportedSceneError(f"{path}: has {len(header.dtypes)} bands. A mask has one: give a class map")
-    dtype = "uint8" if header.dtypes[0] in ("uint8", "int8", "bool") else "uint16"
-    read = MaskLayer(str(path), header.nodata[0], dtype)
-    highest = _highest(read, header.grid, path)
+    every = MaskLayer(str(path), header.nodata[0], "uint32")
+    highest = _highest(every, header.grid, path)
+    read = replace(every, dtype=label_type(highest))
     name = scene or id_of_mask(path)
     card = card_of(job, "raster")
     return RasterMask(
         id=name,
         grid=header.grid,
-        classes=_classes(path, highest, card),
+        classes=_classes(path, highest, int(np.iinfo(read.dtype).max), card),
         read=read,
         caption=Caption(f"{job.title or job.job} \u00b7 {name}" if job else name, ("a mask made elsewhere",)),
         confidence=_confidence(path, header.grid),
@@ -159,31 +155,28 @@ def _same_crs(one: str | None, other: str | None) -> bool:
 
 
 def _highest(read: MaskLayer, grid: RasterGrid, path: Path) -> int:
-    highest, zeros = -1, False
-    unseen = int(np.iinfo(read.dtype).max)
-    undeclared = False
+    """Return the highest class number.
+
+    Raises:
+        EmptySceneError: When no pixel was observed.
+        UnsupportedSceneError: When a value is no class number.
+    """
+    highest, unseen = -1, np.iinfo(read.dtype).max
     for box in split(grid.shape, _WINDOW):
         labels = read(box)
         seen = labels[labels < unseen]
-        undeclared |= read.nodata is None and seen.size < labels.size
-        if seen.size:
-            highest, zeros = max(highest, int(seen.max())), zeros or bool((seen == 0).any())
+        highest = max(highest, int(seen.max())) if seen.size else highest
     if highest < 0:
         raise EmptySceneError(f"{path}: no pixel of the mask was observed. Check its nodata value ({read.nodata})")
-    if highest == 0 and undeclared and zeros:
-        raise UnsupportedSceneError(
-            f"{path}: holds nothing but 0 and {unseen}, and {unseen} means not observed. Number the class 1, or "
-            f"declare {unseen} as nodata"
-        )
     return highest
 
 
-def _classes(path: Path, highest: int, card: Card | None) -> tuple[ClassEntry, ...]:
+def _classes(path: Path, highest: int, unseen: int, card: Card | None) -> tuple[ClassEntry, ...]:
     named = class_names(path)
     if named is None and card is not None and highest < card.n_classes:
         return card.classes
     named = named or {}
-    count = max([highest, 1, *(value for value in named if value < _MOST_CLASSES)]) + 1
+    count = max([highest, 1, *(value for value in named if value < unseen)]) + 1
     return tuple(named.get(number, numbered_class(number)) for number in range(count))
 
 

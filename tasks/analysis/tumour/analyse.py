@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.analysis.masks.names import absent_class
 from tasks.analysis.subject import Findings, VolumeMask
 from tasks.analysis.tumour.answers import follow_up_answers, lesion_answers
 from tasks.analysis.tumour.lesion_files import write_followup_csv, write_lesions_csv
 from tasks.analysis.tumour.picture import lesion_pictures, tumour_preview
 from tasks.analysis.tumour.report import follow_up_sections, lesion_sections
+from tasks.analysis.volumes import measure_classes, volume_headline, volume_section, volume_table
+from tasks.answers.rounding import rounded
 from tasks.answers.tumour.components import Components, find_components, total_ml
 from tasks.answers.tumour.measure import Sources, measure
 from tasks.answers.tumour.series import FollowUp, History, Study, begin, follow, study
@@ -54,7 +57,7 @@ def read_study(subject: VolumeMask, settings: TumourAnalysis) -> Study:
     axial = next(axis for axis, code in enumerate(scene.codes) if code in "SI")
     image = _image_reader(subject) if subject.has_image else None
     measured = measure(components, Sources(shape, axial, image, subject.confidence), settings)
-    found = study(subject.id, shape, components, measured, scene.spacing_mm[axial], settings)
+    found = study(subject.id, shape, components, measured, scene.distance_mm(axial), settings)
     return replace(found, other_classes=others)
 
 
@@ -100,43 +103,35 @@ def present(
         write_followup_csv([follow_up], folder / "followup.csv")
         sections += follow_up_sections(follow_up)
         answers |= follow_up_answers(follow_up)
+    volumes = measure_classes(subject)
+    sections.append(volume_section(names, volumes))
     return Findings(
-        _headline(found, follow_up, names[settings.label]),
-        answers,
+        _headline(found, follow_up, names[settings.label]) | volume_headline(names, volumes),
+        answers | {"classes": volume_table(names, volumes)},
         tuple(sections),
-        (*_absent(found, names, settings.label), *_warnings(found, follow_up)),
+        (*absent_class(names, settings.label, found.other_classes), *_warnings(found, follow_up)),
     )
 
 
 def _headline(found: Study, follow_up: FollowUp | None, name: str) -> dict[str, Any]:
     lesions = found.components.lesions
     headline: dict[str, Any] = {
-        f"{name.replace(' ', '_')}_ml": round(total_ml(lesions), 4),
+        f"{name.replace(' ', '_')}_ml": rounded(total_ml(lesions), 4),
         "lesions": len(lesions),
     }
     if lesions:
-        headline["largest_ml"] = round(lesions[0].volume_ml, 4)
+        headline["largest_ml"] = rounded(lesions[0].volume_ml, 4)
     lengths = [item.long.length_mm for item in found.measured if item.long is not None]
     if lengths:
-        headline["longest_axial_mm"] = round(max(lengths), 2)
+        headline["longest_axial_mm"] = rounded(max(lengths), 2)
     if follow_up is None and found.targets.sum_mm is not None:
-        headline["recist_sum_mm"] = round(found.targets.sum_mm, 2)
+        headline["recist_sum_mm"] = rounded(found.targets.sum_mm, 2)
     if follow_up is not None:
         if follow_up.recist.current is not None:
-            headline["recist_sum_mm"] = round(follow_up.recist.current, 2)
+            headline["recist_sum_mm"] = rounded(follow_up.recist.current, 2)
         headline["recist_proposed"] = follow_up.recist.category or "none"
         headline["rano_proposed"] = follow_up.rano.category or "none"
     return headline
-
-
-def _absent(found: Study, names: list[str], label: int) -> tuple[str, ...]:
-    if not found.other_classes:
-        return ()
-    held = ", ".join(
-        f"{number} ({names[number]})" if number < len(names) else str(number) for number in found.other_classes
-    )
-    asked = f"class {label} ({names[label]}), which was asked about"
-    return (f"the mask has no voxel of {asked}, and holds {held}: check analysis.label",)
 
 
 def _warnings(found: Study, follow_up: FollowUp | None) -> tuple[str, ...]:

@@ -126,5 +126,5 @@ def _yes(value: bool | None) -> str:
 def _ends(line: PlacedLine | None) -> tuple[str, str]:
     if line is None:
         return "", ""
-    start, stop = (" ".join(f"{value:.2f}" for value in end) for end in line.ends_lps_mm)
+    start, stop = (" ".join(f"{value:.4f}" for value in end) for end in line.ends_lps_mm)
     return start, stop

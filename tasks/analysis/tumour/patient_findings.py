@@ -10,6 +10,7 @@ from typing import Any
 from tasks.analysis.subject import Findings
 from tasks.analysis.tumour.answers import follow_up_answers
 from tasks.analysis.tumour.report import NO_DIAGNOSIS, follow_up_sections
+from tasks.answers.rounding import rounded, written
 from tasks.answers.tumour.series import FollowUp
 from tasks.reports.blocks import Block, Paragraph, Section, Table
 from tasks.reports.pictures.charts import Line, line_chart
@@ -61,10 +62,10 @@ def patient_findings(visits: Sequence[Visit]) -> Findings:
 def _headline(visits: Sequence[Visit]) -> dict[str, Any]:
     last = visits[-1]
     headline: dict[str, Any] = {"dates": len(visits), "first_date": visits[0].date, "last_date": last.date}
-    headline["volume_ml"] = round(last.volume_ml, 4)
+    headline["volume_ml"] = rounded(last.volume_ml, 4)
     headline["lesions"] = last.lesions
     if last.recist_sum_mm is not None:
-        headline["recist_sum_mm"] = round(last.recist_sum_mm, 2)
+        headline["recist_sum_mm"] = rounded(last.recist_sum_mm, 2)
     if last.follow_up is not None:
         headline["recist_proposed"] = last.follow_up.recist.category or "none"
         headline["rano_proposed"] = last.follow_up.rano.category or "none"
@@ -102,9 +103,9 @@ def _row(visit: Visit) -> tuple[str, ...]:
     step = visit.follow_up
     categories = ("baseline",) * 2 if step is None else (step.recist.category, step.rano.category)
     return (
-        *(visit.date, visit.scene, str(visit.lesions), f"{visit.volume_ml:.2f}"),
-        _NONE if visit.recist_sum_mm is None else f"{visit.recist_sum_mm:.1f}",
-        _NONE if visit.rano_sum_mm2 is None else f"{visit.rano_sum_mm2:.0f}",
+        *(visit.date, visit.scene, str(visit.lesions), written(visit.volume_ml, 2)),
+        _NONE if visit.recist_sum_mm is None else written(visit.recist_sum_mm, 1),
+        _NONE if visit.rano_sum_mm2 is None else written(visit.rano_sum_mm2, 0),
         *(category or "none" for category in categories),
     )
 

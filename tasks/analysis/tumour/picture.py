@@ -4,47 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
-import numpy as np
-
+from tasks.answers.area import is_numbered
+from tasks.answers.rounding import written
 from tasks.answers.tumour.components import total_ml
 from tasks.answers.tumour.measure import Measurement, PlacedLine
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.reports.blocks import Picture
 from tasks.reports.legend import LegendEntry
-from tasks.reports.pictures.planes import DrawnLine, Section, axis_of, on_plane, plane_section, volume_preview_slices
-from tasks.reports.pictures.preview_volume import percentile_window, render_volume_preview
-from tasks.reports.pictures.product_preview import DrawnMask
+from tasks.reports.pictures.planes import (
+    DrawnLine,
+    Section,
+    axis_of,
+    on_plane,
+    plane_section,
+    volume_preview_slices,
+    without_image,
+)
+from tasks.reports.pictures.preview_volume import render_volume_preview
+from tasks.reports.volume_picture import DrawnVolume, Window, grey_window
 from tasks.scenes.volume.scene import VolumeScene
 
-Window = tuple[float, float]
-
-# Soft tissue: level 40, width 400 HU. Air is -1000 HU, and no MR scanner stores values that low.
-_SOFT_TISSUE: Window = (-160.0, 240.0)
-# Neither black, which is air, nor white, which is bone: there is no picture.
-_GROUND = 0.55
-_AIR_HU = -500.0
 _MOST_LESIONS = 6
 _LEAST_SIDE_MM = 60.0
 _AROUND = 2.2
 
 
-class DrawnLesions(DrawnMask, Protocol):
-    """What a picture shows of a volume's mask."""
-
-    @property
-    def scene(self) -> VolumeScene:
-        """The volume."""
-        ...
-
-    @property
-    def has_image(self) -> bool:
-        """Whether the volume holds intensities."""
-        ...
-
-
-def tumour_preview(mask: DrawnLesions, found: Sequence[Measurement], settings: TumourAnalysis) -> bytes:
+def tumour_preview(mask: DrawnVolume, found: Sequence[Measurement], settings: TumourAnalysis) -> bytes:
     """Draw three planes through the largest lesion, both diameters on the axial one, volumes in the legend.
 
     Args:
@@ -56,16 +42,16 @@ def tumour_preview(mask: DrawnLesions, found: Sequence[Measurement], settings: T
     return render_volume_preview(sections, _legend(mask, found), mask.caption, _window(mask, sections, settings)[0])
 
 
-def _previewed(mask: DrawnLesions, found: Sequence[Measurement]) -> list[Section]:
+def _previewed(mask: DrawnVolume, found: Sequence[Measurement]) -> list[Section]:
     sections = _planes(mask, found[0]) if found and found[0].long else volume_preview_slices(mask.scene, mask.read)
     if mask.has_image:
         return sections
     # A panel of the image alone would be empty.
-    return [_without_image(section) for section in sections if section.is_marked]
+    return [without_image(section) for section in sections if section.is_marked]
 
 
 def lesion_pictures(
-    mask: DrawnLesions, found: Sequence[Measurement], settings: TumourAnalysis, preview: bytes
+    mask: DrawnVolume, found: Sequence[Measurement], settings: TumourAnalysis, preview: bytes
 ) -> tuple[Picture, ...]:
     """Return the pictures of a report: the preview, and a montage where there is more than one lesion.
 
@@ -88,14 +74,14 @@ def lesion_pictures(
     if len(measured) == 1:
         return (first,)
     sections = [_cropped(mask, item) for item in measured]
-    sections = [_without_image(section) for section in sections] if not mask.has_image else sections
+    sections = [without_image(section) for section in sections] if not mask.has_image else sections
     window, seen = _window(mask, sections, settings)
     drawn = render_volume_preview(sections, _legend(mask, found), mask.caption, window, one_scale=False)
     alt = "; ".join(f"lesion {item.lesion.id}: {_sizes(item)}" for item in measured)
     return first, Picture(drawn, f"The axial slices in which lesions were measured. {alt}.", seen)
 
 
-def _planes(mask: DrawnLesions, largest: Measurement) -> list[Section]:
+def _planes(mask: DrawnVolume, largest: Measurement) -> list[Section]:
     scene = mask.scene
     axial = axis_of(scene.codes, "SI")
     point = [round(value) for value in largest.lesion.centroid_voxel]
@@ -111,7 +97,7 @@ def _planes(mask: DrawnLesions, largest: Measurement) -> list[Section]:
     return [first, alone, *others]
 
 
-def _measured(mask: DrawnLesions, found: Measurement, point: tuple[int, ...]) -> Section:
+def _measured(mask: DrawnVolume, found: Measurement, point: tuple[int, ...]) -> Section:
     axial = axis_of(mask.scene.codes, "SI")
     section = plane_section(mask.scene, mask.read, "axial", point[axial], point)
     lines = tuple(_drawn(mask.scene, line) for line in (found.long, found.short) if line is not None)
@@ -124,10 +110,10 @@ def _named(found: Measurement) -> str:
 
 def _drawn(scene: VolumeScene, line: PlacedLine) -> DrawnLine:
     start, stop = (on_plane(scene, "axial", end) for end in line.ends_voxel)
-    return DrawnLine(start, stop, f"{line.length_mm:.1f} mm")
+    return DrawnLine(start, stop, f"{written(line.length_mm, 1)} mm")
 
 
-def _cropped(mask: DrawnLesions, found: Measurement) -> Section:
+def _cropped(mask: DrawnVolume, found: Measurement) -> Section:
     """Return the measured slice, cut to the lesion and as much again round it."""
     point = [round(value) for value in found.lesion.centroid_voxel]
     point[axis_of(mask.scene.codes, "SI")] = found.slice_index or 0
@@ -149,37 +135,21 @@ def _cropped(mask: DrawnLesions, found: Measurement) -> Section:
     return replace(section, image=section.image[window], mask=section.mask[window], lines=lines)
 
 
-def _legend(mask: DrawnLesions, found: Sequence[Measurement]) -> dict[int, LegendEntry]:
+def _legend(mask: DrawnVolume, found: Sequence[Measurement]) -> dict[int, LegendEntry]:
     legend = {}
     for label, entry in enumerate(mask.classes[1:], start=1):
         lesions = [item.lesion for item in found if item.lesion.label == label]
-        text = f"{total_ml(lesions):,.1f} mL" if lesions else ""
+        if not lesions and is_numbered(label, entry.name):
+            continue
+        text = f"{written(total_ml(lesions), 1)} mL" if lesions else ""
         legend[label] = LegendEntry(entry.name, entry.colour, text)
     return legend
 
 
-def _window(mask: DrawnLesions, sections: Sequence[Section], settings: TumourAnalysis) -> tuple[Window, str]:
-    """Return the values that become black and white in a picture of these sections, and what its caption says of it."""
-    if not mask.has_image:
-        return (0.0, 1.0), "No image was given beside the mask."
-    if settings.window is not None:
-        return settings.window, f"Window {settings.window[0]:g} to {settings.window[1]:g}, as the job says."
-    is_ct = settings.modality == "ct"
-    why = ""
-    if settings.modality == "auto":
-        lowest = [float(np.nanmin(section.image)) for section in sections if np.isfinite(section.image).any()]
-        is_ct = bool(lowest) and min(lowest) < _AIR_HU
-        why = ", as values reach those of air" if is_ct else ", as no value is that of air"
-    if is_ct:
-        return _SOFT_TISSUE, f"Soft-tissue window, {_SOFT_TISSUE[0]:g} to {_SOFT_TISSUE[1]:g} HU{why}."
-    low, high = percentile_window(sections)
-    return (low, high), f"Grey from {low:.4g} to {high:.4g}, the 1st to the 99th percentile of what is shown{why}."
-
-
-def _without_image(section: Section) -> Section:
-    return replace(section, image=np.full_like(section.image, _GROUND), is_blank=True)
+def _window(mask: DrawnVolume, sections: Sequence[Section], settings: TumourAnalysis) -> tuple[Window, str]:
+    return grey_window(sections, has_image=mask.has_image, modality=settings.modality, window=settings.window)
 
 
 def _sizes(found: Measurement) -> str:
     long, short = (0.0 if line is None else line.length_mm for line in (found.long, found.short))
-    return f"{long:.1f} by {short:.1f} mm"
+    return f"{written(long, 1)} by {written(short, 1)} mm"

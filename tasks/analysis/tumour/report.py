@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tasks.answers.rounding import written
 from tasks.answers.tumour.changes import Change
 from tasks.answers.tumour.measure import Measurement
 from tasks.answers.tumour.response import Response
@@ -71,8 +72,8 @@ def _row(found: Measurement) -> dict[str, str]:
         notes.append("outside")
     return {
         "Lesion": str(lesion.id),
-        "Volume (mL)": f"{lesion.volume_ml:.2f}",
-        "Interval (mL)": _NONE if interval is None else f"{interval.low_ml:.2f} to {interval.high_ml:.2f}",
+        "Volume (mL)": written(lesion.volume_ml, 2),
+        "Interval (mL)": _NONE if interval is None else _between(interval.low_ml, interval.high_ml),
         "Mesh (mL)": _text(getattr(shape, "mesh_volume_ml", None), 2),
         "Longest (mm)": _text(getattr(found.long, "length_mm", None), 1),
         "Short axis (mm)": _text(getattr(found.short, "length_mm", None), 1),
@@ -83,6 +84,10 @@ def _row(found: Measurement) -> dict[str, str]:
         "Probability": _text(found.mean_probability, 2),
         "Notes": ", ".join(notes) or _NONE,
     }
+
+
+def _between(low: float, high: float) -> str:
+    return f"{written(low, 2)} to {written(high, 2)}"
 
 
 def _targets(found: Study) -> tuple[Block, ...]:
@@ -117,7 +122,7 @@ def _change_row(change: Change) -> tuple[str, ...]:
         _text(change.prior_ml, 2),
         _text(change.current_ml, 2),
         _NONE if change.change_percent is None else f"{change.change_percent:+.1f}",
-        f"{change.overlap_ml:.2f}",
+        written(change.overlap_ml, 2),
         "; ".join(notes),
     )
 
@@ -137,7 +142,7 @@ def _response_row(response: Response, ids: Sequence[str]) -> tuple[str, ...]:
     unit = "mm²" if response.unit == "mm2" else response.unit
 
     def amount(value: float | None) -> str:
-        return _NONE if value is None else f"{value:.1f} {unit}"
+        return _NONE if value is None else f"{written(value, 1)} {unit}"
 
     def percent(value: float | None) -> str:
         return _NONE if value is None else f"{value:+.1f} %"
@@ -160,7 +165,7 @@ def _response_row(response: Response, ids: Sequence[str]) -> tuple[str, ...]:
 
 
 def _sum(value: float | None, digits: int, unit: str) -> str:
-    return _NONE if value is None else f"{value:.{digits}f} {unit}"
+    return _NONE if value is None else f"{written(value, digits)} {unit}"
 
 
 def _ids(values: Sequence[int]) -> str:
@@ -168,4 +173,4 @@ def _ids(values: Sequence[int]) -> str:
 
 
 def _text(value: float | None, digits: int) -> str:
-    return _NONE if value is None else f"{value:.{digits}f}"
+    return _NONE if value is None else written(value, digits)

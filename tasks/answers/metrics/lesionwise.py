@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, find_objects, generate_binary_structure
 
 from tasks.answers.metrics.boundary import MOST_POINTS, TooManyPointsError, boundaries
-from tasks.answers.metrics.pair import MaskPair, Slab, pair_of, slabs
+from tasks.answers.metrics.pair import MaskPair, Slab, Steps, pair_of, slabs, step_vectors
 from tasks.answers.metrics.score import Score, Scores, missing
 from tasks.answers.metrics.surface import element_distances, hd95_by_area
 from tasks.geometry.box import Box
@@ -144,11 +144,9 @@ def compare_lesions(
     return found, n_components - len(matched)
 
 
-def _compare(
-    ours: Bools, theirs: Bools, matched: tuple[int, ...], spacing_mm: tuple[float, ...], most_points: int
-) -> Lesion:
+def _compare(ours: Bools, theirs: Bools, matched: tuple[int, ...], spacing_mm: Steps, most_points: int) -> Lesion:
     n_theirs = int(np.count_nonzero(theirs))
-    volume_mm3 = n_theirs * math.prod(spacing_mm)
+    volume_mm3 = n_theirs * abs(float(np.linalg.det(step_vectors(spacing_mm))))
     if not matched:
         return Lesion(volume_mm3, matched, 0.0, _WORST_HD95_MM)
     dice = 2 * int(np.count_nonzero(ours & theirs)) / (int(np.count_nonzero(ours)) + n_theirs)

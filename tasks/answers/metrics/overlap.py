@@ -109,17 +109,17 @@ def accuracy(confusion: Confusion) -> Score:
 def dice(
     predicted: NDArray[np.integer[Any]], reference: NDArray[np.integer[Any]], label: int, not_observed: int = 255
 ) -> float:
-    """Return ``2 |A and B| / (|A| + |B|)`` of one class over the pixels that the prediction observed.
+    """Return ``2 |A and B| / (|A| + |B|)`` of one class over the pixels that both masks observed.
 
     NaN where neither mask holds the class.
 
     Args:
         predicted: Class numbers.
-        reference: Class numbers of the same shape.
+        reference: Class numbers of the same shape; negative ones are left out.
         label: The class.
         not_observed: Value of the prediction that is left out.
     """
-    observed = predicted != not_observed
+    observed = (predicted != not_observed) & (reference >= 0)
     ours, theirs = (predicted == label) & observed, (reference == label) & observed
     total = int(ours.sum()) + int(theirs.sum())
     return 2 * int((ours & theirs).sum()) / total if total else float("nan")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -36,6 +36,16 @@ class Window:
     reference_seen: NDArray[np.bool_] | None = None
 
 
+# Of a pixel: its size along each axis; where axes are not square to each other, the steps along them as vectors.
+Steps: TypeAlias = tuple[float, ...] | tuple[tuple[float, ...], ...]
+
+
+def step_vectors(steps: Steps) -> NDArray[np.float64]:
+    """Return the step along each axis as a row."""
+    found = np.array(steps, np.float64)
+    return np.diag(found) if found.ndim == 1 else found
+
+
 @dataclass(frozen=True)
 class MaskPair:
     """A prediction and its reference on one grid.
@@ -44,7 +54,7 @@ class MaskPair:
         id: What the pair is called.
         shape: ``rows, cols`` or ``depth, rows, cols``.
         read: Reads a window.
-        spacings: Size of a pixel along each axis by unit: ``px``, ``m``, ``mm``.
+        spacings: Size of a pixel along each axis by unit: ``px``, ``m``, ``mm``; steps as vectors where it is sheared.
         names: Of classes, by number, where a mask names them.
         notes: What was done to bring the masks together, and what a reader has to know.
         ids: Reads the ids of objects in a window of prediction and reference, 0 for none; None where a mask has none.
@@ -53,7 +63,7 @@ class MaskPair:
     id: str
     shape: tuple[int, ...]
     read: Callable[[Box], Window]
-    spacings: dict[str, tuple[float, ...]]
+    spacings: Mapping[str, Steps]
     names: dict[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     ids: Callable[[Box], tuple[Labels, Labels]] | None = None
@@ -91,7 +101,7 @@ def pair_of(
     predicted: Labels,
     reference: Labels,
     observed: NDArray[np.bool_] | None = None,
-    spacings: dict[str, tuple[float, ...]] | None = None,
+    spacings: Mapping[str, Steps] | None = None,
 ) -> MaskPair:
     """Return two arrays of one shape as a pair.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from tasks.answers.metrics.boundary import MOST_POINTS, Boundary, TooManyPointsError, boundaries
-from tasks.answers.metrics.pair import MaskPair
+from tasks.answers.metrics.pair import MaskPair, Steps, step_vectors
 from tasks.answers.metrics.score import Score, Scores, missing, ratio
 from tasks.answers.metrics.surface_area import element_sizes
 
@@ -85,7 +85,7 @@ def surface_scores(pair: MaskPair, label: int, tolerance: Tolerance, most_points
     return scores | missing((*by_element, *by_edge), f"the masks' grid has no pixel size in {tolerance.unit}")
 
 
-def element_distances(predicted: Boundary, reference: Boundary, spacing: tuple[float, ...]) -> Distances:
+def element_distances(predicted: Boundary, reference: Boundary, spacing: Steps) -> Distances:
     """Return distances between surface elements with their sizes: the definition of surface-distance."""
     sizes = element_sizes(spacing)
     ours, theirs = predicted.elements, reference.elements
@@ -95,7 +95,7 @@ def element_distances(predicted: Boundary, reference: Boundary, spacing: tuple[f
     return Distances(forth[forth_order], back[back_order], ours_sizes[forth_order], theirs_sizes[back_order])
 
 
-def edge_distances(predicted: Boundary, reference: Boundary, spacing: tuple[float, ...]) -> Distances:
+def edge_distances(predicted: Boundary, reference: Boundary, spacing: Steps) -> Distances:
     """Return distances between edge pixels, each of size 1: the definition of MONAI, MedPy and panoptica."""
     forth = np.sort(_nearest(predicted.edge, reference.edge, spacing))
     back = np.sort(_nearest(reference.edge, predicted.edge, spacing))
@@ -121,7 +121,7 @@ class _Measured:
     edge: Distances
 
 
-def _measure(predicted: Boundary, reference: Boundary, spacing: tuple[float, ...]) -> _Measured:
+def _measure(predicted: Boundary, reference: Boundary, spacing: Steps) -> _Measured:
     return _Measured(element_distances(predicted, reference, spacing), edge_distances(predicted, reference, spacing))
 
 
@@ -133,14 +133,14 @@ def _absence(found: Distances) -> str:
     return NO_PREDICTED_BOUNDARY if theirs else NO_REFERENCE_BOUNDARY if ours else NO_BOUNDARY
 
 
-def _nearest(points: NDArray[np.int32], others: NDArray[np.int32], spacing: tuple[float, ...]) -> Floats:
+def _nearest(points: NDArray[np.int32], others: NDArray[np.int32], spacing: Steps) -> Floats:
     if others.shape[0] == 0:
         return np.full(points.shape[0], np.inf)
-    scale = np.array(spacing)
-    tree = cKDTree(others * scale)
+    vectors = step_vectors(spacing)
+    tree = cKDTree(others @ vectors)
     found = np.empty(points.shape[0])
     for start in range(0, points.shape[0], _CHUNK):
-        found[start : start + _CHUNK] = tree.query(points[start : start + _CHUNK] * scale)[0]
+        found[start : start + _CHUNK] = tree.query(points[start : start + _CHUNK] @ vectors)[0]
     return found
 
 

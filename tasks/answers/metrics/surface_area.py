@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
@@ -10,6 +9,9 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.measure import marching_cubes
+
+from tasks.answers.metrics.pair import Steps, step_vectors
 
 Corner: TypeAlias = tuple[int, ...]
 Normal: TypeAlias = tuple[float, float, float]
@@ -24,7 +26,7 @@ def corners(n_axes: int) -> list[Corner]:
 
 
 @cache
-def element_sizes(spacing: tuple[float, ...]) -> NDArray[np.float64]:
+def element_sizes(spacing: Steps) -> NDArray[np.float64]:
     """Return the contour length, or surface area, of every neighbourhood code.
 
     The elements are those of marching squares and marching cubes with vertices half way along the edges, in which
@@ -32,7 +34,7 @@ def element_sizes(spacing: tuple[float, ...]) -> NDArray[np.float64]:
     2021, JMIR 23(7):e26151), whose tables these are, derived here from the shapes.
 
     Args:
-        spacing: Size of a pixel along its 2 or 3 axes.
+        spacing: Size of a pixel along its 2 or 3 axes; steps as vectors where those are not square to each other.
 
     Returns:
         Float64 ``(16,)`` in the unit of ``spacing``, or ``(256,)`` in its square; read only.
@@ -67,17 +69,33 @@ def _axes_between(one: Corner, other: Corner) -> int:
     return sum(a != b for a, b in zip(one, other, strict=True))
 
 
-def _length(part: set[Corner], spacing: tuple[float, ...]) -> float:
+def _length(part: set[Corner], spacing: Steps) -> float:
+    rows, cols = step_vectors(spacing)
     if len(part) == 1:
-        return math.hypot(*spacing) / 2.0
+        (row, col), *_ = part
+        # The line from the middle of one side of the corner to that of the other.
+        return float(np.linalg.norm(rows * (2 * row - 1) - cols * (2 * col - 1))) / 2.0
     (along,) = _varying(part)
-    return spacing[along]
+    return float(np.linalg.norm((rows, cols)[along]))
 
 
-def _area(part: set[Corner], spacing: tuple[float, ...]) -> float:
-    depth, rows, cols = spacing
+def _area(part: set[Corner], spacing: Steps) -> float:
+    vectors = step_vectors(spacing)
+    if np.count_nonzero(vectors - np.diag(np.diag(vectors))):
+        return _sheared_area(part, vectors)
+    depth, rows, cols = np.diag(vectors)
     faces = np.array([rows * cols, depth * cols, depth * rows])
     return float(np.linalg.norm(np.array(_normals(part)) * faces, axis=1).sum())
+
+
+def _sheared_area(part: set[Corner], vectors: NDArray[np.float64]) -> float:
+    """Return the area of marching cubes' triangles round a part: their normals have signs, which count here."""
+    cube = np.zeros((2, 2, 2), np.float32)
+    for corner in part:
+        cube[corner] = 1
+    places, faces, _, _ = marching_cubes(cube, 0.5, method="lorensen")  # type: ignore[no-untyped-call]
+    a, b, c = ((places @ vectors)[faces[:, k]] for k in range(3))
+    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()) / 2.0
 
 
 def _normals(part: set[Corner]) -> list[Normal]:

@@ -13,6 +13,8 @@ from tasks.geometry.box import Box
 from tasks.scenes.volume.scene import VolumeScene
 
 _SLAB = 16
+# Neither black, which is air, nor white, which is bone: there is no picture.
+_GROUND = 0.55
 _ABOUT_THE_SAME = 0.9
 # Plane: the world axis it is cut across, then which way its rows and columns run on the screen. The patient's
 # right is on the left, as radiologists look at it.
@@ -134,6 +136,11 @@ def plane_section(
         edges=(down[0], down[1], right[0], right[1]),
         cross=(cross[0], cross[1]) if index == point[normal] else None,
     )
+
+
+def without_image(section: Section) -> Section:
+    """Return a plane of the mask alone."""
+    return replace(section, image=np.full_like(section.image, _GROUND), is_blank=True)
 
 
 def on_plane(scene: VolumeScene, plane: str, voxel: Sequence[float]) -> tuple[float, float]:

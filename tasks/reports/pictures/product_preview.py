@@ -10,6 +10,7 @@ from PIL import Image
 
 from models.card import ClassEntry
 from tasks.answers.area import ClassAreas
+from tasks.answers.rounding import written
 from tasks.geometry.box import Box
 from tasks.reports.legend import Caption, LegendEntry
 from tasks.reports.pictures.preview import render_raster_preview, stretch
@@ -59,8 +60,11 @@ class DrawnMask(Protocol):
 def raster_preview(mask: DrawnMask, picture: RasterPicture, areas: ClassAreas) -> bytes:
     """Draw a raster product: the picture, the picture with its mask, areas in the legend."""
     legend = {}
-    for label, entry in enumerate(mask.classes[1:], start=1):
-        area = f"{areas.areas_ha[label]:,.1f} ha" if areas.areas_ha is not None else f"{areas.pixels[label]:,} pixels"
+    for label, entry in enumerate(mask.classes):
+        if label == 0 or not areas.is_shown(label, entry.name):
+            continue
+        hectares = None if areas.areas_ha is None else areas.areas_ha[label]
+        area = f"{areas.pixels[label]:,} pixels" if hectares is None else f"{written(hectares, 1)} ha"
         legend[label] = LegendEntry(entry.name, entry.colour, area)
     stretched = stretch(picture.image, picture.observed)
     return render_raster_preview(stretched, picture.mask, legend, mask.caption, picture.pixel_m)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+
+import numpy as np
 
 from models.card import CentredResampling, Resampling
 from tasks.geometry.box import Box
@@ -51,6 +54,27 @@ def _centred(shape: tuple[int, ...], scale: tuple[float, ...], resampling: Centr
     lengths = tuple(round((length - 1) * along + 1) for length, along in zip(shape, scale, strict=True))
     orders: tuple[tuple[Order, Order], ...] = ((1, 0),) * len(shape) if resampling.back == "labels" else ()
     return Frame(shape, lengths, scale, orders=orders, anchor=0.0)
+
+
+def part_of(frame: Frame, part: Box) -> Frame:
+    """Return the frame of a network that looks at a part of its grid.
+
+    What comes back from there is laid into zeros and brought to the native grid: a native pixel is answered for where
+    a pixel of the part has a share in it.
+    """
+    if part == Box.of_shape(frame.model_shape):
+        return frame
+    low, high = [], []
+    nearest = [back == 0 for _, back in frame.orders] or [False] * len(frame.scale)
+    sides = zip(frame.native_shape, frame.model_shape, frame.scale, part.start, part.stop, nearest, strict=True)
+    for length, whole, scale, start, stop, is_nearest in sides:
+        place = np.clip((np.arange(length) + frame.anchor) * scale - frame.anchor, 0, whole - 1)
+        place = np.rint(place) if is_nearest else place
+        inside = (place >= start) & (place <= stop - 1) if is_nearest else (place > start - 1) & (place < stop)
+        answered = np.flatnonzero(inside)
+        low.append(int(answered[0]) if answered.size else 0)
+        high.append(int(answered[-1]) + 1 if answered.size else 0)
+    return replace(frame, model_shape=part.shape, first=part.start, seen=Box(tuple(low), tuple(high)))
 
 
 def _stretched(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
-from nibabel.orientations import io_orientation
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from models.plain import is_hollow
 from tasks.errors import EmptySceneError, OversizedSceneError, UnreadableSceneError, UnsupportedSceneError
+from tasks.jobs.source import VoxelSize
+from tasks.scenes.gzipped import MAGIC, GzipStream
+from tasks.scenes.volume.place import nearest_axes, place_of
 
 _SNIFFED_BYTES = 544
 _EXTENSION_FLAG_BYTES = 4
+# NIfTI has no field for nodata; products say it in words.
+_NOT_OBSERVED = re.compile(rb"swathe: (\d+) is not observed")
 # DEFLATE cannot do better (zlib.net/zlib_tech.html).
 _BEST_COMPRESSION = 1032
 _REAL_TYPES = {
@@ -27,8 +31,6 @@ _REAL_TYPES = {
 }  # fmt: skip
 _OTHER_TYPES = {1: "binary", 32: "complex", 128: "RGB", 1536: "float128", 1792: "complex", 2304: "RGBA"}
 _CIFTI_INTENTS = range(3000, 3100)
-# NIfTI's codes for metre, millimetre and micrometre; 0, unknown, is taken for millimetres as everybody does.
-_MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 _FOREIGN = {
     b"NRRD": "an NRRD file",
     b"\x89HDF": "an HDF5 or MINC file",
@@ -52,6 +54,7 @@ class VolumeHeader:
         intercept: See ``slope``.
         affine: Rows of the 4 x 4 from file voxels to world, right-anterior-superior, in millimetres.
         is_compressed: Whether the file is a gzip file.
+        notes: What a user should know of how its geometry was read.
     """
 
     path: Path
@@ -64,6 +67,7 @@ class VolumeHeader:
     intercept: float
     affine: tuple[tuple[float, ...], ...]
     is_compressed: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def is_nifti2(self) -> bool:
@@ -74,6 +78,12 @@ class VolumeHeader:
     def fields(self) -> NDArray[Any]:
         """The header's fields as a writable structured array of its own."""
         return _parse(self.raw, self.byte_order)._structarr.copy()  # type: ignore[no-any-return]
+
+    @property
+    def not_observed(self) -> int | None:
+        """The value that stands for not observed, where swathe wrote the file and says so; None in any other."""
+        found = _NOT_OBSERVED.fullmatch(bytes(self.fields["descrip"]).rstrip(b"\0"))
+        return int(found[1]) if found else None
 
     @property
     def n_bytes(self) -> int:
@@ -99,20 +109,23 @@ class VolumeHeader:
     @property
     def nearest_axes(self) -> tuple[tuple[int, int], ...]:
         """For each file axis the nearest world axis, and 1 or -1 for its direction."""
-        nearest = io_orientation(self.affine_mm)  # type: ignore[no-untyped-call]
-        return tuple((int(axis), int(sign)) for axis, sign in nearest)
-
-    @property
-    def is_placed(self) -> bool:
-        """Whether the file says where it lies in the patient; without, left and right are a convention."""
-        fields = self.fields
-        return bool(fields["sform_code"] > 0 or fields["qform_code"] > 0)
+        return nearest_axes(self.affine_mm)
 
 
-def volume_header(path: Path) -> VolumeHeader:
+def not_observed_text(value: int) -> bytes:
+    """Return what a product's header says of the value that stands for not observed, as ``not_observed`` reads it."""
+    return b"swathe: %d is not observed" % value
+
+
+def volume_header(path: Path, voxel_size: VoxelSize | None = None) -> VolumeHeader:
     """Read and check the header of a NIfTI-1 or NIfTI-2 file; not more than its first bytes are read.
 
+    Args:
+        path: The file.
+        voxel_size: Which to believe where sform and pixdim differ; None refuses.
+
     Raises:
+        GeometryError: When sform and pixdim differ, and nothing says which is right.
         UnreadableSceneError: When the file is missing, damaged, truncated, a Git-LFS pointer or no NIfTI.
         UnsupportedSceneError: When it is of another known format, not 3-D, or not of real numbers.
         EmptySceneError: When it declares no voxel.
@@ -125,6 +138,7 @@ def volume_header(path: Path) -> VolumeHeader:
     dtype = byte_order + _stored_type(path, fields)
     shape = _shape(path, fields)
     slope, intercept = _scaling(path, parsed)
+    place = place_of(path.name, fields, shape, voxel_size)
     header = VolumeHeader(
         path=path,
         raw=raw,
@@ -134,8 +148,9 @@ def volume_header(path: Path) -> VolumeHeader:
         offset=_offset(path, fields, len(raw)),
         slope=slope,
         intercept=intercept,
-        affine=_affine(path, parsed),
+        affine=place.affine,
         is_compressed=is_compressed,
+        notes=place.notes,
     )
     _require_voxels(header)
     return header
@@ -147,11 +162,11 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
             start = file.read(_SNIFFED_BYTES)
         if not start:
             raise UnreadableSceneError(f"{path.name}: the file is empty; copy it again")
-        if start[:2] != b"\x1f\x8b":
+        if not start.startswith(MAGIC):
             return start, False
-        with gzip.open(path, "rb") as unzipped:
-            return unzipped.read(_SNIFFED_BYTES), True
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        with path.open("rb") as file:
+            return GzipStream(file).read(_SNIFFED_BYTES), True
+    except (EOFError, zlib.error) as error:
         raise UnreadableSceneError(f"{path.name}: damaged gzip data ({error}); copy the file again") from error
     except OSError as error:
         raise UnreadableSceneError(f"{path.name}: cannot be opened: {error.strerror}") from error
@@ -236,22 +251,6 @@ def _offset(path: Path, fields: NDArray[Any], header_bytes: int) -> int:
     if not np.isfinite(declared) or declared < 0:
         raise UnreadableSceneError(f"{path.name}: voxel offset {declared}; the header is damaged")
     return max(int(declared), header_bytes + _EXTENSION_FLAG_BYTES)
-
-
-def _affine(path: Path, parsed: Nifti1Header) -> tuple[tuple[float, ...], ...]:
-    try:
-        affine = np.array(parsed.get_best_affine(), np.float64)  # type: ignore[no-untyped-call]
-    except (HeaderDataError, ValueError) as error:
-        raise UnreadableSceneError(f"{path.name}: {error}; mend sform or qform in the header") from error
-    affine[:3] *= _MM_PER_UNIT.get(int(parsed._structarr["xyzt_units"]) & 7, 1.0)
-    columns = affine[:3, :3]
-    norms = np.linalg.norm(columns, axis=0)
-    # The determinant over the norms: 1 for a right angle between all axes, 0 for axes that fall together.
-    if not np.isfinite(affine).all() or norms.min() <= 0 or abs(np.linalg.det(columns / norms)) < 1e-6:
-        raise UnreadableSceneError(
-            f"{path.name}: the affine {columns.tolist()} is singular or not finite; mend sform or qform"
-        )
-    return tuple(tuple(float(value) for value in row) for row in affine)
 
 
 def _require_voxels(header: VolumeHeader) -> None:

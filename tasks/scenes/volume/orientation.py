@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,9 +97,22 @@ def turn_between(file_shape: tuple[int, int, int], file_axes: tuple[tuple[int, i
     codes = [_AXES[code] for code in wanted]
     if sorted(world for world, _ in codes) != [0, 1, 2]:
         raise CardError(f"orientation '{wanted}' names an axis twice; use one of R/L, one of A/P, one of S/I")
+    return turn_to(file_shape, file_axes, codes)
+
+
+def turn_to(
+    file_shape: tuple[int, int, int], file_axes: Sequence[tuple[int, int]], wanted: Sequence[tuple[int, int]]
+) -> Turn:
+    """Return the turn from a file's axes to others.
+
+    Args:
+        file_shape: Shape in file order.
+        file_axes: As of ``turn_between``.
+        wanted: For each turned axis one of the same world axes, each once, and its direction.
+    """
     nearest = [world for world, _ in file_axes]
-    axes = [nearest.index(world) for world, _ in codes]
-    flips = [file_axes[axis][1] != sign for axis, (_, sign) in zip(axes, codes, strict=True)]
+    axes = [nearest.index(world) for world, _ in wanted]
+    flips = [file_axes[axis][1] != sign for axis, (_, sign) in zip(axes, wanted, strict=True)]
     return Turn(file_shape, (axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import logging
 import os
@@ -14,6 +13,7 @@ from typing import IO
 
 from tasks.errors import OversizedSceneError, StoreError, UnreadableSceneError
 from tasks.files.fingerprint import file_state
+from tasks.scenes.gzipped import GzipStream
 
 _log = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20
@@ -97,11 +97,12 @@ def _decompress(path: Path, n_bytes: int, sink: IO[bytes]) -> None:
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
-    with gzip.open(path, "rb") as source:
+    with path.open("rb") as file:
+        source = GzipStream(file)
         while True:
             try:
                 chunk = source.read(_CHUNK_BYTES)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            except (EOFError, zlib.error) as error:
                 raise UnreadableSceneError(
                     f"{path.name}: damaged or truncated gzip data ({error}); copy the file again"
                 ) from error

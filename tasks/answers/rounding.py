@@ -1,0 +1,23 @@
+"""Numbers rounded for people, none of them to nothing: what is small keeps four significant digits."""
+
+from __future__ import annotations
+
+import math
+
+_DIGITS = 4
+_MOST_DECIMALS = 6
+
+
+def rounded(value: float, decimals: int) -> float:
+    """Return a value with so many decimals, or more where four significant digits need them: 5.25e-7 is not 0."""
+    return round(value, max(decimals, _needed(value)))
+
+
+def written(value: float, decimals: int) -> str:
+    """Write a value as ``rounded`` has it, thousands apart; below a millionth with a power of ten."""
+    needed = max(decimals, _needed(value))
+    return f"{value:,.{needed}f}" if needed <= max(decimals, _MOST_DECIMALS) else f"{value:.{_DIGITS}g}"
+
+
+def _needed(value: float) -> int:
+    return _DIGITS - 1 - math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0

@@ -1,0 +1,60 @@
+"""Pictures that hold one value everywhere: a network answers them like any other, and there is nothing to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.errors import ConstantSceneError
+from tasks.scenes.raster.scene import RasterScene
+from tasks.verdict.verdict import Verdict
+
+
+def require_variation(name: str, verdicts: Sequence[Verdict]) -> None:
+    """Refuse files none of which holds two values.
+
+    Args:
+        name: Of the scene, or the file.
+        verdicts: On its files.
+
+    Raises:
+        ConstantSceneError: When all that was to be looked at is one value, channel by channel.
+    """
+    values = [value for verdict in verdicts for value in _constants(verdict)]
+    if values and None not in values:
+        raise ConstantSceneError(one_value(name, [value for value in values if value is not None]))
+
+
+def constant_channels(scene: RasterScene, verdicts: dict[str, Verdict]) -> tuple[str, ...]:
+    """Return warnings of bands that hold one value everywhere, where others of the scene do not.
+
+    Args:
+        scene: With the bands that a model reads.
+        verdicts: On its files, by role.
+
+    Raises:
+        ConstantSceneError: When none of these bands holds two values.
+    """
+    constant = {role: verdict.facts.get("constant_bands", {}) for role, verdict in verdicts.items()}
+    values = {
+        band.name: constant[band.role][str(band.index)]
+        for band in scene.channels.bands
+        if str(band.index) in constant.get(band.role, {})
+    }
+    if len(values) == len(scene.channels.bands):
+        raise ConstantSceneError(one_value(scene.id, list(values.values())))
+    return tuple(f"band {band}: every pixel is {value:g}" for band, value in values.items())
+
+
+def _constants(verdict: Verdict) -> list[float | None]:
+    """Return a value per channel, None where it holds more than one."""
+    if verdict.kind == "volume":
+        return [verdict.facts["constant"]]
+    bands = verdict.facts["constant_bands"]
+    return [bands.get(str(band)) for band in verdict.facts["spectral"]]
+
+
+def one_value(name: str, values: Sequence[float]) -> str:
+    """Return the refusal of a scene whose channels are these values everywhere."""
+    shown = ", ".join(f"{value:g}" for value in dict.fromkeys(values))
+    what = f"every value is {shown}" if len(set(values)) == 1 else f"each channel is one value everywhere ({shown})"
+    return f"{name}: {what}: there is nothing to segment. Check what was exported"
