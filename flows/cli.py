@@ -15,8 +15,8 @@ def main() -> None:
         os.execv(sys.executable, [sys.executable, "-P", *sys.orig_argv[1:]])
     from flows.orchestration.interruption import interruption
 
-    interruption.listen()
     try:
+        interruption.listen()
         from flows.commands.app import main as command_line
 
         command_line()

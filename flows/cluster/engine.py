@@ -22,6 +22,7 @@ from distributed.versions import VersionMismatchWarning
 
 from flows.cluster.certificates import new_security
 from flows.cluster.environment import Shared
+from flows.cluster.pulse import pulse_watched
 from flows.cluster.roster import Roster, watched
 from flows.orchestration.interruption import interruption, unheard
 from tasks.errors import ClusterError
@@ -41,6 +42,8 @@ _SETTINGS = {
     "distributed.worker.memory.terminate": False,
     # It would keep the call trees of every second of an hour, in each worker.
     "distributed.worker.profile.enabled": False,
+    # A block that lets no other thread run for minutes is no dead worker: see flows.cluster.pulse.
+    "distributed.scheduler.worker-ttl": None,
     "distributed.worker.daemon": True,
     "distributed.worker.use-file-locking": False,
     "distributed.comm.timeouts.connect": "60s",
@@ -52,6 +55,8 @@ _SETTINGS = {
 # whose edges are predicted twice.
 _TILES_AT_ONCE = 2
 _HERE = "127.0.0.1"
+# Loaded by its name, by workers alone.
+_LEAVING = "flows.cluster.leaving"
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,8 @@ def _local_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
         Client(cluster, set_as_default=False) as client,
     ):
         client.wait_for_workers(settings.n_workers, timeout=120)
-        yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
+        with pulse_watched(client):
+            yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
 
 
 @contextmanager
@@ -252,7 +258,7 @@ def _running_engine(client: Client, settings: ClusterSettings) -> Iterator[DaskE
     roster = Roster(client, settings.preload, settings.shared)
     roster.open(settings.address)
     engine = DaskEngine(client, roster.resource, roster, settings.priority)
-    with watched(roster, engine, settings.address):
+    with watched(roster, engine, settings.address), pulse_watched(client):
         yield engine
 
 
@@ -277,7 +283,7 @@ def _own(security: Security) -> dict[str, Any]:
 def _for_workers(settings: ClusterSettings) -> dict[str, Any]:
     return {
         "distributed.nanny.pre-spawn-environ": _environment(settings),
-        "distributed.worker.preload": list(settings.preload),
+        "distributed.worker.preload": [_LEAVING, *settings.preload],
     }
 
 

@@ -49,8 +49,8 @@ class Interruption:
         self.say: Callable[[str], None] = _say
         self._last_words: dict[str, Callable[[str], None]] = {}
         self._heard: tuple[signal.Signals, ...] = ()
-        self._is_raised = self._is_over = False
-        self._ending = Lock()
+        self._is_raised = self._is_said = self._is_over = False
+        self._telling, self._ending = Lock(), Lock()
 
     @property
     def text(self) -> str:
@@ -64,8 +64,8 @@ class Interruption:
         os.set_blocking(writer, False)
         # Written to at once, whatever the command is in.
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        self.take_back()
         Thread(target=self._wait, args=(reader,), name="signals", daemon=True).start()
+        self.take_back()
 
     def take_back(self) -> None:
         """Raise ``Interrupted`` for signals again, where a library has begun to raise something of its own."""
@@ -112,13 +112,19 @@ class Interruption:
         # Prefect raises something of its own for SIGTERM while it prepares a run, and sends the signal once more.
         is_echoed = signal.getsignal(number) != self._raise
         self.told = self.told or number
-        text = f"{self.told.name}: this command ends; what is done is kept. The same signal again ends it at once"
-        # Whoever should read it may not.
-        _within(_SAYING_S, partial(self.say, text))
-        logging.disable()
+        self._tell(self.told)
         if not self._is_over and self._next(reader, _LEAVING_S) == number and is_echoed:
             self._next(reader, _LEAVING_S)
         self._end(self.told)
+
+    def _tell(self, number: signal.Signals) -> None:
+        with self._telling:
+            if not self._is_said:
+                self._is_said = True
+                text = f"{number.name}: this command ends; what is done is kept. The same signal again ends it at once"
+                # Whoever should read it may not.
+                _within(_SAYING_S, partial(self.say, text))
+                logging.disable()
 
     def _next(self, reader: int, limit_s: float | None) -> signal.Signals | None:
         """Wait for the next signal that is about ending; None where none comes in time."""
@@ -129,6 +135,7 @@ class Interruption:
         return None
 
     def _end(self, number: signal.Signals) -> None:
+        self._tell(number)
         # Whoever comes second waits here for the end.
         self._ending.acquire()
         _silence()
