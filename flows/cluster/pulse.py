@@ -37,7 +37,7 @@ class Pulse:
         silent_s: How long a worker may say nothing.
     """
 
-    silent_s: float = _SILENT_S
+    silent_s: float
     _said: dict[str, tuple[float, float]] = field(default_factory=dict)
     _looked: float | None = None
 
@@ -64,7 +64,7 @@ def pulse_watched(client: Client) -> Iterator[None]:
     ended = Event()
 
     def watch() -> None:
-        pulse = Pulse()
+        pulse = Pulse(_SILENT_S)
         while not ended.wait(_LOOKING_S):
             with suppress(OSError, TimeoutError, RuntimeError):
                 workers = client.sync(identity, client)["workers"]

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -23,6 +24,8 @@ def main() -> None:
     arguments = parser.parse_args()
     wanted = [row for row in ROWS if not arguments.rows or any(part in row.name for part in arguments.rows)]
     done = {name for name, found in known(arguments.file).items() if not found.problems}
+    # What is under way shall not outlive a bench that is told to stop.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     folder = Path(tempfile.mkdtemp(prefix="swathe-signals-"))
     os.environ["SWATHE_CACHE"] = str(folder / "cache")
     ground = Ground(folder)

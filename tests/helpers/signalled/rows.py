@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -231,7 +232,9 @@ def _written_down(row: Row, out: Path) -> list[str]:
         outcomes = [outcome for (outcome,) in ledger.execute("SELECT outcome FROM runs")]
         failed = [scene for (scene,) in ledger.execute("SELECT scene FROM products WHERE status = 'failed'")]
     wanted = f"interrupted by {row.signal.name}"
-    problems = [] if outcomes in ([wanted], [] if row.stage in ("start", "check") else None) else [f"ledger: {outcomes}"]
+    problems = (
+        [] if outcomes in ([wanted], [] if row.stage in ("start", "check") else None) else [f"ledger: {outcomes}"]
+    )
     return problems + [f"{scene} is blamed" for scene in failed]
 
 
@@ -273,7 +276,8 @@ def _resumed(ground: Ground, out: Path, again: Callable[[Ground, Path], None]) -
         except Exception as error:  # noqa: BLE001 - it is told
             errors.append(error)
 
-    thread = Thread(target=run)
+    # The cluster that the caller has started is found in the context.
+    thread = Thread(target=copy_context().run, args=(run,))
     thread.start()
     while thread.is_alive():
         now = _journal(out)
