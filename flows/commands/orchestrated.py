@@ -62,7 +62,7 @@ def orchestrated(home: Path, start_server: bool, *, patient: bool = True) -> Ite
 
 @contextmanager
 def _told_of_the_end() -> Iterator[None]:
-    """Tell the server why a run was interrupted as long as it is there, and after Prefect has told what it made of it."""
+    """Tell the server why a run was interrupted while it is there, and after Prefect has told what it made of that."""
     try:
         yield
     except BaseException:

@@ -1,4 +1,4 @@
-"""``python -m signalled [ROW...] [--file FILE]``: signals at every stage, row by row; what the file tells is not done again."""
+"""``python -m signalled [ROW...] [--file FILE]``: signals at every stage; rows that the file tells of are left out."""
 
 import argparse
 import json

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import product
@@ -75,13 +75,22 @@ def _answers(out: Path, process: psutil.Process) -> bool:
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
+def _has_run(out: Path, process: psutil.Process) -> bool:
+    """Whether the ledger has the run."""
+    if not (out / "state.sqlite").exists():
+        return False
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(out / "state.sqlite")) as ledger:
+        return ledger.execute("SELECT COUNT(*) FROM runs").fetchone()[0] == 1
+    return False
+
+
 def _seen(pattern: str) -> Callable[[Path, psutil.Process], bool]:
     return lambda out, process: any(out.glob(pattern))
 
 
 STAGES: dict[str, Callable[[Path, psutil.Process], bool]] = {
     "start": _answers,
-    "check": _seen("state.sqlite"),
+    "check": _has_run,
     "plan": _seen(".swathe/scenes/*"),
     "blocks": _seen(".swathe/scenes/*/*/blocks/journal/*.json"),
     "finish": _seen(".swathe/scenes/*/*/product-*/*"),
@@ -231,10 +240,7 @@ def _written_down(row: Row, out: Path) -> list[str]:
     with closing(sqlite3.connect(out / "state.sqlite")) as ledger:
         outcomes = [outcome for (outcome,) in ledger.execute("SELECT outcome FROM runs")]
         failed = [scene for (scene,) in ledger.execute("SELECT scene FROM products WHERE status = 'failed'")]
-    wanted = f"interrupted by {row.signal.name}"
-    problems = (
-        [] if outcomes in ([wanted], [] if row.stage in ("start", "check") else None) else [f"ledger: {outcomes}"]
-    )
+    problems = [] if outcomes == [f"interrupted by {row.signal.name}"] else [f"ledger: {outcomes}"]
     return problems + [f"{scene} is blamed" for scene in failed]
 
 
@@ -243,7 +249,8 @@ def _server_problems(ground: Ground, row: Row, out: Path) -> list[str]:
         return []
     with closing(sqlite3.connect(ground.folder / "prefect" / "prefect.db")) as database:
         states = database.execute(
-            "SELECT r.state_name, s.message FROM flow_run r JOIN flow_run_state s ON s.id = r.state_id WHERE r.name LIKE ?",
+            "SELECT r.state_name, s.message FROM flow_run r JOIN flow_run_state s ON s.id = r.state_id "
+            "WHERE r.name LIKE ?",
             (f"%{out.name}",),
         ).fetchall()
         open_tasks = database.execute(
