@@ -48,7 +48,7 @@ class Pulse:
             last_seen: When the scheduler heard of each worker, by its own clock: only that it changes matters.
             now: Seconds.
         """
-        if self._looked is not None and now - self._looked > self.silent_s / 2:
+        if self._looked is not None and now - self._looked > self.silent_s:
             # It was this process that stood still.
             self._said = {}
         self._looked = now

@@ -20,6 +20,7 @@ SILENT_S = 3.0
 def engine():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flows.cluster.pulse._SILENT_S", SILENT_S)
+        patch.setattr("flows.cluster.pulse._LOOKING_S", 0.2)
         with open_engine(ClusterSettings(workers=1, device="cpu")) as engine:
             yield engine
 

@@ -103,7 +103,7 @@ def test_objects_on_every_kind_of_corner_are_found_once_with_their_area(tmp_path
     st.sampled_from(SIZES), st.sampled_from(SIZES), st.integers(0, 2**32 - 1), st.sampled_from([0.2, 0.45, 0.7]),
     st.integers(1, 6), st.integers(0, 3),
 )  # fmt: skip
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_tiles_show_what_the_whole_shows_for_every_size(tmp_path_factory, rows, cols, seed, share, halo, overlap):
     folder, rng = tmp_path_factory.mktemp("sizes"), np.random.default_rng(seed)
     image = np.where(rng.random((rows, cols)) < share, rng.integers(1, 4, (rows, cols)), 0)
