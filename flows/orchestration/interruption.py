@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import resource_tracker
 from threading import Lock, Thread
 from types import FrameType
 
@@ -151,7 +150,10 @@ class Interruption:
 @contextmanager
 def unheard() -> Iterator[None]:
     """Keep signals from threads and processes that are started within the context: they are for the command alone."""
-    # Begun later, by the first worker, this would let them through again.
+    # Here, because most commands start none.
+    from multiprocessing import resource_tracker
+
+    # Begun later, by the first worker, it would let them through again.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:

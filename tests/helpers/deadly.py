@@ -58,6 +58,13 @@ def begun_pid(folder: Path, seconds: float, holds_all: bool = False) -> int:
     return os.getpid()
 
 
+def held(gate: Path) -> float:
+    """Hold a slot until a file is there; return the time."""
+    while not gate.exists():
+        time.sleep(0.01)
+    return time.time()
+
+
 def slow_pid(seconds: float) -> int:
     time.sleep(seconds)
     return os.getpid()

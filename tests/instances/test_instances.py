@@ -6,7 +6,6 @@ import pickle
 import random
 import subprocess
 import sys
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -163,16 +162,13 @@ def test_a_killed_run_is_gone_on_with_and_ends_in_the_same_bytes(tmp_path):
     blocks, store = work.plan.blocks(work.scene.frame), BlockStore(work.store)
     entries = work.store / "journal"
     for n_done in (3, 9):
-        command = [sys.executable, str(PROGRAM), str(tmp_path / "work.pickle"), "plain"]
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(PROGRAM.parent)}
-        )
-        while len(list(entries.glob("*.json"))) < n_done and process.poll() is None:
-            time.sleep(0.01)
-        process.kill()
-        process.wait()
+        command = [sys.executable, str(PROGRAM), str(tmp_path / "work.pickle"), "plain", str(n_done)]
+        environment = os.environ | {"PYTHONPATH": str(PROGRAM.parent)}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+            assert process.stdout.read(len("begun\nheld\n")) == b"begun\nheld\n"
+            process.kill()
         done = store.committed(blocks)
-        assert n_done <= len(done) == len(list(entries.glob("*.json"))) < len(blocks)
+        assert n_done == len(done) == len(list(entries.glob("*.json"))) < len(blocks)
     list(PlainEngine().run_blocks(work, [block for block in blocks if block not in done]))
     assemble(work)
     assert (work.store / "instances.npz").read_bytes() == (untouched.store / "instances.npz").read_bytes()
