@@ -26,6 +26,8 @@ _LOOKING_S = 2.0
 # Together less than a minute.
 _SILENT_S = 30.0
 _ANSWER_S = 15.0
+# More than any look takes.
+_STOOD_STILL_S = 20.0
 _STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 
@@ -48,7 +50,7 @@ class Pulse:
             last_seen: When the scheduler heard of each worker, by its own clock: only that it changes matters.
             now: Seconds.
         """
-        if self._looked is not None and now - self._looked > self.silent_s:
+        if self._looked is not None and now - self._looked > _STOOD_STILL_S:
             # It was this process that stood still.
             self._said = {}
         self._looked = now

@@ -1,6 +1,6 @@
-"""The command line, held at a point of a run so that tests can kill it there: ``held_process.py blocks|publish WORD...``.
+"""The command line, held at a point of a run, so that tests can kill it there: ``held_process.py POINT WORD...``.
 
-It says ``held``, and goes no further.
+The point is ``blocks`` or ``publish``. It says ``held`` there, and goes no further.
 """
 
 import sys
