@@ -13,7 +13,7 @@ import signal
 import time
 from contextlib import suppress
 
-from distributed import Worker, WorkerPlugin
+from distributed import Status, Worker, WorkerPlugin
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +52,16 @@ async def add_to(worker: Worker) -> None:
 
 
 async def _leave(worker: Worker, before: object) -> None:
-    await _give_back(worker)
     if callable(before):
+        await _give_back(worker)
         # Dask's own, where no nanny looks after the worker: it ends the process in good order.
         before(signal.SIGTERM, None)
-    else:
-        # A nanny starts another process, unless it ends as well.
-        os._exit(0)
+        return
+    # Otherwise it would notice that it was taken off the list, and have its nanny end as well.
+    worker.status = Status.closing
+    await _give_back(worker)
+    # The nanny starts another process, unless it is to end itself.
+    os._exit(0)
 
 
 async def _give_back(worker: Worker) -> None:

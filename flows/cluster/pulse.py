@@ -68,7 +68,8 @@ def pulse_watched(client: Client) -> Iterator[None]:
     def watch() -> None:
         pulse = Pulse(_SILENT_S)
         while not ended.wait(_LOOKING_S):
-            with suppress(OSError, TimeoutError, RuntimeError):
+            # Of a scheduler that is away, or a worker that has left meanwhile.
+            with suppress(OSError, TimeoutError, RuntimeError, LookupError, ValueError):
                 workers = client.sync(identity, client)["workers"]
                 seen = {address: float(worker["last_seen"]) for address, worker in workers.items()}
                 for worker in pulse.silent(seen, time.monotonic()):
