@@ -6,7 +6,7 @@ DEV := .venv-dev
 READY := $(DEV)/.ready
 export PATH := $(CURDIR)/$(DEV)/bin:$(PATH)
 
-.PHONY: install demo check test bench services faults certificates sbom audit clean
+.PHONY: install demo check test bench services faults signals slow certificates sbom audit clean
 
 install: $(VENV)/.ready
 
@@ -60,6 +60,14 @@ services: $(READY)
 # Hours. PostgreSQL and root for all rows; FAULTS names some: make faults FAULTS="flow scheduler --times 3".
 faults: $(READY)
 	cd tests/helpers && python -m faults $(FAULTS)
+
+# An hour or two: signals at every stage of a run. What the file tells of rows that went well is not done again.
+signals: $(READY)
+	mkdir -p build
+	cd tests/helpers && python -m signalled --file ../../build/signals.jsonl $(SIGNALS)
+
+# What is too long for CI; each part goes on where it was stopped.
+slow: signals
 
 clean:
 	rm -rf demo-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

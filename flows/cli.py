@@ -13,9 +13,16 @@ def main() -> None:
         os.environ["PYTHONSAFEPATH"] = "1"
         # By the option: -E, or whoever cleans the environment, would have it begin anew for ever.
         os.execv(sys.executable, [sys.executable, "-P", *sys.orig_argv[1:]])
-    from flows.commands.app import main as command_line
+    from flows.orchestration.interruption import interruption
 
-    command_line()
+    try:
+        interruption.listen()
+        from flows.commands.app import main as command_line
+
+        command_line()
+    finally:
+        interruption.end_if_told()
+        interruption.is_over()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from tempfile import mkdtemp
@@ -13,6 +14,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import settings
+from threads import end_threads_of_prefect, none_left, shares
+
+# How long an example takes is no law: it depends on what else the machine does.
+settings.register_profile("swathe", deadline=None)
+settings.load_profile("swathe")
 
 # What the command line sets, before anything imports Prefect.
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -37,13 +44,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_thread_outlives_its_file(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a file's tests share ends with the file."""
+    with none_left(request.node.name):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test starts ends with the test, unless it shares what it starts with others of its file."""
+    with nullcontext() if shares(request) else none_left(request.node.name):
+        yield
+
+
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """One temporary Prefect server for all flows of the session."""
+def _temporary_server() -> Iterator[None]:
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=120):
+        end_threads_of_prefect()
         yield
+    end_threads_of_prefect()
+
+
+@pytest.fixture
+def prefect_server(_temporary_server: None) -> Iterator[None]:
+    """One temporary Prefect server for all flows of the session; a test's own threads end with the test."""
+    yield
+    end_threads_of_prefect()
 
 
 @pytest.fixture(params=["plain", "prefect"])

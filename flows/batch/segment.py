@@ -26,6 +26,7 @@ from flows.cluster.storage import shared_storage
 from flows.display.logs import about, set_up_where_asked
 from flows.display.progress import BatchProgress
 from flows.orchestration.current import orchestrator
+from flows.orchestration.interruption import interruption
 from models.errors import SwatheError
 from tasks.errors import JobError
 from tasks.inputs.input import Input
@@ -113,22 +114,28 @@ def run_held(setup: Setup, request: Request, items: list[Input], *, urgent: bool
 def _run(setup: Setup, request: Request, items: list[Input], run_id: str, *, urgent: bool) -> list[SceneOutcome]:
     ledger = Ledger(request.out.ledger)
     ledger.begin_run(run_id, request.job.job, steps.now())
+    interruption.write_down("ledger", lambda text: ledger.end_run(run_id, text, steps.now()))
     try:
         arrivals = _segment_all(setup, request, items, run_id, urgent=urgent)
+        outcomes = [arrivals.outcomes[item.id] for item in items]
+        _report(request, arrivals, outcomes)
+        ledger.end_run(run_id, "failed scenes" if n_failed(outcomes) else "done", steps.now())
     except BaseException:
         # Cancelled, or no cluster: whoever asks shall not be told that it runs.
-        ledger.end_run(run_id, "interrupted", steps.now())
+        ledger.end_run(run_id, interruption.text, steps.now())
         raise
-    outcomes = [arrivals.outcomes[item.id] for item in items]
-    ledger.end_run(run_id, "failed scenes" if n_failed(outcomes) else "done", steps.now())
+    write_figures(request.out)
+    return outcomes
+
+
+def _report(request: Request, arrivals: Arrivals, outcomes: Sequence[SceneOutcome]) -> None:
+    """Follow what is followed over runs, and write what people look at."""
     done = [(item, arrivals.outcomes[name]) for name, item in arrivals.items.items() if name in arrivals.outcomes]
     everything = [outcome for _, outcome in done]
     trails = follow(request, [item for item, _ in done], everything)
     write_batch(request.out.root, request.job.job, everything)
     write_index(request.out.root, request.job.title or request.job.job, everything, trails)
     orchestrator().show_batch(request.job.job, outcomes, request.out.root, trails)
-    write_figures(request.out)
-    return outcomes
 
 
 def n_failed(outcomes: Sequence[SceneOutcome]) -> int:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dask
 import psutil
-from distributed import Client, Nanny, Scheduler, Security, SpecCluster
+from distributed import Client, Nanny, Scheduler, Security, SpecCluster, Status
 from distributed.versions import VersionMismatchWarning
 
 from flows.cluster.certificates import new_security
 from flows.cluster.environment import Shared
+from flows.cluster.pulse import pulse_watched
 from flows.cluster.roster import Roster, watched
+from flows.orchestration.interruption import interruption, unheard
 from tasks.errors import ClusterError
 from tasks.files.safe_path import SAFE_PATH
 from tasks.segment.graph import DaskEngine, FixedSlots
@@ -38,6 +42,8 @@ _SETTINGS = {
     "distributed.worker.memory.terminate": False,
     # It would keep the call trees of every second of an hour, in each worker.
     "distributed.worker.profile.enabled": False,
+    # A block that lets no other thread run for minutes is no dead worker: see flows.cluster.pulse.
+    "distributed.scheduler.worker-ttl": None,
     "distributed.worker.daemon": True,
     "distributed.worker.use-file-locking": False,
     "distributed.comm.timeouts.connect": "60s",
@@ -49,6 +55,8 @@ _SETTINGS = {
 # whose edges are predicted twice.
 _TILES_AT_ONCE = 2
 _HERE = "127.0.0.1"
+# Loaded by its name, by workers alone.
+_LEAVING = "flows.cluster.leaving"
 
 
 @dataclass(frozen=True)
@@ -187,12 +195,48 @@ def open_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
 def _local_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
     logging.getLogger("distributed").setLevel(logging.WARNING)
     with (
-        dask.config.set(_SETTINGS | _for_workers(settings)),
+        _scratch(settings) as scratch,
+        dask.config.set(_SETTINGS | _for_workers(settings) | {"temporary-directory": str(scratch)}),
         _local_cluster(settings) as cluster,
+        _quickly_ended(cluster),
         Client(cluster, set_as_default=False) as client,
     ):
         client.wait_for_workers(settings.n_workers, timeout=120)
-        yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
+        with pulse_watched(client):
+            yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
+
+
+@contextmanager
+def _scratch(settings: ClusterSettings) -> Iterator[Path]:
+    """Make a folder for what the parts of one cluster keep, in the one of the settings or of the system."""
+    if settings.scratch is not None:
+        settings.scratch.mkdir(parents=True, exist_ok=True)
+    # It is removed also where a signal ends the process.
+    with TemporaryDirectory(dir=settings.scratch, prefix="cluster-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _quickly_ended(cluster: SpecCluster) -> Iterator[None]:
+    """End workers by force where the run is interrupted, instead of waiting for the blocks that they have."""
+    interruption.write_down("cluster", lambda text: _end_workers(cluster))
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        _end_workers(cluster)
+        raise
+
+
+def _end_workers(cluster: SpecCluster) -> None:
+    for nanny in cluster.workers.values():
+        pid = nanny.pid
+        # Otherwise it would start another process.
+        nanny.status = Status.closing_gracefully
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _connect(address: str) -> Client:
@@ -214,7 +258,7 @@ def _running_engine(client: Client, settings: ClusterSettings) -> Iterator[DaskE
     roster = Roster(client, settings.preload, settings.shared)
     roster.open(settings.address)
     engine = DaskEngine(client, roster.resource, roster, settings.priority)
-    with watched(roster, engine, settings.address):
+    with watched(roster, engine, settings.address), pulse_watched(client):
         yield engine
 
 
@@ -224,9 +268,11 @@ def _local_cluster(settings: ClusterSettings) -> SpecCluster:
     security = new_security()
     specification = {f"worker-{k}": _worker(settings, k, security) for k in range(settings.n_workers)}
     scheduler = {"cls": Scheduler, "options": {"port": 0, **_own(security), "dashboard_address": f"{_HERE}:0"}}
-    return SpecCluster(
-        workers=specification, scheduler=scheduler, security=security, silence_logs="ERROR", name="swathe"
-    )
+    # A signal for the command is none for its workers: what they are in the middle of would fail, and scenes with it.
+    with unheard():
+        return SpecCluster(
+            workers=specification, scheduler=scheduler, security=security, silence_logs="ERROR", name="swathe"
+        )
 
 
 def _own(security: Security) -> dict[str, Any]:
@@ -237,7 +283,7 @@ def _own(security: Security) -> dict[str, Any]:
 def _for_workers(settings: ClusterSettings) -> dict[str, Any]:
     return {
         "distributed.nanny.pre-spawn-environ": _environment(settings),
-        "distributed.worker.preload": list(settings.preload),
+        "distributed.worker.preload": [_LEAVING, *settings.preload],
     }
 
 
@@ -258,6 +304,5 @@ def _worker(settings: ClusterSettings, number: int, security: Security) -> dict[
         "resources": {settings.resource: 1},
         "env": {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {},
         "memory_limit": psutil.virtual_memory().total,
-        "local_directory": str(settings.scratch) if settings.scratch else None,
     }
     return {"cls": Nanny, "options": options}

@@ -15,6 +15,8 @@ from uuid import uuid4
 from distributed import Client, Status, Worker
 
 from flows.cluster.environment import Report, Shared, asked, differences, own_report, parsed, question
+from flows.cluster.leaving import add_to
+from flows.cluster.pulse import identity
 from tasks.errors import ClusterError
 from tasks.segment.graph import DaskEngine
 
@@ -100,7 +102,7 @@ class Roster:
 
     def _workers(self) -> dict[str, Mapping[str, Any]]:
         # Client.scheduler_info returns what its own clock last asked for, which may be without workers.
-        return dict(self._client.sync(_identity, self._client)["workers"])
+        return dict(self._client.sync(identity, self._client)["workers"])
 
     def _ask(self, workers: Mapping[str, Mapping[str, Any]]) -> dict[str, Report]:
         """Ask workers for their reports, and refuse those that differ or do not answer."""
@@ -169,12 +171,6 @@ def watched(roster: Roster, engine: DaskEngine, address: str) -> Iterator[None]:
             roster.close()
 
 
-async def _identity(client: Client) -> Any:  # noqa: ANN401 - distributed has no types
-    if client.scheduler is None:
-        raise ConnectionError("the client is closed")
-    return await client.scheduler.identity(n_workers=-1)
-
-
 async def _ask_all(client: Client, text: str, workers: Sequence[str]) -> list[Any]:
     async def ask(worker: str) -> Any:  # noqa: ANN401 - an answer or an error
         answers = await asyncio.wait_for(client.run(eval, text, workers=[worker], on_error="return"), _ANSWER_S)
@@ -191,6 +187,7 @@ async def _give(badge: str, quantity: float, dask_worker: Worker) -> None:
     """Runs on a worker: offer a resource, and have the scheduler look again at what waits for one."""
     await dask_worker.set_resources(**{badge: quantity})
     if quantity:
+        await add_to(dask_worker)
         # Dask looks at waiting tasks when a worker comes or goes on, not when it offers something new.
         dask_worker.status = Status.paused
         dask_worker.status = Status.running

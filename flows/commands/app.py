@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -32,8 +33,11 @@ from flows.commands.options import (
 )
 from flows.commands.submit import submit_command
 from flows.display import logs
+from flows.orchestration.interruption import interruption
 from models.errors import SwatheError
 from tasks.files.declared import require_utf8
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     help="Segment satellite rasters and CT/MRI volumes that do not fit in memory.",
@@ -324,6 +328,8 @@ def _refuse(error: SwatheError) -> NoReturn:
 def main() -> None:
     """Run the command line."""
     logs.set_up(ERR)
+    if logs.asked() == "json":
+        interruption.say = logger.warning
     try:
         for argument in sys.argv[1:]:
             require_utf8(argument)
@@ -331,6 +337,9 @@ def main() -> None:
     except SwatheError as error:
         _refuse(error)
     except Exception as error:
+        if interruption.told is not None:
+            # Something gave way because the command ends.
+            raise
         # Here, because what can name it takes longer to import than most commands to run.
         from flows.commands.foreign_errors import named_error
 

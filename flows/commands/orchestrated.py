@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.orchestration.interruption import interruption
 from flows.server.profiles import apply_profile, load_prefect
 
 logger = logging.getLogger(__name__)
@@ -32,12 +33,13 @@ def orchestrated(home: Path, start_server: bool, *, patient: bool = True) -> Ite
         SwatheError: When a server is named and does not answer, or does not come up.
     """
     if use_server(home):
-        yield lambda: True
+        with _told_of_the_end():
+            yield lambda: True
     elif start_server:
         from flows.server.own import own_server
 
         apply_profile("client")
-        with own_server() as server:
+        with own_server() as server, _told_of_the_end():
             load_prefect()
 
             def ready() -> bool:
@@ -56,6 +58,17 @@ def orchestrated(home: Path, start_server: bool, *, patient: bool = True) -> Ite
             "--prefect starts one for this run"
         )
         yield lambda: False
+
+
+@contextmanager
+def _told_of_the_end() -> Iterator[None]:
+    """Tell the server why a run was interrupted while it is there, and after Prefect has told what it made of that."""
+    try:
+        yield
+    except BaseException:
+        if interruption.told is not None:
+            interruption.say_last_words()
+        raise
 
 
 def use_server(home: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from prefect import State, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
+from prefect.runtime import flow_run
 
 from flows.display import artifacts
 from flows.display.counts import ProgressArtifact
 from flows.orchestration.current import carried_out_by
+from flows.orchestration.interruption import interruption
 from flows.orchestration.orchestrator import RunEvent, Step, may_pass
 from flows.server import events, ghosts
 from flows.server.profiles import speak
+from flows.server.told import tell_interrupted
 
 if TYPE_CHECKING:
     from tasks.nights.night import Night
@@ -81,6 +84,9 @@ class PrefectOrchestrator:
 def on_prefect() -> Iterator[None]:
     """Let the present flow run carry out what is called within the context."""
     speak()
+    if flow_run.id is not None:
+        interruption.write_down("server", partial(tell_interrupted, flow_run.id))
+    interruption.take_back()
     with carried_out_by(PrefectOrchestrator()):
         yield
 

@@ -70,6 +70,8 @@ class ChildProcess:
                 stdout=subprocess.PIPE,
                 stderr=self._noise,
                 env=environment,
+                # What ends a command from the keyboard would be taken for a crash of the reader.
+                process_group=0,
             )
             self._line(_START_LIMIT_S)
         return self._child

@@ -77,7 +77,7 @@ class RunRow:
         job: Its name.
         started: ISO 8601, in UTC.
         finished: The same; None while it runs, or where its process died and no other run came after it.
-        outcome: ``done``, ``failed scenes`` or ``interrupted``.
+        outcome: ``done``, ``failed scenes``, ``interrupted by SIGTERM`` or another signal, or ``interrupted``.
     """
 
     id: str

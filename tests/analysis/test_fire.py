@@ -69,7 +69,7 @@ masks = st.tuples(st.integers(1, 24), st.integers(1, 24), st.floats(0.1, 0.9), s
 
 
 @given(masks, st.integers(1, 25), st.integers(1, 25), st.sampled_from([4, 8]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_components_are_those_of_the_whole_picture_for_every_window(mask, rows, cols, connectivity):
     found = join(reader(mask), mask.shape, connectivity, (rows, cols))
     labels = np.zeros(mask.shape, np.int64)
@@ -84,7 +84,7 @@ def test_components_are_those_of_the_whole_picture_for_every_window(mask, rows, 
 
 
 @given(masks, st.integers(1, 25), st.integers(1, 25), st.sampled_from([4, 8]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_outlines_have_no_seams_are_valid_and_cover_their_pixels(mask, rows, cols, connectivity):
     grid = replace(DEGREES, rows=mask.shape[0], cols=mask.shape[1])
     whole = outlines(join(reader(mask), mask.shape, connectivity, mask.shape), grid)

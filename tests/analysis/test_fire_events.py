@@ -117,7 +117,7 @@ def test_the_front_is_the_95th_percentile_of_the_way_that_the_outline_went():
 
 
 @given(st.permutations(range(5)))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_the_order_in_which_scenes_come_changes_nothing(order):
     nights = [
         night(1, (10, 10, 20, 20)),
@@ -180,7 +180,7 @@ def reading(value, falling=False, key="rule|site|fire", clear=5.0):
 
 
 @given(st.lists(st.floats(0, 20), max_size=30))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_an_alert_is_told_once_until_it_is_over(values):
     state, told = AlertState(active=False, count=0), []
     for value in values:

@@ -20,7 +20,7 @@ from tasks.scenes.volume.scene import describe_volume
 
 SETTINGS = TumourAnalysis(kind="tumour")
 NAMES = ["background", "tumour"]
-LAWS = settings(deadline=None, max_examples=30)
+LAWS = settings(max_examples=30)
 DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[2] / ".." / "shared" / "data"))
 STRUCTURES = {6: 1, 18: 2, 26: 3}
 # Volumes in mm3 as counted from the published masks.

@@ -114,7 +114,7 @@ def test_rows_of_degrees_and_the_lattice_agree():
     np.testing.assert_allclose(areas._interpolated(box), exact, rtol=1e-5)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     start=st.tuples(st.integers(0, 899), st.integers(0, 699)),
     size=st.tuples(st.integers(1, 600), st.integers(1, 600)),

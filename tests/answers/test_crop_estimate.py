@@ -73,7 +73,7 @@ def test_variances_are_those_that_stehman_2014_writes_out():
             assert estimate.standard_error == pytest.approx(np.sqrt(variance) / total)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(2, 40), min_size=3, max_size=3), min_size=3, max_size=3), st.integers(1, 9))
 def test_matrix_areas_and_accuracies_agree_and_do_not_depend_on_the_unit(rows, factor):
     counts, areas = np.array(rows), np.array([10.0, 200.0, 35.5])

@@ -32,7 +32,7 @@ def triangulations(draw):
     return shapely.delaunay_triangles(shapely.MultiPoint(points))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(triangulations())
 def test_polygons_that_share_edges_answer_for_every_pixel_once(collection):
     triangles = shapely.get_parts(collection)
@@ -49,7 +49,7 @@ def test_polygons_that_share_edges_answer_for_every_pixel_once(collection):
     assert total.max(initial=0) <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1))
 def test_pixels_inside_are_those_whose_centres_shapely_finds_inside(seed):
     rng = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def test_pixels_inside_are_those_whose_centres_shapely_finds_inside(seed):
     assert np.array_equal(inside(edges_of(shape), window), shapely.contains_xy(shape, cols, rows))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(7, 5), (16, 16), (60, 80), (1, 80)]))
 def test_windows_do_not_change_what_is_counted(seed, window):
     rng = np.random.default_rng(seed)

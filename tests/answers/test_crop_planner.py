@@ -35,7 +35,7 @@ def test_the_sample_size_of_olofsson_2014_comes_out():
     assert rare.sizes[2] / rare.sizes[3] == pytest.approx(0.320 / 0.645, rel=0.02)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.lists(st.floats(0.0, 1e6), min_size=1, max_size=8).filter(lambda areas: sum(areas) > 1),
     st.floats(0.5, 0.99),

@@ -28,7 +28,7 @@ def test_weed_is_sprayed_where_it_outweighs_crop():
     assert decide(classes, pixels, RULE).tolist() == [SPRAY, LEAVE, SPRAY, NOTHING, UNDECIDED]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_zones_are_those_of_a_plain_loop_and_their_areas_add_up(rows, cols, side, seed):
     mask = np.random.default_rng(seed).choice([0, 1, 2, 255], (rows, cols)).astype(np.uint8)

@@ -18,7 +18,7 @@ from tasks.answers.tumour.targets import rano_targets, recist_targets
 from tasks.errors import GridError
 from tasks.jobs.tumour import TumourAnalysis
 
-LAWS = settings(deadline=None, max_examples=30)
+LAWS = settings(max_examples=30)
 SETTINGS = TumourAnalysis(kind="tumour")
 PLAIN = np.diag([1.5, 1.0, 1.0, 1.0])
 

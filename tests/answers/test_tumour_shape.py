@@ -19,7 +19,7 @@ from tasks.answers.tumour.outline import longest, longest_in_planes, outline
 from tasks.answers.tumour.shape import Shape, shape_of
 from tasks.jobs.tumour import TumourAnalysis
 
-LAWS = settings(deadline=None, max_examples=40)
+LAWS = settings(max_examples=40)
 SETTINGS = TumourAnalysis(kind="tumour")
 NAMES = {
     "mesh_volume_ml": "MeshVolume",

@@ -297,7 +297,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def test_what_up_starts_is_open_to_nobody_and_runs_nothing_that_lies_about(ground, network, open_cluster):
     write_scene(ground, 2048)
-    port = free_port()
+    port = free_port(2)
     up = ground.start("up", "--data", str(ground.inbox), "--out", str(ground.out), "--port", str(port))
     watch = Watch(lambda: [up.pid, *(service.pid for service in read_services(ground.home / SERVICES))])
     try:

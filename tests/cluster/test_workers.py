@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from arrays import array_scene, fake_work, read_mask
-from deadly import slow_pid
+from deadly import begun_pid, slow_pid
 
 from flows.cluster.engine import ClusterSettings, open_engine
 from flows.cluster.environment import Shared, asked, decisive_packages, differences, own_report, question
@@ -132,7 +132,12 @@ def test_workers_are_checked_and_come_and_go(cluster, tmp_path, caplog):
         assert {future.result() for future in futures} == {first.pid, second.pid}
         assert len(list(reports)) == 7
 
+        (begun := tmp_path / "begun").mkdir()
+        futures = [engine._submit(partial(begun_pid, begun, 1.0), {"CPU": 1}) for _ in range(2)]
+        wait_for(lambda: {path.name for path in begun.iterdir()} == {str(first.pid), str(second.pid)})
         first.send_signal(signal.SIGTERM)
+        # Dask would blame what a worker was in the middle of.
+        assert {future.result() for future in futures} == {second.pid}
         work_again = slow_work(tmp_path / "b", 4 * 512)
         assert len(list(engine.run_blocks(work_again, work_again.plan.blocks(work_again.scene.frame)))) == 4
         wait_for(lambda: names(engine) == {"second"})

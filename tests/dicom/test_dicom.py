@@ -56,7 +56,7 @@ REAL = {
     "mosaic-5": ("dicom-series/dcm_qa_nih-Si3/In", "dicom-series/dcm_qa_nih-Si3/Ref/*.nii"),
     "ge-epi": ("dicom-series/dcm_qa_nih-GE4/In", "dicom-series/dcm_qa_nih-GE4/Ref/*.nii"),
 }
-LAWS = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LAWS = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

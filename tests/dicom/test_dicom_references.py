@@ -86,7 +86,7 @@ def oblique(tmp_path_factory):
 # Filling.
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     centre=st.tuples(st.floats(-3, 18), st.floats(-3, 24)),
     radii=st.lists(st.floats(0.3, 12), min_size=3, max_size=12),
@@ -105,7 +105,7 @@ def test_a_pixel_belongs_to_the_contour_that_holds_its_centre(centre, radii, tur
     assert area_of(contour) == pytest.approx(polygon.area)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(cut=st.integers(1, 14), low=st.integers(0, 5), high=st.integers(7, 15))
 def test_contours_with_a_common_edge_through_pixel_centres_share_no_pixel(cut, low, high):
     left = np.array([(low, 0), (low, cut), (high, cut), (high, 0)], float)

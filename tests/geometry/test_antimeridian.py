@@ -108,7 +108,7 @@ def test_a_scene_in_degrees_has_the_same_fires_at_any_longitude(places, west):
     assert_same(places(*[degrees(west)] * 3), places(*[degrees(12.3)] * 3))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(west=st.floats(-180, 360).map(lambda west: round(west, 3)))
 def test_and_at_any_other(places, west):
     assert_same(places(*[degrees(west)] * 3), places(*[degrees(12.3)] * 3))

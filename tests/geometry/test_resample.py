@@ -13,7 +13,7 @@ from tasks.geometry import resample
 from tasks.geometry.box import Box
 from tasks.geometry.frame import Frame
 
-LAWS = settings(deadline=None, max_examples=40)
+LAWS = settings(max_examples=40)
 SCALES = st.one_of(st.sampled_from([1.0, 0.5, 2.0, 1 / 3, 3.27 / 1.5]), st.floats(0.2, 4.0))
 
 

@@ -1,5 +1,6 @@
 """A scene that kills whoever reads it; in a module of its own, which workers can import whatever starts the tests."""
 
+import ctypes
 import os
 import time
 from contextlib import contextmanager
@@ -45,6 +46,23 @@ class DeadlyReader(ArrayReader):
 
 def is_alive() -> int:
     return os.getpid()
+
+
+def begun_pid(folder: Path, seconds: float, holds_all: bool = False) -> int:
+    """Tell by a file called after its process that it has begun; hold up every thread of that, where asked to."""
+    (folder / str(os.getpid())).touch()
+    if holds_all:
+        ctypes.PyDLL(None).sleep(int(seconds))
+    else:
+        time.sleep(seconds)
+    return os.getpid()
+
+
+def held(gate: Path) -> float:
+    """Hold a slot until a file is there; return the time."""
+    while not gate.exists():
+        time.sleep(0.01)
+    return time.time()
 
 
 def slow_pid(seconds: float) -> int:

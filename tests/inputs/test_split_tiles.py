@@ -44,7 +44,7 @@ def write_items(folder, items, shift=0):
     return files
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(layers, min_size=1, max_size=3), st.integers(1, 5), st.integers(1, 6))
 def test_a_pixel_is_that_of_the_first_picture_that_shows_it(tmp_path_factory, items, row, col):
     files = write_items(tmp_path_factory.mktemp("items"), items)

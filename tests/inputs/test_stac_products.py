@@ -136,7 +136,7 @@ def test_a_product_is_an_item_where_it_lies(tmp_path, name):
     assert item.properties["proj:shape"] == [60, 100]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from(sorted(GRIDS)))
 def test_the_same_product_is_the_same_item(tmp_path_factory, name):
     texts = []

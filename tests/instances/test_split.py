@@ -65,7 +65,7 @@ def cut_whole(values: np.ndarray, rules: InstanceRules, spacing: tuple[float, ..
     return by_first_pixel(labels, rules.min_pixels)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=seeds, distance=st.integers(1, 9))
 def test_peaks_are_those_of_scikit_image(seed, distance):
     height = ndimage.gaussian_filter(np.random.default_rng(seed).random((40, 37)), 1.5)
@@ -76,7 +76,7 @@ def test_peaks_are_those_of_scikit_image(seed, distance):
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=seeds,
     rows=st.integers(1, 50),
@@ -96,7 +96,7 @@ def test_objects_of_a_raster_are_those_of_the_whole_array_whatever_the_windows(
     assert all((values[ids == number] == label).all() for number, label in enumerate(classes.tolist(), start=1))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=seeds,
     shape=st.tuples(*[st.integers(1, 14)] * 3),
@@ -147,7 +147,7 @@ def test_a_component_that_is_too_large_stays_whole_and_is_counted(monkeypatch):
     assert (len(volume.classes), volume.n_whole) == (1, 1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=seeds, rank=st.sampled_from([1, 2]), reach=st.sampled_from([1, 3, 64]))
 def test_border_pixels_go_to_the_nearest_object_through_the_border(seed, rank, reach):
     border = blobs((24, 31), seed, 0.5) > 0

@@ -43,7 +43,7 @@ def jobs(draw: st.DrawFn) -> dict:
     }
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(raw=jobs())
 def test_a_valid_job_is_read_back_as_it_was_written(tmp_path_factory, raw):
     folder = tmp_path_factory.mktemp("job")

@@ -35,7 +35,7 @@ def test_the_identity_model_returns_its_raster(tmp_path, rows, cols):
 
 
 @given(st.tuples(st.sampled_from([1, 15, 16, 17, 35]), st.integers(1, 40), st.integers(1, 40)))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_the_identity_model_returns_its_volume(tmp_path_factory, shape):
     folder = tmp_path_factory.mktemp("volume")
     image = np.random.default_rng(sum(shape)).integers(0, 50, (1, *shape)).astype(np.float32)

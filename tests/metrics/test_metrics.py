@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from masks import blobs, cut_slabs, mask_pairs
 from monai.metrics import compute_dice, compute_iou, get_confusion_matrix
@@ -29,7 +29,6 @@ def values(pair, label: int) -> dict:
     return {key: score.value for key, score in overlap_scores(*count_confusion(pair).of_class(label)).items()}
 
 
-@settings(deadline=None)
 @given(mask_pairs(4))
 def test_overlap_is_that_of_monai(pair):
     predicted, reference = pair
@@ -48,7 +47,6 @@ def test_overlap_is_that_of_monai(pair):
         assert found["precision"] == (pytest.approx(tp / (tp + fp)) if tp + fp else None)
 
 
-@settings(deadline=None)
 @given(mask_pairs(3))
 def test_overlap_is_bounded_symmetric_and_one_for_a_mask_with_itself(pair):
     one, other = pair
@@ -60,7 +58,6 @@ def test_overlap_is_bounded_symmetric_and_one_for_a_mask_with_itself(pair):
         assert set(values(pair_of(one, one), label).values()) == ({1.0} if (one == label).any() else {None})
 
 
-@settings(deadline=None)
 @given(mask_pairs(3), st.integers(1, 40))
 def test_counts_do_not_depend_on_the_slabs(pair, pixels):
     with pytest.MonkeyPatch.context() as patch:

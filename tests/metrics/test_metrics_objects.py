@@ -4,7 +4,7 @@ import cc3d
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from masks import blobs, cut_slabs, mask_pairs
 from monai.metrics import compute_panoptic_quality
@@ -48,7 +48,6 @@ def plain(predicted, reference):
     }
 
 
-@settings(deadline=None)
 @given(mask_pairs(), st.integers(1, 60))
 def test_objects_are_those_of_whole_masks_however_they_are_cut(pair, pixels):
     predicted, reference = pair

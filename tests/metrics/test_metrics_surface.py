@@ -40,7 +40,7 @@ def overlaps(predicted, reference, spacing):
     return tuple(sizes[distances <= 1].sum() / sizes.sum() for distances, sizes in pairs)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.floats(0.1, 10), min_size=2, max_size=3))
 def test_elements_have_the_sizes_of_the_published_tables(spacing):
     table, _ = get_code_to_measure_table(spacing)
@@ -147,7 +147,7 @@ def test_numbers_are_those_of_medpy_and_panoptica(shape, spacing):
     assert found["boundary_f1[1 mm]"] == pytest.approx(2 * near[0] * near[1] / sum(near))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(mask_pairs(), st.sampled_from([0.3, 1.0, 2.5]), st.integers(1, 60))
 def test_laws_of_surfaces(pair, depth_mm, pixels):
     """Symmetric, bounded, perfect for a mask with itself, and the same however the masks are cut."""

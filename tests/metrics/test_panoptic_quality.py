@@ -105,7 +105,7 @@ def moved(side, seed: int):
     return labels, ids
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 10_000), slab=st.sampled_from([14, 40, 1 << 20]), background=st.sampled_from([0, None]))
 def test_counts_are_the_definitions(seed, slab, background):
     theirs = drawn(seed)

@@ -87,7 +87,7 @@ def test_what_has_no_value_is_not_finite():
     assert np.isfinite(parse_expression("a ** 0.5")(bands)).tolist() == [True, True, False]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     start=st.integers(0, 70_000),
     length=st.integers(1, 5_000),

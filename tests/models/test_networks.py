@@ -73,7 +73,7 @@ def small_image(network, n_channels=1):
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=repr)
-@settings(deadline=None, max_examples=2)
+@settings(max_examples=2)
 @given(n_channels=st.integers(1, 7), n_classes=st.integers(2, 5), size=st.integers(1, 37))
 def test_scores_have_the_shape_of_the_image_for_odd_sizes_and_any_bands(network, n_channels, n_classes, size):
     geometry = network_geometry(network)

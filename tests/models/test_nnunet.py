@@ -434,7 +434,7 @@ def test_a_folder_without_a_final_checkpoint_and_a_damaged_one_are_refused(plain
 
 
 @given(st.integers(1, 200), st.integers(2, 40))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_tiles_lie_and_weigh_as_theirs(length, tile):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

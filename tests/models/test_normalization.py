@@ -13,7 +13,7 @@ VALUES = hnp.arrays(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(VALUES)
 def test_normalised_values_lie_between_the_normalised_clips(values):
     resolved = scene_statistics(values, SceneNormalization())
@@ -28,7 +28,7 @@ def test_normalised_values_lie_between_the_normalised_clips(values):
         assert channel.max() <= (high - mean) / std + tolerance
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(VALUES, st.sampled_from([2.0, 4.0, 0.5]))
 def test_scene_normalisation_does_not_feel_the_unit_of_intensity(values, factor):
     values = np.abs(values) + 1
@@ -37,7 +37,7 @@ def test_scene_normalisation_does_not_feel_the_unit_of_intensity(values, factor)
     np.testing.assert_allclose(normalise(scaled, scene_statistics(scaled, SceneNormalization())), first, atol=2e-2)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(VALUES)
 def test_air_does_not_enter_the_statistics(values):
     with_air = np.concatenate([values, np.zeros_like(values)], axis=1)

@@ -242,7 +242,7 @@ def test_damaged_files_and_programs_are_named(tmp_path):
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8),
     st.floats(0.2, 1),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_of_a_damaged_file_weights_or_its_name_come_back(zipped, changes, share):
     buffer = io.BytesIO()
     torch.save({"a": torch.zeros(3), "b": torch.ones(2, 2)}, buffer, _use_new_zipfile_serialization=zipped)

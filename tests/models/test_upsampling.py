@@ -32,7 +32,6 @@ def pooled(n, shape, stride):
     return pool(fine, stride, return_indices=True)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 9), st.integers(0, 5), st.integers(0, 5))
 def test_the_length_after_a_transposed_convolution_is_torchs(length, stride, kernel, padding, extra):
     expected = output_length("transposed_convolution", length, stride, kernel, padding, extra % stride)
@@ -47,7 +46,6 @@ def test_the_length_after_a_transposed_convolution_is_torchs(length, stride, ker
         assert grown.shape[-1] == expected
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 9), st.integers(0, 4))
 def test_the_length_after_unpooling_is_torchs_and_that_before_the_pooling(length, stride, kernel, padding):
     padding = min(padding, kernel // 2)
@@ -61,7 +59,7 @@ def test_the_length_after_unpooling_is_torchs_and_that_before_the_pooling(length
 
 
 @pytest.mark.parametrize(("kind", "stride"), LAYERS, ids=str)
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(n_in=st.integers(1, 3), n_out=st.integers(1, 3), sizes=st.tuples(*[st.integers(1, 7)] * 3))
 def test_every_layer_grows_by_the_formula(kind, stride, n_in, n_out, sizes):
     shape = sizes[: len(stride)]
@@ -160,7 +158,7 @@ def test_bicubic_along_three_axes_is_refused_by_name():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(smooth=st.booleans(), stride=st.integers(1, 5), low=st.integers(0, 59), length=st.integers(1, 12))
 def test_the_cells_read_are_those_whose_change_shows(kind, smooth, stride, low, length):
     """Cells are changed one by one, and for unpooling the place in the window too."""

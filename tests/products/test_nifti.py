@@ -16,7 +16,7 @@ from tasks.products import nifti
 from tasks.products.nifti import GEOMETRY_FIELDS, write_nifti
 from tasks.scenes.volume.scene import describe_volume
 
-LAWS = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LAWS = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[2] / ".." / "shared" / "data"))
 CODES = ["".join(codes) for order in itertools.permutations(("RL", "AP", "SI")) for codes in itertools.product(*order)]
 

@@ -17,7 +17,7 @@ from tasks.reports.pictures.preview import render_raster_preview, stretch
 from tasks.reports.pictures.preview_volume import render_volume_preview
 from tasks.scenes.volume.scene import describe_volume
 
-LAWS = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LAWS = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LEGEND = {1: LegendEntry("burned", "#ff4d00", "360.3 ha"), 2: LegendEntry("water", "#1f78b4")}
 CAPTION = Caption("A fire", ("one line", "another"), "Whose data it is " * 30)
 

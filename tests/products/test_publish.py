@@ -178,7 +178,7 @@ ROWS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(rows=st.lists(ROWS, max_size=6))
 def test_the_ledger_keeps_the_newest_word_on_each_scene_and_survives_reopening(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("ledger") / "out" / "state.sqlite"

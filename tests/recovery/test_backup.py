@@ -56,7 +56,7 @@ def world():
     # Not below pytest's own folder, which PostgreSQL's user may not enter.
     folder = Path(tempfile.mkdtemp(prefix="swathe-backup-"))
     folder.chmod(0o755)
-    found = World(folder, free_port() - 2)
+    found = World(folder, free_port(3))
     try:
         found.start_database()
         yield found

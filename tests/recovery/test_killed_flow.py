@@ -5,7 +5,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +20,7 @@ tiling: {tile: 128, halo: 4, overlap: 8, block: 512}
 output: {confidence: true}
 analysis: {kind: area}
 """
+HELD = Path(__file__).parents[1] / "helpers" / "held_process.py"
 PROGRAM = [sys.executable, "-m", "flows.cli"]
 
 
@@ -48,14 +48,13 @@ def journal(out: Path) -> list[Path]:
     return list(out.glob(".swathe/scenes/*/*/blocks/journal/*.json"))
 
 
-def kill_when(process: subprocess.Popen, reached) -> None:
-    limit = time.monotonic() + 120
-    while not reached():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < limit
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def kill_at(point: str, words: list[str], env: dict[str, str]) -> None:
+    """Begin a run, and kill it with its process group at a point that it does not pass."""
+    held = [sys.executable, str(HELD), point, *words]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "start_new_session": True, "env": env}
+    with subprocess.Popen(held, **quiet) as process:
+        assert process.stdout.readline() == b"held\n"
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("options", [(), ("--prefect",)], ids=["plain", "prefect"])
@@ -69,15 +68,14 @@ def test_a_killed_run_ends_in_the_same_product(tmp_path, options):
     subprocess.run(command(job, scene, untouched, *options), env=env, check=True, capture_output=True, timeout=200)
 
     out = tmp_path / "out"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True, "env": env}
-    first = subprocess.Popen(command(job, scene, out, *options), **quiet)
-    kill_when(first, lambda: len(journal(out)) >= 5)
+    words = command(job, scene, out, *options)[len(PROGRAM) :]
+    kill_at("blocks", words, env)
     assert not (out / "scene").exists(), "nothing half-written is visible under a product's name"
     committed = {path: path.stat().st_mtime_ns for path in journal(out)}
     assert 5 <= len(committed) < 36
 
-    second = subprocess.Popen(command(job, scene, out, *options), **quiet)
-    kill_when(second, lambda: any(out.glob(".swathe/scenes/*/*/product-*/*")))
+    kill_at("publish", words, env)
+    assert any(out.glob(".swathe/scenes/*/*/product-*/*"))
     assert not (out / "scene").exists()
     assert {path: path.stat().st_mtime_ns for path in committed} == committed, "whole blocks are not redone"
 

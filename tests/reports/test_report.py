@@ -122,14 +122,12 @@ def test_text_can_be_told_from_its_paper(theme):
     assert contrast(colours["bad"], colours["bad-paper"]) >= 4.5
 
 
-@settings(deadline=None)
 @given(st.floats(-1e12, 1e12))
 def test_a_number_as_written_is_the_number_to_four_digits(value):
     read = float(number(value).replace(",", "").replace("\u2212", "-"))
     assert math.isclose(read, value, rel_tol=6e-4, abs_tol=1e-320)
 
 
-@settings(deadline=None)
 @given(st.integers(-(10**18), 10**18))
 def test_a_count_loses_no_digit(value):
     assert int(number(value).replace(",", "").replace("\u2212", "-")) == value
@@ -259,7 +257,7 @@ def test_sections_with_pictures_of_their_own_need_no_preview(tmp_path):
     assert [image["alt"] for image in page.all("img")] == ["own"]
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.tuples(st.integers(1, 3000), st.integers(1, 2000)))
 def test_a_quick_look_is_small_and_keeps_the_shape(tmp_path_factory, size):
     path = tmp_path_factory.mktemp("look") / "preview.png"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scenes import write_raster
@@ -27,7 +27,6 @@ analysis: {kind: area}
 HEADLINE = {"burned_ha": 12.5, "lesions": None}
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_a_key_is_one_that_prefect_takes_and_no_other_scene_has_it(job, scene):
     key = artifact_key(job, scene)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pages import HOSTILE, Page
 from scipy.stats import median_abs_deviation
@@ -31,7 +31,6 @@ def test_failed_scenes_come_first_then_outliers_the_farthest_first_then_the_rest
     assert [set(row.outlying) for row in found[:4]] == [set(), {"burned_ha"}, {"burned_ha"}, set()]
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6).map(lambda value: round(value, 6)), min_size=5, max_size=40))
 def test_robust_z_is_the_distance_from_the_median_in_scaled_median_deviations(values):
     expected = median_abs_deviation(values)

@@ -24,7 +24,7 @@ from tasks.scenes.raster.scene import describe_raster, fingerprint
 
 DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
 UTM = "EPSG:32633"
-LAW = settings(deadline=None, max_examples=25)
+LAW = settings(max_examples=25)
 
 
 def write(path, bands, transform=None, crs=UTM, descriptions=(), nodata=None, **profile):

@@ -81,7 +81,7 @@ def test_an_index_stands_among_bands_in_the_order_of_the_channels(files):
     assert not found[:, ~valid].any()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     start=st.tuples(st.integers(0, 149), st.integers(0, 129)), size=st.tuples(st.integers(1, 90), st.integers(1, 90))
 )

@@ -28,7 +28,7 @@ from tasks.scenes.volume.header import volume_header
 from tasks.scenes.volume.scene import VolumeScene, describe_volume, scene_values
 from tasks.scenes.volume.spool import spool
 
-LAWS = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LAWS = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[2] / ".." / "shared" / "data"))
 CODES = ["".join(codes) for order in itertools.permutations(("RL", "AP", "SI")) for codes in itertools.product(*order)]
 

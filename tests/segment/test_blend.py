@@ -13,7 +13,7 @@ from tasks.segment.lattice import Lattice, TileAxis
 
 
 @given(axes(), st.sampled_from(["gaussian", "hann", "core"]))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_weights_of_all_tiles_sum_to_one_everywhere(axis: TileAxis, blend: str) -> None:
     total = np.zeros(axis.length)
     for (start, stop), weights in zip(axis.cores, axis_weights(axis, blend), strict=True):
@@ -69,7 +69,7 @@ lattices = st.one_of(
 
 
 @given(lattices, st.sampled_from(["gaussian", "hann", "core"]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_constant_field_survives_blending(lattice: Lattice, blend: str) -> None:
     whole = Box.of_shape(tuple(axis.length for axis in lattice.axes))
     result = blended(lattice, whole, blend, ConstantScores(lattice))
@@ -77,7 +77,7 @@ def test_a_constant_field_survives_blending(lattice: Lattice, blend: str) -> Non
 
 
 @given(lattices, st.sampled_from(["gaussian", "hann", "core"]), st.integers(1, 30))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_block_has_the_bits_of_the_whole(lattice: Lattice, blend: str, side: int) -> None:
     whole = Box.of_shape(tuple(axis.length for axis in lattice.axes))
     scores_of = RandomScores(lattice)

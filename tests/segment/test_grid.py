@@ -13,7 +13,7 @@ from tasks.segment.lattice import Lattice, TileAxis
 
 
 @given(axes())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_cores_cover_the_axis_and_overlap_as_asked(axis: TileAxis) -> None:
     cores = axis.cores
     assert cores[0][0] == 0
@@ -25,7 +25,7 @@ def test_cores_cover_the_axis_and_overlap_as_asked(axis: TileAxis) -> None:
 
 
 @given(axes())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_origins_are_multiples_of_the_stride_and_scores_reach_the_core(axis: TileAxis) -> None:
     for origin, (start, stop) in zip(axis.origins, axis.cores, strict=True):
         assert origin % axis.stride == 0
@@ -34,7 +34,7 @@ def test_origins_are_multiples_of_the_stride_and_scores_reach_the_core(axis: Til
 
 
 @given(axes())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_inner_cores_keep_their_halo(axis: TileAxis) -> None:
     for i, (origin, (start, stop)) in enumerate(zip(axis.origins, axis.cores, strict=True)):
         if i > 0:
@@ -44,7 +44,7 @@ def test_inner_cores_keep_their_halo(axis: TileAxis) -> None:
 
 
 @given(axes(), axes(), st.integers(1, 40), st.integers(1, 40))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_every_pixel_of_a_block_gets_all_of_its_tiles(
     rows: TileAxis, cols: TileAxis, block_rows: int, block_cols: int
 ) -> None:

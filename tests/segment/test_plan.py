@@ -48,7 +48,7 @@ sides = st.one_of(st.sampled_from([1, 31, 32, 33, 67, 131]), st.integers(1, 300)
 
 
 @given(st.tuples(sides, sides, sides))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_an_automatic_tile_of_a_volume_passes_no_more_voxels_than_the_cards(shape):
     grown, as_asked = plan(shape), plan(shape, tile=CARD.tiling.tile)
     assert passed(grown, shape) <= passed(as_asked, shape)
@@ -60,7 +60,7 @@ def test_an_automatic_tile_of_a_volume_passes_no_more_voxels_than_the_cards(shap
 
 
 @given(st.tuples(sides, sides, sides), st.integers(20, 40), st.integers(1, 4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_an_automatic_block_fits_into_memory_or_is_a_single_chunk(shape, log_bytes, n_slots):
     slot = Slot(RunSettings(CARD.tiling.tile, 1, "cpu"), "a processor", 0, SPEC, (), 2**log_bytes)
     job = Job.model_validate({"job": "j", "kind": "volume", "model": {"name": "net"}})
@@ -85,7 +85,7 @@ def test_limits_of_containers_count(tmp_path):
 
 
 @given(st.tuples(sides, sides, sides), st.integers(1, 5))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_slots_change_blocks_and_nothing_else(shape, n_slots):
     one, many = plan(shape), plan(shape, n_slots=n_slots)
     assert replace(many, block=one.block) == one

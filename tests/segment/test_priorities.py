@@ -5,6 +5,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import partial
 
 import pytest
+from deadly import held
 
 from flows.cluster.engine import ClusterSettings, open_engine
 from tasks.segment.graph import URGENT
@@ -16,30 +17,44 @@ def engine():
         yield engine
 
 
-def test_urgent_work_overtakes_what_waits_for_the_same_slot(engine):
-    slot = {engine.resource: 1}
-    engine._submit(partial(time.sleep, 2), slot)
+def known(engine, n_tasks: int) -> None:
+    """Wait until the scheduler has so many tasks."""
+    while engine.client.run_on_scheduler(_n_tasks) < n_tasks:
+        time.sleep(0.01)
+
+
+def _n_tasks(dask_scheduler) -> int:
+    return len(dask_scheduler.tasks)
+
+
+def test_urgent_work_overtakes_what_waits_for_the_same_slot(engine, tmp_path):
+    slot, gate = {engine.resource: 1}, tmp_path / "gate"
+    first = engine._submit(partial(held, gate), slot)
     routine = [engine._submit(time.time, slot) for _ in range(5)]
     urgent = [engine.at(URGENT)._submit(time.time, slot) for _ in range(3)]
+    known(engine, 9)
+    gate.touch()
+    begun = first.result()
+    assert begun <= min(future.result() for future in urgent)
     assert max(future.result() for future in urgent) < min(future.result() for future in routine)
 
 
-def test_a_stopped_engine_lets_go_of_whoever_waits_and_takes_nothing_more(engine):
-    slot = {engine.resource: 1}
-    engine._submit(partial(time.sleep, 60), slot)
+def test_a_stopped_engine_lets_go_of_whoever_waits_and_takes_nothing_more(engine, tmp_path):
+    slot, gate = {engine.resource: 1}, tmp_path / "gate"
+    engine._submit(partial(held, gate), slot)
     urgent = engine.at(URGENT)
-    begin = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(one.call_on_slot, time.time) for one in (engine, urgent)]
-        time.sleep(0.5)
+        known(engine, 3)
         engine.stop()
+        # What holds the slot goes on: nobody waits for it.
         for future in waiting:
             with pytest.raises(CancelledError):
-                future.result(timeout=30)
+                future.result(timeout=120)
     for one in (engine, urgent):
         with pytest.raises(CancelledError, match="stopped"):
             one.call(time.time)
-    assert time.monotonic() - begin < 50
+    gate.touch()
 
 
 def test_the_priority_of_a_run_is_that_of_its_engine():

@@ -26,7 +26,7 @@ def whole(reader, shape):
 
 
 @given(st.tuples(st.integers(1, 9), st.integers(1, 12)), st.tuples(*[st.integers(0, 20)] * 4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_beyond_the_scene_a_window_is_numpys_pad(shape, pads):
     reader = scene(shape)
     top, bottom, left, right = pads
@@ -45,7 +45,7 @@ def test_what_is_not_observed_is_the_mean():
 
 
 @given(st.tuples(st.integers(1, 9), st.integers(1, 12)), st.tuples(*[st.integers(0, 20)] * 4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_positions_depend_on_the_scene_not_on_the_window(shape, pads):
     reader = scene(shape)
     top, bottom, left, right = pads

@@ -69,10 +69,7 @@ time.sleep(600)
 
 @pytest.fixture
 def settings(tmp_path) -> LocalSettings:
-    port = free_port()
-    while listens(port + 1):
-        port = free_port()
-    return LocalSettings(tmp_path / "home", tmp_path, tmp_path, port)
+    return LocalSettings(tmp_path / "home", tmp_path, tmp_path, free_port(2))
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_too_many_or_too_few_folds_are_refused(k):
         k_folds(["a", "b", "c"], k, 0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(-30, 30), st.integers(1, 40))
 def test_what_lies_outside_is_mirrored_like_numpy_does(size, start, length):
     row = np.arange(size)
@@ -290,7 +290,7 @@ def test_fixed_statistics_look_at_valid_pixels_only():
     assert fixed_statistics([changed]) == fixed_statistics([inside])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_dice_is_monais(seed):
     random = np.random.default_rng(seed)

@@ -50,7 +50,7 @@ def test_whatever_changes_the_product_changes_the_request():
     assert len(set(keys)) == len(keys)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(facts=st.dictionaries(st.text(), st.one_of(st.integers(), st.text(), st.floats(allow_nan=False)), min_size=2))
 def test_a_digest_does_not_depend_on_the_order_of_facts(facts):
     assert digest(facts) == digest(dict(reversed(facts.items())))
