@@ -7,6 +7,7 @@ from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from reference import commands_page, described_keys, keys_page, seams_page
 
@@ -31,6 +32,14 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
     """Lead links out of docs to the pages that the site has of those files."""
     return markdown if page.file.generated_by else relinked(markdown, f"docs/{page.file.src_uri}")
+
+
+def on_post_page(output: str, page: Any, **_: object) -> str:
+    """Refuse a page that would fetch something when it is opened: the site is read where there is no network."""
+    fetched = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)=[\"']?(https?:[^\"' >]+)", output)
+    if fetched:
+        raise PluginError(f"{page.file.src_uri} fetches {', '.join(fetched)}: put a copy beside the pages")
+    return output
 
 
 def relinked(text: str, path: str) -> str:

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import shlex
+import subprocess
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -121,6 +122,11 @@ def test_a_script_that_a_page_shows_runs(tmp_path, monkeypatch, text):
     shown = CliRunner().invoke(app, ["models", "weights/my-unet.json"])
     assert shown.exit_code == 0, shown.output
     assert "my-unet" in shown.output
+
+
+@pytest.mark.parametrize("text", blocks("bash"))
+def test_a_shell_script_that_a_page_shows_parses(text):
+    assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=True).stderr == ""
 
 
 def test_a_job_of_your_own_reads_the_table_that_is_shown_with_it(tmp_path):
