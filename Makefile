@@ -6,7 +6,8 @@ DEV := .venv-dev
 READY := $(DEV)/.ready
 export PATH := $(CURDIR)/$(DEV)/bin:$(PATH)
 
-.PHONY: install demo check test bench services faults signals slow certificates sbom audit clean
+# `docs` is a folder as well.
+.PHONY: install demo check docs test bench services faults signals slow certificates sbom audit clean
 
 install: $(VENV)/.ready
 
@@ -24,11 +25,15 @@ demo: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 demo: $(VENV)/.ready
 	swathe demo --out demo-out
 
-check: $(READY)
+check: $(READY) docs
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports
+
+# The site, in build/site; links, anchors and the reference made from the code are checked with it.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 # Two at a time, a file each: many tests wait for servers and workers of their own.
 test: check

@@ -6,12 +6,9 @@ import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Header
-from nibabel.nifti2 import Nifti2Header
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from models.plain import is_hollow
@@ -20,8 +17,12 @@ from tasks.jobs.source import VoxelSize
 from tasks.scenes.gzipped import MAGIC, GzipStream
 from tasks.scenes.volume.place import nearest_axes, place_of
 
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Header
+
 _SNIFFED_BYTES = 544
 _EXTENSION_FLAG_BYTES = 4
+_NIFTI2_BYTES = 540
 # NIfTI has no field for nodata; products say it in words.
 _NOT_OBSERVED = re.compile(rb"swathe: (\d+) is not observed")
 # DEFLATE cannot do better (zlib.net/zlib_tech.html).
@@ -72,7 +73,7 @@ class VolumeHeader:
     @property
     def is_nifti2(self) -> bool:
         """Whether the header is one of NIfTI-2."""
-        return len(self.raw) == Nifti2Header.sizeof_hdr
+        return len(self.raw) == _NIFTI2_BYTES
 
     @property
     def fields(self) -> NDArray[Any]:
@@ -203,7 +204,11 @@ def _refuse_foreign(path: Path, start: bytes) -> None:
 
 
 def _parse(raw: bytes, byte_order: str) -> Nifti1Header:
-    kind = Nifti2Header if len(raw) == Nifti2Header.sizeof_hdr else Nifti1Header
+    # nibabel takes long to import, and most batches are of rasters.
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+
+    kind = Nifti2Header if len(raw) == _NIFTI2_BYTES else Nifti1Header
     return kind(raw, endianness=byte_order, check=False)  # type: ignore[no-untyped-call]
 
 
@@ -239,6 +244,8 @@ def _shape(path: Path, fields: NDArray[Any]) -> tuple[int, int, int]:
 
 
 def _scaling(path: Path, parsed: Nifti1Header) -> tuple[float, float]:
+    from nibabel.spatialimages import HeaderDataError
+
     try:
         slope, intercept = parsed.get_slope_inter()  # type: ignore[no-untyped-call]
     except HeaderDataError as error:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from nibabel.orientations import io_orientation
-from nibabel.quaternions import quat2mat
 from numpy.typing import NDArray
 
 from tasks.errors import GeometryError, UnreadableSceneError
@@ -72,6 +70,9 @@ def place_of(
 
 def nearest_axes(affine: NDArray[np.float64]) -> tuple[tuple[int, int], ...]:
     """Return for each axis of voxels the nearest axis of the space that they are in, and 1 or -1 for its direction."""
+    # nibabel takes long to import, and most batches are of rasters.
+    from nibabel.orientations import io_orientation
+
     nearest = io_orientation(affine)  # type: ignore[no-untyped-call]
     return tuple((int(axis), int(sign)) for axis, sign in nearest)
 
@@ -207,6 +208,8 @@ class _Reading:
         rest = 1.0 - square
         if rest < _NO_REST:
             rest, stored = 0.0, stored / np.sqrt(square)
+        from nibabel.quaternions import quat2mat
+
         return np.asarray(quat2mat([np.sqrt(rest), *stored]), np.float64)  # type: ignore[no-untyped-call]
 
     def _of_sizes(self, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
