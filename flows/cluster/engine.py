@@ -44,7 +44,7 @@ _SETTINGS = {
     "distributed.worker.profile.enabled": False,
     # A block that lets no other thread run for minutes is no dead worker: see flows.cluster.pulse.
     "distributed.scheduler.worker-ttl": None,
-    # On a busy machine a worker that is started again takes longer than 15 s, after which it would be given up for good.
+    # On a busy machine a worker takes longer than 15 s to be started again, after which it would be given up for good.
     "distributed.deploy.lost-worker-timeout": "1h",
     "distributed.worker.daemon": True,
     "distributed.worker.use-file-locking": False,
