@@ -44,6 +44,8 @@ _SETTINGS = {
     "distributed.worker.profile.enabled": False,
     # A block that lets no other thread run for minutes is no dead worker: see flows.cluster.pulse.
     "distributed.scheduler.worker-ttl": None,
+    # On a busy machine a worker takes longer than 15 s to be started again, after which it would be given up for good.
+    "distributed.deploy.lost-worker-timeout": "1h",
     "distributed.worker.daemon": True,
     "distributed.worker.use-file-locking": False,
     "distributed.comm.timeouts.connect": "60s",
@@ -198,12 +200,12 @@ def _local_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
         _scratch(settings) as scratch,
         dask.config.set(_SETTINGS | _for_workers(settings) | {"temporary-directory": str(scratch)}),
         _local_cluster(settings) as cluster,
-        _quickly_ended(cluster),
         Client(cluster, set_as_default=False) as client,
+        pulse_watched(client),
+        _quickly_ended(cluster),
     ):
         client.wait_for_workers(settings.n_workers, timeout=120)
-        with pulse_watched(client):
-            yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
+        yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
 
 
 @contextmanager
@@ -292,7 +294,7 @@ def _environment(settings: ClusterSettings) -> dict[str, str]:
     threads = str(settings.n_threads)
     libraries = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": "1"}
     # Workers are started by `python -c`, which would import what lies in the current folder.
-    return _ALLOCATOR | libraries | SAFE_PATH | {"DASK_LOGGING__DISTRIBUTED": "warning"}
+    return _ALLOCATOR | libraries | SAFE_PATH | {"DASK_LOGGING__DISTRIBUTED": "error"}
 
 
 def _worker(settings: ClusterSettings, number: int, security: Security) -> dict[str, Any]:
