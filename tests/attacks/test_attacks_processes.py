@@ -370,7 +370,7 @@ def test_every_python_that_is_started_by_module_has_a_safe_path():
     pattern = re.compile(r'sys\.executable,([^\]]*?)"-[mc]"')
     sources = [path for folder in ("flows", "tasks", "models") for path in (ROOT / folder).rglob("*.py")]
     found = [(path.name, words.strip()) for path in sources for words in pattern.findall(path.read_text())]
-    assert {name for name, _ in found} >= {"guard.py", "up.py", "deploy.py"}
+    assert {name for name, _ in found} >= {"child_process.py", "up.py", "deploy.py"}
     assert [one for one in found if one[1] != "SAFE,"] == []
 
 
