@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -37,11 +38,28 @@ _BEGUN_FIRST = (
     "test_nnunet",
 )  # fmt: skip
 
+# Data that is not committed, and what takes too long for every change.
+_MAY_SKIP = re.compile(r"sample data|SWATHE_SAMPLES|\.\./shared|make (services|slow)")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest at the beginning."""
     places = {name: place for place, name in enumerate(_BEGUN_FIRST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where a test was skipped for want of a program, when ``SWATHE_ALL_PROGRAMS`` says that all are there."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("SWATHE_ALL_PROGRAMS") or reporter is None:
+        return
+    reasons = {str(report.longrepr[2]) for report in reporter.stats.get("skipped", ())}
+    missing = sorted(reason for reason in reasons if not _MAY_SKIP.search(reason))
+    for reason in missing:
+        reporter.write_line(f"SKIPPED, and may not be: {reason}", red=True)
+    if missing:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -191,7 +191,7 @@ def test_training_takes_down_how_channels_go_together():
 @pytest.fixture(scope="module")
 def fire(tmp_path_factory):
     if not FIRES.is_dir():
-        pytest.skip(f"{FIRES} is not there")
+        pytest.skip("the sample data is not here: set SWATHE_SAMPLES")
     job = load_job("fire")
     return job, make_request(job, tmp_path_factory.mktemp("out")).card
 
