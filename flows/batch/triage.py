@@ -12,7 +12,7 @@ from flows.batch.line import Fresh
 from flows.display.logs import about
 from models.errors import SwatheError
 from models.printable import printable
-from tasks.errors import SceneError
+from tasks.errors import ProductError, SceneError
 from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.input import Input
 from tasks.intake.describe import recall
@@ -76,10 +76,10 @@ def _settled(request: Request, item: Input) -> SceneOutcome | None:
         return None
     try:
         known = recall(request, item)
-    except SceneError:
-        # It is told by the verdict.
+        return None if known is None else steps.skipped(request, item, known)
+    except (SceneError, ProductError):
+        # It is told by the verdict, or when the earlier product is looked for again.
         return None
-    return None if known is None else steps.skipped(request, item, known)
 
 
 def _triage_one(request: Request, item: Input, verdict: Verdict, run_id: str) -> SceneOutcome | Fingerprint:
@@ -88,8 +88,8 @@ def _triage_one(request: Request, item: Input, verdict: Verdict, run_id: str) ->
         return failed(request, item, f"{verdict.error}: {verdict.message}", run_id)
     try:
         fingerprint = steps.identify_input(request, item)
+        return steps.skipped(request, item, fingerprint) or fingerprint
     except Exception as error:
         # Whatever it is, it costs this scene only.
         logger.debug("%s: could not be identified", item.id, exc_info=True)
         return failed(request, item, named(error), run_id)
-    return steps.skipped(request, item, fingerprint) or fingerprint

@@ -14,8 +14,13 @@ def rounded(value: float, decimals: int) -> float:
 
 
 def written(value: float, decimals: int) -> str:
-    """Write a value as ``rounded`` has it, thousands apart; below a millionth with a power of ten."""
-    needed = max(decimals, _needed(value))
+    """Write a value with so many decimals, thousands apart, where they hold two digits of it.
+
+    What is smaller gets four digits, and below a millionth a power of ten.
+    """
+    if not value or not math.isfinite(value) or round(abs(value), decimals) >= 10.0 ** (1 - decimals):
+        return f"{value:,.{decimals}f}"
+    needed = _needed(value)
     return f"{value:,.{needed}f}" if needed <= max(decimals, _MOST_DECIMALS) else f"{value:.{_DIGITS}g}"
 
 

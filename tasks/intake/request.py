@@ -22,6 +22,9 @@ from tasks.jobs.job import Job
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.folder import OutFolder
 
+# Of a model's classes, in an error.
+_MOST_SHOWN = 12
+
 
 @dataclass(frozen=True)
 class Request:
@@ -103,7 +106,8 @@ def check_analysis(job: Job, card: Card) -> None:
     if analysis is None or fit_arguments(card) is not None:
         return
     names = {number: entry.name for number, entry in enumerate(card.classes)}
-    shown = ", ".join(f"{number} {name}" for number, name in names.items())
+    shown = ", ".join(f"{number} {name}" for number, name in list(names.items())[:_MOST_SHOWN])
+    shown += f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
     if isinstance(analysis, FireAnalysis | TumourAnalysis) and analysis.label not in names:
         raise JobError(
             f"job '{job.job}': analysis.label is {analysis.label}, and model '{card.name}' has the classes {shown}; "

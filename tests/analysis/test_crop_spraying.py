@@ -56,7 +56,7 @@ def test_a_map_with_weed_is_told_of_once(out, tmp_path, prefect_api):
 
 
 def test_what_no_server_took_is_sent_by_the_next_batch(out, tmp_path, prefect_api):
-    analysis = {"kind": "crop", "weed": ["class 2"], "crop": ["class 1"], "zone_m": 200}
+    analysis = {"kind": "crop", "weed": ["value 2"], "crop": ["value 1"], "zone_m": 200}
     job = Job.model_validate({"job": "j", "kind": "raster", "model": {"name": "identity"}, "analysis": analysis})
     request = make_request(job, out.root)
     items, outcomes = (

@@ -1090,6 +1090,7 @@ def test_what_is_skipped_is_not_checked_again(tmp_path, monkeypatch):
     items = [Input(name, {"file": str(write_raster(tmp_path / f"{name}.tif", ONES))}) for name in "ab"]
     key = request.key(identify(request, items[0]).sha256)
     request.out.product("a", "p").mkdir(parents=True)
+    (request.out.product("a", "p") / "summary.json").write_text('{"warnings": []}')
     request.out.link("a").symlink_to(request.out.product("a", "p"))
     Ledger(request.out.ledger).record(ProductRow("a", key, "p", "done", None, {}), "run", "now")
     checked = []
@@ -1103,6 +1104,26 @@ def test_what_is_skipped_is_not_checked_again(tmp_path, monkeypatch):
     outcomes, fresh = triage(request, items, "run")
     assert checked == ["b"]
     assert outcomes["a"].status == "skipped"
+    assert [scene.item.id for scene in fresh] == ["b"]
+
+
+def test_an_earlier_product_that_is_damaged_costs_its_scene_alone(tmp_path, monkeypatch):
+    from flows.batch import steps
+    from flows.batch.triage import triage
+
+    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
+    items = [Input(name, {"file": str(write_raster(tmp_path / f"{name}.tif", ONES))}) for name in "ab"]
+    key = request.key(identify(request, items[0]).sha256)
+    request.out.product("a", "p").mkdir(parents=True)
+    (request.out.product("a", "p") / "summary.json").write_text("{")
+    request.out.link("a").symlink_to(request.out.product("a", "p"))
+    Ledger(request.out.ledger).record(ProductRow("a", key, "p", "done", None, {}), "run", "now")
+    verdicts = [Verdict(item.id, "raster", True, None, "") for item in items]
+    monkeypatch.setattr(steps, "check", lambda *_: verdicts)
+    monkeypatch.setattr(steps, "identify_input", identify)
+    outcomes, fresh = triage(request, items, "run")
+    assert outcomes["a"].error.startswith("ProductError: ")
+    assert "summary.json: cannot be read" in outcomes["a"].error
     assert [scene.item.id for scene in fresh] == ["b"]
 
 
@@ -1615,7 +1636,7 @@ def test_an_analysis_that_fails_names_no_file_in_its_table(tmp_path):
 
 def test_names_that_are_no_utf8_cost_their_scene_alone(tmp_path):
     folder = tmp_path / "in"
-    write_raster(folder / "a.tif", ONES)
+    write_raster(folder / "a.tif", np.arange(1200, dtype=np.int16).reshape(1, 40, 30))
     wrong = os.fsencode(folder) + b"/caf\xe9.tif"
     shutil.copy(folder / "a.tif", wrong)
     job = Job.model_validate(RAW)
