@@ -44,6 +44,7 @@ class Prepared:
         files: Of the input by role, those that the model does not read included.
         stated: What a catalogue says of their bands.
         date: ISO 8601, of the observation, where a table or the id tells it.
+        series: Of DICOM, which volume of its files it is; None of others.
     """
 
     work: Work
@@ -53,6 +54,7 @@ class Prepared:
     files: Mapping[str, str] = field(default_factory=dict)
     stated: StatedBands = field(default_factory=dict)
     date: str | None = None
+    series: str | None = None
 
     @property
     def scene(self) -> RasterScene | VolumeScene:
