@@ -229,8 +229,9 @@ def test_ends_of_diameters_lie_in_the_patient(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("charset", "name"), [("ISO_IR 100", "M\u00fcller^J\u00f6rg"), ("ISO 2022 IR 87", "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce")]
-)  # fmt: skip
+    ("charset", "name"),
+    [("ISO_IR 100", "M\u00fcller^J\u00f6rg"), ("ISO 2022 IR 87", "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce")],
+)
 def test_names_keep_their_letters(charset, name, tmp_path):
     def each(_, data):
         data.SpecificCharacterSet = charset if charset == "ISO_IR 100" else ["", charset]

@@ -36,6 +36,10 @@ _IMAGE = (
 _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
 _MADE_BY = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions")
 _MOMENTS = ("Series", "Acquisition", "Content", "Study")
+_ASKED = (
+    *(*_PATIENT, *_STUDY, *CARRIED, *_IMAGE, *_MADE_BY, "SpecificCharacterSet", "SeriesNumber"),
+    *(f"{what}{part}" for what in _MOMENTS if what != "Study" for part in ("Date", "Time")),
+)
 _SEXES = ("M", "F", "O")
 _UTF8 = "ISO_IR 192"
 _FIRST_NUMBER = 1000
@@ -104,12 +108,10 @@ def read_source(order: Order) -> Source:
     """
     series = order.series
     pseudonyms = Pseudonyms(InstitutionKey(bytes.fromhex(order.key)))
-    wanted = list(dict.fromkeys((*_PATIENT, *_STUDY, *CARRIED, *_IMAGE, *_MADE_BY, "SpecificCharacterSet",
-                                 "SeriesNumber", *(f"{what}{part}" for what in _MOMENTS for part in ("Date", "Time")))))  # fmt: skip
     images = []
     for path in series.paths:
         try:
-            found = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(wanted))
+            found = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_ASKED))
             images.append(_reduced(found, series, pseudonyms))
         except DAMAGED as error:
             raise UnreadableSceneError(f"its header cannot be read again ({reason(error, path)})") from error
