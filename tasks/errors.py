@@ -26,6 +26,7 @@ SwatheError (models.errors)
 ├── StoreError                 work in progress that cannot be continued
 │   ├── DiskFullError          the disk, or somebody's quota of it, is full
 │   └── HeldFolderError        another run is writing into the folder
+├── KeyFileError               the institution's key is missing, open to others, or lies where results do
 └── ProductError               a product that was written but does not verify
 """
 
@@ -126,6 +127,10 @@ class DiskFullError(StoreError):
 
 class HeldFolderError(StoreError):
     """Another run is writing into the folder."""
+
+
+class KeyFileError(SwatheError):
+    """The institution's key cannot be used."""
 
 
 class ProductError(SwatheError):

@@ -131,6 +131,9 @@ def _make_product(run: Run, prepared: Prepared, stages: Stages) -> tuple[Path, d
         with stages.at("analyse"):
             headline = steps.analyse(run.engine, run.request, prepared, folder)
         finished.result()
+    if run.request.job.output.dicom is not None and prepared.series is not None:
+        with stages.at("dicom"):
+            steps.write_dicom(run.request, prepared, folder)
     return folder, headline
 
 

@@ -108,8 +108,14 @@ def plan(request: Request, scene: Fresh, slot: Slot, n_slots: int) -> Prepared:
         if not scene.is_seen:
             require_variation(described)
         prepared = prepare(request, described, scene.fingerprint, slot, n_slots)
-        files = opened_files(request, item)
-        return replace(prepared, files=files, stated=item.stated, date=item.date, warnings=scene.warnings)
+        return replace(
+            prepared,
+            files=opened_files(request, item),
+            stated=item.stated,
+            date=item.date,
+            warnings=scene.warnings,
+            series=item.series,
+        )
 
 
 @step("segment", "segment · {prepared.scene.id}", retry_delays_s=NETWORK_DELAYS_S)
@@ -120,7 +126,7 @@ def segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -
 
 
 def _input_of(prepared: Prepared) -> Input:
-    return Input(prepared.scene.id, dict(prepared.files))
+    return Input(prepared.scene.id, dict(prepared.files), series=prepared.series)
 
 
 def _segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -> list[BlockReport]:
@@ -155,6 +161,16 @@ def analyse(engine: Engine, request: Request, prepared: Prepared, folder: Path) 
     """Turn the mask into numbers and a picture."""
     with _pseudonymised(_input_of(prepared)):
         return engine.call(_ANALYSE, request, prepared, folder)
+
+
+@step("dicom", "dicom · {prepared.scene.id}")
+def write_dicom(request: Request, prepared: Prepared, folder: Path) -> None:
+    """Write results as DICOM objects, in this process: no worker sees the institution's key."""
+    # Here, because only jobs of volumes need what it brings.
+    from tasks.products.dicom.results import write_results
+
+    with _pseudonymised(_input_of(prepared)):
+        write_results(request, prepared, folder)
 
 
 @dataclass(frozen=True)

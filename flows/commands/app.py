@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from flows.commands.analyse import analyse_app
+from flows.commands.keys import key_app
 from flows.commands.local import deploy_command, down_command, status_command, up_command
 from flows.commands.options import (
     ERR,
@@ -46,6 +47,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(analyse_app, name="analyse")
+app.add_typer(key_app, name="key")
 app.command("submit")(submit_command)
 app.command("deploy")(deploy_command)
 app.command("up")(up_command)

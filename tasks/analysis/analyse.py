@@ -22,6 +22,7 @@ from tasks.jobs.analysis import AreaAnalysis
 from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.tumour import TumourAnalysis
+from tasks.products.dicom.order import FOLDER as DICOM_FOLDER
 from tasks.products.item import write_item
 from tasks.reports.legend import Caption
 from tasks.scenes.raster.scene import RasterScene
@@ -58,6 +59,7 @@ def _analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, An
     ending = "tif" if isinstance(prepared.scene, RasterScene) else "nii.gz"
     beside = [*(f"{name}.{ending}" for name in prepared.work.products), "run.json"]
     beside += [FITTED_CARD] if is_fitted(prepared.work.card) else []
+    beside += [DICOM_FOLDER] if request.job.output.dicom is not None and prepared.series is not None else []
     if isinstance(prepared.scene, RasterScene):
         mask, written = _raster_mask(request, prepared, prepared.scene), (*beside, "summary.json", "report.html")
         write_item(folder, mask.id, mask.grid, mask.dates.values(), mask.classes, written)
@@ -208,5 +210,14 @@ def _facts(request: Request, prepared: Prepared, findings: Findings) -> dict[str
         "attribution": card.training.attribution if card.training else None,
         "analysis": request.job.analysis.model_dump(mode="json") if request.job.analysis else None,
         "plan": prepared.work.plan.identity(),
-        "warnings": list(dict.fromkeys((*prepared.warnings, *notes, *findings.warnings))),
+        "warnings": list(
+            dict.fromkeys((*prepared.warnings, *notes, *findings.warnings, *_without_dicom(request, prepared)))
+        ),
     }
+
+
+def _without_dicom(request: Request, prepared: Prepared) -> tuple[str, ...]:
+    """Warn where a job wants results as DICOM and the scan came as another format."""
+    if request.job.output.dicom is None or prepared.series is not None:
+        return ()
+    return ("no results as DICOM (output.dicom): the scan is no DICOM series, so there is no study for them",)

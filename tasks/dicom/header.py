@@ -38,7 +38,8 @@ PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7F
 _MOST_SLICES = 1 << 20
 _MAGIC_OFFSET = 128
 _LONGEST_REASON = 200
-_DATE_DIGITS = 8
+# A date, and an hour: a date alone is no moment.
+_FEWEST_DIGITS = 10
 _FEWEST_BYTES_OF_A_FRAME = 8
 # No scanner is as large.
 _FURTHEST_MM = 1e6
@@ -364,9 +365,9 @@ def _moment(dataset: Dataset, what: str) -> float | None:
 
 
 def _seconds(text: str) -> float | None:
-    """Return a date and time of DICOM as seconds of a clock without time zones."""
+    """Return a date and time of DICOM as seconds of a clock without time zones; None where either is missing."""
     digits, _, fraction = text.split("+")[0].split("-")[0].partition(".")
-    if len(digits) < _DATE_DIGITS:
+    if len(digits) < _FEWEST_DIGITS:
         return None
     try:
         whole = datetime.strptime(digits[:14], "%Y%m%d%H%M%S"[: 2 * (len(digits[:14]) // 2) - 2])

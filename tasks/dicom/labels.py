@@ -24,6 +24,8 @@ _FRACTIONAL, _LABELMAP = "FRACTIONAL", "LABELMAP"
 _ON_VOXEL = 0.05
 _ON_SLICE = 0.1
 _MOST_CLASSES = 65_534
+# Points on one line, as decimal strings of millimetres round them, go round less of a pixel than this.
+_NO_AREA = 1e-3
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,11 @@ def write_labels(path: str, target: Target, structures: str | None, destination:
     }
 
 
+def read_labels(dataset: Dataset, target: Target) -> NDArray[np.uint16]:
+    """Return all segments of a SEG as a class map on a grid, in the order of a NIfTI file; errors as above."""
+    return _filled_in(dataset, target, None).labels
+
+
 def _filled_in(dataset: Dataset, target: Target, structures: str | None) -> _Map:
     modality = str(dataset.get("Modality", ""))
     if modality == "RTSTRUCT":
@@ -185,7 +192,7 @@ def _notice(contours: list[NDArray[np.float64]], mask: NDArray[np.bool_], notice
         elif (low < 0).any() or (high > (rows - 1, cols - 1)).any():
             noticed["{} contour(s) reach beyond the picture, and were clipped"] += 1
         elif not filled([contour], rows, cols).any():
-            what = "no area" if area_of(contour) == 0 else "less than a pixel"
+            what = "no area" if area_of(contour) < _NO_AREA else "less than a pixel"
             noticed[f"{{}} contour(s) of {what} go round no pixel's centre"] += 1
 
 

@@ -12,18 +12,21 @@ from tasks.dicom.findings import Finding, SeriesError
 from tasks.dicom.instance import Slice
 
 # How far a slice may lie from where an even stack would have it: a hundredth of the gap, or what the header's
-# rounding to a tenth of a millimetre does, but never a tenth of the gap.
+# rounding of x, y and z to a tenth of a millimetre does, but never a tenth of the gap.
 EVEN_SHARE = 0.01
 EVEN_MM = 0.05
 EVEN_MOST_SHARE = 0.1
 # Slices closer than this, along their normal, lie in one place; or than a tenth of their thickness.
 SAME_PLACE_MM = 0.02
 SAME_PLACE_SHARE = 0.1
-# Steps that lean by more than this against the normal are of a tilted gantry: half a millimetre in 300.
+# Steps that lean by more than this against the normal are of a tilted gantry: half a millimetre in 300. What leans by
+# less than the header's rounding over the whole stack is none.
 TILT_DEGREES = 0.1
+TILT_MM = 2 * EVEN_MM * 3**0.5
 # How far lengths of directions may be from 1, and their cosine from 0.
 SQUARE = 0.005
 _ROUNDED_MM = 1e-6
+_HALVINGS = 60
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,6 @@ def stacked(slices: Sequence[Slice], orientation: Sequence[float]) -> Stack:
     Raises:
         SeriesError: When there is one slice only, or slices are missing, doubled or unevenly spaced.
     """
-    from highdicom.spatial import get_volume_positions
-
     if len(slices) < 2:
         raise SeriesError(Finding("too_few_slices", "one slice is no volume: its depth is not known"))
     normal = normal_of(orientation)
@@ -91,30 +92,40 @@ def stacked(slices: Sequence[Slice], orientation: Sequence[float]) -> Stack:
     gaps = np.diff(positions @ normal)
     step = (positions[-1] - positions[0]) / (len(slices) - 1)
     gap = float(step @ normal)
-    allowed = min(max(EVEN_SHARE * gap, EVEN_MM), EVEN_MOST_SHARE * gap)
-    off = _off_line(positions)
-    lean = np.degrees(np.arctan2(np.linalg.norm(step - gap * normal), gap))
-    is_tilted = lean > TILT_DEGREES
-    if is_tilted:
-        is_even = float(np.linalg.norm(off, axis=1).max()) <= allowed
-    else:
-        # Two neighbours may be off in opposite directions.
-        distance, _ = get_volume_positions(positions.tolist(), list(orientation), atol=2 * allowed + _ROUNDED_MM)
-        is_even = distance is not None and float(np.abs(off @ normal).max()) <= allowed + _ROUNDED_MM
+    sideways = float(np.linalg.norm(step - gap * normal))
+    lean = float(np.degrees(np.arctan2(sideways, gap)))
+    is_tilted = lean > TILT_DEGREES and sideways * (len(slices) - 1) > TILT_MM
+    is_even = all(
+        _off_line(positions @ axis)
+        <= min(max(EVEN_SHARE * gap, EVEN_MM * float(np.abs(axis).sum())), EVEN_MOST_SHARE * gap) + _ROUNDED_MM
+        for axis in np.array([orientation[:3], orientation[3:], normal])
+    )
     if not is_even:
-        raise SeriesError(_unevenness(gaps, ordered, float(lean) if is_tilted else None))
+        raise SeriesError(_unevenness(gaps, ordered, lean if is_tilted else None))
     # What leans by less is the rounding of positions: the stack then is one of right angles.
     x, y, z = (float(value) for value in (step if is_tilted else gap * normal))
     return Stack(ordered, (x, y, z), tuple(_notes(len(slices), lean, is_tilted)))
 
 
-def _off_line(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far positions lie from the even ones that fit them best, least squares."""
-    number = np.arange(len(positions)) - (len(positions) - 1) / 2
-    centred = positions - positions.mean(axis=0)
-    step = number @ centred / (number @ number)
-    off: NDArray[np.float64] = centred - number[:, np.newaxis] * step
-    return off
+def _off_line(along: NDArray[np.float64]) -> float:
+    """Return how far the furthest coordinate lies from even ones, of which those are taken that make it least far.
+
+    An even stack that a header rounds to a tenth is never further off than half of that; from the line of least squares
+    it may be.
+    """
+    number = np.arange(len(along), dtype=np.float64)
+
+    def width(slope: float) -> float:
+        return float(np.ptp(along - slope * number))
+
+    middle = float(along[-1] - along[0]) / (len(along) - 1)
+    # The width is convex, and its lowest point cannot lie further from the slope of the ends.
+    reach = 2 * width(middle) / (len(along) - 1)
+    low, high = middle - reach, middle + reach
+    for _ in range(_HALVINGS):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, right) if width(left) <= width(right) else (left, high)
+    return width((low + high) / 2) / 2
 
 
 def _notes(n_slices: int, lean: float, is_tilted: bool) -> list[Finding]:
@@ -141,7 +152,7 @@ def _unevenness(gaps: NDArray[np.float64], slices: Sequence[Slice], lean: float 
     narrowest = float(gaps.min())
     multiples = gaps / narrowest
     whole = np.rint(multiples)
-    if float(np.abs(multiples - whole).max()) <= EVEN_MOST_SHARE and whole.min() >= 1:
+    if float(np.abs(multiples - whole).max()) <= EVEN_MOST_SHARE and whole.max() > 1:
         missing = int((whole - 1).sum())
         text = (
             f"{missing} of {len(slices) + missing} slices are missing, the first behind slice "
@@ -149,7 +160,10 @@ def _unevenness(gaps: NDArray[np.float64], slices: Sequence[Slice], lean: float 
             "Fetch the series again"
         )
         return Finding("missing_slices", text)
-    text = f"gaps from {gaps.min():.3f} to {gaps.max():.3f} mm, usually {usual:.3f} mm; an even stack is wanted"
+    text = (
+        f"gaps from {gaps.min():.3f} to {gaps.max():.3f} mm, usually {usual:.3f} mm, or slices beside one another; an "
+        "even stack is wanted"
+    )
     return Finding("uneven_slices", text)
 
 

@@ -15,6 +15,7 @@ from models.catalogue import CATALOGUE
 from models.classical.card import fit_arguments
 from models.registry import WITHOUT_WEIGHTS, card_without_weights, require_weights, resolve_model
 from tasks.errors import JobError
+from tasks.files.keys import institution_key
 from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FOLLOWING, FireAnalysis
 from tasks.jobs.instances import InstanceRules, PanopticRules, PanopticSettings, instance_rules, panoptic_rules
@@ -36,6 +37,7 @@ class Request:
         card_folder: Where its weights lie; None for models without.
         out: Where products go.
         today: ISO date that counts as today's where a night is run that is not tonight's; no part of the key.
+        institution: Id of the institution's key, where results are made with it; never the key.
     """
 
     job: Job
@@ -43,6 +45,7 @@ class Request:
     card_folder: Path | None
     out: OutFolder
     today: str | None = None
+    institution: str | None = None
 
     def key(self, input_sha256: str) -> str:
         """Return the hash of an input, the model and the job: an answered request is not worked on again."""
@@ -52,8 +55,13 @@ class Request:
         job = self.job.model_dump(
             mode="json", exclude={"tiling": {"block"}, "run": {"threads", "strict"}, "nightly": True, **later}
         )
+        if self.job.output.dicom is None:
+            # What earlier versions made without it is not made again.
+            del job["output"]["dicom"]
+        made_with = {} if self.institution is None else {"institution": self.institution}
         return digest(
             {
+                **made_with,
                 "input": input_sha256,
                 "card": self.card.model_dump(mode="json", exclude={"training"}),
                 # Products show it; the rest of what a card tells of its training they do not.
@@ -80,6 +88,7 @@ def make_request(job: Job, out: Path, model: str | None = None) -> Request:
     Raises:
         JobError: When the job and the model do not go together.
         ModelError: When there is no such model, or it is damaged.
+        KeyFileError: When results are to be made with the institution's key, and it cannot be used.
     """
     card, folder = _find_model(job, model)
     if card.kind != job.kind:
@@ -91,7 +100,9 @@ def make_request(job: Job, out: Path, model: str | None = None) -> Request:
     check_panoptic(job, card)
     check_analysis(job, card)
     # Workers have working directories of their own.
-    return Request(job, card, None if folder is None else folder.resolve(), OutFolder(out.resolve()))
+    found = None if folder is None else folder.resolve()
+    institution = None if job.output.dicom is None else institution_key(out).id
+    return Request(job, card, found, OutFolder(out.resolve()), institution=institution)
 
 
 def check_analysis(job: Job, card: Card) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from tasks.jobs.analysis import ANALYSES, Analysis
+from tasks.jobs.dicom_output import DicomOutput
 from tasks.jobs.instances import InstanceSettings, PanopticSettings
 from tasks.jobs.nightly import Nightly
 from tasks.jobs.reading import load_section
@@ -93,11 +94,13 @@ class Output(Section):
         confidence: The probability of the winning class, in percent.
         instances: The objects of the class map, each with an id; for models that find no objects themselves.
         panoptic: For panoptic models: how objects and classes become one.
+        dicom: Results of a DICOM series as DICOM objects.
     """
 
     confidence: bool = False
     instances: InstanceSettings | None = None
     panoptic: PanopticSettings | None = None
+    dicom: DicomOutput | None = None
 
 
 class Job(Section):
@@ -151,6 +154,8 @@ class Job(Section):
         marked = [role for role in (*self.source.files, *assets) if "@" in role]
         if marked:
             raise ValueError(f"role {', '.join(marked)}: '@' tells several items of one scene apart; leave it out")
+        if self.output.dicom is not None and self.kind != "volume":
+            raise ValueError("output.dicom is for volumes: there is no DICOM object of a raster. Leave it out")
         if self.source.files and assets and set(self.source.files) != set(assets):
             raise ValueError(
                 f"nightly.stac.assets {', '.join(assets)}: name the same roles as source.files, which are "

@@ -46,6 +46,7 @@ class Prepared:
         stated: What a catalogue says of their bands.
         date: ISO 8601, of the observation, where a table or the id tells it.
         warnings: What the check said of the input.
+        series: Of DICOM, which volume of its files it is; None of others.
     """
 
     work: Work
@@ -56,6 +57,7 @@ class Prepared:
     stated: StatedBands = field(default_factory=dict)
     date: str | None = None
     warnings: tuple[str, ...] = ()
+    series: str | None = None
 
     @property
     def scene(self) -> RasterScene | VolumeScene:

@@ -29,10 +29,12 @@ from pydicom.uid import (
 )
 
 from tasks.dicom.findings import SeriesError
+from tasks.dicom.instance import Slice
 from tasks.dicom.naming import scene_id
 from tasks.dicom.reader import Reader
 from tasks.dicom.scan import scan, series_of
 from tasks.dicom.series import Series
+from tasks.dicom.stack import normal_of, squared, stacked
 from tasks.errors import ChangedSceneError
 
 DATA = Path(os.environ.get("SWATHE_SAMPLES", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -331,6 +333,30 @@ def test_rounded_positions_are_even(reader, tmp_path):
     write_series(tmp_path, ramp(12, 4, 5), gap=0.625, offsets=gaps)
     series = the_volume(tmp_path, reader)
     assert series.spacing_mm[0] == pytest.approx(0.625, abs=0.01)
+
+
+@LAWS
+@given(
+    angles=st.tuples(*[st.floats(-180, 180)] * 3),
+    gap=st.floats(1.8, 6.0),
+    n_slices=st.integers(3, 40),
+    start=st.tuples(*[st.floats(-99, 99)] * 3),
+)
+def test_stacks_that_a_header_rounds_to_a_tenth_are_even_and_lean_nowhere(angles, gap, n_slices, start):
+    orientation = squared(rotated(angles))
+    places = [np.round(np.array(start) + k * gap * normal_of(orientation), 1) for k in range(n_slices)]
+    stack = stacked([Slice(path=f"{k}", sop_instance_uid=f"{k}", position_mm=tuple(p)) for k, p in enumerate(places)],
+                    orientation)  # fmt: skip
+    assert [plane.path for plane in stack.slices] == [f"{k}" for k in range(n_slices)]
+    assert "gantry_tilt" not in {note.code for note in stack.notes}
+    np.testing.assert_allclose(np.cross(stack.step_mm, normal_of(orientation)), 0, atol=1e-9)
+    assert np.linalg.norm(stack.step_mm) == pytest.approx(gap, abs=0.2 / (n_slices - 1))
+
+
+def test_a_slice_that_lies_beside_the_others_is_uneven(reader, tmp_path):
+    for k, plane in enumerate(ramp(6, 4, 5)):
+        write_slice(tmp_path / f"{k}", plane, (0.4 * (k == 4), 0.0, 3.0 * k))
+    assert codes(tmp_path, reader) == ["uneven_slices"]
 
 
 def test_a_tilted_gantry_is_read_with_a_sheared_affine(reader, tmp_path):

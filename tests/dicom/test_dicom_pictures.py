@@ -20,8 +20,9 @@ MODEL = {"name": "threshold", "arguments": {"threshold": 0}}
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 
-def job(**rule) -> Job:
-    return Job.model_validate({"job": "t", "kind": "raster", "model": MODEL, "source": {"dicom": rule}})
+def job(bands=None, **rule) -> Job:
+    source = {"dicom": rule, **({} if bands is None else {"bands": bands})}
+    return Job.model_validate({"job": "t", "kind": "raster", "model": MODEL, "source": source})
 
 
 def picture(path: Path, pixels=None, **elements) -> Path:
@@ -30,8 +31,8 @@ def picture(path: Path, pixels=None, **elements) -> Path:
     return write_slice(path, values, (0, 0, 0), **(defaults | elements))
 
 
-def described(folder, tmp_path, **rule):
-    request = make_request(job(**rule), tmp_path / "out")
+def described(folder, tmp_path, bands=None):
+    request = make_request(job(bands), tmp_path / "out")
     (item,) = list_inputs([str(folder)], request.job)
     assert item.error is None, item.error
     return request, item, describe(request, item)
@@ -87,7 +88,8 @@ def test_colours_are_three_bands(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (12, 14, 3)).astype(np.uint8)
     extra = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, "modality": "US"}
     picture(tmp_path / "in" / "a", pixels, **extra)
-    _, _, scene = described(tmp_path / "in", tmp_path)
+    # Which of three bands the network is to see, the job has to say.
+    _, _, scene = described(tmp_path / "in", tmp_path, bands={"1": {"band": 2}})
     with rasterio.open(scene.files[0].path) as dataset:
         np.testing.assert_array_equal(np.moveaxis(dataset.read(), 0, -1), pixels)
 
