@@ -226,7 +226,8 @@ def _cluster_settings(setup: Setup, request: Request) -> ClusterSettings:
 def _needed(request: Request) -> tuple[str, ...]:
     """Return the modules that blocks and products need; torch only where there is a network."""
     network = () if request.card.weights is None else ("models.predictors.networks",)
-    sizes = {"raster": "area", "volume": "volumes"}[request.job.kind]
     kind = request.job.analysis.kind if request.job.analysis else "area"
-    module = sizes if kind == "area" else kind
+    # Sizes and structures are answered by one file, all others by a folder.
+    files = {"area": "area" if request.job.kind == "raster" else "volumes", "structures": "structures"}
+    module = files.get(kind, f"{kind}.analyse")
     return ("tasks.segment.block", "tasks.products.finish", f"tasks.analysis.{module}", *network)

@@ -75,6 +75,26 @@ def fire(
 
 
 @analyse_app.command()
+def structures(
+    masks: Masks,
+    out: Out,
+    job: OptionalJob = None,
+    spacing_mm: Annotated[
+        tuple[float, float] | None, typer.Option(help="From one row, and from one column, to the next.")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Shape, position and size of every structure of pictures, such as lungs and heart in a radiograph."""
+    from flows.analysis import structures as flow
+    from flows.commands import tables
+
+    outcomes = flow.analyse(masks, flow.ask(job, spacing_mm, overrides or ()), out)
+    OUT.print(tables.outcomes(outcomes, out))
+    if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(FAILED_SCENES)
+
+
+@analyse_app.command()
 def tumour(  # noqa: PLR0913 - one argument per option of the command
     masks: Annotated[
         list[str], typer.Argument(help="Class maps: NIfTI volumes, products, or folders of them.", metavar="MASK...")

@@ -18,9 +18,10 @@ from tasks.inputs.naming import dates_of
 from tasks.instances.layers import InstanceLayers, instance_layers, layer_reader
 from tasks.instances.split import MOST_PIXELS
 from tasks.intake.request import Request
-from tasks.jobs.analysis import AreaAnalysis
+from tasks.jobs.analysis import Analysis
 from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FireAnalysis
+from tasks.jobs.structures import StructuresAnalysis
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.products.dicom.order import FOLDER as DICOM_FOLDER
 from tasks.products.item import write_item
@@ -73,8 +74,7 @@ def _findings(request: Request, prepared: Prepared, folder: Path) -> Findings:
         tumour = settings if isinstance(settings, TumourAnalysis) else None
         findings = _volume_findings(_volume_mask(request, prepared, prepared.scene), tumour, folder)
         return _with_instances(findings, request, prepared, folder)
-    area = settings if isinstance(settings, CropAnalysis | FireAnalysis) else AreaAnalysis(kind="area")
-    findings = _raster_findings(_raster_mask(request, prepared, prepared.scene), area, folder)
+    findings = _raster_findings(_raster_mask(request, prepared, prepared.scene), settings, folder)
     return _with_instances(findings, request, prepared, folder)
 
 
@@ -109,7 +109,7 @@ def _uncut(layers: InstanceLayers) -> tuple[str, ...]:
 
 
 # Each kind is imported when it is asked for: tables of polygons bring pandas, which takes a second.
-def _raster_findings(mask: RasterMask, settings: AreaAnalysis | CropAnalysis | FireAnalysis, folder: Path) -> Findings:
+def _raster_findings(mask: RasterMask, settings: Analysis | None, folder: Path) -> Findings:
     if isinstance(settings, CropAnalysis):
         from tasks.analysis.crop.analyse import analyse_crop
 
@@ -118,9 +118,13 @@ def _raster_findings(mask: RasterMask, settings: AreaAnalysis | CropAnalysis | F
         from tasks.analysis.fire.analyse import analyse_fire
 
         return analyse_fire(mask, settings, folder)
+    if isinstance(settings, StructuresAnalysis):
+        from tasks.analysis.structures import analyse_structures
+
+        return analyse_structures(mask, settings, folder)
     from tasks.analysis.area import analyse_area
 
-    return analyse_area(mask, settings, folder)
+    return analyse_area(mask, folder)
 
 
 def _volume_findings(mask: VolumeMask, settings: TumourAnalysis | None, folder: Path) -> Findings:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tasks.dicom.instance import Instance, PixelLayout
 from tasks.dicom.pixels import decoded, decoded_colours
 from tasks.dicom.series import Series
+from tasks.geometry.raster_grid import MILLIMETRES, UNIT_TAG
 
 _SCANNER = 1
 _MILLIMETRES = 2
@@ -116,6 +117,8 @@ def write_picture(instance: Instance, destination: Path | None) -> dict[str, Any
         transform = rasterio.Affine(right, 0, 0, 0, -down, 0)
         with rasterio.open(part, "w", transform=transform, tiled=True, compress="deflate", **options) as sink:
             sink.write(values)
+            if instance.calibrated_spacing_mm is not None:
+                sink.update_tags(**{UNIT_TAG: MILLIMETRES})
         part.replace(destination)
     return {"lowest": None, "highest": None, **found}
 

@@ -13,6 +13,8 @@ from tasks.geometry.longitudes import turn_of, wrapped
 
 Affine6: TypeAlias = tuple[float, float, float, float, float, float]
 IDENTITY: Affine6 = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+# How a raster says that its geotransform is in millimetres: GDAL has no word for it without a CRS.
+UNIT_TAG, MILLIMETRES = "PIXEL_UNIT", "mm"
 _ALIGNMENT_TOLERANCE_PX = 1e-6
 
 
@@ -36,6 +38,7 @@ class RasterGrid:
         area_or_point: GDAL's ``AREA_OR_POINT``; the affine speaks of pixel corners in either case.
         ground_control: What a raster without an affine may have instead.
         rpcs: Rational polynomial coefficients as GDAL names them; what a raster may have instead, too.
+        is_millimetres: Whether ``x, y`` are millimetres in a picture, as of DICOM; such a raster has no CRS.
     """
 
     rows: int
@@ -45,11 +48,20 @@ class RasterGrid:
     area_or_point: str = "Area"
     ground_control: GroundControl | None = None
     rpcs: tuple[tuple[str, str], ...] = ()
+    is_millimetres: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.rows, self.cols
+
+    @property
+    def spacing_mm(self) -> tuple[float, float] | None:
+        """From one row, and from one column, to the next; None where nobody says that the unit is millimetres."""
+        if not self.is_millimetres:
+            return None
+        a, b, _, d, e, _ = self.affine
+        return float(np.hypot(b, e)), float(np.hypot(a, d))
 
     def pixel_to_world(
         self, rows: NDArray[np.float64], cols: NDArray[np.float64]

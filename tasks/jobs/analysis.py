@@ -9,6 +9,7 @@ from pydantic import Field
 from tasks.jobs.crop import CropAnalysis
 from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.section import Section
+from tasks.jobs.structures import StructuresAnalysis
 from tasks.jobs.tumour import TumourAnalysis
 
 
@@ -18,6 +19,8 @@ class AreaAnalysis(Section):
     kind: Literal["area"]
 
 
-Analysis = Annotated[AreaAnalysis | CropAnalysis | FireAnalysis | TumourAnalysis, Field(discriminator="kind")]
+Analysis = Annotated[
+    AreaAnalysis | CropAnalysis | FireAnalysis | StructuresAnalysis | TumourAnalysis, Field(discriminator="kind")
+]
 # By what a scene is, the kinds of analysis that can be asked of it.
-ANALYSES = {"raster": ("area", "crop", "fire", "structures"), "volume": ("area", "tumour", "structures")}
+ANALYSES = {"raster": ("area", "crop", "fire", "structures"), "volume": ("area", "tumour")}

@@ -24,7 +24,7 @@ from models.card import ClassEntry
 from tasks.errors import ProductError
 from tasks.files.room import blame_full_disk
 from tasks.geometry.box import Box, split
-from tasks.geometry.raster_grid import IDENTITY, RasterGrid
+from tasks.geometry.raster_grid import IDENTITY, MILLIMETRES, UNIT_TAG, RasterGrid
 from tasks.products.attributes import sidecar_of, write_attributes
 from tasks.scenes.raster.header import GDAL_ERRORS, gdal_env, read_header
 
@@ -129,6 +129,8 @@ def _write_plain(read_block: ReadBlock, path: Path, spec: RasterProductSpec) -> 
         if grid.crs_wkt is not None:
             # Without a CRS this key would read back as a CRS of its own.
             dataset.update_tags(AREA_OR_POINT=grid.area_or_point)
+        if grid.is_millimetres:
+            dataset.update_tags(**{UNIT_TAG: MILLIMETRES})
         if grid.rpcs:
             dataset.update_tags(ns="RPC", **dict(grid.rpcs))
         dataset.set_band_description(1, spec.kind)

@@ -30,6 +30,7 @@ from tasks.jobs.fire import AlertRules, FireAnalysis
 from tasks.jobs.instances import InstanceSettings, PanopticSettings
 from tasks.jobs.nightly import Nightly, Retention, StacSearch
 from tasks.jobs.source import BandSource, DicomRule, Invalid, Pair, Source
+from tasks.jobs.structures import StructuresAnalysis
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.samples.synthetic import write_synthetic_fire, write_synthetic_volume
 
@@ -64,6 +65,7 @@ SECTIONS = {
     "analysis[crop]": CropAnalysis,
     "analysis[fire]": FireAnalysis,
     "analysis[fire].alerts": AlertRules,
+    "analysis[structures]": StructuresAnalysis,
     "analysis[tumour]": TumourAnalysis,
     "training": training_job.TrainingSource,
 }

@@ -38,6 +38,7 @@ from tasks.segment.graph import PlainEngine
 from tasks.segment.lattice import TileAxis
 from tasks.segment.measure import measure_slot
 from tasks.segment.prepare import prepare
+from tasks.segment.settle import settle
 
 torch.set_num_threads(1)
 RANGE = {"_target_": "ScaleIntensityRanged", "a_min": -200, "a_max": 400, "b_min": -1.0, "b_max": 2.0, "clip": True}
@@ -78,7 +79,10 @@ def own_labels_of(bundle: Path, images: list[Path], folder: Path) -> np.ndarray:
     scene = describe_volume("scan", images, card.orientation, card.spacing_mm, folder / "spool", card.resampling)
     slot = measure_slot(card, request.card_folder, job, 1)
     prepared = prepare(request, scene, Fingerprint("scan", content_hashed=False), slot, 1)
-    list(PlainEngine().run_blocks(prepared.work, prepared.work.plan.blocks(scene.frame)))
+    work = prepared.work
+    list(PlainEngine().run_blocks(work, work.plan.blocks(work.scene.frame)))
+    if work.is_settled:
+        settle(work)
     product = begin_product(prepared)
     finish(request, prepared, product)
     mask = nib.load(product / "mask.nii.gz")

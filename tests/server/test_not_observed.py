@@ -9,7 +9,7 @@ import pytest
 from scenes import oblique_affine, write_raster, write_volume
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows.commands.app import app
 from tasks.errors import GridError, SceneError, UnsupportedSceneError
 from tasks.scenes.class_numbers import class_numbers
 from tasks.scenes.volume.scene import describe_volume

@@ -19,7 +19,7 @@ from tasks.errors import (
     UnsupportedSceneError,
 )
 from tasks.files.declared import is_local, require_remote
-from tasks.geometry.raster_grid import IDENTITY, GroundControl, RasterGrid
+from tasks.geometry.raster_grid import IDENTITY, MILLIMETRES, UNIT_TAG, GroundControl, RasterGrid
 from tasks.scenes.raster.dataset import DRIVERS, open_with
 from tasks.scenes.raster.dataset import GDAL_ERRORS as GDAL_ERRORS
 from tasks.scenes.raster.dataset import GDAL_OPTIONS as GDAL_OPTIONS
@@ -173,4 +173,5 @@ def _grid(path: str, dataset: Any, tags: dict[str, str]) -> RasterGrid:  # noqa:
         tags.get("AREA_OR_POINT", "Area"),
         control,
         tuple(sorted(dataset.tags(ns="RPC").items())),
+        is_millimetres=not crs and tags.get(UNIT_TAG) == MILLIMETRES,
     )
