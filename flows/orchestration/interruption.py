@@ -159,7 +159,7 @@ def unheard() -> Iterator[None]:
 
 
 def _start_tracker() -> None:
-    """Start the process in which Python keeps what other processes share; begun by a worker, it would let signals in."""
+    """Start the process in which Python keeps what others share; begun by a worker, it would let signals in."""
     # Here, because most commands start none.
     from multiprocessing import resource_tracker
 
