@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 import dask
 import psutil
 from distributed import Client, Nanny, Scheduler, Security, SpecCluster, Status
+from distributed.deploy.spec import close_clusters
 from distributed.versions import VersionMismatchWarning
 
 from flows.cluster.certificates import new_security
@@ -28,6 +30,9 @@ from flows.orchestration.interruption import interruption, unheard
 from tasks.errors import ClusterError
 from tasks.files.safe_path import SAFE_PATH
 from tasks.segment.graph import DaskEngine, FixedSlots
+
+# At the end of the interpreter it would wait for clusters that a signal has ended; ours end with their contexts.
+atexit.unregister(close_clusters)
 
 # glibc otherwise gives memory back to the kernel after every layer and takes it again: a third of float32 time.
 _ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_TOP_PAD_": str(2**26), "MALLOC_MMAP_MAX_": "0"}

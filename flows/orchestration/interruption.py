@@ -27,7 +27,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SAYING_S = 0.5
 _LEAVING_S = 3.0
 _WRITING_S = 2.0
-_CLEARING_S = 1.5
+_CLEARING_S = 2.5
 # What shells add to the number of the signal that ended a program.
 _BY_SIGNAL = 128
 
