@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import shutil
 import signal
 import warnings
 from collections.abc import Iterator
@@ -207,7 +208,7 @@ def _local_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
         _local_cluster(settings) as cluster,
         Client(cluster, set_as_default=False) as client,
         pulse_watched(client),
-        _quickly_ended(cluster),
+        _quickly_ended(cluster, scratch),
     ):
         client.wait_for_workers(settings.n_workers, timeout=120)
         yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
@@ -218,25 +219,24 @@ def _scratch(settings: ClusterSettings) -> Iterator[Path]:
     """Make a folder for what the parts of one cluster keep, in the one of the settings or of the system."""
     if settings.scratch is not None:
         settings.scratch.mkdir(parents=True, exist_ok=True)
-    # It is removed also where a signal ends the process.
     with TemporaryDirectory(dir=settings.scratch, prefix="cluster-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 @contextmanager
-def _quickly_ended(cluster: SpecCluster) -> Iterator[None]:
+def _quickly_ended(cluster: SpecCluster, scratch: Path) -> Iterator[None]:
     """End workers by force where the run is interrupted, instead of waiting for the blocks that they have."""
-    interruption.write_down("cluster", lambda text: _end_workers(cluster))
+    interruption.write_down("cluster", lambda text: _end_workers(cluster, scratch))
     try:
         yield
     except Exception:
         raise
     except BaseException:
-        _end_workers(cluster)
+        _end_workers(cluster, scratch)
         raise
 
 
-def _end_workers(cluster: SpecCluster) -> None:
+def _end_workers(cluster: SpecCluster, scratch: Path) -> None:
     for nanny in cluster.workers.values():
         pid = nanny.pid
         # Otherwise it would start another process.
@@ -244,6 +244,7 @@ def _end_workers(cluster: SpecCluster) -> None:
         if pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _connect(address: str) -> Client:
