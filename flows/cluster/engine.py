@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import shutil
 import signal
 import warnings
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from typing import Any
 import dask
 import psutil
 from distributed import Client, Nanny, Scheduler, Security, SpecCluster, Status
+from distributed.deploy.spec import close_clusters
 from distributed.versions import VersionMismatchWarning
 
 from flows.cluster.certificates import new_security
@@ -28,6 +31,9 @@ from flows.orchestration.interruption import interruption, unheard
 from tasks.errors import ClusterError
 from tasks.files.safe_path import SAFE_PATH
 from tasks.segment.graph import DaskEngine, FixedSlots
+
+# At the end of the interpreter it would wait for clusters that a signal has ended; ours end with their contexts.
+atexit.unregister(close_clusters)
 
 # glibc otherwise gives memory back to the kernel after every layer and takes it again: a third of float32 time.
 _ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_TOP_PAD_": str(2**26), "MALLOC_MMAP_MAX_": "0"}
@@ -202,7 +208,7 @@ def _local_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
         _local_cluster(settings) as cluster,
         Client(cluster, set_as_default=False) as client,
         pulse_watched(client),
-        _quickly_ended(cluster),
+        _quickly_ended(cluster, scratch),
     ):
         client.wait_for_workers(settings.n_workers, timeout=120)
         yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
@@ -213,25 +219,24 @@ def _scratch(settings: ClusterSettings) -> Iterator[Path]:
     """Make a folder for what the parts of one cluster keep, in the one of the settings or of the system."""
     if settings.scratch is not None:
         settings.scratch.mkdir(parents=True, exist_ok=True)
-    # It is removed also where a signal ends the process.
     with TemporaryDirectory(dir=settings.scratch, prefix="cluster-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 @contextmanager
-def _quickly_ended(cluster: SpecCluster) -> Iterator[None]:
+def _quickly_ended(cluster: SpecCluster, scratch: Path) -> Iterator[None]:
     """End workers by force where the run is interrupted, instead of waiting for the blocks that they have."""
-    interruption.write_down("cluster", lambda text: _end_workers(cluster))
+    interruption.write_down("cluster", lambda text: _end_workers(cluster, scratch))
     try:
         yield
     except Exception:
         raise
     except BaseException:
-        _end_workers(cluster)
+        _end_workers(cluster, scratch)
         raise
 
 
-def _end_workers(cluster: SpecCluster) -> None:
+def _end_workers(cluster: SpecCluster, scratch: Path) -> None:
     for nanny in cluster.workers.values():
         pid = nanny.pid
         # Otherwise it would start another process.
@@ -239,6 +244,7 @@ def _end_workers(cluster: SpecCluster) -> None:
         if pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _connect(address: str) -> Client:

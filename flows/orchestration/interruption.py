@@ -27,7 +27,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SAYING_S = 0.5
 _LEAVING_S = 3.0
 _WRITING_S = 2.0
-_CLEARING_S = 1.5
+_CLEARING_S = 2.5
 # What shells add to the number of the signal that ended a program.
 _BY_SIGNAL = 128
 
@@ -150,16 +150,29 @@ class Interruption:
 @contextmanager
 def unheard() -> Iterator[None]:
     """Keep signals from threads and processes that are started within the context: they are for the command alone."""
-    # Here, because most commands start none.
-    from multiprocessing import resource_tracker
-
-    # Begun later, by the first worker, it would let them through again.
-    resource_tracker.ensure_running()
+    _start_tracker()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_tracker() -> None:
+    """Start the process in which Python keeps what others share; begun by a worker, it would let signals in."""
+    # Here, because most commands start none.
+    from multiprocessing import resource_tracker
+
+    warnings = os.environ.get("PYTHONWARNINGS")
+    # It clears away what is left where a signal ended the others, and would complain of it.
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if warnings is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = warnings
 
 
 def _silence() -> None:

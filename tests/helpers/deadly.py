@@ -65,6 +65,11 @@ def held(gate: Path) -> float:
     return time.time()
 
 
+def n_known_tasks(dask_worker) -> int:
+    """Return how many tasks a worker has been told of and not to forget."""
+    return len(dask_worker.state.tasks)
+
+
 def slow_pid(seconds: float) -> int:
     time.sleep(seconds)
     return os.getpid()

@@ -28,11 +28,11 @@ def make(folder: Path):
     return fake_work(scene, folder / "store", "threshold", tiling=tiling, threshold=0.5)
 
 
-def start(work, folder: Path, engine: str) -> subprocess.Popen:
+def start(work, folder: Path, engine: str, *held_at: str) -> subprocess.Popen:
     (folder / "work.pickle").write_bytes(pickle.dumps(work))
     environment = os.environ | {"PYTHONPATH": str(PROGRAM.parent)}
     process = subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(folder / "work.pickle"), engine],
+        [sys.executable, str(PROGRAM), str(folder / "work.pickle"), engine, *held_at],
         stdout=subprocess.PIPE,
         start_new_session=True,
         env=environment,
@@ -68,22 +68,24 @@ def test_a_killed_and_restarted_run_ends_in_the_same_bytes(tmp_path, untouched, 
     rng = random.Random(engine)
     work = make(tmp_path)
     blocks = work.plan.blocks(work.scene.frame)
-    interrupted = 0
-    for _ in range(MOMENTS[engine]):
-        process = start(work, tmp_path, engine)
-        time.sleep(rng.uniform(0, seconds[engine]))
+    for number in range(MOMENTS[engine]):
+        process = start(work, tmp_path, engine, *(["4"] if number == 0 else []))
+        if number == 0:
+            # At least this one is in the middle of it.
+            assert process.stdout.readline() == b"held\n"
+        else:
+            time.sleep(rng.uniform(0, seconds[engine]))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
         before = journal(work)
         committed = BlockStore(work.store).committed(blocks)
         assert len(committed) == len(before), "what the journal holds is whole"
-        interrupted += 0 < len(before) < len(blocks)
+        assert number or 4 <= len(before) < len(blocks)
         # Take some of the work away again, so that every kill meets a run in the middle of it.
         if len(before) == len(blocks):
             for path in list((work.store / "journal").glob("*.json"))[: len(blocks) // 2]:
                 path.unlink()
-    assert interrupted > 0
     before = journal(work)
     committed = BlockStore(work.store).committed(blocks)
     reports = list(PlainEngine().run_blocks(work, [block for block in blocks if block not in committed]))

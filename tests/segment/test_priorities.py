@@ -5,7 +5,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from deadly import held
+from deadly import held, n_known_tasks
 
 from flows.cluster.engine import ClusterSettings, open_engine
 from tasks.segment.graph import URGENT
@@ -18,13 +18,9 @@ def engine():
 
 
 def known(engine, n_tasks: int) -> None:
-    """Wait until the scheduler has so many tasks."""
-    while engine.client.run_on_scheduler(_n_tasks) < n_tasks:
+    """Wait until the only worker has been told of so many tasks."""
+    while sum(engine.client.run(n_known_tasks).values()) < n_tasks:
         time.sleep(0.01)
-
-
-def _n_tasks(dask_scheduler) -> int:
-    return len(dask_scheduler.tasks)
 
 
 def test_urgent_work_overtakes_what_waits_for_the_same_slot(engine, tmp_path):
