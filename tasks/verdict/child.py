@@ -16,7 +16,7 @@ from typing import Any
 from models.card import FixedNormalization
 from models.errors import SwatheError
 from models.quantities import QuantityName
-from tasks.errors import OversizedSceneError, SceneError, UnsupportedSceneError
+from tasks.errors import ConstantSceneError, OversizedSceneError, SceneError, UnsupportedSceneError
 from tasks.files.declared import is_local
 from tasks.jobs.source import Source
 from tasks.scenes.raster.scene import describe_raster
@@ -99,8 +99,15 @@ def _check_channels(request: dict[str, Any], source: Source, merged: Verdict) ->
 
 def _check_alone(path: str, kind: str | None) -> Verdict:
     verdict = _check_file(path, kind, Source())
-    if verdict.go:
+    if not verdict.go:
+        return verdict
+    try:
         require_variation(path, [verdict])
+    except ConstantSceneError as error:
+        if verdict.kind == "volume":
+            raise
+        # Of a raster it may be one of several files, such as a cloud mask without a cloud.
+        return replace(verdict, warnings=(*verdict.warnings, str(error)))
     return verdict
 
 

@@ -35,11 +35,11 @@ def constant_channels(scene: RasterScene, verdicts: dict[str, Verdict]) -> tuple
         ConstantSceneError: When none of these bands holds two values.
     """
     constant = {role: verdict.facts.get("constant_bands", {}) for role, verdict in verdicts.items()}
-    values = {
-        band.name: constant[band.role][str(band.index)]
-        for band in scene.channels.bands
-        if str(band.index) in constant.get(band.role, {})
-    }
+    found: dict[str, set[float | None]] = {}
+    for band in (*scene.channels.bands, *(band for below in scene.beneath for band in below.bands)):
+        found.setdefault(band.name, set()).add(constant.get(band.role, {}).get(str(band.index)))
+    # The pictures beneath may hold another value than the one above them.
+    values = {name: value for name, (value, *others) in found.items() if value is not None and not others}
     if len(values) == len(scene.channels.bands):
         raise ConstantSceneError(one_value(scene.id, list(values.values())))
     return tuple(f"band {band}: every pixel is {value:g}" for band, value in values.items())

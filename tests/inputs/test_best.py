@@ -38,7 +38,7 @@ def arrive(tmp_path):
 
     def put(*names: str) -> str:
         for second, name in enumerate(names):
-            path = write_raster(inbox / f"{name}.tif", np.ones((1, 4, 4), np.uint8))
+            path = write_raster(inbox / f"{name}.tif", np.arange(16, dtype=np.uint8).reshape(1, 4, 4))
             os.utime(path, (second, second))
         return str(inbox)
 

@@ -91,11 +91,11 @@ def test_passes_of_one_path_and_row_are_paired_without_a_word_about_sites(tmp_pa
 
 def test_a_scene_that_waits_for_one_of_its_site_says_which_setting_makes_the_site(tmp_path):
     for name in ("a_one_20240701.tif", "b_one_20240717.tif"):
-        write_raster(tmp_path / name, np.ones((1, 4, 4), np.uint8))
+        write_raster(tmp_path / name, np.arange(16, dtype=np.uint8).reshape(1, 4, 4))
     dates = {"post": "{scene:%Y%m%d}"}
     waiting = list_arrivals(str(tmp_path), job(dates=dates), "2024-08-01", None)
     assert all(item.waits and "source.site" in item.error for item in waiting)
-    write_raster(tmp_path / "a_one_20240710.tif", np.ones((1, 4, 4), np.uint8))
+    write_raster(tmp_path / "a_one_20240710.tif", np.arange(16, dtype=np.uint8).reshape(1, 4, 4))
     waiting = list_arrivals(str(tmp_path), job(dates=dates), "2024-08-01", None)
     texts = {item.id: item.error for item in waiting}
     assert "source.pair.days" in texts["a_one_20240710"]

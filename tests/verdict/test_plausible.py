@@ -163,6 +163,8 @@ def test_where_nobody_says_what_a_band_holds_a_usual_fill_value_is_told_of_and_k
 
 def test_an_index_that_cannot_be_one_is_told_of(tmp_path):
     values = np.stack([np.full((SIDE, SIDE), 0.3), np.full((SIDE, SIDE), -0.1)]).astype(np.float32)
+    # Of one value everywhere it would not be looked at.
+    values[:, 0, 0] += 0.01
     path = write_raster(tmp_path / "a.tif", values)
     index = {"index": "(N - R) / (N + R)"}
     bands = {"N": {"band": 1}, "R": {"band": 2}, "dNBR": {**index, "quantity": "normalised difference"}}

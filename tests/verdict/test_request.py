@@ -1,5 +1,6 @@
 """The same request is known again; another input, model or job is another request."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,7 @@ def test_the_name_or_the_path_of_a_model_is_the_same_request():
 
 def test_what_a_card_tells_of_its_training_does_not_change_the_request(tmp_path):
     for name, card in zoo_cards().items():
+        shutil.copy(ZOO / card.weights.file, tmp_path)
         told = Training(data="d", licence="l", attribution=card.training.attribution, protocol="p")
         write_card(load_card(ZOO / f"{name}.json").model_copy(update={"training": told}), tmp_path / f"{name}.json")
         job = Job.model_validate(RAW | {"kind": card.kind, "model": {"name": name}})
@@ -114,6 +116,7 @@ def test_what_a_card_tells_of_its_training_does_not_change_the_request(tmp_path)
 
 def test_a_corrected_attribution_is_another_request_because_products_show_it(tmp_path):
     card = load_card(ZOO / "fire-unet.json")
+    shutil.copy(ZOO / card.weights.file, tmp_path)
     corrected = card.training.model_copy(update={"attribution": "somebody else"})
     write_card(card.model_copy(update={"training": corrected}), tmp_path / "fire-unet.json")
     job = Job.model_validate(RAW | {"kind": card.kind, "model": {"name": "fire-unet"}})
