@@ -1,4 +1,4 @@
-"""Configurations of MONAI's model zoo, as they are published: what is read of them, and what is refused by what it needs."""
+"""Configurations of MONAI's model zoo as they are published: those that are read, and what the others are refused by."""
 
 from __future__ import annotations
 
