@@ -1,4 +1,4 @@
-"""Configurations of MONAI's model zoo as they are published: those that are read, and what the others are refused by."""
+"""Configurations of MONAI's model zoo as they are published: those that are read, and why the others are refused."""
 
 from __future__ import annotations
 
