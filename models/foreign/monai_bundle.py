@@ -126,12 +126,13 @@ def _network(described: Component) -> tuple[Network, int, int]:
             f"network_def builds {described.target!r}, which is code of the bundle and not of {_LIBRARY}; export the "
             "network to TorchScript or ONNX"
         )
-    arguments = {name: described.take(name) for name in described.arguments}
-    if built := [name for name, value in arguments.items() if isinstance(value, Mapping) and "_target_" in value]:
+    where = described.where
+    if built := [name for name, raw in described.arguments.items() if described.config.is_component(raw, where)]:
         raise CardError(
-            f"network_def takes {', '.join(built)}, which the bundle builds with code of its own; export the network "
-            "to TorchScript or ONNX"
+            f"network_def takes {', '.join(built)}, which the bundle builds when it runs; export the network to "
+            "TorchScript or ONNX"
         )
+    arguments = {name: described.take(name) for name in described.arguments}
     axes = next((arguments[name] for name in _AXES if name in arguments), 3)
     if axes != 3:
         raise CardError(f"network_def has {axes} axes; bundles of volumes alone are mapped")

@@ -127,14 +127,23 @@ class Config:
         Raises:
             CardError: When it is not stated as a component.
         """
-        for _ in range(_DEEPEST):
-            if not isinstance(raw, str) or not raw.startswith(("@", "%")):
-                break
-            raw = self._raw(raw[1:], where)
+        raw = self._followed(raw, where)
         if not isinstance(raw, Mapping) or not isinstance(raw.get("_target_"), str):
             raise CardError(f"{self._name}: {where} is not a component with a _target_, and cannot be mapped")
         arguments = {name: value for name, value in raw.items() if name not in _OURS}
         return Component(self, where, raw["_target_"], arguments)
+
+    def is_component(self, raw: Any, where: str) -> bool:  # noqa: ANN401 - whatever JSON can say
+        """Tell whether a value would be built, rather than being plain data."""
+        raw = self._followed(raw, where)
+        return isinstance(raw, Mapping) and "_target_" in raw
+
+    def _followed(self, raw: Any, where: str) -> Any:  # noqa: ANN401 - whatever JSON can say
+        for _ in range(_DEEPEST):
+            if not isinstance(raw, str) or not raw.startswith(("@", "%")):
+                break
+            raw = self._raw(raw[1:], where)
+        return raw
 
     def named(self, name: str) -> Component:
         """Return a component by its id.

@@ -158,6 +158,12 @@ def _session(name: str, content: bytes, settings: RunSettings) -> onnxruntime.In
     try:
         return onnxruntime.InferenceSession(content, options, providers=[_PROVIDERS[reachable(settings.device)]])
     except _ERRORS as error:
+        if "external" in str(error).casefold():
+            raise WeightsError(
+                f"{name}: keeps its weights in a file beside it, which no hash of the card covers. Put them inside: "
+                f'onnx.save_model(onnx.load("{name}"), "whole.onnx", save_as_external_data=False), or export with '
+                "torch.onnx.export(..., external_data=False); then write the new hash into the card"
+            ) from error
         raise WeightsError(
             f"{name}: not an ONNX graph with its weights inside that onnxruntime {onnxruntime.__version__} can run: "
             f"{str(error).splitlines()[0]}"

@@ -98,8 +98,6 @@ def find_structures(
     parts = cc3d.connected_components(seen, connectivity=4 if connectivity == 4 else 8)
     found, n_small = [], dict.fromkeys(range(1, n_classes), 0)
     for number, place in enumerate(find_objects(parts), start=1):
-        if place is None:
-            continue
         mask = parts[place] == number
         label = int(seen[place][mask][0])
         if int(mask.sum()) < smallest_pixels:
