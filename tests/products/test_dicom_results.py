@@ -37,7 +37,7 @@ OBLIQUE = {"orientation": rotated((25, -10, 40), (True, False)), "spacing": (0.7
 def program(package: str, name: str) -> Path:
     """A program that a wheel brought, wherever its environment keeps programs."""
     found = distribution(package)
-    (file,) = [file for file in found.files or () if file.name == name]
+    file = next(file for file in found.files or () if file.name == name and file.parent.name == "bin")
     return Path(found.locate_file(file)).resolve()
 
 
@@ -74,7 +74,7 @@ def ordered(series, mask, out, *, kind="labelmap", whose="original", lesions=Tru
                   is_whole=False)
         )  # fmt: skip
     return Order(
-        series=series, layers=tuple(layers), report=True, whose=whose, key=KEY, made="0123456789abcdef",
+        scene="ct-1", series=series, layers=tuple(layers), report=True, whose=whose, key=KEY, made="0123456789abcdef",
         totals=tuple(Total(class_name=name, volume_ml=2.5 * number)
                      for number, name in enumerate(names, 1) if (mask == number).any()),
         absent=() if found.any() else (names[0],), model="threshold", version="1.0", swathe="0.1.0", terms={},

@@ -103,6 +103,7 @@ class Order:
     """What to write for one series.
 
     Attributes:
+        scene: Its id, which stays when more slices come.
         series: The source.
         layers: The SEGs.
         totals: Of the classes that are there.
@@ -118,6 +119,7 @@ class Order:
         folder: Where to; it is there.
     """
 
+    scene: str
     series: Series
     layers: tuple[Layer, ...]
     totals: tuple[Total, ...]

@@ -73,6 +73,7 @@ def write_results(request: Request, prepared: Prepared, folder: Path) -> None:
         if summary["lesions"]:
             layers.append(_lesions(prepared, summary["lesions"], tumour))
         order = Order(
+            scene=prepared.scene.id,
             series=series,
             layers=tuple(layers),
             totals=tuple(

@@ -43,8 +43,7 @@ def write_segmentation(order: Order, layer: Layer, source: Source, number: int) 
         ProductError: When it does not read back as the map.
     """
     series = order.series
-    in_file_order = _labels(layer.labels)
-    labels = np.ascontiguousarray(series.slices_of(in_file_order))
+    labels = np.array(series.slices_of(_labels(layer.labels)), order="C")
     # What was not observed is no segment.
     labels[labels > layer.segments[-1].number] = 0
     written = _made(order, layer, source, labels, number)
@@ -77,7 +76,7 @@ def settled(written: Dataset, source: Source) -> None:
     written.SpecificCharacterSet = source.character_set
     for name in CARRIED:
         if name in source.first:
-            setattr(written, name, source.first[name].value)
+            written.add(source.first[name])
 
 
 def equipment(source: Source) -> list[hd.ContributingEquipment] | None:
@@ -103,7 +102,7 @@ def _labels(path: str) -> NDArray[Any]:
 
 def _made(order: Order, layer: Layer, source: Source, labels: NDArray[Any], number: int) -> Dataset:
     series, is_binary = order.series, layer.kind == "binary"
-    uids, content = source.uids, hashlib.sha256(labels.tobytes()).hexdigest()
+    uids, content = source.uids, hashlib.sha256(labels).hexdigest()
     # One bit for each voxel and segment: frames of nothing are left out where there would be too many of them.
     is_whole = layer.is_whole and not (is_binary and labels.size * len(layer.segments) > _MOST_BITS)
     images = source.images

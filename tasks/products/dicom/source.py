@@ -42,7 +42,8 @@ _ASKED = (
 )
 _SEXES = ("M", "F", "O")
 _UTF8 = "ISO_IR 192"
-_FIRST_NUMBER = 1000
+# Numbers of series of results begin here, as far apart for each source.
+_FIRST_NUMBER, _APART = 10_000, 10
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class ResultUids:
 
     Attributes:
         pseudonyms: Of the institution.
-        volume: What names the source volume and how it was worked on.
+        volume: What names the source volume, also when more of its slices come, and how it was worked on.
     """
 
     pseudonyms: Pseudonyms
@@ -123,10 +124,10 @@ def read_source(order: Order) -> Source:
         images=images,
         date=date,
         time=time,
-        series_number=_FIRST_NUMBER + (int(number) % _FIRST_NUMBER if number.isdigit() else 0),
+        series_number=_FIRST_NUMBER + _APART * (int(number) if number.isdigit() else 0),
         made_by=made_by,
         character_set=(first.get("SpecificCharacterSet") or _UTF8) if _is_ascii(order) else _UTF8,
-        uids=ResultUids(pseudonyms, " ".join((series.study_uid, series.key, order.model, order.whose))),
+        uids=ResultUids(pseudonyms, " ".join((series.study_uid, order.scene, order.model, order.whose))),
     )
     return source if order.whose == "original" else _pseudonymous(source, pseudonyms)
 
@@ -140,8 +141,7 @@ def _is_ascii(order: Order) -> bool:
 
 def _reduced(found: Dataset, series: Series, pseudonyms: Pseudonyms) -> Dataset:
     """Return a header in the form that every source has."""
-    header = Dataset()
-    header.update({element.tag: element for element in found if element.value is not None})
+    header = _legible(found)
     # What the standard wants to be there, and to be one of some values.
     for name in (*_PATIENT, *_STUDY):
         if name not in header:
@@ -163,6 +163,18 @@ def _reduced(found: Dataset, series: Series, pseudonyms: Pseudonyms) -> Dataset:
         shared.PixelMeasuresSequence = PixelMeasuresSequence(series.pixel_spacing_mm, float(thickness))
         header.SharedFunctionalGroupsSequence = [shared]
         header.PerFrameFunctionalGroupsSequence = [_place(item) for item in header.PerFrameFunctionalGroupsSequence]
+    return header
+
+
+def _legible(found: Dataset) -> Dataset:
+    """Return the elements whose values can be read; what results need of the others is missed later, by name."""
+    header = Dataset()
+    for tag in found.keys():  # noqa: SIM118 - over the elements themselves it would end at the first damaged one
+        try:
+            if found[tag].value is not None:
+                header.add(found[tag])
+        except DAMAGED:
+            continue
     return header
 
 
