@@ -80,7 +80,7 @@ def _no_thread_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[Non
 def _temporary_server() -> Iterator[None]:
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=280):
         end_threads_of_prefect()
         yield
     end_threads_of_prefect()

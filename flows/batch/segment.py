@@ -113,8 +113,9 @@ def run_held(setup: Setup, request: Request, items: list[Input], *, urgent: bool
 
 def _run(setup: Setup, request: Request, items: list[Input], run_id: str, *, urgent: bool) -> list[SceneOutcome]:
     ledger = Ledger(request.out.ledger)
-    ledger.begin_run(run_id, request.job.job, steps.now())
+    # Before it begins: from then on it is to be told how it ends.
     interruption.write_down("ledger", lambda text: ledger.end_run(run_id, text, steps.now()))
+    ledger.begin_run(run_id, request.job.job, steps.now())
     try:
         arrivals = _segment_all(setup, request, items, run_id, urgent=urgent)
         outcomes = [arrivals.outcomes[item.id] for item in items]

@@ -28,6 +28,8 @@ _SAYING_S = 0.5
 _LEAVING_S = 3.0
 _WRITING_S = 2.0
 _CLEARING_S = 2.5
+# Of the last two, each, where the signal came again.
+_AT_ONCE_S = 0.3
 # What shells add to the number of the signal that ended a program.
 _BY_SIGNAL = 128
 
@@ -113,9 +115,13 @@ class Interruption:
         is_echoed = signal.getsignal(number) != self._raise
         self.told = self.told or number
         self._tell(self.told)
-        if not self._is_over and self._next(reader, _LEAVING_S) == number and is_echoed:
-            self._next(reader, _LEAVING_S)
-        self._end(self.told)
+        again = self._next(reader, 0.0 if self._is_over else _LEAVING_S)
+        if again == number and is_echoed:
+            again = self._next(reader, _LEAVING_S)
+        if again is None:
+            Thread(target=self._end, args=(self.told,), daemon=True).start()
+            self._next(reader, None)
+        self._finish(self.told, _AT_ONCE_S, _AT_ONCE_S)
 
     def _tell(self, number: signal.Signals) -> None:
         with self._telling:
@@ -138,11 +144,14 @@ class Interruption:
         self._tell(number)
         # Whoever comes second waits here for the end.
         self._ending.acquire()
+        self._finish(number, _WRITING_S, _CLEARING_S)
+
+    def _finish(self, number: signal.Signals, writing_s: float, clearing_s: float) -> None:
         _silence()
-        _within(_WRITING_S, self.say_last_words)
+        _within(writing_s, self.say_last_words)
         _kill_children()
         # Temporary folders, among others, are removed by what waits for the end of the interpreter.
-        _within(_CLEARING_S, atexit._run_exitfuncs)
+        _within(clearing_s, atexit._run_exitfuncs)
         _kill_children()
         os._exit(_BY_SIGNAL + number)
 

@@ -24,7 +24,7 @@ from faults.scenes import GOOD, JOB, write_good
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # From the signal to the end of everything.
 LIMIT_S = 10.0
-_REACHED_S = 240.0
+_REACHED_S = 1200.0
 _MARK = "SWATHE_SIGNALLED"
 _LEFT_BEHIND = ("cluster-*", "seen-*", "*.part", ".try-*", "tickets/*")
 
@@ -167,16 +167,18 @@ def try_row(ground: Ground, row: Row, again: Callable[[Ground, Path], None] = ru
             [*ground.command(out), *(["--prefect"] if row.server else [])],
             env=environment, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True,
         )  # fmt: skip
-    if not _await(row, out, process):
-        return None
-    begin = time.monotonic()
-    (os.kill if row.target == "process" else os.killpg)(process.pid, row.signal)
     try:
+        if not _await(row, out, process):
+            return None
+        begin = time.monotonic()
+        (os.kill if row.target == "process" else os.killpg)(process.pid, row.signal)
         code = process.wait(3 * LIMIT_S)
     except subprocess.TimeoutExpired:
         code = None
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     found = Found(row.name, round(time.monotonic() - begin, 2))
     if code == 0:
         return None
@@ -197,7 +199,6 @@ def _await(row: Row, out: Path, process: subprocess.Popen) -> bool:
         if process.poll() is not None:
             return False
         if time.monotonic() > limit:
-            process.kill()
             raise TimeoutError(f"{row.name}: the stage was not reached in {_REACHED_S:.0f} s")
         time.sleep(0.005)
     return process.poll() is None
