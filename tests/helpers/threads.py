@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-# Pools and loops that a library, or a predictor, keeps for as long as it lives; nothing happens in them that nobody asked
-# for.
+# Pools and loops that a library, or a predictor, keeps for as long as it lives, and in which nothing happens that
+# nobody asked for.
 KEPT = ("Dask-", "asyncio_", "fsspecIO", "zarr", "tile_")
 _ENDING_S = 10.0
 
