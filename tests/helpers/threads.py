@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 # Pools and loops that a library keeps for the whole process, and in which nothing happens that nobody asked for.
-KEPT = ("Dask-", "asyncio_", "fsspecIO", "zarr")
+KEPT = ("Dask-", "TCP-Executor-", "asyncio_", "fsspecIO", "zarr")
 _ENDING_S = 10.0
 
 
@@ -29,7 +29,8 @@ def none_left(what: str) -> Iterator[None]:
 def shares(request: pytest.FixtureRequest) -> bool:
     """Tell whether a test uses a fixture of its file that others of the file use as well, with threads of its own."""
     found = request.node._fixtureinfo.name2fixturedefs.values()
-    return any(one.baseid == request.node.parent.nodeid and one.scope != "function" for (*_, one) in found)
+    file = request.node.getparent(pytest.Module).nodeid
+    return any(one.baseid == file and one.scope != "function" for (*_, one) in found)
 
 
 def end_threads_of_prefect() -> None:
