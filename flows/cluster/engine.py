@@ -38,7 +38,7 @@ atexit.unregister(close_clusters)
 # glibc otherwise gives memory back to the kernel after every layer and takes it again: a third of float32 time.
 _ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_TOP_PAD_": str(2**26), "MALLOC_MMAP_MAX_": "0"}
 
-_SETTINGS: dict[str, object] = {
+_SETTINGS: dict[str, Any] = {
     # A block that was lost with its worker is blamed by us, after it ran alone.
     "distributed.scheduler.allowed-failures": 0,
     # Blocks hold what they were planned to hold; pausing a worker in the middle of one helps nobody.

@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # How long it may take to say one line, to leave the command's contexts, to write down that it ends, and to clear away.
 _SAYING_S = 0.5
-_LEAVING_S = 3.0
+_LEAVING_S = 2.0
 _WRITING_S = 2.0
-_CLEARING_S = 2.5
+_CLEARING_S = 1.0
 # Of the last two, each, where the signal came again.
 _AT_ONCE_S = 0.3
 # What shells add to the number of the signal that ended a program.

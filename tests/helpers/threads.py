@@ -9,7 +9,7 @@ import pytest
 
 # Pools and loops that a library, or a predictor, keeps for as long as it lives, and in which nothing happens that
 # nobody asked for.
-KEPT = ("Dask-", "asyncio_", "fsspecIO", "zarr", "tile_")
+KEPT = ("Dask-", "TCP-Executor-", "asyncio_", "fsspecIO", "zarr", "tile_")
 _ENDING_S = 10.0
 
 
@@ -30,7 +30,8 @@ def none_left(what: str) -> Iterator[None]:
 def shares(request: pytest.FixtureRequest) -> bool:
     """Tell whether a test uses a fixture of its file that others of the file use as well, with threads of its own."""
     found = request.node._fixtureinfo.name2fixturedefs.values()
-    return any(one.baseid == request.node.parent.nodeid and one.scope != "function" for (*_, one) in found)
+    file = request.node.getparent(pytest.Module).nodeid
+    return any(one.baseid == file and one.scope != "function" for (*_, one) in found)
 
 
 def end_threads_of_prefect() -> None:

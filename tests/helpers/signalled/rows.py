@@ -148,7 +148,7 @@ class Ground:
 
 def run_again(ground: Ground, out: Path) -> None:
     """Give the same command once more, in a process of its own."""
-    subprocess.run(ground.command(out), env=ground.environment(), check=True, capture_output=True, timeout=300)
+    subprocess.run(ground.command(out), env=ground.environment(), check=True, capture_output=True, timeout=1800)
 
 
 def try_row(ground: Ground, row: Row, again: Callable[[Ground, Path], None] = run_again) -> Found | None:
