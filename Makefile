@@ -71,8 +71,9 @@ signals: $(READY)
 	mkdir -p build
 	cd tests/helpers && python -m signalled --file ../../build/signals.jsonl $(SIGNALS)
 
-# What is too long for CI; each part goes on where it was stopped.
-slow: signals
+# What is too long for CI; the signals go on where they were stopped.
+slow: signals services
+	SWATHE_TEST_SLOW=1 pytest -n 2 --dist loadfile -m slow
 
 clean:
 	rm -rf demo-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

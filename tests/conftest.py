@@ -42,8 +42,12 @@ _BEGUN_FIRST = (
 _MAY_SKIP = re.compile(r"sample data|SWATHE_SAMPLES|\.\./shared|make (services|slow)")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take longest at the beginning."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave what is slow to ``make slow``, and put the files that take longest at the beginning."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow and not os.environ.get("SWATHE_TEST_SLOW"):
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
     places = {name: place for place, name in enumerate(_BEGUN_FIRST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
