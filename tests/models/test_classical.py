@@ -467,16 +467,16 @@ def test_mean_shift_of_place_and_values_is_scikit_learns_on_both_and_the_same_ov
     arguments = {"features": ["B0", "B1"], "bandwidth": 0.8, "sample": 2000}
     by_value = fitted(scene, "mean-shift", arguments)
     assert by_value.n_classes == 2
-    card = fitted(scene, "mean-shift", arguments | {"place": 40.0})
+    card = fitted(scene, "mean-shift", arguments | {"place": 32.0})
     sample = sample_features(scene, card, 2000, 0).astype(np.float64)
     assert sample.shape == (2000, 4)
     values, places = sample[:, :2], sample[:, 2:]
     rows, cols = places.astype(int).T
     np.testing.assert_array_equal(values, image[:, rows, cols].T)
-    scaled = np.hstack([(values - values.mean(0)) / values.std(0), places * 0.8 / 40.0])
+    scaled = np.hstack([(values - values.mean(0)) / values.std(0), places * 0.8 / 32.0])
     model = MeanShift(bandwidth=0.8, bin_seeding=True, max_iter=500).fit(scaled)
     every = np.stack([*image, *np.mgrid[:60, :90]], axis=-1).reshape(-1, 4).astype(np.float64)
-    joint = np.hstack([(every[:, :2] - values.mean(0)) / values.std(0), every[:, 2:] * 0.8 / 40.0])
+    joint = np.hstack([(every[:, :2] - values.mean(0)) / values.std(0), every[:, 2:] * 0.8 / 32.0])
     order = np.lexsort(model.cluster_centers_.T[::-1])
     expected = np.argsort(order)[model.predict(joint)].reshape(60, 90)
     for number, tiling in enumerate([{"tile": 96}, {"tile": 32}, {"tile": 17, "halo": 5}]):
