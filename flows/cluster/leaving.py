@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from contextlib import suppress
+from threading import current_thread, main_thread
 
 from distributed import Status, Worker, WorkerPlugin
 
@@ -29,6 +30,9 @@ class GivesBack(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Answer to SIGTERM, which the thread that started this process may have kept from it until now."""
+        if current_thread() is not main_thread():
+            # Signals are for whoever has this worker among other things of its process.
+            return
         before = signal.getsignal(signal.SIGTERM)
         asyncio.get_running_loop().add_signal_handler(
             signal.SIGTERM, lambda: asyncio.ensure_future(_leave(worker, before))

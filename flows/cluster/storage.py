@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from flows.cluster.environment import Shared
+from flows.orchestration.interruption import interruption
 from tasks.errors import StoreError
 from tasks.files.declared import is_local
 from tasks.inputs.input import Input
@@ -30,11 +31,17 @@ def shared_storage(request: Request, items: Sequence[Input]) -> Iterator[Shared]
         marker.write_text(token)
     except OSError as error:
         raise StoreError(f"{request.out.root}: cannot be written to: {error.strerror}. Name another --out") from error
+    interruption.write_down("marker", lambda text: _remove(marker))
     try:
         yield Shared(_paths(request, items), str(marker), token)
     finally:
-        for left in marker.parent.glob(f"{marker.name}*"):
-            left.unlink(missing_ok=True)
+        _remove(marker)
+
+
+def _remove(marker: Path) -> None:
+    """Remove it, and what workers have written beside it."""
+    for left in marker.parent.glob(f"{marker.name}*"):
+        left.unlink(missing_ok=True)
 
 
 def _paths(request: Request, items: Sequence[Input]) -> dict[str, str]:
