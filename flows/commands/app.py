@@ -23,6 +23,7 @@ from flows.commands.options import (
     Inputs,
     JobName,
     ModelName,
+    OptionError,
     OutFolder,
     Overrides,
     Prefect,
@@ -53,8 +54,11 @@ app.command("status")(status_command)
 @app.command()
 def segment(  # noqa: PLR0913 - one argument per option of the command
     inputs: Inputs,
-    job: JobName,
     out: OutFolder,
+    job: Annotated[
+        str | None,
+        typer.Option("--job", help="A name in configs/ or the path of a job file; not needed where --model is enough."),
+    ] = None,
     model: ModelName = None,
     cluster: Cluster = "local",
     workers: Workers = None,
@@ -64,6 +68,15 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     home: Home = HOME,
 ) -> None:
     """Segment scenes and publish their masks, numbers and pictures."""
+    if job is None:
+        from flows.commands.init import job_for
+
+        if model is None:
+            raise OptionError(
+                "give --job, the name or path of a job, or --model alone, such as --model kmeans --set classes=4. "
+                "swathe init writes a job for files of yours"
+            )
+        job, overrides, model = job_for(inputs, out, model, overrides or [])
     from flows.batch.orders import Batch
     from flows.batch.segment import segment_batch, starting_early
     from flows.commands import tables
@@ -140,6 +153,32 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
     OUT.print(tables.night(done, out))
     if done.failed:
         raise typer.Exit(FAILED_SCENES)
+
+
+@app.command()
+def init(
+    named: Annotated[
+        str,
+        typer.Argument(
+            help="A GeoTIFF, a NIfTI file, a DICOM series, a folder of these, a STAC item, or a model.", metavar="INPUT"
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Segments, instead of a method that needs no training.")
+    ] = None,
+    job_file: Annotated[
+        str | None, typer.Option("--out", help="Where to write the job; - for standard output.")
+    ] = None,
+) -> None:
+    """Look at what there is and write a job for it, with comments, that runs without an edit."""
+    from flows.commands.init import draft, write_job
+
+    written = draft(named, model)
+    if job_file == "-":
+        typer.echo(written.text(), nl=False)
+        return
+    for line in write_job(written, named, job_file):
+        OUT.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
