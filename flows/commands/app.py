@@ -171,14 +171,46 @@ def init(
     ] = None,
 ) -> None:
     """Look at what there is and write a job for it, with comments, that runs without an edit."""
-    from flows.commands.init import draft, write_job
+    from flows.commands.init import draft, write_job, write_missing_card
 
+    for line in write_missing_card(model or named):
+        ERR.print(line, markup=False, highlight=False, soft_wrap=True)
     written = draft(named, model)
     if job_file == "-":
         typer.echo(written.text(), nl=False)
         return
     for line in write_job(written, named, job_file):
         OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def card(
+    file: Annotated[Path, typer.Argument(help="An ONNX or a TorchScript file.", metavar="FILE")],
+    classes: Annotated[
+        str | None, typer.Option(help="Names in the order of the outputs, background first: background,burned.")
+    ] = None,
+    channels: Annotated[str | None, typer.Option(help="Names of the inputs in order: red,green,blue.")] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="What lengths of tiles have to be multiples of; measured where left out.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A key of the card, such as licence=MIT.", metavar="KEY=VALUE"),
+    ] = None,
+) -> None:
+    """Write the card of a model beside it: what can be measured is, the rest is asked for."""
+    from flows.commands.init import write_card_of
+    from models.drafting import Asked
+
+    asked = Asked(
+        classes=classes.split(",") if classes else (),
+        channels=channels.split(",") if channels else (),
+        stride=stride,
+        overrides=overrides or (),
+    )
+    for line in write_card_of(file, asked):
+        OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+    OUT.print(f"Next:\n  swathe init INPUT --model {file}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

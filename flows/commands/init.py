@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from models.card import write_card
+from models.drafting import Asked, draft_card
+from models.errors import CardError
 from models.foreign.folder import is_foreign
-from models.registry import WEIGHTS, WITHOUT_WEIGHTS, is_named, resolve_model
+from models.registry import WEIGHTS, WITHOUT_WEIGHTS, is_named, resolve_model, verify_model
 from tasks.drafts.draft import Draft
 from tasks.drafts.look import Model, draft_for_card, draft_job
 from tasks.errors import JobError
@@ -64,6 +67,45 @@ def write_job(written: Draft, named: str, file: str | None) -> Iterator[str]:
     yield "Next:"
     yield f"  swathe check {scenes} --job {path}"
     yield f"  swathe segment {scenes} --job {path} --out products"
+
+
+def write_card_of(file: Path, asked: Asked) -> Iterator[str]:
+    """Write the card of a program beside it, and yield what to tell: what was found, and what to look at in the card.
+
+    Args:
+        file: An ONNX or a TorchScript file.
+        asked: What its user says of it.
+
+    Raises:
+        ModelError: When it cannot be described, or does not run as described.
+    """
+    path = file.with_suffix(".json")
+    if path.exists():
+        raise CardError(f"{path}: is there already, and is not replaced. Move it away, or edit it")
+    found, doubts = draft_card(file, asked)
+    # As it will be run: a card that does not hold is not written.
+    verify_model(found, file.parent)
+    write_card(found, path)
+    strides = " x ".join(map(str, found.network.arguments["stride"]))
+    yield (
+        f"{file.name}: {found.network.name}, {found.n_channels} channel(s), {found.n_classes} classes as "
+        f"{found.network.output}, stride {strides}"
+    )
+    yield f"Written: {path}"
+    if doubts:
+        yield "Look at these before you believe a mask:"
+    yield from (f"- {doubt}" for doubt in doubts)
+
+
+def write_missing_card(named: str) -> Iterator[str]:
+    """Write the card of a program that has none beside it, as ``write_card_of`` does; nothing of anything else.
+
+    Raises:
+        ModelError: As ``write_card_of`` does.
+    """
+    file = Path(named)
+    if file.suffix.casefold() == ".onnx" and file.is_file() and not file.with_suffix(".json").exists():
+        yield from write_card_of(file, Asked())
 
 
 def job_for(

@@ -21,11 +21,13 @@ class Place:
     Attributes:
         band: Its number in the file, from 1.
         role: Of the file; None where a scene is one file.
+        scale: Factor from stored to physical values; None where the file's own will do.
         remark: What one should know of it; empty for nothing.
     """
 
     band: int
     role: str | None = None
+    scale: float | None = None
     remark: str = ""
 
 
@@ -38,6 +40,7 @@ class Draft:
         kind: Of its scenes.
         about: What was looked at, in a line or more.
         files: Patterns by role; empty where a scene is one file.
+        examples: Paths of the files that were looked at, by role; by None where a scene is one file.
         bands: Places by the name that the job gives the band.
         invalid: Rules on bands that are clouds or the like.
         assets: Keys of a STAC item's assets by role.
@@ -52,6 +55,7 @@ class Draft:
     kind: Literal["raster", "volume"]
     about: tuple[str, ...]
     files: Mapping[str, str] = field(default_factory=dict)
+    examples: Mapping[str | None, str] = field(default_factory=dict)
     bands: Mapping[str, Place] = field(default_factory=dict)
     invalid: Sequence[Mapping[str, Any]] = ()
     assets: Mapping[str, str] = field(default_factory=dict)
@@ -110,7 +114,8 @@ class Draft:
             yield "  # Names are yours: models and expressions find bands by them"
             yield "  bands:"
         for name, place in self.bands.items():
-            where = {"band": place.band} if place.role is None else {"file": place.role, "band": place.band}
+            where: dict[str, Any] = {} if place.role is None else {"file": place.role}
+            where |= {"band": place.band} | ({} if place.scale is None else {"scale": place.scale})
             remark = f"   # {place.remark}" if place.remark else ""
             yield f"    {_yaml(name)}: {_yaml(where)}{remark}"
         if self.invalid:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from models.card import Card
+from models.registry import zoo_cards
 from tasks.dicom.files import DICOMDIR, dicom_below, is_dicom_file
-from tasks.drafts.draft import Draft, Place, job_name
+from tasks.drafts.draft import Draft, job_name
 from tasks.drafts.items import draft_item
-from tasks.drafts.rasters import CLOUDS, find_bands, looks_like_classes
+from tasks.drafts.rasters import CLOUDS, find_bands, likeness, looks_like_classes, scale_of
 from tasks.drafts.roles import Roles, below, find_roles
 from tasks.drafts.volumes import draft_dicom
 from tasks.errors import JobError, UnreadableSceneError
@@ -100,9 +101,9 @@ def _folder(folder: Path) -> Draft:
             )
         return draft_dicom(folder, "scans")
     if volumes and len(volumes) >= len(rasters):
-        roles = find_roles(folder, volumes)
+        roles = find_roles(folder, volumes, lambda path: path.suffix)
         return _volumes(folder, roles)
-    roles = find_roles(folder, rasters)
+    roles = find_roles(folder, rasters, likeness)
     files = {role: str(path) for role, path in roles.example.items()}
     draft = _raster(files, roles.patterns, folder.resolve().name)
     return replace(draft, about=(*draft.about, *_counted(roles)), remarks=(*draft.remarks, *_labelled(roles)))
@@ -125,14 +126,18 @@ def _raster(files: Mapping[str, str], patterns: Mapping[str, str], name: str) ->
     bands = find_bands(files, patterns)
     spectral = [band for band in bands.places if band.upper() not in CLOUDS]
     remarks = list(bands.remarks)
+    known = {band.casefold() for band in spectral}
     if len(spectral) == 1 and looks_like_classes(next(iter(files.values()))):
         remarks.append("Few whole numbers: if these are classes, swathe analyse and swathe evaluate take the file")
+    fitting = [card.name for card in zoo_cards().values() if {c.casefold() for c in card.channels} <= known]
+    remarks += [f"The bands are those of {name}, which ships: swathe init with --model {name}" for name in fitting]
     one = len(spectral) == 1
     return Draft(
         name=job_name(name),
         kind="raster",
         about=tuple(f"Looked at: {message}" for message in messages),
         files=patterns,
+        examples={role if patterns else None: path for role, path in files.items()},
         bands=bands.places,
         invalid=bands.invalid,
         model={"name": "otsu"} if one else {"name": "kmeans", "arguments": {"classes": _FEW_CLASSES}},
@@ -205,11 +210,21 @@ def _with_model(draft: Draft, model: Model) -> Draft:
     spectral = {name: place for name, place in draft.bands.items() if name not in rules}
     found = {name.casefold(): place for name, place in spectral.items()}
     if all(channel.casefold() in found for channel in card.channels):
-        return replace(draft, bands={c: found[c.casefold()] for c in card.channels} | rules)
-    if len(spectral) == card.n_channels:
+        places = {channel: found[channel.casefold()] for channel in card.channels}
+    elif len(spectral) == card.n_channels:
         pairs = zip(card.channels, spectral.items(), strict=True)
-        places = {c: Place(p.band, p.role, f"{name}, taken by its place: is that right?") for c, (name, p) in pairs}
-        return replace(draft, bands=places | rules)
+        places = {
+            channel: replace(place, remark=f"{name}, taken by its place: is that right?")
+            for channel, (name, place) in pairs
+        }
+    else:
+        places = {}
+    if places:
+        scaled = {
+            channel: replace(place, scale=scale_of(draft.examples[place.role], place, card.by_channel[channel]))
+            for channel, place in places.items()
+        }
+        return replace(draft, bands=scaled | rules)
     raise JobError(
         f"model '{card.name}' takes {', '.join(card.channels)}; found {', '.join(spectral)}. Run swathe init without "
         "--model, name the bands in the job as the model calls them, and set model there"

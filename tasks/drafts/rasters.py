@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from rasterio.enums import ColorInterp
 
+from models.quantities import QUANTITIES, QuantityName
 from tasks.drafts.draft import Place
+from tasks.errors import SceneError
 from tasks.scenes.raster.header import Header, opened_raster, read_header
 
 # Rules on bands that say what was seen, by the names that they have in files and catalogues.
@@ -28,6 +30,8 @@ _COLOURS = {
     ColorInterp.green: "green",
     ColorInterp.blue: "blue",
 }
+# What whole numbers of a quantity are multiplied by to become physical, by custom.
+_FACTORS: dict[QuantityName, float] = {"reflectance": 1e-4, "normalised difference": 1e-4, "dNBR": 1e-3}
 # Of a reduced picture, on which bands are looked at.
 _LOOK = 256
 _FEW_VALUES = 32
@@ -72,7 +76,7 @@ def find_bands(files: Mapping[str, str], roles: Mapping[str, str]) -> Bands:
     for role, path in files.items():
         header = read_header(path)
         kept = _kept(path, header, remarks)
-        names = _names(path, header, kept, role if roles else None)
+        names = _names(path, header, kept, role if len(roles) > 1 else None)
         found += [_Band(role if roles else None, number, name) for number, name in zip(kept, names, strict=True)]
         remarks += _said(path, header, kept)
     named = _told_apart(found)
@@ -84,6 +88,36 @@ def find_bands(files: Mapping[str, str], roles: Mapping[str, str]) -> Bands:
         named = {name: band for name, band in named.items() if name in clouds or name in first}
     places = {name: Place(band.number, band.role) for name, band in named.items()}
     return Bands(places, tuple({"band": name, **rule} for name, rule in clouds.items()), tuple(dict.fromkeys(remarks)))
+
+
+def likeness(path: Path) -> tuple[int, str] | None:
+    """Return what rasters of one kind share: how many bands, of which numbers; None where it cannot be read."""
+    try:
+        header = read_header(str(path))
+    except SceneError:
+        return None
+    return len(header.dtypes), header.dtypes[0]
+
+
+def scale_of(path: str, place: Place, quantity: QuantityName | None) -> float | None:
+    """Return the factor that makes stored numbers the quantity that a model wants, where it is plain; else None.
+
+    Args:
+        path: The file.
+        place: Of the band in it.
+        quantity: What the model's channel holds.
+    """
+    factor = None if quantity is None else _FACTORS.get(quantity)
+    if quantity is None or factor is None:
+        return None
+    highest = QUANTITIES[quantity].highest
+    with opened_raster(path) as dataset:
+        if dataset.scales[place.band - 1] != 1.0:
+            return None
+        values = _reduced(dataset, place.band).astype(np.float64)
+    observed = values[np.isfinite(values) & (values != 0)]
+    usual = float(np.percentile(observed, 90)) if len(observed) else 0.0
+    return factor if usual > highest >= usual * factor else None
 
 
 def looks_like_classes(path: str) -> bool:

@@ -18,11 +18,13 @@ _LABELS = re.compile(
 )
 # Of one picture of two, words that say which it is.
 _WORDS = re.compile(
-    r"(pre|post|before|after|image|img|d?nbr|ndvi|ndwi|red|green|blue|nir|swir\d*|rgb|vv|vh|hh|hv|dem|scl|qa\w*|"
+    r"(pre|post|before|after|images?|img|d?nbr|ndvi|ndwi|red|green|blue|nir|swir\d*|rgb|vv|vh|hh|hv|dem|scl|qa\w*|"
     r"fmask|b\d{1,2}a?|t1\w*|t2\w*|flair|ct|adc|dwi)(_?fire)?",
     re.IGNORECASE,
 )
 _MOST_ROLES = 16
+# Files of a folder that are looked at to tell what most of them are.
+_LOOKED_AT = 50
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class _Guess:
         return len(set.intersection(*(set(self.found[role]) for role in roles))) if roles else 0
 
 
-def find_roles(folder: Path, files: Sequence[Path]) -> Roles:
+def find_roles(folder: Path, files: Sequence[Path], alike: Callable[[Path], object]) -> Roles:
     """Tell roles of scenes by where files lie and what they are called.
 
     Looked for, in this order: a folder per role (``post/A.tif``, ``dnbr/A.tif``), a folder per scene
@@ -69,16 +71,20 @@ def find_roles(folder: Path, files: Sequence[Path]) -> Roles:
     Args:
         folder: The input folder.
         files: Below it, sorted, of one kind; at least one.
+        alike: What files of one kind of scene share, such as the number of their bands.
     """
     for read in (_by_folder, _by_scene_folder, _by_word):
         guess = read(folder, files)
-        labels = tuple(pattern for pattern in guess.found if _is_label(pattern))
-        patterns = [pattern for pattern in guess.found if pattern not in labels]
+        patterns = [pattern for pattern in guess.found if not _is_label(pattern)]
+        pictured = {scene for pattern in patterns for scene in guess.found[pattern]}
+        labels = tuple(
+            pattern for pattern in guess.found if pattern not in patterns and pictured & {*guess.found[pattern]}
+        )
         n_whole = guess.usable(patterns)
         several = len(patterns) > 1 or (labels and patterns)
         if several and len(patterns) <= _MOST_ROLES and n_whole and n_whole * 2 >= len(guess.scenes):
             return _roles(guess, patterns, labels, n_whole)
-    return _single(folder, files)
+    return _single(folder, files, alike)
 
 
 def _roles(guess: _Guess, patterns: Sequence[str], labels: tuple[str, ...], n_whole: int) -> Roles:
@@ -93,23 +99,40 @@ def _roles(guess: _Guess, patterns: Sequence[str], labels: tuple[str, ...], n_wh
     )
 
 
-def _single(folder: Path, files: Sequence[Path]) -> Roles:
-    """Return each file as a scene; those in folders further down need a pattern."""
+def _single(folder: Path, files: Sequence[Path], alike: Callable[[Path], object]) -> Roles:
+    """Return each file as a scene: those that are like most of the others, labels aside."""
     pictures = [file for file in files if not _is_label(file.relative_to(folder).as_posix())] or list(files)
-    shapes = Counter(_shape(file.relative_to(folder)) for file in pictures)
-    shape = shapes.most_common(1)[0][0]
-    alike = [file for file in pictures if _shape(file.relative_to(folder)) == shape]
-    patterns = {"image": shape} if "/" in shape or len(alike) < len(files) else {}
-    if not patterns:
-        return Roles({}, (), {"file": alike[0]}, len(alike), len(alike))
-    found = Pattern(shape).find_all(folder)
-    n_scenes = len(found) or len(alike)
-    return Roles(patterns, (), {"image": alike[0]}, n_scenes, n_scenes)
+    kinds = Counter((_shape(file.relative_to(folder)), alike(file)) for file in pictures[:_LOOKED_AT])
+    kind = kinds.most_common(1)[0][0]
+    kept = [file for file in pictures if (_shape(file.relative_to(folder)), alike(file)) == kind]
+    flat = all(file.parent == folder for file in files)
+    if flat and len(kept) == len(files):
+        return Roles({}, (), {"file": kept[0]}, len(kept), len(kept))
+    pattern = _narrowest(folder, kept, files, kind[0])
+    found = Pattern(pattern).find_all(folder)
+    return Roles({"image": pattern}, (), {"image": kept[0]}, len(found), len(found))
+
+
+def _narrowest(folder: Path, kept: Sequence[Path], files: Sequence[Path], shape: str) -> str:
+    """Return a pattern that finds some files and, where words in their names allow it, no others."""
+    stems = [stem_of(file.name) for file in kept]
+    before, after = _common(stems, "") if len(stems) > 1 else ("", "")
+    first, last = re.match(r"[^_.\-]+[_.\-]", stems[0]), re.search(r"[_.\-][^_.\-]+$", stems[0])
+    # The shortest first: dates are part of a scene's name.
+    ways = [("", ""), (first[0] if first else "", ""), ("", last[0] if last else ""), (before, after)]
+    wanted = set(kept)
+    for head, tail in ways:
+        pattern = shape.replace("{scene}", f"{head}{{scene}}{tail}")
+        found = {path for paths in Pattern(pattern).find_all(folder).values() for path in paths}
+        if wanted <= found and not found & (set(files) - wanted):
+            return pattern
+    return shape
 
 
 def _shape(relative: Path) -> str:
-    parts = relative.as_posix().split("/")
-    return "/".join([*(parts[:1] if len(parts) == 2 else ["*"] * (len(parts) - 1)), "{scene}" + _ending(relative.name)])
+    """Return the pattern of a file by its folders and its ending alone."""
+    *folders, name = relative.as_posix().split("/")
+    return "/".join([*(folders if len(folders) == 1 else ["*"] * len(folders)), "{scene}" + _ending(name)])
 
 
 def _by_folder(folder: Path, files: Sequence[Path]) -> _Guess:
@@ -129,8 +152,10 @@ def _by_folder(folder: Path, files: Sequence[Path]) -> _Guess:
             scenes = {name[len(head) : len(name) - len(tail + ending)]: folder / role / name for name in names}
             guess.found[pattern] = {scene: path for scene, path in scenes.items() if scene}
     best = max((plain, trimmed), key=lambda guess: guess.usable(list(guess.found)))
-    # A folder per scene with one file each, all called alike, is not a folder per role.
-    return _Guess() if len(best.found) > len(best.scenes) + 1 else best
+    # Folders of scenes, or of sites with a file per date, are no roles.
+    named = {stem_of(name) for names in below.values() for name in names}
+    of_scenes = len(best.found) > len(best.scenes) + 1 or all(map(_says_role, named))
+    return _Guess() if of_scenes or not _tells(best, [pattern.split("/")[0] for pattern in best.found]) else best
 
 
 def _by_scene_folder(folder: Path, files: Sequence[Path]) -> _Guess:
@@ -142,7 +167,8 @@ def _by_scene_folder(folder: Path, files: Sequence[Path]) -> _Guess:
             pattern = "{scene}/" + parts[1].replace(parts[0], "{scene}")
             guess.found.setdefault(pattern, {})[parts[0]] = file
     least = len(guess.scenes) / 2
-    return _Guess({pattern: found for pattern, found in guess.found.items() if len(found) >= max(1, least)})
+    kept = {text: found for text, found in guess.found.items() if len(found) >= least and not _is_number(_word(text))}
+    return _Guess(kept)
 
 
 def _by_word(folder: Path, files: Sequence[Path]) -> _Guess:
@@ -167,7 +193,7 @@ def _split(files: Sequence[Path], side: Callable[[str], tuple[str, str] | None])
     for file in files:
         parts = side(stem_of(file.name))
         # Numbers tell scenes or dates, not roles.
-        if parts is None or parts[1].isdigit():
+        if parts is None or _is_number(parts[1]):
             continue
         rest, word = parts
         joint = rest[-1] if side is _last else rest[0]
@@ -176,14 +202,29 @@ def _split(files: Sequence[Path], side: Callable[[str], tuple[str, str] | None])
         pattern = f"{{scene}}{joint}{word}{ending}" if side is _last else f"{word}{joint}{{scene}}{ending}"
         guess.found.setdefault(pattern, {})[scene] = file
     n_scenes = len(guess.scenes)
-    kept = {pattern: found for pattern, found in guess.found.items() if len(found) * 2 >= n_scenes}
+    kept = _Guess({pattern: found for pattern, found in guess.found.items() if len(found) * 2 >= n_scenes})
+    words = [_word(pattern) for pattern in kept.found]
     # Two files that differ in their last word may be two scenes: of a single scene the words have to say more.
-    told = n_scenes > 1 or all(_WORDS.fullmatch(_word(pattern)) or _is_label(pattern) for pattern in kept)
-    return _Guess(kept if told else {})
+    told = _tells(kept, words) and (n_scenes > 1 or all(map(_says_role, words)))
+    return kept if told else _Guess()
+
+
+def _tells(guess: _Guess, words: Sequence[str]) -> bool:
+    """Tell whether words may be roles: of sites and dates, the dates would be scenes of every site."""
+    return not all(map(_is_number, guess.scenes)) or all(map(_says_role, words))
+
+
+def _says_role(word: str) -> bool:
+    return bool(_WORDS.fullmatch(word) or _LABELS.search(word))
+
+
+def _is_number(text: str) -> bool:
+    return not any(letter.isalpha() for letter in text)
 
 
 def _word(pattern: str) -> str:
-    return stem_of(pattern).replace("{scene}", "").strip("_.-")
+    """Return what a file's name says beside its scene."""
+    return stem_of(pattern.rsplit("/", 1)[-1]).replace("{scene}", "").strip("_.-")
 
 
 def _is_label(pattern: str) -> bool:
@@ -194,8 +235,8 @@ def _is_label(pattern: str) -> bool:
 def _role_names(patterns: Sequence[str]) -> dict[str, str]:
     """Return a short name for each pattern, no two alike: of its folder, of its file, or of both."""
     ways: tuple[Callable[[str], str], ...] = (
-        lambda pattern: pattern.split("/")[0] if "/" in pattern else _word(pattern),
-        lambda pattern: _word(pattern.rsplit("/", 1)[-1]),
+        lambda pattern: pattern.split("/")[0] if "/" in pattern and pattern[0] != "{" else _word(pattern),
+        _word,
         lambda pattern: stem_of(pattern.replace("{scene}", "").replace("/", "_")),
     )
     for way in ways:
