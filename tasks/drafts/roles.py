@@ -153,8 +153,7 @@ def _by_folder(folder: Path, files: Sequence[Path]) -> _Guess:
             guess.found[pattern] = {scene: path for scene, path in scenes.items() if scene}
     best = max((plain, trimmed), key=lambda guess: guess.usable(list(guess.found)))
     # Folders of scenes, or of sites with a file per date, are no roles.
-    named = {stem_of(name) for names in below.values() for name in names}
-    of_scenes = len(best.found) > len(best.scenes) + 1 or all(map(_says_role, named))
+    of_scenes = len(best.found) > len(best.scenes) + 1 or all(map(_says_role, best.scenes))
     return _Guess() if of_scenes or not _tells(best, [pattern.split("/")[0] for pattern in best.found]) else best
 
 
