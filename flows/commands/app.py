@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -48,6 +49,21 @@ app.command("down")(down_command)
 app.command("status")(status_command)
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"swathe {version('swathe')}")
+        raise typer.Exit
+
+
+@app.callback()
+def swathe(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and end.")
+    ] = False,
+) -> None:
+    """Segment satellite rasters and CT/MRI volumes that do not fit in memory."""
+
+
 # Each command imports what it needs when it is called: `swathe --help` loads none of it, `swathe check` no cluster.
 
 
@@ -81,7 +97,7 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     from flows.batch.segment import segment_batch, starting_early
     from flows.commands import tables
     from flows.commands.orchestrated import orchestrated
-    from tasks.inputs.listing import list_inputs
+    from tasks.inputs.listing import list_inputs, require_scenes
     from tasks.intake.request import make_request
     from tasks.jobs.job import load_job
 
@@ -98,7 +114,7 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     request = make_request(load_job(job, batch.all_overrides), out, model)
     with orchestrated(home, prefect) as has_server, starting_early(batch, request):
         # Names that are wrong end here, before a folder is made.
-        list_inputs(inputs, request.job)
+        require_scenes(list_inputs(inputs, request.job))
         batch = batch.model_copy(update={"inputs": [request.out.keep_inputs(inputs)]})
         if has_server():
             from flows.batch.flow import segment as segment_flow

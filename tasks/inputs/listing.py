@@ -27,6 +27,7 @@ SINGLE_ROLE = "file"
 _EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
 _DOCUMENTS = (".json", ".geojson")
 _NAMELESS = "unnamed"
+_NOTHING = ": no scene found; looked for "
 
 
 def list_inputs(inputs: Sequence[str], job: Job) -> list[Input]:
@@ -72,6 +73,20 @@ def list_scenes(inputs: Sequence[str], job: Job) -> list[Input]:
     """
     found = [item for text in _all_named(inputs) for item in _list_one(text, job)]
     return _finished([item for item in found if not item.left_out], job)
+
+
+def require_scenes(items: Sequence[Input]) -> None:
+    """Refuse inputs of which none holds anything that could be a scene.
+
+    Args:
+        items: As ``list_inputs`` returns them.
+
+    Raises:
+        JobError: When they are folders without a scene and nothing else; it says what was looked for.
+    """
+    empty = [item.error for item in items if item.error is not None and _NOTHING in item.error]
+    if len(empty) == len(items):
+        raise JobError("\n".join(empty) or "no input names a scene. Name files, folders or a table")
 
 
 def looked_for(job: Job) -> str:
@@ -182,7 +197,7 @@ def _without_scene(folder: str, job: Job, reason: str | None) -> Input:
         return Input(f"input-{pseudonym(str(Path(folder).resolve()))}", {}, error=reason)
     alike = next((path for text in job.source.files.values() for path in Pattern(text).alike(Path(folder))), None)
     hint = "" if alike is None else f"; {alike.name} differs from that in the case of its letters"
-    return replace(item, error=f"{folder}: no scene found; looked for {looked_for(job)}{hint}")
+    return replace(item, error=f"{folder}{_NOTHING}{looked_for(job)}{hint}")
 
 
 def _inside(item: Input, folder: Path, named: str = "") -> Input:
