@@ -7,7 +7,7 @@ READY := $(DEV)/.ready
 export PATH := $(CURDIR)/$(DEV)/bin:$(PATH)
 
 # `docs` is a folder as well.
-.PHONY: install demo check docs test bench services faults certificates sbom audit clean
+.PHONY: install demo check docs test slow bench services faults certificates sbom audit clean
 
 install: $(VENV)/.ready
 
@@ -61,6 +61,10 @@ audit: $(READY)
 # Minutes: batches on a server with a worker, overtaken and cancelled, and its pages in a browser. Beyond what CI has time for.
 services: $(READY)
 	SWATHE_TEST_SERVICES=1 pytest tests/server/test_batches.py
+
+# Minutes: walkthroughs with the lines that segment.
+slow: $(READY)
+	SWATHE_TEST_SLOW=1 pytest tests/docs/test_walkthroughs.py
 
 # Hours. PostgreSQL and root for all rows; FAULTS names some: make faults FAULTS="flow scheduler --times 3".
 faults: $(READY)

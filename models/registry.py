@@ -90,7 +90,7 @@ def _card_path(name_or_path: str) -> Path:
             if not path.with_suffix(".json").is_file():
                 raise CardError(
                     f"{path}: there is no card {path.with_suffix('.json').name} beside it; write one "
-                    "(docs/models.md): weights do not say what they take and give"
+                    "(swathe card, docs/models.md): weights do not say what they take and give"
                 )
             return path.with_suffix(".json")
     known = _zoo_names()
