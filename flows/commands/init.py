@@ -59,8 +59,12 @@ def write_job(written: Draft, named: str, file: str | None) -> Iterator[str]:
         raise JobError(f"{path}: is there already, and is not replaced. Name another file with --out") from error
     except OSError as error:
         raise JobError(f"{path}: cannot be written: {error.strerror}. Name another file with --out") from error
-    # With a folder before it, so that it is not taken for the name of a job that ships.
-    job = load_job(str(path if path.parent != Path() else Path(f"./{path}").absolute()))
+    try:
+        # With a folder before it, so that it is not taken for the name of a job that ships.
+        job = load_job(str(path.absolute()))
+    except JobError:
+        path.unlink()
+        raise
     yield from (*written.about, *written.remarks)
     yield f"Written: {path} (kind {job.kind}, model {job.model.name or job.model.weights})"
     scenes = "INPUT" if is_model(named) else named

@@ -8,7 +8,7 @@ from typing import Any
 
 import pystac
 
-from tasks.drafts.draft import Draft, Place
+from tasks.drafts.draft import Draft, Place, job_name
 from tasks.drafts.rasters import CLOUDS, MOST_BANDS
 from tasks.errors import CatalogueError, JobError
 from tasks.inputs.stac import Unreadable, read_items
@@ -26,12 +26,11 @@ _MANY = 8
 _SITES = ("title", "constellation", "platform", "datetime")
 
 
-def draft_item(url: str, name: str | None) -> Draft:
+def draft_item(url: str) -> Draft:
     """Write a job for an item, or for the first of a document that holds several.
 
     Args:
         url: Path or address of an item, of a search's answer, or of a catalogue.
-        name: Of the job; the collection's where left out.
 
     Raises:
         CatalogueError: When there is no item there.
@@ -53,7 +52,7 @@ def draft_item(url: str, name: str | None) -> Draft:
     spectral = [band for band in places if band.upper() not in CLOUDS]
     left_out = [key for key in assets if key not in roles.values()]
     return Draft(
-        name=name or (item.collection_id or item.id).replace("/", "-"),
+        name=job_name(item.collection_id or item.id),
         kind="raster",
         about=(f"Looked at: the STAC item {item.id}, {len(assets)} assets that are rasters",),
         bands=places,

@@ -17,11 +17,11 @@ from tasks.drafts.roles import Roles, below, find_roles
 from tasks.drafts.volumes import draft_dicom
 from tasks.errors import JobError, UnreadableSceneError
 from tasks.files.declared import is_local
+from tasks.inputs.listing import EXTENSIONS
 from tasks.inputs.naming import stem_of
 from tasks.verdict.check import check_files
 
-RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img")
-VOLUMES = (".nii", ".nii.gz")
+_RASTERS, _VOLUMES = EXTENSIONS["raster"], EXTENSIONS["volume"]
 _DOCUMENTS = (".json", ".geojson")
 _FEW_CLASSES = 4
 
@@ -76,8 +76,8 @@ def draft_for_card(card: Card, keys: Mapping[str, Any], name: str) -> Draft:
 def _look(named: str) -> Draft:
     path = Path(named)
     if not is_local(named):
-        is_raster = named.split("?", 1)[0].casefold().endswith(RASTERS)
-        return _raster({"file": named}, {}, stem_of(named)) if is_raster else draft_item(named, None)
+        is_raster = named.split("?", 1)[0].casefold().endswith(_RASTERS)
+        return _raster({"file": named}, {}, stem_of(named)) if is_raster else draft_item(named)
     if not path.exists():
         raise JobError(f"{named}: no such file or folder. Check the path")
     if path.is_dir():
@@ -85,18 +85,18 @@ def _look(named: str) -> Draft:
     if path.name.upper() == DICOMDIR or is_dicom_file(path):
         return draft_dicom(path, "scans")
     if path.name.casefold().endswith(_DOCUMENTS):
-        return draft_item(named, None)
-    if path.name.casefold().endswith(VOLUMES):
+        return draft_item(named)
+    if path.name.casefold().endswith(_VOLUMES):
         return _volume([path], "my-volumes")
     return _raster({"file": named}, {}, stem_of(path.name))
 
 
 def _folder(folder: Path) -> Draft:
-    rasters, volumes = list(below(folder, RASTERS)), list(below(folder, VOLUMES))
+    rasters, volumes = list(below(folder, _RASTERS)), list(below(folder, _VOLUMES))
     if not rasters and not volumes:
         if next(dicom_below(folder), None) is None:
             raise JobError(
-                f"{folder}: nothing to segment found, three folders deep; looked for {', '.join((*RASTERS, *VOLUMES))} "
+                f"{folder}: nothing to segment found, three folders deep; looked for {', '.join((*_RASTERS, *_VOLUMES))} "
                 "and DICOM"
             )
         return draft_dicom(folder, "scans")

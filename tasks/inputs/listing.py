@@ -24,7 +24,8 @@ from tasks.scenes.tables import TableError, read_table
 
 # The role of the file of a scene that is one file.
 SINGLE_ROLE = "file"
-_EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
+# What files are called that are scenes, by kind.
+EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
 _DOCUMENTS = (".json", ".geojson")
 _NAMELESS = "unnamed"
 _NOTHING = ": no scene found; looked for "
@@ -91,7 +92,7 @@ def require_scenes(items: Sequence[Input]) -> None:
 
 def looked_for(job: Job) -> str:
     """Return which files of a folder are scenes of a job, for whoever misses them."""
-    return ", ".join(job.source.files.values()) or f"{', '.join(_EXTENSIONS[job.kind])} and DICOM"
+    return ", ".join(job.source.files.values()) or f"{', '.join(EXTENSIONS[job.kind])} and DICOM"
 
 
 def _finished(found: Sequence[Input], job: Job) -> list[Input]:
@@ -158,7 +159,7 @@ def _is_document(text: str, job: Job) -> bool:
     if address.scheme not in ("http", "https"):
         return False
     path = address.path.casefold()
-    is_picture = path.endswith(tuple(ending for endings in _EXTENSIONS.values() for ending in endings))
+    is_picture = path.endswith(tuple(ending for endings in EXTENSIONS.values() for ending in endings))
     return path.endswith(_DOCUMENTS) or (job.nightly.stac is not None and not is_picture)
 
 
@@ -233,7 +234,7 @@ def _assembled(scene: str, members: dict[str, list[Path]], job: Job) -> Input:
 def _by_extension(folder: Path, job: Job) -> Iterator[Input]:
     for path in sorted(folder.iterdir()):
         # Hidden files are none that somebody wants segmented: macOS lays ._a.tif beside every a.tif.
-        if path.is_file() and not path.name.startswith(".") and path.name.casefold().endswith(_EXTENSIONS[job.kind]):
+        if path.is_file() and not path.name.startswith(".") and path.name.casefold().endswith(EXTENSIONS[job.kind]):
             yield _named(stem_of(path.name), {SINGLE_ROLE: str(path)})
 
 
