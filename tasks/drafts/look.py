@@ -95,10 +95,8 @@ def _folder(folder: Path) -> Draft:
     rasters, volumes = list(below(folder, _RASTERS)), list(below(folder, _VOLUMES))
     if not rasters and not volumes:
         if next(dicom_below(folder), None) is None:
-            raise JobError(
-                f"{folder}: nothing to segment found, three folders deep; looked for {', '.join((*_RASTERS, *_VOLUMES))} "
-                "and DICOM"
-            )
+            looked_for = ", ".join((*_RASTERS, *_VOLUMES))
+            raise JobError(f"{folder}: nothing to segment found, three folders deep; looked for {looked_for} and DICOM")
         return draft_dicom(folder, "scans")
     if volumes and len(volumes) >= len(rasters):
         roles = find_roles(folder, volumes, lambda path: path.suffix)
