@@ -71,9 +71,11 @@ signals: $(READY)
 	mkdir -p build
 	cd tests/helpers && python -m signalled --file ../../build/signals.jsonl $(SIGNALS)
 
-# What is too long for CI; the signals go on where they were stopped.
+# What is too long for CI: tests marked slow, walkthroughs with the lines that segment, and signals, which go on where they
+# were stopped.
 slow: signals services
 	SWATHE_TEST_SLOW=1 pytest -n 2 --dist loadfile -m slow
+	SWATHE_TEST_SLOW=1 pytest tests/docs/test_walkthroughs.py
 
 clean:
 	rm -rf demo-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,7 +20,8 @@ from models.run_settings import RunSettings
 # Names whose cards are made from what a job says.
 WITHOUT_WEIGHTS = frozenset((*FAKES, *ARGUMENTS))
 ZOO = Path(__file__).parent / "zoo"
-_WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx")
+# What weights and programs are called.
+WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx")
 
 
 def zoo_cards() -> dict[str, Card]:
@@ -69,7 +70,7 @@ def resolve_model(name_or_path: str, sha256: str | None = None) -> tuple[Card, P
     """
     path = _card_path(name_or_path)
     card = load_card(path)
-    if name_or_path.endswith(_WEIGHTS) and (card.weights is None or card.weights.file != Path(name_or_path).name):
+    if name_or_path.endswith(WEIGHTS) and (card.weights is None or card.weights.file != Path(name_or_path).name):
         raise CardError(f"{path}: the card does not belong to {Path(name_or_path).name}; name it under weights.file")
     stated = None if card.weights is None else card.weights.sha256
     if sha256 is not None and sha256.lower() != stated:
@@ -84,13 +85,13 @@ def _card_path(name_or_path: str) -> Path:
             return path
         case ".pkl" | ".pickle":
             raise WeightsError(f"{path.name}: pickles can run code and are not read; convert to .safetensors")
-        case suffix if suffix in _WEIGHTS:
+        case suffix if suffix in WEIGHTS:
             if not path.is_file():
                 raise WeightsError(f"{path}: no such file. Check the path")
             if not path.with_suffix(".json").is_file():
                 raise CardError(
                     f"{path}: there is no card {path.with_suffix('.json').name} beside it; write one "
-                    "(docs/models.md): weights do not say what they take and give"
+                    "(swathe card, docs/models.md): weights do not say what they take and give"
                 )
             return path.with_suffix(".json")
     known = _zoo_names()
@@ -113,7 +114,7 @@ def _unknown(name: str, shipped: set[str]) -> UnknownModelError:
         )
     return UnknownModelError(
         f"model {name!r} is not known{nearest(name, shipped | WITHOUT_WEIGHTS)}; or give the path of a card (.json), "
-        f"of weights ({', '.join(_WEIGHTS)}) with a card beside them, or of a folder that another program wrote"
+        f"of weights ({', '.join(WEIGHTS)}) with a card beside them, or of a folder that another program wrote"
     )
 
 

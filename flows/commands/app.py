@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -25,6 +26,7 @@ from flows.commands.options import (
     Inputs,
     JobName,
     ModelName,
+    OptionError,
     OutFolder,
     Overrides,
     Prefect,
@@ -55,14 +57,32 @@ app.command("down")(down_command)
 app.command("status")(status_command)
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"swathe {version('swathe')}")
+        raise typer.Exit
+
+
+@app.callback()
+def swathe(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and end.")
+    ] = False,
+) -> None:
+    """Segment satellite rasters and CT/MRI volumes that do not fit in memory."""
+
+
 # Each command imports what it needs when it is called: `swathe --help` loads none of it, `swathe check` no cluster.
 
 
 @app.command()
 def segment(  # noqa: PLR0913 - one argument per option of the command
     inputs: Inputs,
-    job: JobName,
     out: OutFolder,
+    job: Annotated[
+        str | None,
+        typer.Option("--job", help="A name in configs/ or the path of a job file; not needed where --model is enough."),
+    ] = None,
     model: ModelName = None,
     cluster: Cluster = "local",
     workers: Workers = None,
@@ -73,11 +93,20 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     home: Home = HOME,
 ) -> None:
     """Segment scenes and publish their masks, numbers and pictures."""
+    if job is None:
+        from flows.commands.init import job_for
+
+        if model is None:
+            raise OptionError(
+                "give --job, the name or path of a job, or --model alone, such as --model kmeans --set classes=4. "
+                "swathe init writes a job for files of yours"
+            )
+        job, overrides, model = job_for(inputs, out, model, overrides or [])
     from flows.batch.orders import Batch
     from flows.batch.segment import segment_batch, starting_early
     from flows.commands import tables
     from flows.commands.orchestrated import orchestrated
-    from tasks.inputs.listing import list_inputs
+    from tasks.inputs.listing import list_inputs, require_scenes
     from tasks.intake.request import make_request
     from tasks.jobs.job import load_job
 
@@ -95,7 +124,7 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     request = make_request(load_job(job, batch.all_overrides), out, model)
     with orchestrated(home, prefect) as has_server, starting_early(batch, request):
         # Names that are wrong end here, before a folder is made.
-        list_inputs(inputs, request.job, request.card.n_channels)
+        require_scenes(list_inputs(inputs, request.job, request.card.n_channels))
         batch = batch.model_copy(update={"inputs": [request.out.keep_inputs(inputs)]})
         if has_server():
             from flows.batch.flow import segment as segment_flow
@@ -152,6 +181,64 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
     OUT.print(tables.night(done, out))
     if done.failed:
         raise typer.Exit(FAILED_SCENES)
+
+
+@app.command()
+def init(
+    named: Annotated[
+        str,
+        typer.Argument(
+            help="A GeoTIFF, a NIfTI file, a DICOM series, a folder of these, a STAC item, or a model.", metavar="INPUT"
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Segments, instead of a method that needs no training.")
+    ] = None,
+    job_file: Annotated[
+        str | None, typer.Option("--out", help="Where to write the job; - for standard output.")
+    ] = None,
+) -> None:
+    """Look at what there is and write a job for it, with comments, that runs without an edit."""
+    from flows.commands.init import draft, write_job, write_missing_card
+
+    for line in write_missing_card(model or named):
+        ERR.print(line, markup=False, highlight=False, soft_wrap=True)
+    written = draft(named, model)
+    if job_file == "-":
+        typer.echo(written.text(), nl=False)
+        return
+    for line in write_job(written, named, job_file):
+        OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def card(
+    file: Annotated[Path, typer.Argument(help="An ONNX or a TorchScript file.", metavar="FILE")],
+    classes: Annotated[
+        str | None, typer.Option(help="Names in the order of the outputs, background first: background,burned.")
+    ] = None,
+    channels: Annotated[str | None, typer.Option(help="Names of the inputs in order: red,green,blue.")] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="What lengths of tiles have to be multiples of; measured where left out.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A key of the card, such as licence=MIT.", metavar="KEY=VALUE"),
+    ] = None,
+) -> None:
+    """Write the card of a model beside it: what can be measured is, the rest is asked for."""
+    from flows.commands.init import write_card_of
+    from models.drafting import Asked
+
+    asked = Asked(
+        classes=classes.split(",") if classes else (),
+        channels=channels.split(",") if channels else (),
+        stride=stride,
+        overrides=overrides or (),
+    )
+    for line in write_card_of(file, asked):
+        OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+    OUT.print(f"Next:\n  swathe init INPUT --model {file}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

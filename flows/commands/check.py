@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.registry import verify_model
-from tasks.inputs.listing import list_all_inputs
+from tasks.errors import JobError
+from tasks.inputs.listing import list_all_inputs, require_scenes
 from tasks.intake.expectation import Expectation, expect
 from tasks.intake.request import make_request
 from tasks.jobs.job import load_job
@@ -19,14 +20,18 @@ def check_batch(
     """Check inputs on their own, or against what a job and its model need.
 
     Raises:
-        SwatheError: When the job or the model cannot be used.
+        SwatheError: When the job or the model cannot be used, or the inputs hold nothing at all.
     """
     if job_name is None:
-        return check_files(inputs)
+        verdicts = check_files(inputs)
+        if not verdicts:
+            raise JobError(f"{', '.join(inputs)}: nothing found; looked for rasters, NIfTI and DICOM. Check the path")
+        return verdicts
     job = load_job(job_name, overrides)
     request = make_request(job, Path(), model)
     verify_model(request.card, request.card_folder)
     items = list_all_inputs(inputs, job, request.card.n_channels)
+    require_scenes(items)
     return check_inputs(items, job, request.card.channels, request.card)
 
 

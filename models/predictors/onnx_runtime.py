@@ -23,7 +23,7 @@ from models.run_settings import Device, RunSettings
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _SMALLEST_PROBABILITY = np.float32(1e-30)
 # What onnxruntime raises has no common class of its own but these.
-_ERRORS = (
+ERRORS = (
     onnxruntime.capi.onnxruntime_pybind11_state.Fail,
     onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
     onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
@@ -83,7 +83,7 @@ class OnnxPredictor:
         tile = self._settings.tile[-self._ndim :]
         try:
             scores = self._run(np.zeros((1, self._card.n_inputs, *tile), np.float32))
-        except _ERRORS as error:
+        except ERRORS as error:
             raise CardError(
                 f"{self._card.name}: the graph does not take {self._card.n_inputs} channels of {tile}: "
                 f"{str(error).splitlines()[0]}. Mend channels, network.arguments or tiling in the card"
@@ -126,7 +126,7 @@ def load(card: Card, path: Path, settings: RunSettings) -> OnnxPredictor:
     if settings.dtype != "float32":
         raise CardError(f"{card.name}: an ONNX graph runs as it was exported; set run.dtype to auto or float32")
     geometry = program_geometry(card)
-    session = _session(path.name, read_program(card, path), settings)
+    session = open_session(path.name, read_program(card, path), settings)
     _require_inputs(card, session, settings.tile[-len(geometry.stride) :])
     return OnnxPredictor(session, card, geometry, settings)
 
@@ -145,19 +145,30 @@ def reachable(device: Device) -> Literal["cpu", "cuda"]:
     return device
 
 
-def _session(name: str, content: bytes, settings: RunSettings) -> onnxruntime.InferenceSession:
+def open_session(name: str, content: bytes, settings: RunSettings) -> onnxruntime.InferenceSession:
+    """Make a graph ready to run.
+
+    Args:
+        name: Of the file, for errors.
+        content: Its bytes.
+        settings: Device and threads.
+
+    Raises:
+        WeightsError: When it is no ONNX, or needs files beside it.
+        DeviceError: When the installed onnxruntime does not know the device.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True
-    # Warnings about nodes that are placed on the CPU say nothing that a user could mend.
-    options.log_severity_level = 3
+    # Warnings about nodes that are placed on the CPU say nothing that a user could mend, and errors are raised.
+    options.log_severity_level = 4
     # Else weights that lie beside the graph would be read from wherever the process happens to be, without a hash.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         return onnxruntime.InferenceSession(content, options, providers=[_PROVIDERS[reachable(settings.device)]])
-    except _ERRORS as error:
+    except ERRORS as error:
         if "external" in str(error).casefold():
             raise WeightsError(
                 f"{name}: keeps its weights in a file beside it, which no hash of the card covers. Put them inside: "

@@ -52,7 +52,7 @@ def load(card: Card, path: Path, settings: RunSettings) -> TorchPredictor:
     keep_memory()
     torch.set_num_threads(settings.threads)
     _never_fuse()
-    network = _Program(_parse(path.name, read_program(card, path)))
+    network = _Program(parse_program(path.name, read_program(card, path)))
     geometry = replace(geometry, only_tile=_try_out(card, network, geometry))
     return TorchPredictor(network, spec_of(card, geometry), settings, card.network.output, len(geometry.stride))
 
@@ -64,7 +64,16 @@ def _never_fuse() -> None:
         torch.jit.set_fusion_strategy([("STATIC", 0), ("DYNAMIC", 0)])
 
 
-def _parse(name: str, content: bytes) -> torch.jit.ScriptModule:
+def parse_program(name: str, content: bytes) -> torch.jit.ScriptModule:
+    """Read a program onto the CPU.
+
+    Args:
+        name: Of the file, for errors.
+        content: Its bytes.
+
+    Raises:
+        WeightsError: When it is no TorchScript.
+    """
     with warnings.catch_warnings():
         # Torch wants people to export anew; these files are there already.
         warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)

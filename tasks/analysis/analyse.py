@@ -179,10 +179,11 @@ def _layer(prepared: Prepared, name: str) -> ReadLayer:
 
 def _caption(request: Request, scene_id: str) -> Caption:
     card = request.card
+    told = card.training.attribution if card.training else ""
     return Caption(
         title=f"{request.job.title or request.job.job} · {scene_id}",
         lines=(f"{card.name}: {card.title}", *quality_of(card)),
-        attribution=f"Data that the model was fitted on: {card.training.attribution}" if card.training else "",
+        attribution=f"Data that the model was fitted on: {told}" if told else "",
     )
 
 

@@ -25,9 +25,11 @@ from tasks.scenes.tables import TableError, read_table
 
 # The role of the file of a scene that is one file.
 SINGLE_ROLE = "file"
-_EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
+# What files are called that are scenes, by kind.
+EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
 _DOCUMENTS = (".json", ".geojson")
 _NAMELESS = "unnamed"
+_NOTHING = ": no scene found; looked for "
 
 
 def list_inputs(inputs: Sequence[str], job: Job, n_channels: int = 1) -> list[Input]:
@@ -77,9 +79,23 @@ def list_scenes(inputs: Sequence[str], job: Job, n_channels: int = 1) -> list[In
     return _finished([item for item in found if not item.left_out], job, n_channels)
 
 
+def require_scenes(items: Sequence[Input]) -> None:
+    """Refuse inputs of which none holds anything that could be a scene.
+
+    Args:
+        items: As ``list_inputs`` returns them.
+
+    Raises:
+        JobError: When they are folders without a scene and nothing else; it says what was looked for.
+    """
+    empty = [item.error for item in items if item.error is not None and _NOTHING in item.error]
+    if len(empty) == len(items):
+        raise JobError("\n".join(empty) or "no input names a scene. Name files, folders or a table")
+
+
 def looked_for(job: Job) -> str:
     """Return which files of a folder are scenes of a job, for whoever misses them."""
-    return ", ".join(job.source.files.values()) or f"{', '.join(_EXTENSIONS[job.kind])} and DICOM"
+    return ", ".join(job.source.files.values()) or f"{', '.join(EXTENSIONS[job.kind])} and DICOM"
 
 
 def _finished(found: Sequence[Input], job: Job, n_channels: int) -> list[Input]:
@@ -148,7 +164,7 @@ def _is_document(text: str, job: Job) -> bool:
     if address.scheme not in ("http", "https"):
         return False
     path = address.path.casefold()
-    is_picture = path.endswith(tuple(ending for endings in _EXTENSIONS.values() for ending in endings))
+    is_picture = path.endswith(tuple(ending for endings in EXTENSIONS.values() for ending in endings))
     return path.endswith(_DOCUMENTS) or (job.nightly.stac is not None and not is_picture)
 
 
@@ -187,7 +203,7 @@ def _without_scene(folder: str, job: Job, reason: str | None) -> Input:
         return Input(f"input-{pseudonym(str(Path(folder).resolve()))}", {}, error=reason)
     alike = next((path for text in job.source.files.values() for path in Pattern(text).alike(Path(folder))), None)
     hint = "" if alike is None else f"; {alike.name} differs from that in the case of its letters"
-    return replace(item, error=f"{folder}: no scene found; looked for {looked_for(job)}{hint}")
+    return replace(item, error=f"{folder}{_NOTHING}{looked_for(job)}{hint}")
 
 
 def _inside(item: Input, folder: Path, named: str = "") -> Input:
@@ -223,7 +239,7 @@ def _assembled(scene: str, members: dict[str, list[Path]], job: Job) -> Input:
 def _by_extension(folder: Path, job: Job) -> Iterator[Input]:
     for path in sorted(folder.iterdir()):
         # Hidden files are none that somebody wants segmented: macOS lays ._a.tif beside every a.tif.
-        if path.is_file() and not path.name.startswith(".") and path.name.casefold().endswith(_EXTENSIONS[job.kind]):
+        if path.is_file() and not path.name.startswith(".") and path.name.casefold().endswith(EXTENSIONS[job.kind]):
             yield _named(stem_of(path.name), {SINGLE_ROLE: str(path)})
 
 

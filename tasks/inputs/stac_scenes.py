@@ -110,7 +110,7 @@ def _scenes(items: Iterable[pystac.Item | Unreadable], wanted: StacSearch, url: 
             reason = f"{item.href}: not a readable STAC item ({item.why})"
             yield Input(_id(stem_of(item.href)), {}, error=reason, beside=(item.href,))
             continue
-        site, day = _site(item, wanted.site), item_date(item)
+        site, day = site_of_item(item, wanted.site), item_date(item)
         if site is None or day is None:
             told = ", ".join(sorted(item.properties)) or "none"
             why = f"no property '{wanted.site}' names its site; found {told}. Set nightly.stac.site"
@@ -200,7 +200,8 @@ def _href(item: pystac.Item, key: str, url: str) -> str:
     return href
 
 
-def _site(item: pystac.Item, name: str) -> str | None:
+def site_of_item(item: pystac.Item, name: str) -> str | None:
+    """Return the site that an item names under a property, or as its mission does; None where it names none."""
     for names in ((name,), *_SITES):
         parts = [item.properties.get(one) for one in names]
         if all(part not in (None, "") for part in parts):

@@ -61,13 +61,15 @@ def _card_rows(card: Card) -> dict[str, Any]:
     }
     if card.training is None:
         return rows
-    return rows | {
+    told: dict[str, Any] = {
         "Fitted on": card.training.data,
         "Licence of that data": card.training.licence,
         "Validation": card.training.protocol,
         "Scores": _scores(card.training.scores),
         "A simple method on the same folds": _scores(card.training.baseline),
     }
+    # A card that is silent on something says nothing of it.
+    return rows | {name: value for name, value in told.items() if value}
 
 
 def _scores(scores: Mapping[str, float]) -> str:

@@ -135,7 +135,7 @@ def test_fires_without_pictures_have_a_map(tmp_path):
     assert analyse("fire", mask, "--out", tmp_path / "out").exit_code == 0
     page = (tmp_path / "out" / "creek" / "report.html").read_text()
     assert "no picture was given" in page
-    assert "data:image/png" in page
+    assert "data:image/" in page
 
 
 @pytest.mark.parametrize(

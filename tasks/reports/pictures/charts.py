@@ -25,6 +25,8 @@ _LINE_CHART_PX = 260
 _DPI = 96
 _POINT_PX = 72 / _DPI
 _LETTERS_PX = 13
+# Of a chart's height, above its highest point.
+_HEADROOM = 0.06
 _FONT = "DejaVu Sans"
 _DEFAULT_COLOUR = "#2b6cb0"
 
@@ -158,7 +160,9 @@ def _draw_lines(
     axes.set_xticks(list(at), [_drawn(tick) for tick in ticks])
     axes.tick_params(axis="x", labelrotation=0 if len(ticks) <= 5 else 60)
     axes.set_ylabel(_drawn(unit))
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    low, high = min(0.0, axes.get_ylim()[0]), axes.get_ylim()[1]
+    # Room for the marker of the highest point, also where the values differ by little.
+    axes.set_ylim(low, high + _HEADROOM * (high - low))
     axes.yaxis.grid(True, color=theme.grid, linewidth=0.8)
     if len(lines) > 1:
         axes.legend(frameon=False, labelcolor=theme.ink)

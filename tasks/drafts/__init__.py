@@ -1,0 +1,1 @@
+"""Jobs that are written for the files that somebody has."""
