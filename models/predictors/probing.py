@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -220,16 +220,21 @@ def _multiples(ndim: int, step: int) -> Iterator[int]:
 def _moves_along(program: Program, n_channels: int, ndim: int, step: int) -> bool:
     length = next(_multiples(ndim, step))
     image = _image(n_channels, (length + step,) * ndim)
-    here = program.run(np.ascontiguousarray(image[(..., *(slice(0, length),) * ndim)]))
-    there = program.run(np.ascontiguousarray(image[(..., *(slice(step, None),) * ndim)]))
+    here = program.run(np.ascontiguousarray(image[_all_axes(ndim, slice(0, length))]))
+    there = program.run(np.ascontiguousarray(image[_all_axes(ndim, slice(step, None))]))
     # Far from the edges, which the two do not share.
     middle = length // 3
     side = here.shape[-1] - 2 * middle
-    one = here[(..., *(slice(middle + step, middle + side),) * ndim)]
-    other = there[(..., *(slice(middle, middle + side - step),) * ndim)]
+    one = here[_all_axes(ndim, slice(middle + step, middle + side))]
+    other = there[_all_axes(ndim, slice(middle, middle + side - step))]
     if one.size == 0:
         return False
     return float(np.abs(one - other).mean()) <= _SHIFTED * float(here.std() + 1e-12)
+
+
+def _all_axes(ndim: int, part: slice) -> tuple[Any, ...]:
+    """Return the index of the same part along every spatial axis."""
+    return (..., *(part,) * ndim)
 
 
 def _image(n_channels: int, lengths: tuple[int, ...]) -> NDArray[np.float32]:
