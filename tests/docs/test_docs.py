@@ -28,7 +28,7 @@ from tasks.jobs.dicom_output import ClassTerms, DicomOutput, Term
 from tasks.jobs.fire import AlertRules, FireAnalysis
 from tasks.jobs.instances import InstanceSettings, PanopticSettings
 from tasks.jobs.nightly import Nightly, Retention, StacSearch
-from tasks.jobs.source import BandSource, Invalid, Pair, Source
+from tasks.jobs.source import BandSource, DicomRule, Invalid, Pair, Source
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.samples.synthetic import write_synthetic_fire, write_synthetic_volume
 
@@ -46,7 +46,7 @@ SECTIONS = {
     "source.bands.NAME": BandSource,
     "source.pair": Pair,
     "source.invalid": Invalid,
-    "source.dicom": jobs.DicomRule,
+    "source.dicom": DicomRule,
     "model": jobs.ModelChoice,
     "tiling": jobs.Tiling,
     "run": jobs.Run,
