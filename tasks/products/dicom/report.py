@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import highdicom as hd
 import numpy as np
@@ -16,9 +17,12 @@ from pydicom.sr.codedict import codes
 from tasks.errors import ProductError
 from tasks.products.dicom.codes import terms_of
 from tasks.products.dicom.order import Layer, Line, Measured, Order, Segment, Total
-from tasks.products.dicom.segmentation import MAKER, algorithm_of, coded, equipment, settled
+from tasks.products.dicom.segmentation import MAKER, algorithm_of, coded, settled
 from tasks.products.dicom.source import Source
 
+_Group: TypeAlias = (
+    hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations | hd.sr.MeasurementsAndQualitativeEvaluations
+)
 NAME = "report"
 _DESCRIPTION = "Measurements, not verified"
 _PROCEDURES = {
@@ -44,7 +48,7 @@ def write_report(order: Order, source: Source, segmentations: Sequence[Dataset])
     Raises:
         ProductError: When it does not read back as meant.
     """
-    groups = [
+    groups: list[_Group] = [
         _group(order, source, written, segment, measured)
         for layer, written in zip(order.layers, segmentations, strict=True)
         for segment, measured in _told(layer)
@@ -77,7 +81,6 @@ def write_report(order: Order, source: Source, segmentations: Sequence[Dataset])
         device_serial_number=uids.pseudonyms.key.id,
         series_description=_DESCRIPTION,
         is_complete=True,
-        contributing_equipment=equipment(source),
     )
     settled(written, source)
     path = Path(order.folder) / f"{NAME}.dcm"
@@ -150,7 +153,7 @@ def _tracked(source: Source, name: str) -> hd.sr.TrackingIdentifier:
 
 def _compare(path: Path, order: Order) -> None:
     """Hold the numbers of the file to those of the order."""
-    content = hd.sr.srread(path).content
+    content: Any = hd.sr.srread(path).content
     lesions, classes = content.get_volumetric_roi_measurement_groups(), content.get_image_measurement_groups()
     found = [[float(item.value) for item in group.get_measurements()] for group in (*lesions, *classes)]
     measured = [list(_numbers(each)) for layer in order.layers for each in layer.measured]

@@ -71,6 +71,7 @@ def settled(written: Dataset, source: Source) -> None:
     """Replace what highdicom takes from the clock and from chance."""
     for name in ("InstanceCreationDate", "InstanceCreationTime"):
         written.pop(name, None)
+    written.ContributingEquipmentSequence = _equipment(written, source)
     written.ContentDate = written.SeriesDate = source.date
     written.ContentTime = written.SeriesTime = source.time
     written.SpecificCharacterSet = source.character_set
@@ -79,30 +80,31 @@ def settled(written: Dataset, source: Source) -> None:
             written.add(source.first[name])
 
 
-def equipment(source: Source) -> list[hd.ContributingEquipment] | None:
-    """Return the scanner that the source was made with; None where it does not tell."""
+def _equipment(written: Dataset, source: Source) -> list[Dataset]:
+    """Return the scanner, as far as the source tells, and the library that wrote, which highdicom puts last."""
+    library = written.ContributingEquipmentSequence[-1]
+    library.pop("ContributionDateTime", None)
     if "Manufacturer" not in source.made_by:
-        return None
-    return [
-        hd.ContributingEquipment(
-            source.made_by["Manufacturer"][:_LONGEST_TEXT],
-            codes.DCM.AcquisitionEquipment,
-            manufacturer_model_name=source.made_by.get("ManufacturerModelName"),
-            software_versions=source.made_by.get("SoftwareVersions"),
-        )
-    ]
+        return [library]
+    scanner = hd.ContributingEquipment(
+        source.made_by["Manufacturer"][:_LONGEST_TEXT],
+        codes.DCM.AcquisitionEquipment,
+        manufacturer_model_name=source.made_by.get("ManufacturerModelName"),
+        software_versions=source.made_by.get("SoftwareVersions"),
+    )
+    return [scanner, library]
 
 
 def _labels(path: str) -> NDArray[Any]:
     """Return the map ``(cols, rows, slices)``."""
     if path.endswith(".npy"):
         return np.asarray(np.load(path, mmap_mode="r"))
-    return np.asarray(nib.load(path).dataobj)
+    return np.asarray(nib.Nifti1Image.from_filename(path).dataobj)
 
 
 def _made(order: Order, layer: Layer, source: Source, labels: NDArray[Any], number: int) -> Dataset:
     series, is_binary = order.series, layer.kind == "binary"
-    uids, content = source.uids, hashlib.sha256(labels).hexdigest()
+    uids, content = source.uids, hashlib.sha256(labels.data).hexdigest()
     # One bit for each voxel and segment: frames of nothing are left out where there would be too many of them.
     is_whole = layer.is_whole and not (is_binary and labels.size * len(layer.segments) > _MOST_BITS)
     images = source.images
@@ -125,7 +127,6 @@ def _made(order: Order, layer: Layer, source: Source, labels: NDArray[Any], numb
         series_description=layer.description,
         transfer_syntax_uid=ExplicitVRLittleEndian if is_binary else RLELossless,
         omit_empty_frames=not is_whole and bool(labels.any()),
-        contributing_equipment=equipment(source),
         **_placed(series, source, labels),
     )
     organisation = uids.of(layer.name, "dimensions")

@@ -117,6 +117,10 @@ def read_source(order: Order) -> Source:
         except DAMAGED as error:
             raise UnreadableSceneError(f"its header cannot be read again ({reason(error, path)})") from error
     first = images[0]
+    character_set = first.get("SpecificCharacterSet") if _is_ascii(order) else None
+    for header in images:
+        # Texts were decoded; what results are written in is settled at their end.
+        header.SpecificCharacterSet = _UTF8
     date, time = _moment(first)
     made_by = {name: text for name in _MADE_BY if (text := _text(first, name))}
     number = _text(first, "SeriesNumber")
@@ -126,7 +130,7 @@ def read_source(order: Order) -> Source:
         time=time,
         series_number=_FIRST_NUMBER + _APART * (int(number) if number.isdigit() else 0),
         made_by=made_by,
-        character_set=(first.get("SpecificCharacterSet") or _UTF8) if _is_ascii(order) else _UTF8,
+        character_set=character_set or _UTF8,
         uids=ResultUids(pseudonyms, " ".join((series.study_uid, order.scene, order.model, order.whose))),
     )
     return source if order.whose == "original" else _pseudonymous(source, pseudonyms)
@@ -202,7 +206,6 @@ def _pseudonymous(source: Source, pseudonyms: Pseudonyms) -> Source:
         header.PatientBirthDate = header.PatientSex = ""
         header.StudyID = header.AccessionNumber = header.ReferringPhysicianName = ""
         header.StudyDate = shifted_date(header.StudyDate, days) or ""
-        header.SpecificCharacterSet = _UTF8
         for name in (*CARRIED, "PositionReferenceIndicator"):
             header.pop(name, None)
         header.PatientIdentityRemoved = "YES"
