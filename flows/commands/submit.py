@@ -48,7 +48,7 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     home: Home = HOME,
 ) -> None:
     """Check a batch and queue it on the Prefect server; exit code 1 where some of it was refused."""
-    from flows.batch.orders import Submission
+    from flows.batch.orders import Submission, all_overrides
     from flows.batch.queueing import check_batch, queue_run
     from flows.commands import tables
     from flows.commands.orchestrated import use_server
@@ -61,8 +61,7 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     from tasks.out.folder import OutFolder as Folder
     from tasks.out.manifest import keep_manifest
 
-    settings = (*(overrides or ()), *(() if device is None else (f"run.device={device}",)))
-    request = make_request(load_job(job, settings), out, model)
+    request = make_request(load_job(job, all_overrides(overrides, device, strict=strict)), out, model)
     checked = check_batch(request, inputs)
     for line in tables.refusals(checked.refused):
         OUT.print(line, soft_wrap=True)
