@@ -368,7 +368,7 @@ def test_what_is_no_mask_is_refused(rasters, tmp_path, mask, text):
 
 def test_a_volume_is_not_compared_with_a_raster(rasters, tmp_path):
     volume = write_volume(tmp_path / "v.nii.gz", blobs((5, 5, 5), 1))
-    assert "one mask is a NIfTI volume" in run(volume, rasters[1], code=1)
+    assert "one mask is a volume, the other is not" in run(volume, rasters[1], code=1)
 
 
 # The page
