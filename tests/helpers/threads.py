@@ -10,6 +10,8 @@ import pytest
 # Pools and loops that a library, or a predictor, keeps for as long as it lives, and in which nothing happens that
 # nobody asked for.
 KEPT = ("Dask-", "TCP-Executor-", "asyncio_", "fsspecIO", "zarr", "tile_")
+# Of a server of the tests that has ended: it waits for a client that keeps its connection, and ends with that.
+ANSWERING = "(process_request_thread)"
 _ENDING_S = 10.0
 
 
@@ -19,12 +21,16 @@ def none_left(what: str) -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     limit = time.monotonic() + _ENDING_S
-    started = [one for one in threading.enumerate() if one not in before and not one.name.startswith(KEPT)]
+    started = [one for one in threading.enumerate() if one not in before and not _is_kept(one.name)]
     for one in started:
         one.join(max(0.0, limit - time.monotonic()))
     left = sorted(one.name for one in started if one.is_alive())
     if left:
         pytest.fail(f"{what} left threads behind, which go on while others are tested: {', '.join(left)}")
+
+
+def _is_kept(name: str) -> bool:
+    return name.startswith(KEPT) or ANSWERING in name
 
 
 def shares(request: pytest.FixtureRequest) -> bool:
