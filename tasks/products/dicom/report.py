@@ -33,6 +33,7 @@ _PROCEDURES = {
 }
 _MILLILITRES = hd.sr.CodedConcept("ml", "UCUM", "milliliter")
 _MILLIMETRES = codes.UCUM.Millimeter
+_PRESENCE = hd.sr.CodedConcept("705057003", "SCT", "Presence")
 _PATH = hd.sr.CodedConcept("121055", "DCM", "Path")
 _AXES = {"long": codes.SCT.LongAxis, "short": codes.SCT.ShortAxis}
 
@@ -134,7 +135,7 @@ def _of_class(
     """Return the volume of a whole class, or that it was looked for and not found, by TID 1501."""
     category, kind = terms_of(name, order.terms)
     told = (
-        {"qualitative_evaluations": [hd.sr.QualitativeEvaluation(codes.DCM.Finding, codes.SCT.Absent)]}
+        {"qualitative_evaluations": [hd.sr.QualitativeEvaluation(_PRESENCE, codes.SCT.Absent)]}
         if total is None
         else {"measurements": [hd.sr.Measurement(codes.SCT.Volume, total.volume_ml, _MILLILITRES)]}
     )
