@@ -115,10 +115,13 @@ def require_variation(scene: RasterScene | VolumeScene) -> None:
     """Refuse a scene that holds one value everywhere, where the check could not look at all of it.
 
     Raises:
-        ConstantSceneError: When every channel is one value, over all that whole-scene statistics look at.
+        ConstantSceneError: When every channel is one value, over all that whole-scene statistics look at; of a raster
+            of one band that may be right.
         EmptySceneError: When nothing was observed.
     """
     if isinstance(scene, RasterScene):
+        if scene.n_channels == 1:
+            return
         values = _sample(scene)
     else:
         from tasks.scenes.volume.scene import scene_values

@@ -25,14 +25,16 @@ def require_variation(name: str, verdicts: Sequence[Verdict]) -> None:
 
 
 def constant_channels(scene: RasterScene, verdicts: dict[str, Verdict]) -> tuple[str, ...]:
-    """Return warnings of bands that hold one value everywhere, where others of the scene do not.
+    """Return warnings of bands that hold one value everywhere.
+
+    A scene of one band may do so and be right: no heat was seen that night.
 
     Args:
         scene: With the bands that a model reads.
         verdicts: On its files, by role.
 
     Raises:
-        ConstantSceneError: When none of these bands holds two values.
+        ConstantSceneError: When there are several bands and none of them holds two values.
     """
     constant = {role: verdict.facts.get("constant_bands", {}) for role, verdict in verdicts.items()}
     found: dict[str, set[float | None]] = {}
@@ -40,7 +42,7 @@ def constant_channels(scene: RasterScene, verdicts: dict[str, Verdict]) -> tuple
         found.setdefault(band.name, set()).add(constant.get(band.role, {}).get(str(band.index)))
     # The pictures beneath may hold another value than the one above them.
     values = {name: value for name, (value, *others) in found.items() if value is not None and not others}
-    if len(values) == len(scene.channels.bands):
+    if 1 < len(scene.channels.bands) == len(values):
         raise ConstantSceneError(one_value(scene.id, list(values.values())))
     return tuple(f"band {band}: every pixel is {value:g}" for band, value in values.items())
 

@@ -172,9 +172,12 @@ def test_a_picture_of_one_value_fails_its_scene(tmp_path, job):
     (both,) = check_inputs(items, loaded, ("a", "b"))
     assert both.warnings == ("band a: every pixel is 5",)
     (alone,) = check_inputs(items, loaded, ("a",))
-    assert (alone.go, alone.error) == (False, "ConstantSceneError")
+    assert (alone.go, alone.warnings) == (True, ("band a: every pixel is 5",)), "perhaps no heat was seen that night"
     (other,) = check_inputs(items, loaded, ("b",))
     assert (other.go, other.warnings) == (True, ())
+    items = list_inputs([str(tmp_path / "r.tif")], loaded)
+    (neither,) = check_inputs(items, loaded, ("a", "b"))
+    assert (neither.go, neither.error) == (False, "ConstantSceneError")
 
 
 def test_a_constant_volume_that_is_too_large_to_be_looked_at_fails_before_its_first_block(tmp_path, job, monkeypatch):
