@@ -175,9 +175,12 @@ def _start_tracker() -> None:
     warnings = os.environ.get("PYTHONWARNINGS")
     # It clears away what is left where a signal ended the others, and would complain of it.
     os.environ["PYTHONWARNINGS"] = "ignore"
+    # It ignores the two others by itself, and this one because it is born with it blocked.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         resource_tracker.ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if warnings is None:
             del os.environ["PYTHONWARNINGS"]
         else:
