@@ -17,6 +17,13 @@ SHORT = (
     "report-SIGHUP-group-plain",
     "end-SIGTERM-process-plain",
 )
+# Half a minute and more each, with the run that goes on afterwards.
+LONG = {
+    "blocks-SIGINT-group-server",
+    "finish-SIGTERM-group-plain",
+    "publish-SIGINT-process-plain",
+    "end-SIGTERM-process-plain",
+}
 
 
 def run_here(ground: Ground, out) -> None:
@@ -40,7 +47,14 @@ def test_every_stage_signal_and_target_is_among_the_rows():
     assert len({row.signal for row in short}) == 3
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.name in SHORT], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, marks=[pytest.mark.slow] if row.name in LONG else [], id=row.name)
+        for row in ROWS
+        if row.name in SHORT
+    ],
+)
 def test_a_command_that_gets_a_signal_ends_as_it_should(ground, row):
     found = try_row(ground, row, run_here)
     assert found is not None, "the run was over before its signal came"
