@@ -1525,7 +1525,7 @@ def test_a_flow_tells_prefect_of_no_files_that_cannot_be_listed(tmp_path):
     with pytest.raises(JobError, match="doe-anna"):
         list_inputs([str(table)], Job.model_validate(RAW))
     with pytest.raises(JobError, match=r"cannot be listed \(JobError\)") as caught:
-        listed([str(table)], Job.model_validate(RAW))
+        listed([str(table)], make_request(Job.model_validate(RAW), tmp_path / "out"))
     assert "doe" not in str(caught.value)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 # Pools and loops that a library, or a predictor, keeps for as long as it lives, and in which nothing happens that
 # nobody asked for.
-KEPT = ("Dask-", "TCP-Executor-", "asyncio_", "fsspecIO", "zarr", "tile_")
+KEPT = ("Dask-", "IO loop", "TCP-Executor-", "asyncio_", "fsspecIO", "zarr", "tile_", "tqdm_monitor")
 # Of a server of the tests that has ended: it waits for a client that keeps its connection, and ends with that.
 ANSWERING = "(process_request_thread)"
 _ENDING_S = 10.0

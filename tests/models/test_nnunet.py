@@ -308,7 +308,7 @@ def changed_dataset(folder: Path, out: Path, **changes) -> Path:
     [
         ({"labels": {"background": 0, "all": [1, 2], "lesion": 2}}, r"'all' is a region of \[1, 2\]"),
         ({"labels": {"background": 0, "organ": 1, "lesion": 3}}, r"labels \[0, 1, 3\] .* are not 0, 1, 2"),
-        ({"channel_names": {"0": "T1", "1": "T2"}}, r"reads 2 channels \(T1, T2\)"),
+        ({"channel_names": {"0": "T1", "1": "T2"}}, r"conv.weight has shape \(4, 1, .* plans.json \(4, 2, "),
         ({"labels": ["background", "organ"]}, r"dataset\.json of nnU-Net make no card"),
         ({"labels": {"background": 0, "organ": "one"}}, r"dataset\.json of nnU-Net make no card"),
         ({"labels": {"background": 0, "organ": 1}}, r"seg_layers.0.weight has shape \(3, .* plans.json \(2, "),
