@@ -66,7 +66,8 @@ def write_job(written: Draft, named: str, file: str | None) -> Iterator[str]:
         path.unlink()
         raise
     yield from (*written.about, *written.remarks)
-    yield f"Written: {path} (kind {job.kind}, model {job.model.name or job.model.weights})"
+    # By its file: where it lies stands in the job.
+    yield f"Written: {path} (kind {job.kind}, model {job.model.name or Path(job.model.weights or '').name})"
     scenes = "INPUT" if is_model(named) else named
     yield "Next:"
     yield f"  swathe check {scenes} --job {path}"
