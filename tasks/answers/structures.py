@@ -158,8 +158,9 @@ def _ellipse(offsets: Floats, steps: Floats) -> tuple[float, float, float]:
     moments = offsets.T @ offsets / len(offsets) + np.diag(steps**2) / 12
     values, vectors = np.linalg.eigh(moments)
     down, right = vectors[:, 1]
-    degrees = math.degrees(math.atan2(-down, right))
-    direction = degrees - 180 if degrees > 90 else degrees + 180 if degrees <= -90 else degrees
+    # An axis has no beginning: half a turn makes no difference.
+    direction = math.degrees(math.remainder(math.atan2(-down, right), math.pi))
+    direction = -direction if direction <= -90 else direction
     # Plus nothing, or a row's direction would be -0.
     return 4 * math.sqrt(values[1]), 4 * math.sqrt(values[0]), direction + 0.0
 

@@ -105,7 +105,7 @@ def test_bands_are_those_that_hold_something(tmp_path):
 
 def test_a_model_finds_its_channels_and_their_scale(tmp_path):
     card = zoo_cards()["fire-unet"]
-    path = raster(tmp_path / "a.tif", 6, names=tuple(name.lower() for name in card.channels))
+    path = raster(tmp_path / "a.tif", 6, highest=1900, names=tuple(name.lower() for name in card.channels))
     draft = draft_job(str(path), Model({"name": card.name}, card))
     assert list(draft.bands) == list(card.channels)
     assert {name: place.scale for name, place in draft.bands.items() if place.scale} == {
