@@ -295,6 +295,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_what_up_starts_is_open_to_nobody_and_runs_nothing_that_lies_about(ground, network, open_cluster):
     write_scene(ground, 2048)
     port = free_port(2)

@@ -98,6 +98,7 @@ def test_nights_go_on(left):
     assert (again.unchanged, [scene.id for scene in again.scenes]) == (2, ["B_20260718"])
 
 
+@pytest.mark.slow
 def test_the_database_of_the_prefect_server_is_opened_and_written_to(left):
     """By the server that a run starts where it is asked to."""
     home = left / "home"

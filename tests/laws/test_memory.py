@@ -56,7 +56,7 @@ def dicom(path: Path, image: np.ndarray) -> Path:
     return path
 
 
-@pytest.mark.parametrize("write", [nifti, dicom])
+@pytest.mark.parametrize("write", [nifti, pytest.param(dicom, marks=pytest.mark.slow)])
 def test_a_volume_takes_at_most_six_bytes_per_voxel_more(write, tmp_path):
     job = tmp_path / "job.yaml"
     job.write_text(JOB.format(kind="volume", block="[32, 128, 128]", analysis="tumour"))

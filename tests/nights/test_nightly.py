@@ -226,6 +226,7 @@ def test_nights_of_a_catalogue_behind_an_address_catch_up_and_take_what_is_bette
     assert (mask[10:] == 1).all()
 
 
+@pytest.mark.slow
 def test_the_fire_job_of_the_night_finds_in_raw_pictures_what_the_fire_job_finds_with_dnbr(tmp_path, data):
     from flows.batch.orders import Batch
     from flows.batch.segment import segment_batch

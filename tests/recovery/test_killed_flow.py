@@ -57,7 +57,9 @@ def kill_at(point: str, words: list[str], env: dict[str, str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("options", [(), ("--prefect",)], ids=["plain", "prefect"])
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--prefect",), marks=pytest.mark.slow)], ids=["plain", "prefect"]
+)
 def test_a_killed_run_ends_in_the_same_product(tmp_path, options):
     image = np.random.default_rng(0).integers(0, 200, (1, 3000, 2600)).astype(np.uint8)
     scene = write_raster(tmp_path / "scene.tif", image)

@@ -262,6 +262,7 @@ def submit(services: Services, order: dict) -> None:
     httpx.post(url, json=body, auth=AUTH, timeout=30).raise_for_status()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_schedule_fires_and_a_batch_runs_on_the_services_of_the_compose_file(services, tmp_path):
     values = np.random.default_rng(0).integers(0, 200, (1, 90, 70)).astype(np.uint8)
