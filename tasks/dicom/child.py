@@ -6,9 +6,6 @@ It reads one request per line and answers with one line; ``tasks.dicom.reader`` 
 from __future__ import annotations
 
 import json
-import os
-import resource
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,25 +19,19 @@ from tasks.dicom.header import read_directory, read_instance
 from tasks.dicom.instance import Instance
 from tasks.dicom.labels import Target, write_labels
 from tasks.dicom.series import Series
+from tasks.files.answering import answer_lines
 
 MAX_MEMORY_BYTES = 2 << 30
 
 
 def main() -> None:
     """Answer requests until the input ends."""
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # C libraries print where they like; only answers may reach the pipe.
-    with os.fdopen(os.dup(1), "w", buffering=1) as answers:
-        os.dup2(2, 1)
-        answers.write("ready\n")
-        for line in sys.stdin:
-            answers.write(_answer(json.loads(line)) + "\n")
+    answer_lines(_answer, MAX_MEMORY_BYTES)
 
 
-def _answer(request: dict[str, Any]) -> str:
+def _answer(line: str) -> str:
     try:
-        return json.dumps({"answer": _done(request)})
+        return json.dumps({"answer": _done(json.loads(line))})
     except SeriesError as error:
         return json.dumps({"finding": asdict(error.finding)})
     except SwatheError as error:

@@ -6,9 +6,6 @@ It reads one request per line and answers with one verdict per line; ``tasks.ver
 from __future__ import annotations
 
 import json
-import os
-import resource
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from models.card import FixedNormalization
 from models.errors import SwatheError
 from models.quantities import QuantityName
 from tasks.errors import ConstantSceneError, OversizedSceneError, SceneError, UnsupportedSceneError
+from tasks.files.answering import answer_lines
 from tasks.files.declared import is_local
 from tasks.jobs.source import Source
 from tasks.scenes.raster.scene import describe_raster
@@ -36,17 +34,11 @@ MAX_MEMORY_BYTES = 2 << 30
 
 def main() -> None:
     """Answer requests until the input ends."""
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # C libraries print where they like; only verdicts may reach the pipe.
-    with os.fdopen(os.dup(1), "w", buffering=1) as answers:
-        os.dup2(2, 1)
-        answers.write("ready\n")
-        for line in sys.stdin:
-            answers.write(_answer(json.loads(line)) + "\n")
+    answer_lines(_answer, MAX_MEMORY_BYTES)
 
 
-def _answer(request: dict[str, Any]) -> str:
+def _answer(line: str) -> str:
+    request: dict[str, Any] = json.loads(line)
     name = request.get("id") or request["path"]
     kind: Kind = request["kind"] or "unknown"
     try:

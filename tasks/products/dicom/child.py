@@ -6,14 +6,12 @@ It answers one line for each that it is given; ``tasks.products.dicom.results`` 
 from __future__ import annotations
 
 import json
-import os
-import resource
-import sys
 import traceback
 from pathlib import Path
 
 from models.errors import SwatheError
 from tasks.dicom.header import DAMAGED
+from tasks.files.answering import answer_lines
 from tasks.products.dicom.order import Order
 from tasks.products.dicom.report import write_report
 from tasks.products.dicom.segmentation import write_segmentation
@@ -24,14 +22,7 @@ MAX_MEMORY_BYTES = 4 << 30
 
 def main() -> None:
     """Answer requests until the input ends."""
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # C libraries print where they like; only answers may reach the pipe.
-    with os.fdopen(os.dup(1), "w", buffering=1) as answers:
-        os.dup2(2, 1)
-        answers.write("ready\n")
-        for line in sys.stdin:
-            answers.write(json.dumps(_answer(line)) + "\n")
+    answer_lines(lambda line: json.dumps(_answer(line)), MAX_MEMORY_BYTES)
 
 
 def _answer(line: str) -> dict[str, str]:
