@@ -148,5 +148,12 @@ def _analyse(
     subject = open_raster_mask(mask, question.job, name, files or None)
     findings = analyse_fire(subject, question.settings, folder)
     write_cog(subject.read, folder / "mask.tif", RasterProductSpec(subject.grid, "mask", subject.classes))
-    write_item(folder, name, subject.grid, subject.dates.values(), subject.classes, WRITTEN)
+    write_item(
+        folder,
+        name,
+        grid=subject.grid,
+        dates=subject.dates.values(),
+        classes=subject.classes,
+        beside=WRITTEN,
+    )
     return findings, {"shape": subject.grid.shape}, subject.caption

@@ -79,7 +79,14 @@ def _task(mask: str, name: str, question: Question) -> MaskTask:
 def _analyse(mask: str, name: str, question: Question, folder: Path) -> tuple[Findings, Mapping[str, Any], Caption]:
     subject = open_raster_mask(mask, question.job, name)
     findings = analyse_structures(subject, question.settings, folder)
-    write_item(folder, name, subject.grid, subject.dates.values(), subject.classes, WRITTEN)
+    write_item(
+        folder,
+        name,
+        grid=subject.grid,
+        dates=subject.dates.values(),
+        classes=subject.classes,
+        beside=WRITTEN,
+    )
     facts = {
         "job": None if question.job is None else question.job.job,
         "mask": Path(mask).name,

@@ -63,7 +63,7 @@ def _analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, An
     beside += [DICOM_FOLDER] if request.job.output.dicom is not None and prepared.series is not None else []
     if isinstance(prepared.scene, RasterScene):
         mask, written = _raster_mask(request, prepared, prepared.scene), (*beside, "summary.json", "report.html")
-        write_item(folder, mask.id, mask.grid, mask.dates.values(), mask.classes, written)
+        write_item(folder, mask.id, grid=mask.grid, dates=mask.dates.values(), classes=mask.classes, beside=written)
     write_findings(folder, findings, facts, _caption(request, prepared.scene.id), request.card, beside)
     return findings.headline
 

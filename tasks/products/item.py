@@ -41,6 +41,7 @@ _DIGITS = 7
 def write_item(
     folder: Path,
     scene: str,
+    *,
     grid: RasterGrid,
     dates: Collection[str],
     classes: Sequence[ClassEntry],

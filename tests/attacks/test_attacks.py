@@ -1082,17 +1082,23 @@ def os_names(n: int) -> list[str]:
     return ["scene.vrt", "inner.vrt", *(f"s{number}.tif" for number in range(n))]
 
 
+def with_a_product_of_the_first(folder: Path, summary: str):
+    """Return a request and two inputs, the first of which has a product with that summary."""
+    request = make_request(Job.model_validate(RASTER_JOB), folder / "out")
+    items = [Input(name, {"file": str(write_raster(folder / f"{name}.tif", ONES))}) for name in "ab"]
+    key = request.key(identify(request, items[0]).sha256)
+    request.out.product("a", "p").mkdir(parents=True)
+    (request.out.product("a", "p") / "summary.json").write_text(summary)
+    request.out.link("a").symlink_to(request.out.product("a", "p"))
+    Ledger(request.out.ledger).record(ProductRow("a", key, "p", "done", None, {}), "run", "now")
+    return request, items
+
+
 def test_what_is_skipped_is_not_checked_again(tmp_path, monkeypatch):
     from flows.batch import steps
     from flows.batch.triage import triage
 
-    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
-    items = [Input(name, {"file": str(write_raster(tmp_path / f"{name}.tif", ONES))}) for name in "ab"]
-    key = request.key(identify(request, items[0]).sha256)
-    request.out.product("a", "p").mkdir(parents=True)
-    (request.out.product("a", "p") / "summary.json").write_text('{"warnings": []}')
-    request.out.link("a").symlink_to(request.out.product("a", "p"))
-    Ledger(request.out.ledger).record(ProductRow("a", key, "p", "done", None, {}), "run", "now")
+    request, items = with_a_product_of_the_first(tmp_path, '{"warnings": []}')
     checked = []
 
     def check(_job, _request, given):
@@ -1111,13 +1117,7 @@ def test_an_earlier_product_that_is_damaged_costs_its_scene_alone(tmp_path, monk
     from flows.batch import steps
     from flows.batch.triage import triage
 
-    request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
-    items = [Input(name, {"file": str(write_raster(tmp_path / f"{name}.tif", ONES))}) for name in "ab"]
-    key = request.key(identify(request, items[0]).sha256)
-    request.out.product("a", "p").mkdir(parents=True)
-    (request.out.product("a", "p") / "summary.json").write_text("{")
-    request.out.link("a").symlink_to(request.out.product("a", "p"))
-    Ledger(request.out.ledger).record(ProductRow("a", key, "p", "done", None, {}), "run", "now")
+    request, items = with_a_product_of_the_first(tmp_path, "{")
     verdicts = [Verdict(item.id, "raster", True, None, "") for item in items]
     monkeypatch.setattr(steps, "check", lambda *_: verdicts)
     monkeypatch.setattr(steps, "identify_input", identify)

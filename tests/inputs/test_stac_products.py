@@ -117,7 +117,12 @@ def test_a_product_is_an_item_where_it_lies(tmp_path, name):
     grid = GRIDS[name]
     (tmp_path / "preview.png").write_bytes(b"x")
     write_item(
-        tmp_path, "CREEK_20240726", grid, ["2024-07-26", "2024-07-01"], CLASSES, ("mask.tif", "run.json", "odd.xyz")
+        tmp_path,
+        "CREEK_20240726",
+        grid=grid,
+        dates=["2024-07-26", "2024-07-01"],
+        classes=CLASSES,
+        beside=("mask.tif", "run.json", "odd.xyz"),
     )
     item = pystac.Item.from_file(str(tmp_path / "item.json"))
     footprint = shapely.geometry.shape(item.geometry)
@@ -142,12 +147,12 @@ def test_the_same_product_is_the_same_item(tmp_path_factory, name):
     texts = []
     for _ in range(2):
         folder = tmp_path_factory.mktemp("item")
-        write_item(folder, "a", GRIDS[name], {"2024-01-01"}, CLASSES, ("mask.tif",))
+        write_item(folder, "a", grid=GRIDS[name], dates={"2024-01-01"}, classes=CLASSES, beside=("mask.tif",))
         texts.append((folder / "item.json").read_bytes())
     assert texts[0] == texts[1]
 
 
 def test_without_a_place_or_a_date_there_is_no_item(tmp_path):
-    write_item(tmp_path, "a", RasterGrid(5, 5), ["2024-01-01"], CLASSES, ())
-    write_item(tmp_path, "a", GRIDS["utm"], [], CLASSES, ())
+    write_item(tmp_path, "a", grid=RasterGrid(5, 5), dates=["2024-01-01"], classes=CLASSES, beside=())
+    write_item(tmp_path, "a", grid=GRIDS["utm"], dates=[], classes=CLASSES, beside=())
     assert not (tmp_path / "item.json").exists()
