@@ -14,14 +14,14 @@ from flows.analysis.masks import WRITTEN, MaskTask, analyse_masks
 from flows.analysis.question import settings_asked
 from tasks.analysis.fire.analyse import analyse_fire
 from tasks.analysis.fire.events import fold_fires
+from tasks.analysis.following import trails_of
 from tasks.analysis.masks.names import ids_of_masks, masks_in, what_decides
 from tasks.analysis.masks.raster import open_raster_mask, raster_mask_files
 from tasks.analysis.subject import Findings
-from tasks.analysis.trails import trails_of
 from tasks.errors import JobError
 from tasks.inputs.listing import list_inputs
 from tasks.inputs.naming import USUAL_DATES, dates_of, site_of
-from tasks.jobs.fire import FOLLOWING, FireAnalysis
+from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.job import Job
 from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome
@@ -133,7 +133,7 @@ def _follow(scenes: Sequence[str], question: Question, out: OutFolder) -> bool:
 
 def _task(mask: str, name: str, question: Question) -> MaskTask:
     files = question.images.get(name, {})
-    settings = question.settings.model_dump(mode="json", exclude=set(FOLLOWING))
+    settings = question.settings.model_dump(mode="json", exclude=set(question.settings.later_keys))
     return MaskTask(
         scene=name,
         inputs={**raster_mask_files(mask), **files},

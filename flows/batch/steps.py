@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows.batch.line import Fresh
 from flows.batch.waiting import wait_for_folder as wait_until_free
@@ -20,6 +20,7 @@ from flows.display.progress import BatchProgress
 from flows.orchestration.current import orchestrator, step
 from flows.orchestration.orchestrator import NETWORK_DELAYS_S
 from models.errors import SwatheError
+from tasks.analysis.following import following_of
 from tasks.errors import SceneError, UnreachableSceneError
 from tasks.files.fingerprint import Fingerprint
 from tasks.files.transient import is_transient
@@ -27,8 +28,7 @@ from tasks.inputs.input import Input
 from tasks.intake.describe import describe, identify, opened_files
 from tasks.intake.expectation import remember
 from tasks.intake.request import Request
-from tasks.jobs.fire import FireAnalysis
-from tasks.jobs.tumour import TumourAnalysis
+from tasks.jobs.analysis_section import AnalysisSection
 from tasks.out.ledger import Ledger, ProductRow
 from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import Sighting, SightingLedger
@@ -41,11 +41,6 @@ from tasks.segment.prepare import Prepared, prepare, require_variation
 from tasks.segment.store import BlockReport, BlockStore
 from tasks.verdict.check import check_inputs
 from tasks.verdict.verdict import Verdict
-
-if TYPE_CHECKING:
-    from tasks.analysis.fire.events import Followed
-    from tasks.analysis.tumour.patients import FollowedPatients
-
 
 # What workers do: this process does not load what they need for it.
 _MEASURE: Named[Slot] = Named("tasks.segment.measure", "measure_slot")
@@ -213,32 +208,11 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     return outcome
 
 
-@step("fires", "fires · {request.job.job}")
-def fold_fires(request: Request, settings: FireAnalysis, sightings: Sequence[Sighting]) -> Followed:
-    """Follow fires over nights, from all published products."""
-    # Here, because only jobs of fires need what it brings.
-    from tasks.analysis.fire.events import fold_fires as fold_fire_events
-
-    return fold_fire_events(request.out, settings, sightings, now(), request.today)
-
-
-@step("spraying", "spraying · {request.job.job}")
-def decide_spraying(request: Request, scenes: Sequence[str]) -> None:
-    """Decide what is to be told of fields and zones in which weed outweighs crop."""
-    # Here, because only jobs of weed need what it brings.
-    from tasks.analysis.crop.spraying import decide_spraying as decide_spraying_of
-
-    decide_spraying_of(request.out, scenes, now())
-
-
-@step("patients", "patients · {request.job.job}")
-def follow_patients(request: Request, settings: TumourAnalysis, sightings: Sequence[Sighting]) -> FollowedPatients:
-    """Follow lesions over dates, from all published products."""
-    # Here, because only jobs of tumours need what it brings.
-    from tasks.analysis.tumour.patients import follow_patients as follow_published_patients
-
-    title = request.job.title or request.job.job
-    return follow_published_patients(request.out, title, settings, sightings)
+@step("follow", "follow · {request.job.job}")
+def follow(request: Request, analysis: AnalysisSection, published: Sequence[Input]) -> Sequence[str]:
+    """Bring up to date what goes on from scene to scene, from all published products."""
+    following = following_of(analysis)
+    return () if following is None else following.follow(request, analysis, published, now())
 
 
 @step("wait", "wait · {request.out.root.name}")

@@ -6,23 +6,21 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from models.card import Card
 from models.classical.card import is_fitted
 from tasks.analysis.masks.raster import open_bands
-from tasks.analysis.subject import Findings, RasterMask, ReadLayer, VolumeMask
+from tasks.analysis.subject import Answer, Findings, RasterMask, ReadLayer, VolumeMask
 from tasks.analysis.summary import write_findings
 from tasks.files.room import writing
 from tasks.inputs.naming import dates_of
 from tasks.instances.layers import InstanceLayers, instance_layers, layer_reader
 from tasks.instances.split import MOST_PIXELS
 from tasks.intake.request import Request
-from tasks.jobs.analysis import Analysis
-from tasks.jobs.crop import CropAnalysis
-from tasks.jobs.fire import FireAnalysis
-from tasks.jobs.structures import StructuresAnalysis
-from tasks.jobs.tumour import TumourAnalysis
+from tasks.jobs.analysis import AREA
+from tasks.jobs.analysis_section import AnalysisSection
 from tasks.products.dicom.order import FOLDER as DICOM_FOLDER
 from tasks.products.item import write_item
 from tasks.reports.legend import Caption
@@ -69,13 +67,14 @@ def _analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, An
 
 
 def _findings(request: Request, prepared: Prepared, folder: Path) -> Findings:
-    settings = request.job.analysis
+    settings: AnalysisSection = request.job.analysis or AREA
     if isinstance(prepared.scene, VolumeScene):
-        tumour = settings if isinstance(settings, TumourAnalysis) else None
-        findings = _volume_findings(_volume_mask(request, prepared, prepared.scene), tumour, folder)
-        return _with_instances(findings, request, prepared, folder)
-    findings = _raster_findings(_raster_mask(request, prepared, prepared.scene), settings, folder)
-    return _with_instances(findings, request, prepared, folder)
+        mask: RasterMask | VolumeMask = _volume_mask(request, prepared, prepared.scene)
+    else:
+        mask = _raster_mask(request, prepared, prepared.scene)
+    # Imported when it is asked for: tables of polygons bring pandas, which takes a second.
+    answer: Answer = resolve_name(settings.answers[request.job.kind])
+    return _with_instances(answer(mask, settings, folder), request, prepared, folder)
 
 
 def _with_instances(findings: Findings, request: Request, prepared: Prepared, folder: Path) -> Findings:
@@ -106,35 +105,6 @@ def _uncut(layers: InstanceLayers) -> tuple[str, ...]:
         return ()
     most = f"{MOST_PIXELS:,}"
     return (f"{layers.n_whole} area(s) with more than {most} pixels in their box were not cut into objects",)
-
-
-# Each kind is imported when it is asked for: tables of polygons bring pandas, which takes a second.
-def _raster_findings(mask: RasterMask, settings: Analysis | None, folder: Path) -> Findings:
-    if isinstance(settings, CropAnalysis):
-        from tasks.analysis.crop.analyse import analyse_crop
-
-        return analyse_crop(mask, settings, folder)
-    if isinstance(settings, FireAnalysis):
-        from tasks.analysis.fire.analyse import analyse_fire
-
-        return analyse_fire(mask, settings, folder)
-    if isinstance(settings, StructuresAnalysis):
-        from tasks.analysis.structures import analyse_structures
-
-        return analyse_structures(mask, settings, folder)
-    from tasks.analysis.area import analyse_area
-
-    return analyse_area(mask, folder)
-
-
-def _volume_findings(mask: VolumeMask, settings: TumourAnalysis | None, folder: Path) -> Findings:
-    if settings is None:
-        from tasks.analysis.volumes import analyse_volumes
-
-        return analyse_volumes(mask, folder)
-    from tasks.analysis.tumour.analyse import analyse_tumour
-
-    return analyse_tumour(mask, settings, folder)
 
 
 def _raster_mask(request: Request, prepared: Prepared, scene: RasterScene) -> RasterMask:

@@ -9,12 +9,13 @@ from typing import Any
 from tasks.analysis.subject import Findings, RasterMask
 from tasks.answers.area import ClassAreas, class_areas
 from tasks.answers.rounding import rounded
+from tasks.jobs.analysis import AreaAnalysis
 from tasks.reports.blocks import Section
 from tasks.reports.pictures.product_preview import attempt
 from tasks.reports.raster_section import extent_section, map_section
 
 
-def analyse_area(subject: RasterMask, folder: Path) -> Findings:
+def analyse_area(subject: RasterMask, _settings: AreaAnalysis, folder: Path) -> Findings:
     """Measure every class in hectares, and write ``preview.png``.
 
     Args:

@@ -15,6 +15,7 @@ from models.card import ClassEntry
 from tasks.answers.area import ClassAreas
 from tasks.geometry.box import Box
 from tasks.geometry.raster_grid import RasterGrid
+from tasks.jobs.analysis_section import AnalysisSection
 from tasks.reports.blocks import Section
 from tasks.reports.legend import Caption
 from tasks.reports.pictures.product_preview import attempt, raster_preview
@@ -130,3 +131,7 @@ class Findings:
             self.sections + others.sections,
             self.warnings + others.warnings,
         )
+
+
+# A kind of analysis: from a mask, its section of the job and the folder of the product to what was found.
+Answer: TypeAlias = Callable[[RasterMask | VolumeMask, AnalysisSection, Path], Findings]

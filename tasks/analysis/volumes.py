@@ -8,13 +8,14 @@ from typing import Any
 from tasks.analysis.subject import Findings, VolumeMask
 from tasks.answers.rounding import rounded
 from tasks.answers.volumes import ClassVolumes, class_volumes
+from tasks.jobs.analysis import AreaAnalysis
 from tasks.reports.blocks import Picture, Section, Table
 from tasks.reports.legend import NOT_OBSERVED
 from tasks.reports.page_figures import number
 from tasks.reports.volume_picture import class_preview
 
 
-def analyse_volumes(subject: VolumeMask, folder: Path) -> Findings:
+def analyse_volumes(subject: VolumeMask, _settings: AreaAnalysis, folder: Path) -> Findings:
     """Measure every class in millilitres, and write ``preview.png``.
 
     Args:

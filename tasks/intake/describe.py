@@ -18,8 +18,6 @@ from tasks.inputs.input import Input
 from tasks.inputs.naming import dates_of
 from tasks.intake.input_state import sources_of, state_of_dataset, state_of_raster, state_of_volume
 from tasks.intake.request import Request
-from tasks.jobs.crop import CropAnalysis
-from tasks.jobs.fire import FireAnalysis
 from tasks.out.ledger import InputRow, Ledger
 from tasks.scenes.raster.scene import RasterScene, describe_raster, fingerprint
 from tasks.scenes.volume_channels import files_by_channel
@@ -140,15 +138,13 @@ def _identify(request: Request, item: Input, find: Callable[[Ledger, _Subject], 
     ledger = Ledger(request.out.ledger)
     found = find(ledger, _scene(request, item))
     analysis = request.job.analysis
-    beside = analysis.files(item.id) if isinstance(analysis, CropAnalysis) else {}
+    beside = {} if analysis is None else analysis.files(item.id)
     for role, path in beside.items():
         require_inside(path, getattr(analysis, role), f"analysis.{role}")
     parts = [(role, find(ledger, _dataset(path)).sha256) for role, path in sorted(beside.items())]
-    if isinstance(analysis, FireAnalysis) and item.date not in (
-        None,
-        *dates_of(item.id, request.job.source.dates).values(),
-    ):
-        # Of a table: fires are called after it.
+    told = (None, *dates_of(item.id, request.job.source.dates).values())
+    if analysis is not None and analysis.tells_date and item.date not in told:
+        # Of a table: the product tells it.
         parts.append(("date", hashlib.sha256(str(item.date).encode()).hexdigest()))
     if item.stated:
         # Other numbers come of the same bytes where a catalogue says otherwise of them.
@@ -178,7 +174,7 @@ def _scene(request: Request, item: Input) -> _Subject:
             fingerprint=lambda: _volume_fingerprint(_volume_paths(request, item)),
         )
     # What the analysis reads beside the model's channels is part of the input, too.
-    extra = request.job.analysis.extra_bands if isinstance(request.job.analysis, FireAnalysis) else ()
+    extra = () if request.job.analysis is None else request.job.analysis.extra_bands
     channels = tuple(dict.fromkeys((*request.card.channels, *extra)))
     source = request.job.source
     return _Subject(

@@ -16,11 +16,8 @@ from models.classical.card import fit_arguments
 from models.registry import WITHOUT_WEIGHTS, card_without_weights, require_weights, resolve_model
 from tasks.errors import JobError
 from tasks.files.keys import institution_key
-from tasks.jobs.crop import CropAnalysis
-from tasks.jobs.fire import FOLLOWING, FireAnalysis
 from tasks.jobs.instances import InstanceRules, PanopticRules, PanopticSettings, instance_rules, panoptic_rules
 from tasks.jobs.job import Job
-from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.folder import OutFolder
 
 # Of a model's classes, in an error.
@@ -51,7 +48,7 @@ class Request:
         """Return the hash of an input, the model and the job: an answered request is not worked on again."""
         # Neither the block nor the number of threads changes what is asked for, nor does which scenes are refused, nor
         # what comes after the scene.
-        later = {"analysis": set(FOLLOWING)} if isinstance(self.job.analysis, FireAnalysis) else {}
+        later = {} if self.job.analysis is None else {"analysis": set(self.job.analysis.later_keys)}
         job = self.job.model_dump(
             mode="json", exclude={"tiling": {"block"}, "run": {"threads", "strict"}, "nightly": True, **later}
         )
@@ -119,21 +116,11 @@ def check_analysis(job: Job, card: Card) -> None:
     names = {number: entry.name for number, entry in enumerate(card.classes)}
     shown = ", ".join(f"{number} {name}" for number, name in list(names.items())[:_MOST_SHOWN])
     shown += f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-    if isinstance(analysis, FireAnalysis | TumourAnalysis) and analysis.label not in names:
+    unknown = analysis.unknown_classes(names)
+    if unknown is not None:
         raise JobError(
-            f"job '{job.job}': analysis.label is {analysis.label}, and model '{card.name}' has the classes {shown}; "
-            "name one of those"
+            f"job '{job.job}': {unknown}, and model '{card.name}' has the classes {shown}; name one of those"
         )
-    if isinstance(analysis, CropAnalysis):
-        known = {name.casefold() for name in (names | analysis.classes).values()} | {str(number) for number in names}
-        for key in ("weed", "crop", "leave_out"):
-            wanted = getattr(analysis, key)
-            unknown = [name for name in wanted if name.strip().casefold().removesuffix(".0") not in known]
-            if unknown:
-                raise JobError(
-                    f"job '{job.job}': analysis.{key} names {', '.join(unknown)}, and model '{card.name}' has the "
-                    f"classes {shown}; name those, or call them so under analysis.classes"
-                )
 
 
 def check_instances(job: Job, card: Card, spacing_mm: tuple[float, ...] | None = None) -> InstanceRules | None:

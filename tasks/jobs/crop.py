@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks.jobs.section import Section
+from tasks.jobs.analysis_section import AnalysisSection
 
 
 def _absolute(path: str) -> str:
@@ -21,7 +22,7 @@ _ClassNumber = Annotated[int, Field(ge=0, le=254)]
 _File = Annotated[str, AfterValidator(_absolute)]
 
 
-class CropAnalysis(Section):
+class CropAnalysis(AnalysisSection):
     """Class areas, with reference samples as estimates with intervals; fields; weed pressure.
 
     Attributes:
@@ -47,6 +48,8 @@ class CropAnalysis(Section):
     """
 
     kind: Literal["crop"]
+    answers: ClassVar[Mapping[str, str]] = {"raster": "tasks.analysis.crop.analyse:analyse_crop"}
+    following: ClassVar[str | None] = "tasks.analysis.crop.following"
     classes: dict[_ClassNumber, str] = Field(default={})
     fields: _File | None = None
     fields_crs: str | None = None
@@ -72,6 +75,15 @@ class CropAnalysis(Section):
         if self.weed and not self.crop:
             raise ValueError("'weed' is weighed against 'crop', which names no class. Name the crop's classes")
         return self
+
+    def unknown_classes(self, names: Mapping[int, str]) -> str | None:
+        """Tell of weed and crop classes that neither the model nor ``classes`` names."""
+        known = {name.casefold() for name in ({**names, **self.classes}).values()} | {str(number) for number in names}
+        for key, wanted in (("weed", self.weed), ("crop", self.crop), ("leave_out", self.leave_out)):
+            unknown = [name for name in wanted if name.strip().casefold().removesuffix(".0") not in known]
+            if unknown:
+                return f"analysis.{key} names {', '.join(unknown)} (analysis.classes can name classes anew)"
+        return None
 
     def files(self, scene_id: str) -> dict[str, str]:
         """Return the files that are read beside the mask, by role."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from tasks.jobs.analysis_section import AnalysisSection
 from tasks.jobs.section import Section
 from tasks.jobs.severity import TABLES, SeverityTable
-
-# Keys that say how fires are followed and told of: they change no product of a scene.
-FOLLOWING = ("same_event_days", "join_m", "alerts")
 
 
 class NbrBands(Section):
@@ -77,7 +75,7 @@ class AlertRules(Section):
         return self
 
 
-class FireAnalysis(Section):
+class FireAnalysis(AnalysisSection):
     """Fires of a raster: extent from the mask, severity from an index.
 
     Attributes:
@@ -97,6 +95,11 @@ class FireAnalysis(Section):
     """
 
     kind: Literal["fire"]
+    answers: ClassVar[Mapping[str, str]] = {"raster": "tasks.analysis.fire.analyse:analyse_fire"}
+    following: ClassVar[str | None] = "tasks.analysis.fire.following"
+    over_dates: ClassVar[bool] = True
+    tells_date: ClassVar[bool] = True
+    later_keys: ClassVar[frozenset[str]] = frozenset({"same_event_days", "join_m", "alerts"})
     label: Annotated[int, Field(ge=1)] = 1
     connectivity: Literal[4, 8] = 8
     min_area_ha: Annotated[float, Field(ge=0)] = 0.5
@@ -127,6 +130,15 @@ class FireAnalysis(Section):
         pairs = [pair for pair in (self.pre, self.post) if pair is not None]
         names = [name for pair in pairs for name in (pair.nir, pair.swir)] + ([self.dnbr] if self.dnbr else [])
         return tuple(dict.fromkeys(names))
+
+    @property
+    def main_class(self) -> int:
+        """Number of the class that is burned."""
+        return self.label
+
+    def unknown_classes(self, names: Mapping[int, str]) -> str | None:
+        """Tell of a class that is burned and that the model does not have."""
+        return None if self.label in names else f"analysis.label is {self.label}"
 
     @property
     def extra_bands(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from tasks.jobs.analysis import ANALYSES, Analysis
+from tasks.jobs.analysis import Analysis, kinds_for
 from tasks.jobs.dicom_output import DicomOutput
 from tasks.jobs.instances import InstanceSettings, PanopticSettings
 from tasks.jobs.nightly import Nightly
@@ -135,9 +135,9 @@ class Job(Section):
     @classmethod
     def _analysis_fits(cls, analysis: Analysis | None, info: ValidationInfo) -> Analysis | None:
         kind = info.data.get("kind")
-        if analysis is not None and kind in ANALYSES and analysis.kind not in ANALYSES[kind]:
+        if analysis is not None and kind is not None and kind not in analysis.answers:
             raise ValueError(
-                f"kind '{analysis.kind}' does not fit a {kind}: {', '.join(ANALYSES[kind])} do; without an analysis "
+                f"kind '{analysis.kind}' does not fit a {kind}: {', '.join(kinds_for(kind))} do; without an analysis "
                 f"every class has its {'hectares' if kind == 'raster' else 'millilitres'}"
             )
         return analysis

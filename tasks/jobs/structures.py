@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.jobs.section import Section
+from tasks.jobs.analysis_section import AnalysisSection
 
 _Millimetres = Annotated[float, Field(gt=0, lt=1000)]
 
 
-class StructuresAnalysis(Section):
+class StructuresAnalysis(AnalysisSection):
     """Shape, position and size of every structure of a picture: each connected part of each class but the first.
 
     Attributes:
@@ -21,6 +22,7 @@ class StructuresAnalysis(Section):
     """
 
     kind: Literal["structures"]
+    answers: ClassVar[Mapping[str, str]] = {"raster": "tasks.analysis.structures:analyse_structures"}
     connectivity: Literal[4, 8] = 8
     smallest_pixels: int = Field(default=1, ge=1)
     spacing_mm: tuple[_Millimetres, _Millimetres] | None = None

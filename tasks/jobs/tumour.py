@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.jobs.section import Section
+from tasks.jobs.analysis_section import AnalysisSection
 
 
-class TumourAnalysis(Section):
+class TumourAnalysis(AnalysisSection):
     """Lesions of one class of a volume: volumes, diameters, shape, targets and follow-up.
 
     Attributes:
@@ -29,6 +30,9 @@ class TumourAnalysis(Section):
     """
 
     kind: Literal["tumour"]
+    answers: ClassVar[Mapping[str, str]] = {"volume": "tasks.analysis.tumour.analyse:analyse_tumour"}
+    following: ClassVar[str | None] = "tasks.analysis.tumour.following"
+    over_dates: ClassVar[bool] = True
     label: int = Field(default=1, ge=1)
     connectivity: Literal[6, 18, 26] = 26
     organ: str | None = None
@@ -41,3 +45,12 @@ class TumourAnalysis(Section):
     new_mm: float = Field(default=5.0, ge=0)
     modality: Literal["auto", "ct", "mr"] = "auto"
     window: tuple[float, float] | None = None
+
+    @property
+    def main_class(self) -> int:
+        """Number of the class that is measured."""
+        return self.label
+
+    def unknown_classes(self, names: Mapping[int, str]) -> str | None:
+        """Tell of a class that is to be measured and that the model does not have."""
+        return None if self.label in names else f"analysis.label is {self.label}"

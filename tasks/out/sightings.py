@@ -8,9 +8,7 @@ from typing import ClassVar
 
 from tasks.inputs.input import Input
 from tasks.inputs.naming import site_of
-from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.job import Job
-from tasks.jobs.tumour import TumourAnalysis
 from tasks.out.ledger_file import LedgerFile
 
 _OBSERVATIONS = """
@@ -31,9 +29,14 @@ class Sighting:
 
 def sighting_of(job: Job, item: Input) -> Sighting | None:
     """Return what a scene shows and when; None where it is not followed: another kind of job, or no date."""
-    if not isinstance(job.analysis, FireAnalysis | TumourAnalysis) or item.date is None:
+    if job.analysis is None or not job.analysis.over_dates or item.date is None:
         return None
     return Sighting(item.id, item.site or site_of(item.id, job.source.dates), item.date)
+
+
+def sightings_of(job: Job, items: Sequence[Input]) -> list[Sighting]:
+    """Return what each of several scenes shows and when, without those that are not followed."""
+    return [sighting for item in items if (sighting := sighting_of(job, item)) is not None]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST_ROWS = 200
+NOTHING = "\u2013"
+
 
 @dataclass(frozen=True)
 class Trail:
@@ -22,3 +25,8 @@ class Trail:
     rows: tuple[tuple[str, ...], ...]
     links: tuple[str, ...]
     note: str = ""
+
+
+def left_out(found: int) -> str:
+    """Return a sentence on what is beyond the rows that are shown; nothing where all are."""
+    return f" {found - MOST_ROWS} more are not shown." if found > MOST_ROWS else ""

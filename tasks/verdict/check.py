@@ -13,7 +13,6 @@ from tasks.dicom.reader import Reader
 from tasks.errors import SceneError
 from tasks.files.declared import is_local, require_utf8
 from tasks.inputs.input import Input
-from tasks.jobs.fire import FireAnalysis
 from tasks.jobs.job import Job
 from tasks.verdict.dicom import check_dicom, check_picture, check_series
 from tasks.verdict.guard import Guard
@@ -58,7 +57,7 @@ def check_inputs(
         "channels": dict.fromkeys(channels) if card is None else card.by_channel,
         "model": "" if card is None else card.name,
         "numbers": None if numbers is None else numbers.model_dump(mode="json"),
-        "beside": list(job.analysis.extra_bands) if isinstance(job.analysis, FireAnalysis) else [],
+        "beside": [] if job.analysis is None else list(job.analysis.extra_bands),
     }
     with Guard(limit_s) as guard, Reader() as reader:
         verdicts = [_check_item(guard, reader, item, asked) for item in items]

@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from scenes import write_raster
 
 from flows.analysis.crop import analyse, ask
-from flows.batch.fires import send_alerts
+from flows.batch.alerts import send_alerts
 from flows.batch.following import follow
 from tasks.inputs.input import Input
 from tasks.intake.request import make_request

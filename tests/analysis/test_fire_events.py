@@ -324,13 +324,13 @@ def test_assets_near_a_fire_are_told_of_and_a_file_without_crs_is_refused(tmp_pa
 
 
 def test_alerts_become_prefect_events_with_lasting_ids(tmp_path, prefect_api):
-    from flows.batch import fires
+    from flows.batch import alerts
 
     site = Site(tmp_path, alerts=ALERTS)
     sighting = site.publish("S1", 1, (40, 40, 60, 60))
     (alert,) = site.fold(sighting).alerts
     for _ in range(2):
-        fires.send_alerts(FireLedger(site.out.ledger))
+        alerts.send_alerts(FireLedger(site.out.ledger))
     # When the call is back the server has the event, once.
     (event,) = prefect_api.events
     assert event.event == "swathe.fire.new_fire_ha.raised"
@@ -340,26 +340,27 @@ def test_alerts_become_prefect_events_with_lasting_ids(tmp_path, prefect_api):
 
 
 def test_an_alert_that_no_server_took_is_sent_by_the_next_run(tmp_path, prefect_api, caplog):
-    from flows.batch import fires
+    from flows.batch import alerts
 
     site = Site(tmp_path, alerts=ALERTS)
     site.fold(site.publish("S1", 1, (40, 40, 60, 60)))
     ledger = FireLedger(site.out.ledger)
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
-        fires.send_alerts(ledger)
+        alerts.send_alerts(ledger)
     prefect_api.status = 500
-    fires.send_alerts(ledger)
+    alerts.send_alerts(ledger)
     assert prefect_api.asked == ["/api/events"]
     assert caplog.text.count("for the next run") == 2
     assert len(ledger.unsent()) == 1
     prefect_api.status = 204
-    fires.send_alerts(ledger)
+    alerts.send_alerts(ledger)
     assert ledger.unsent() == []
     assert [event.event for event in prefect_api.events] == ["swathe.fire.new_fire_ha.raised"]
 
 
 def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, monkeypatch):
-    from flows.batch import fires
+    from flows.batch import following
+    from tasks.analysis.fire import following as fire_following
     from tasks.inputs.input import Input
     from tasks.intake.request import make_request
     from tasks.jobs.job import Job
@@ -379,14 +380,14 @@ def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, mon
     outcomes = [SceneOutcome(item.id, "failed" if "broken" in item.id else "done") for item in items]
     asked = []
     sent = []
-    monkeypatch.setattr(fires, "send_alerts", sent.append)
+    monkeypatch.setattr(following, "send_alerts", sent.append)
 
-    def folded(request, settings, sightings):
+    def folded(out, settings, sightings, now, today):
         asked.extend(sightings)
         raise StoreError("a mistake here costs the events, never the batch")
 
-    monkeypatch.setattr(fires.steps, "fold_fires", folded)
-    fires.follow_fires(request, items, outcomes)
+    monkeypatch.setattr(fire_following, "fold_fires", folded)
+    following.follow(request, items, outcomes)
     assert asked == [Sighting("CREEK_20240726", "CREEK", "2024-07-26"), Sighting("x", "valley", "2024-07-27")]
     # What earlier runs decided is sent all the same.
     assert [ledger.path for ledger in sent] == [request.out.ledger]
@@ -394,7 +395,8 @@ def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, mon
 
 @pytest.mark.parametrize("damage", ['{"site": "val', "[]"])
 def test_damaged_events_cost_the_events_never_the_batch_until_they_are_deleted(tmp_path, monkeypatch, damage):
-    from flows.batch import following, steps
+    from flows.batch import following
+    from tasks.analysis.fire import following as fire_following
     from tasks.intake.request import make_request
     from tasks.jobs.job import Job
 
@@ -406,7 +408,7 @@ def test_damaged_events_cost_the_events_never_the_batch_until_they_are_deleted(t
         {"job": "t", "kind": "raster", "model": {"name": "identity"}, "analysis": {"kind": "fire", "min_area_ha": 0}}
     )
     request = make_request(job, site.out.root)
-    monkeypatch.setattr(steps, "fold_fires", lambda *_: site.fold())
+    monkeypatch.setattr(fire_following, "fold_fires", lambda *_: site.fold())
     told = []
     monkeypatch.setattr(following.logger, "error", lambda text, *about: told.append(text % about))
     assert following.follow(request, [], []) == ()
@@ -517,11 +519,11 @@ def test_sites_of_any_name_have_folders_and_alerts_of_their_own(tmp_path):
 
 
 def test_an_event_of_a_site_of_any_name_says_which_site(tmp_path, prefect_api):
-    from flows.batch import fires
+    from flows.batch import alerts
 
     site = Site(tmp_path, alerts=ALERTS)
     (alert,) = site.fold(site.publish("S1", 1, (40, 40, 60, 60), site="a|b%")).alerts
-    fires.send_alerts(FireLedger(site.out.ledger))
+    alerts.send_alerts(FireLedger(site.out.ledger))
     assert prefect_api.events[0].resource["swathe.site"] == "a|b%"
     assert prefect_api.events[0].resource["prefect.resource.id"].endswith(alert.payload["event"])
 

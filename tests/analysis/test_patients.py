@@ -8,7 +8,7 @@ import pytest
 from pages import Page
 from scenes import oblique_affine, write_volume
 
-from tasks.analysis.trails import trails_of
+from tasks.analysis.following import trails_of
 from tasks.analysis.tumour.patients import follow_patients
 from tasks.inputs.input import Input
 from tasks.jobs.job import Job

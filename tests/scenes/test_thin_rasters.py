@@ -16,6 +16,7 @@ from flows.analysis.crop import ask as ask_crops
 from models.card import ClassEntry
 from tasks.analysis.area import analyse_area
 from tasks.analysis.subject import RasterMask
+from tasks.jobs.analysis import AREA
 from tasks.jobs.source import Source
 from tasks.reports.legend import Caption
 from tasks.reports.pictures.drawing import drawn_shape
@@ -51,7 +52,7 @@ def subject_of(tmp_path, shape) -> RasterMask:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
 def test_a_raster_of_any_shape_has_a_preview_and_maps_on_which_something_is_seen(tmp_path, shape):
-    findings = analyse_area(subject_of(tmp_path, shape), tmp_path)
+    findings = analyse_area(subject_of(tmp_path, shape), AREA, tmp_path)
     assert findings.warnings == ()
     plain, classed = findings.sections[0].blocks
     for png in (plain.png, classed.png):
@@ -105,7 +106,7 @@ def test_a_picture_that_cannot_be_drawn_costs_a_warning(tmp_path, monkeypatch):
         raise ValueError("need at least one array to stack")
 
     monkeypatch.setattr("tasks.analysis.subject.raster_preview", broken)
-    findings = analyse_area(subject_of(tmp_path, (60, 60)), tmp_path)
+    findings = analyse_area(subject_of(tmp_path, (60, 60)), AREA, tmp_path)
     assert ["no preview: it cannot be drawn" in text for text in findings.warnings] == [True]
     assert findings.headline["burned_pixels"] == 1800
     assert not (tmp_path / "preview.png").exists()

@@ -22,6 +22,7 @@ from tasks.files.room import writing
 from tasks.geometry.box import Box
 from tasks.instances.layers import layer_reader
 from tasks.intake.request import Request
+from tasks.jobs.analysis import AREA
 from tasks.jobs.dicom_output import DicomOutput, Term
 from tasks.jobs.tumour import TumourAnalysis
 from tasks.products.dicom.order import FOLDER, CodedTerm, Layer, Line, Measured, Order, Segment, Total
@@ -61,17 +62,18 @@ def write_results(request: Request, prepared: Prepared, folder: Path) -> None:
         to.mkdir(exist_ok=True)
         with Reader() as reader:
             series = series_of(prepared.files.values(), prepared.series, reader)
-        summary = read_published(folder / "summary.json", "lesions")
-        tumour = request.job.analysis
-        tumour = tumour if isinstance(tumour, TumourAnalysis) else TumourAnalysis(kind="tumour")
+        summary = read_published(folder / "summary.json")
+        main_class = (request.job.analysis or AREA).main_class
         classes = prepared.work.card.classes
         counts = _voxels(prepared, len(classes))
-        name = classes[tumour.label].name
+        name = classes[main_class].name
         weights = prepared.work.card.weights
         swathe = dict(prepared.work.plan.slot.versions)["swathe"]
         layers = [_classes(settings, classes, folder / "mask.nii.gz")]
-        if summary["lesions"]:
-            layers.append(_lesions(prepared, summary["lesions"], tumour))
+        if summary.get("lesions"):
+            # They were found as these settings say.
+            settings_of_lesions = TumourAnalysis.model_validate(summary["analysis"])
+            layers.append(_lesions(prepared, summary["lesions"], settings_of_lesions))
         order = Order(
             scene=prepared.scene.id,
             series=series,
@@ -82,7 +84,7 @@ def write_results(request: Request, prepared: Prepared, folder: Path) -> None:
                 if entry is not classes[0] and count
             ),
             report=settings.report,
-            absent=() if counts[tumour.label] else (name,),
+            absent=() if counts[main_class] else (name,),
             whose=settings.patient,
             key=key.secret.hex(),
             made=prepared.product_key,
