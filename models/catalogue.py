@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
 from models.errors import UnknownModelError
+from models.extensions import PREDICTORS, extensions
 
 Answer: TypeAlias = Literal["semantic", "instance", "panoptic"]
 
@@ -308,6 +309,8 @@ FAMILIES: dict[str, Entry] = {
 def find(name: str) -> Entry:
     """Return the entry of a method; of a network of a library (``smp:Unet``) that of its library with its name given.
 
+    Of what another package adds, which no list here names, it is made.
+
     Raises:
         UnknownModelError: When there is none; the text names the nearest ones.
     """
@@ -317,6 +320,16 @@ def find(name: str) -> Entry:
     if family in FAMILIES and network:
         entry = FAMILIES[family]
         return replace(entry, given={**entry.given, "network": network})
+    if name in (added := extensions(PREDICTORS)):
+        return Entry(
+            module="models.predictors.added",
+            answer="semantic",
+            axes=(2, 3),
+            purpose=f"Added by {added[name].origin}",
+            origin=added[name].origin,
+            fitted_by="nothing",
+            library=added[name].package,
+        )
     known = [*CATALOGUE, *(f"{family}:NAME" for family in FAMILIES)]
     raise UnknownModelError(f"network {name!r} is not known{nearest(name, known)}. Mend network.name in the card")
 

@@ -1,6 +1,7 @@
 """The root of the error tree, and what can go wrong with a model.
 
 SwatheError
+├── ExtensionError             what another package adds cannot be used
 └── ModelError
     ├── UnknownModelError      a name that is in no registry
     ├── CardError              a model card that cannot be read or contradicts its weights
@@ -22,6 +23,10 @@ class SwatheError(Exception):
 
     def __init__(self, text: str = "") -> None:
         super().__init__(printable(text, lines=True))
+
+
+class ExtensionError(SwatheError):
+    """What an installed package adds cannot be used."""
 
 
 class ModelError(SwatheError):

@@ -11,14 +11,14 @@ from models.catalogue import CATALOGUE, FAMILIES, nearest
 from models.classical.card import classical_card
 from models.classical.settings import ARGUMENTS
 from models.errors import CardError, UnknownModelError, WeightsError
+from models.extensions import PREDICTORS, extensions
 from models.foreign.folder import convert
 from models.plain import require_plain
+from models.predictors.added import added_card
 from models.predictors.fakes import FAKES, fake_card
 from models.predictors.loading import load_predictor
 from models.run_settings import RunSettings
 
-# Names whose cards are made from what a job says.
-WITHOUT_WEIGHTS = frozenset((*FAKES, *ARGUMENTS))
 ZOO = Path(__file__).parent / "zoo"
 # What weights and programs are called.
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx")
@@ -30,8 +30,13 @@ def zoo_cards() -> dict[str, Card]:
     return {card.name: card for card in cards}
 
 
+def is_without_weights(name: str) -> bool:
+    """Tell whether a model's card is made from what a job says: a method without weights, or one of another package."""
+    return name in FAKES or name in ARGUMENTS or name in extensions(PREDICTORS)
+
+
 def card_without_weights(name: str, arguments: Mapping[str, Any], bands: tuple[str, ...], kind: str) -> Card:
-    """Describe one of ``WITHOUT_WEIGHTS`` as a model.
+    """Describe a model without weights.
 
     Args:
         name: Of the method.
@@ -42,14 +47,17 @@ def card_without_weights(name: str, arguments: Mapping[str, Any], bands: tuple[s
     Raises:
         CardError: When the arguments do not fit.
         ExpressionError: When a feature cannot be parsed.
+        ExtensionError: When what another package adds cannot be used.
     """
+    if name in extensions(PREDICTORS):
+        return added_card(name, arguments, bands, kind)
     make = fake_card if name in FAKES else classical_card
     return make(name, arguments, bands, kind)
 
 
 def is_named(name_or_path: str) -> bool:
     """Tell whether a model is meant by its name: it goes before a folder of that name in the working directory."""
-    return name_or_path in WITHOUT_WEIGHTS or name_or_path in _zoo_names()
+    return is_without_weights(name_or_path) or name_or_path in _zoo_names()
 
 
 def resolve_model(name_or_path: str, sha256: str | None = None) -> tuple[Card, Path | None]:
@@ -112,8 +120,9 @@ def _unknown(name: str, shipped: set[str]) -> UnknownModelError:
             f"model {name!r}: a network without weights. Fit it with swathe train, or give the path of a card or of "
             "weights"
         )
+    known = {*shipped, *FAKES, *ARGUMENTS, *extensions(PREDICTORS)}
     return UnknownModelError(
-        f"model {name!r} is not known{nearest(name, shipped | WITHOUT_WEIGHTS)}; or give the path of a card (.json), "
+        f"model {name!r} is not known{nearest(name, known)}; or give the path of a card (.json), "
         f"of weights ({', '.join(WEIGHTS)}) with a card beside them, or of a folder that another program wrote"
     )
 

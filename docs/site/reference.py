@@ -29,6 +29,9 @@ SEAMS = {
     "A method that gives each pixel a class": ("models.predictor", ("PredictorSpec", "Predictor")),
     "A method that finds objects": ("models.predictor", ("ObjectPredictor", "TileObjects", "Detections")),
     "A kind of scene": ("tasks.scenes.scene", ("Scene", "SceneReader")),
+    "A kind of analysis": ("tasks.jobs.analysis_section", ("AnalysisSection",)),
+    "What goes on after a batch": ("tasks.analysis.following", ("Following",)),
+    "A predictor of another package": ("models.predictors.added", ("PredictorClass",)),
     "Who carries out the steps of a run": ("flows.orchestration.orchestrator", ("Orchestrator", "Counter")),
 }
 

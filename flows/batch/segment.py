@@ -33,6 +33,7 @@ from tasks.inputs.input import Input
 from tasks.inputs.listing import list_inputs
 from tasks.intake.expectation import expect
 from tasks.intake.request import Request, make_request
+from tasks.jobs.analysis import AREA
 from tasks.jobs.job import load_job
 from tasks.out.ledger import Ledger
 from tasks.out.outcome import SceneOutcome, write_batch
@@ -227,8 +228,5 @@ def _cluster_settings(setup: Setup, request: Request) -> ClusterSettings:
 def _needed(request: Request) -> tuple[str, ...]:
     """Return the modules that blocks and products need; torch only where there is a network."""
     network = () if request.card.weights is None else ("models.predictors.networks",)
-    kind = request.job.analysis.kind if request.job.analysis else "area"
-    # Sizes and structures are answered by one file, all others by a folder.
-    files = {"area": "area" if request.job.kind == "raster" else "volumes", "structures": "structures"}
-    module = files.get(kind, f"{kind}.analyse")
-    return ("tasks.segment.block", "tasks.products.finish", f"tasks.analysis.{module}", *network)
+    answer, _, _ = (request.job.analysis or AREA).answers[request.job.kind].partition(":")
+    return ("tasks.segment.block", "tasks.products.finish", answer, *network)

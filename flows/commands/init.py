@@ -9,7 +9,7 @@ from models.card import write_card
 from models.drafting import Asked, draft_card
 from models.errors import CardError
 from models.foreign.folder import is_foreign
-from models.registry import WEIGHTS, WITHOUT_WEIGHTS, is_named, resolve_model, verify_model
+from models.registry import WEIGHTS, is_named, is_without_weights, resolve_model, verify_model
 from tasks.drafts.draft import Draft
 from tasks.drafts.look import Model, draft_for_card, draft_job
 from tasks.errors import JobError
@@ -149,7 +149,7 @@ def _of_method(override: str) -> str:
 
 def _model(name: str) -> Model:
     """Return what a job says of a model that a command names."""
-    if name in WITHOUT_WEIGHTS:
+    if is_without_weights(name):
         return Model({"name": name})
     card, _ = resolve_model(name)
     return Model({"name": name} if is_named(name) else {"weights": name}, card)

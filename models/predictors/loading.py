@@ -11,7 +11,9 @@ from models.catalogue import find
 from models.classical.card import load
 from models.classical.settings import ARGUMENTS
 from models.errors import CardError
+from models.extensions import PREDICTORS, extensions
 from models.predictor import ObjectPredictor, Predictor
+from models.predictors.added import load_added
 from models.predictors.fakes import FAKES
 from models.run_settings import RunSettings
 
@@ -39,7 +41,7 @@ def load_predictor(card: Card, card_dir: Path | None, settings: RunSettings) -> 
     """Make ready what a card describes.
 
     Args:
-        card: Of a network with weights, or of one of ``WITHOUT_WEIGHTS``.
+        card: Of a network with weights, of a method without, or of what another package adds.
         card_dir: Where the weights lie; None where there are none.
         settings: How to run it.
 
@@ -48,7 +50,10 @@ def load_predictor(card: Card, card_dir: Path | None, settings: RunSettings) -> 
         CardError: When the card contradicts itself.
         WeightsError: When the weights are not those of the card.
         DeviceError: When the device is not there or does not know the dtype.
+        ExtensionError: When what another package adds cannot be used.
     """
+    if card.network.name in extensions(PREDICTORS):
+        return load_added(card)
     if card.network.name in FAKES:
         return _load_fake(card.network)
     if card.network.name in ARGUMENTS:

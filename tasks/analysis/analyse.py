@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 
 from models.card import Card
 from models.classical.card import is_fitted
+from models.extensions import PRODUCTS, extensions
 from tasks.analysis.masks.raster import open_bands
 from tasks.analysis.subject import Answer, Findings, RasterMask, ReadLayer, VolumeMask
 from tasks.analysis.summary import write_findings
+from tasks.errors import ProductError
 from tasks.files.room import writing
 from tasks.inputs.naming import dates_of
 from tasks.instances.layers import InstanceLayers, instance_layers, layer_reader
@@ -53,25 +56,39 @@ def analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any
 
 
 def _analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, Any]:
-    findings = _findings(request, prepared, folder)
+    mask = _mask(request, prepared)
+    findings = _findings(request, prepared, mask, folder)
     facts = _facts(request, prepared, findings)
-    ending = "tif" if isinstance(prepared.scene, RasterScene) else "nii.gz"
+    ending = "tif" if isinstance(mask, RasterMask) else "nii.gz"
     beside = [*(f"{name}.{ending}" for name in prepared.work.products), "run.json"]
     beside += [FITTED_CARD] if is_fitted(prepared.work.card) else []
     beside += [DICOM_FOLDER] if request.job.output.dicom is not None and prepared.series is not None else []
-    if isinstance(prepared.scene, RasterScene):
-        mask, written = _raster_mask(request, prepared, prepared.scene), (*beside, "summary.json", "report.html")
+    beside += [name for added in request.job.output.also for name in _write_added(added, mask, findings, folder)]
+    if isinstance(mask, RasterMask):
+        written = (*beside, "summary.json", "report.html")
         write_item(folder, mask.id, grid=mask.grid, dates=mask.dates.values(), classes=mask.classes, beside=written)
     write_findings(folder, findings, facts, _caption(request, prepared.scene.id), request.card, beside)
     return findings.headline
 
 
-def _findings(request: Request, prepared: Prepared, folder: Path) -> Findings:
-    settings: AnalysisSection = request.job.analysis or AREA
+def _write_added(name: str, mask: RasterMask | VolumeMask, findings: Findings, folder: Path) -> Sequence[str]:
+    """Let another package write a product of its own, and return the names of its files."""
+    write: Any = extensions(PRODUCTS)[name].load()
+    names: Sequence[str] = write(mask, findings, folder)
+    missing = [written for written in names if not (folder / written).is_file()]
+    if missing:
+        raise ProductError(f"output.also: {name} tells of {', '.join(missing)}, and has not written it")
+    return names
+
+
+def _mask(request: Request, prepared: Prepared) -> RasterMask | VolumeMask:
     if isinstance(prepared.scene, VolumeScene):
-        mask: RasterMask | VolumeMask = _volume_mask(request, prepared, prepared.scene)
-    else:
-        mask = _raster_mask(request, prepared, prepared.scene)
+        return _volume_mask(request, prepared, prepared.scene)
+    return _raster_mask(request, prepared, prepared.scene)
+
+
+def _findings(request: Request, prepared: Prepared, mask: RasterMask | VolumeMask, folder: Path) -> Findings:
+    settings: AnalysisSection = request.job.analysis or AREA
     # Imported when it is asked for: tables of polygons bring pandas, which takes a second.
     answer: Answer = resolve_name(settings.answers[request.job.kind])
     return _with_instances(answer(mask, settings, folder), request, prepared, folder)

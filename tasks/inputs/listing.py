@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from models.errors import ExtensionError
+from models.extensions import SOURCES, Extension, extensions
 from models.printable import printable
 from tasks.dicom.files import DICOMDIR, is_dicom_file
 from tasks.dicom.naming import pseudonym
@@ -136,6 +139,8 @@ def _list_one(text: str, job: Job) -> Iterator[Input]:
         from tasks.inputs.stac_scenes import list_items
 
         yield from list_items(text, job)
+    elif (scheme := text.partition("://")[0]) != text and scheme in extensions(SOURCES):
+        yield from _added(extensions(SOURCES)[scheme], text, job)
     elif text.startswith("/vsi") or "://" in text:
         yield _single(text, job)
     elif not path.exists():
@@ -151,6 +156,19 @@ def _list_one(text: str, job: Job) -> Iterator[Input]:
         yield from _dicom(path, job)
     else:
         yield _single(text, job)
+
+
+def _added(extension: Extension, text: str, job: Job) -> Iterator[Input]:
+    """Yield the scenes that a source of another package names.
+
+    Raises:
+        ExtensionError: When it cannot be loaded, or names something else than inputs.
+    """
+    list_scenes_of: Any = extension.load()
+    for item in list_scenes_of(text, job):
+        if not isinstance(item, Input):
+            raise ExtensionError(f"{text}: {extension.origin} gives {type(item).__name__} in place of an Input")
+        yield item
 
 
 def _is_document(text: str, job: Job) -> bool:

@@ -13,7 +13,8 @@ from typing import Any
 from models.card import Card
 from models.catalogue import CATALOGUE
 from models.classical.card import fit_arguments
-from models.registry import WITHOUT_WEIGHTS, card_without_weights, require_weights, resolve_model
+from models.extensions import ANALYSES, PREDICTORS, PRODUCTS, extensions
+from models.registry import card_without_weights, is_without_weights, require_weights, resolve_model
 from tasks.errors import JobError
 from tasks.files.keys import institution_key
 from tasks.jobs.instances import InstanceRules, PanopticRules, PanopticSettings, instance_rules, panoptic_rules
@@ -55,7 +56,11 @@ class Request:
         if self.job.output.dicom is None:
             # What earlier versions made without it is not made again.
             del job["output"]["dicom"]
-        made_with = {} if self.institution is None else {"institution": self.institution}
+        if not self.job.output.also:
+            del job["output"]["also"]
+        made_with: dict[str, Any] = {} if self.institution is None else {"institution": self.institution}
+        if origins := self._origins():
+            made_with["extensions"] = origins
         return digest(
             {
                 **made_with,
@@ -67,6 +72,17 @@ class Request:
                 "swathe": version("swathe"),
             }
         )
+
+    def _origins(self) -> list[str]:
+        """Return what other packages add to this request, and which versions of them."""
+        analysis = "" if self.job.analysis is None else self.job.analysis.kind
+        used = {ANALYSES: (analysis,), PREDICTORS: (self.card.network.name,), PRODUCTS: self.job.output.also}
+        return [
+            f"{group} {name}: {extensions(group)[name].origin}"
+            for group, names in used.items()
+            for name in names
+            if name in extensions(group)
+        ]
 
     @property
     def ticket_key(self) -> str:
@@ -171,7 +187,7 @@ def _find_model(job: Job, override: str | None) -> tuple[Card, Path | None]:
     name = override or choice.name or choice.weights
     if name is None:
         raise JobError(f"job '{job.job}': model names nothing; give model.name or model.weights")
-    if name in WITHOUT_WEIGHTS:
+    if is_without_weights(name):
         if choice.sha256 is not None and override is None:
             raise JobError(f"job '{job.job}': model.sha256 is of weights, and '{name}' has none; leave it out")
         files = tuple(job.source.files) if job.kind == "volume" else ()

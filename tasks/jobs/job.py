@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from models.extensions import PRODUCTS, extensions
 from tasks.jobs.analysis import Analysis, kinds_for
 from tasks.jobs.dicom_output import DicomOutput
 from tasks.jobs.instances import InstanceSettings, PanopticSettings
@@ -95,12 +96,26 @@ class Output(Section):
         instances: The objects of the class map, each with an id; for models that find no objects themselves.
         panoptic: For panoptic models: how objects and classes become one.
         dicom: Results of a DICOM series as DICOM objects.
+        also: Products that other packages add, by name: ``docs/extending.md``.
     """
 
     confidence: bool = False
     instances: InstanceSettings | None = None
     panoptic: PanopticSettings | None = None
     dicom: DicomOutput | None = None
+    also: tuple[str, ...] = ()
+
+    @field_validator("also")
+    @classmethod
+    def _also_known(cls, also: tuple[str, ...]) -> tuple[str, ...]:
+        known = extensions(PRODUCTS)
+        unknown = [name for name in also if name not in known]
+        if unknown:
+            raise ValueError(
+                f"no installed package adds {', '.join(unknown)}; known: {', '.join(known) or 'none'}. Install the "
+                "package on every machine that works, or leave the name out"
+            )
+        return also
 
 
 class Job(Section):

@@ -121,7 +121,8 @@ def _explain(error: ValidationError, origin: str, section: type[BaseModel]) -> s
         # Behind the key of a value pydantic names the types that it tried.
         where = ".".join(keys if ended else [*keys, str(last)])
         if item["type"] == "extra_forbidden":
-            wrong[where] = [f"unknown key '{where}'; known here: {', '.join(parent.model_fields)}"]
+            known_here = f"; known here: {', '.join(parent.model_fields)}" if parent is not None else ""
+            wrong[where] = [f"unknown key '{where}'{known_here}"]
         else:
             known = wrong.setdefault(where, [f"'{where}': got {_shortened(item.get('input'))}"])
             known.append(item["msg"][:1].lower() + item["msg"][1:])
@@ -137,14 +138,17 @@ def _shortened(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _locate(section: type[BaseModel], parents: Sequence[int | str]) -> tuple[list[str], type[BaseModel], bool]:
-    """Return the keys as the file has them, the section they lead to, and whether a value came before the end."""
+def _locate(section: type[BaseModel], parents: Sequence[int | str]) -> tuple[list[str], type[BaseModel] | None, bool]:
+    """Return the keys as the file has them, the section they lead to, and whether a value came before the end.
+
+    The section is None where it is of a kind that another package adds.
+    """
     keys: list[str] = []
     current, choices = section, [section]
     for part in parents:
         if part in (tags := {_tag(choice): choice for choice in choices} if len(choices) > 1 else {}):
             # pydantic names the member of a union that it took; the file does not.
-            current = tags[part]
+            current, choices = tags[part], [tags[part]]
             continue
         keys.append(str(part))
         if isinstance(part, str) and part in current.model_fields:
@@ -153,7 +157,7 @@ def _locate(section: type[BaseModel], parents: Sequence[int | str]) -> tuple[lis
             if not choices and get_origin(annotation) not in (dict, list, tuple):
                 return keys, current, True
             current = choices[0] if choices else current
-    return keys, current, False
+    return keys, current if len(choices) == 1 else None, False
 
 
 def _tag(section: type[BaseModel]) -> object:

@@ -71,12 +71,15 @@ SECTIONS = {
 }
 
 
+# Pages whose blocks belong together: tests/docs/test_walkthroughs.py and tests/docs/test_extending.py.
+RUN_WHOLE = {"walkthroughs": ("python",), "extending": ("python", "yaml")}
+
+
 def blocks(language: str) -> list:
     found = [
         pytest.param(text, id=f"{page.stem}-{number}")
         for page in PAGES
-        # Those are run from their first line to their last: tests/docs/test_walkthroughs.py.
-        if language != "python" or page.parent.name != "walkthroughs"
+        if language not in RUN_WHOLE.get(page.stem, RUN_WHOLE.get(page.parent.name, ()))
         for number, text in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL))
     ]
     assert found, f"no {language} block in any page"

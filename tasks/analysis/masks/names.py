@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models.card import Card, ClassEntry
-from models.registry import WITHOUT_WEIGHTS, resolve_model
+from models.registry import is_without_weights, resolve_model
 from tasks.errors import JobError
 from tasks.files.declared import is_local
 from tasks.inputs.naming import scene_id, stem_of
@@ -151,7 +151,7 @@ def card_of(job: Job | None, kind: Literal["raster", "volume"]) -> Card | None:
     if job is None or job.kind != kind:
         return None
     name = job.model.name or job.model.weights
-    return None if name is None or name in WITHOUT_WEIGHTS else resolve_model(name, job.model.sha256)[0]
+    return None if name is None or is_without_weights(name) else resolve_model(name, job.model.sha256)[0]
 
 
 def what_decides(settings: dict[str, Any], job: Job | None, kind: Literal["raster", "volume"]) -> dict[str, Any]:
