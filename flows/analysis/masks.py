@@ -96,7 +96,14 @@ def _outcome(out: OutFolder, task: MaskTask) -> SceneOutcome:
 
 def _published(out: OutFolder, task: MaskTask, status: Literal["done", "skipped"]) -> SceneOutcome:
     summary = read_published(out.link(task.scene) / "summary.json", "headline", "warnings")
-    return SceneOutcome(task.scene, status, None, task.scene, summary["headline"], tuple(summary["warnings"]))
+    return SceneOutcome(
+        scene=task.scene,
+        status=status,
+        error=None,
+        product=task.scene,
+        headline=summary["headline"],
+        warnings=tuple(summary["warnings"]),
+    )
 
 
 def _failed(task: MaskTask, error: Exception) -> SceneOutcome:

@@ -119,7 +119,7 @@ class _Series:
             for earlier in range(0 if self.history is None else len(self.history.ids), last):
                 self._read(earlier, Path(scratch))
             subject, found, follow_up = self._read(last, Path(scratch))
-            findings = present(subject, found, follow_up, self.question.settings, folder)
+            findings = present(subject, found, follow_up=follow_up, settings=self.question.settings, folder=folder)
         job = self.question.job
         facts = {
             **({} if job is None else {"job": job.job}),
@@ -134,7 +134,9 @@ class _Series:
         date, settings = self.dates[index], self.question.settings
         spool = scratch / str(index)
         size = self.question.voxel_size
-        subject = open_volume_mask(date.files, date.scene, self.question.job, settings.label, spool, voxel_size=size)
+        subject = open_volume_mask(
+            date.files, date.scene, job=self.question.job, label=settings.label, spool=spool, voxel_size=size
+        )
         found = read_study(subject, settings)
         follow_up, self.history = advance(self.history, found, settings)
         return subject, found, follow_up

@@ -70,10 +70,10 @@ def run_demo(out: Path, workers: int | None, has_server: Callable[[], bool]) -> 
 def _run_all(out: Path, workers: int | None, has_server: Callable[[], bool]) -> list[DemoResult]:
     fire, large = fire_sample(out), large_sample(out, _LARGE)
     shows = [
-        _Show(fire, "fire", "fire-unet", "burned area", "fire-unet"),
-        _Show(fire, "fire", "fire-deeplabv3plus", "burned area", "fire-deeplabv3plus"),
-        _Show(sarcoma_sample(out), "sarcoma", "sarcoma-t1-unet", "sarcoma", "sarcoma"),
-        _Show(large, "fire", "fire-unet", f"{_LARGE} x {_LARGE}, SYNTHETIC", "large"),
+        _Show(sample=fire, job="fire", model="fire-unet", label="burned area", folder="fire-unet"),
+        _Show(sample=fire, job="fire", model="fire-deeplabv3plus", label="burned area", folder="fire-deeplabv3plus"),
+        _Show(sample=sarcoma_sample(out), job="sarcoma", model="sarcoma-t1-unet", label="sarcoma", folder="sarcoma"),
+        _Show(sample=large, job="fire", model="fire-unet", label=f"{_LARGE} x {_LARGE}, SYNTHETIC", folder="large"),
     ]
     return [_run(show, out, workers, _segmenting(has_server)) for show in shows]
 
@@ -97,7 +97,17 @@ def _run(show: _Show, out: Path, workers: int | None, segment: Callable[[Batch],
     label = f"{show.label}: {outcome.scene} ({show.sample.origin})"
     product = folder / outcome.scene
     if outcome.product is None:
-        return DemoResult(label, show.model, outcome.status, outcome.error or "", "", "", "", "", folder)
+        return DemoResult(
+            sample=label,
+            model=show.model,
+            status=outcome.status,
+            result=outcome.error or "",
+            reference="",
+            agreement="",
+            seconds="",
+            throughput="",
+            folder=folder,
+        )
     summary = json.loads((product / "summary.json").read_text())
     predicted, reference = _masks(show.sample, product)
     return DemoResult(

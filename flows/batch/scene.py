@@ -90,7 +90,7 @@ def segment_one(run: Run, scene: Fresh) -> SceneOutcome:
                 raise
             # Whatever it is, it costs this scene only.
             logger.debug("%s: failed", scene.item.id, exc_info=True)
-            return failed(run.request, scene.item, named(error), run.id, stages.total_s)
+            return failed(run.request, scene.item, error=named(error), run_id=run.id, seconds=stages.total_s)
         logger.info("%s", done_text(outcome, stages.total_s))
     return outcome
 
@@ -113,7 +113,9 @@ def _make(run: Run, scene: Fresh, stages: Stages) -> SceneOutcome:
     folder, headline = _make_product(run, prepared, stages)
     require_unchanged(request, item, scene.fingerprint)
     sighting = sighting_of(request.job, item)
-    facts = steps.RunFacts(run.id, headline, tuple(reports), sighting, stages.seconds)
+    facts = steps.RunFacts(
+        run=run.id, headline=headline, reports=tuple(reports), sighting=sighting, stages=stages.seconds
+    )
     with stages.at("publish"):
         return steps.publish(request, prepared, folder, facts)
 

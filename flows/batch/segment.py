@@ -165,7 +165,7 @@ def _segment_fresh(setup: Setup, arrivals: Arrivals, fresh: list[Fresh]) -> None
         BatchProgress(Console(stderr=True), len(fresh)).shown() as progress,
     ):
         slot = steps.measure(engine, request, settings.n_threads)
-        run = Run(arrivals.run_id, request, engine, slot, progress, Event())
+        run = Run(id=arrivals.run_id, request=request, engine=engine, slot=slot, progress=progress, stopping=Event())
         with ThreadPoolExecutor(_SCENES_AT_ONCE + _URGENT_BESIDE, thread_name_prefix="scene") as pool:
             try:
                 _work_off(run, line, arrivals, pool)

@@ -102,7 +102,7 @@ def plan(request: Request, scene: Fresh, slot: Slot, n_slots: int) -> Prepared:
         described = describe(request, item)
         if not scene.is_seen:
             require_variation(described)
-        prepared = prepare(request, described, scene.fingerprint, slot, n_slots)
+        prepared = prepare(request, described, fingerprint=scene.fingerprint, slot=slot, n_slots=n_slots)
         return replace(
             prepared,
             files=opened_files(request, item),
@@ -193,17 +193,28 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     scene_id, out = prepared.scene.id, request.out
     if folder.exists():
         # Otherwise the product was moved into place before this step was begun again.
-        record = RunRecord(facts.run, now(), prepared.work.plan, facts.reports, dict(facts.stages))
+        record = RunRecord(
+            run=facts.run, finished=now(), plan=prepared.work.plan, reports=facts.reports, stages=dict(facts.stages)
+        )
         write_run_record(folder / "run.json", record)
     if facts.sighting is not None:
         # Before the product: a run that dies after it leaves no scene that the next one does not know of.
         SightingLedger(out.ledger).enter([facts.sighting])
     product = publish_product(out, scene_id, prepared.product_key, folder)
-    row = ProductRow(scene_id, prepared.request_key, prepared.product_key, "done", None, facts.headline)
+    row = ProductRow(
+        scene=scene_id,
+        request=prepared.request_key,
+        product=prepared.product_key,
+        status="done",
+        error=None,
+        headline=facts.headline,
+    )
     Ledger(out.ledger).record(row, facts.run, now())
     shutil.rmtree(out.scene_scratch(scene_id), ignore_errors=True)
     place, warnings = str(product.relative_to(out.root)), warnings_of(product)
-    outcome = SceneOutcome(scene_id, "done", None, place, facts.headline, warnings)
+    outcome = SceneOutcome(
+        scene=scene_id, status="done", error=None, product=place, headline=facts.headline, warnings=warnings
+    )
     orchestrator().show_scene(request.job.job, outcome, out.root)
     return outcome
 
@@ -234,4 +245,11 @@ def skipped(request: Request, item: Input, fingerprint: Fingerprint) -> SceneOut
     shutil.rmtree(request.out.scene_scratch(item.id), ignore_errors=True)
     product = request.out.product(item.id, known.product)
     place = str(product.relative_to(request.out.root))
-    return SceneOutcome(item.id, "skipped", None, place, known.headline, warnings_of(product))
+    return SceneOutcome(
+        scene=item.id,
+        status="skipped",
+        error=None,
+        product=place,
+        headline=known.headline,
+        warnings=warnings_of(product),
+    )

@@ -67,7 +67,11 @@ def named(error: Exception) -> str:
 def _enter_failure(ledger: Ledger, item: Input, error: str, run_id: str) -> None:
     known = ledger.product(item.id)
     product = known.product if known else None
-    ledger.record(ProductRow(item.id, "", product, "failed", error, {}), run_id, steps.now())
+    ledger.record(
+        ProductRow(scene=item.id, request="", product=product, status="failed", error=error, headline={}),
+        run_id,
+        steps.now(),
+    )
 
 
 def _settled(request: Request, item: Input) -> SceneOutcome | None:

@@ -85,13 +85,13 @@ def asked(ask: dict[str, Any]) -> str:
 def parsed(answer: Mapping[str, Any]) -> Report:
     """Return an answer as a report."""
     return Report(
-        answer["python"],
-        answer["packages"],
-        answer["code"],
-        answer["replaced"],
-        tuple(answer["imports"]),
-        tuple(answer["storage"]),
-        answer["host"],
+        python=answer["python"],
+        packages=answer["packages"],
+        code=answer["code"],
+        replaced=answer["replaced"],
+        imports=tuple(answer["imports"]),
+        storage=tuple(answer["storage"]),
+        host=answer["host"],
     )
 
 

@@ -331,7 +331,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option of the command
     if json_file == csv_file == flow.STANDARD_OUTPUT:
         raise JobError("--json and --csv cannot both go to standard output; name a file for one of them")
     pairs = list_pairs(predicted, reference, predicted_files, reference_files)
-    pairs = with_ids(pairs, predicted, reference, predicted_ids, reference_ids)
+    pairs = with_ids(pairs, predicted, reference=reference, predicted_ids=predicted_ids, reference_ids=reference_ids)
     report = flow.evaluate_pairs(pairs, reading, choices)
     for table in evaluation_tables(report):
         (ERR if to_standard_output else OUT).print(table)

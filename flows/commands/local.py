@@ -23,7 +23,7 @@ def up_command(
     """Start server, worker and cluster on this machine, with the deployments, for trying them out."""
     from flows.local.up import LocalSettings, password_file, up
 
-    settings = LocalSettings(home.resolve(), data.resolve(), out.resolve(), port, workers)
+    settings = LocalSettings(home=home.resolve(), data=data.resolve(), out=out.resolve(), port=port, workers=workers)
     up(settings, lambda line: OUT.print(line, highlight=False))
     OUT.print(f"The server is at {settings.api.removesuffix('/api')}", highlight=False, soft_wrap=True)
     OUT.print(f"User and password stand in {password_file(settings.home)}", highlight=False, soft_wrap=True)
@@ -45,7 +45,9 @@ def deploy_command(
     from flows.server.deploy import Target, deploy
 
     folders = {"SWATHE_DATA": data, "SWATHE_OUT": out, "SWATHE_CLUSTER": cluster}
-    deploy(Target(server, os.environ.get("PREFECT_API_AUTH_STRING"), runs, file, folders))
+    deploy(
+        Target(api=server, auth=os.environ.get("PREFECT_API_AUTH_STRING"), runs=runs, file=file, environment=folders)
+    )
     OUT.print(f"deployed to {server.removesuffix('/api')}", highlight=False)
 
 

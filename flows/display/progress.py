@@ -118,7 +118,15 @@ class BatchProgress:
             told = self._free.pop() if self._free else orchestrator().counter("")
         told.label = f"{label}: blocks"
         return SceneProgress(
-            label, total, done, self._bars, bar, self._console.is_terminal, self._pace, told, self._free
+            label=label,
+            total=total,
+            done=done,
+            bars=self._bars,
+            bar=bar,
+            is_terminal=self._console.is_terminal,
+            pace=self._pace,
+            told=told,
+            free=self._free,
         )
 
     def scene_ended(self) -> None:

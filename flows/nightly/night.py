@@ -77,14 +77,16 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
     newest = nights.newest(_today())
     request = replace(request, today=tonight if newest is None else max(tonight, newest[0].date))
     is_past = request.today != tonight
-    found = list_arrivals(order.inbox, job, tonight, nights.last(tonight), request.card.n_channels)
+    found = list_arrivals(
+        order.inbox, job, tonight=tonight, last=nights.last(tonight), n_channels=request.card.n_channels
+    )
     items = [item for item in found if is_kept(item.date, job.nightly.retention, request.today or tonight)]
     earlier = nights.night(tonight)
     night = earlier or _begin(request, tonight, () if is_past else missed_nights(nights.last(tonight), tonight))
     tell_missed(job.job, nights)
     told = nights.told(_reached(request))
     untold = nights.made_after(told.run)
-    after = _segment(order, request, night, items, untold).with_alerts(
+    after = _segment(order, request, night=night, items=items, untold=untold).with_alerts(
         FireLedger(request.out.ledger).told_after(told.alert)
     )
     # What waits and what is unchanged now was not so then.
@@ -109,7 +111,7 @@ def _segment(order: Nightly, request: Request, night: Night, items: list[Input],
     """Do what does not wait; return the night with that, and with products that no page tells of."""
     had_product = {item.id for item in items if _had_product(request, item.id, untold)}
     outcomes = run_held(order, request, [item for item in items if not item.waits])
-    return after_run(night, items, outcomes, had_product, untold)
+    return after_run(night, items, outcomes=outcomes, had_product=had_product, untold=untold)
 
 
 def _tell(request: Request, night: Night, earlier: Night | None, reached: Told) -> None:
@@ -143,4 +145,4 @@ def _today() -> str:
 def _prune(order: Nightly, request: Request, items: Sequence[Input], today: str) -> None:
     names = [folder.name for folder in (request.out.root / ".products").glob("*")]
     dates = dates_of_products(order.inbox, request.job, items, names)
-    prune(request.out, request.job.nightly.retention, dates, today, steps.now()[:10])
+    prune(request.out, request.job.nightly.retention, dates=dates, tonight=today, today=steps.now()[:10])

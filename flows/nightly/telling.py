@@ -22,7 +22,14 @@ def tell_missed(job: str, ledger: NightLedger) -> None:
     try:
         for missed, event in ledger.unsent():
             orchestrator().send(
-                _event(job, missed, "missed", f"{job}: no run in the night of {missed}", {}, UUID(event))
+                _event(
+                    job,
+                    missed,
+                    kind="missed",
+                    title=f"{job}: no run in the night of {missed}",
+                    counted={},
+                    event_id=UUID(event),
+                )
             )
             ledger.mark_sent(missed)
     except UnsentEventError as error:
@@ -36,7 +43,14 @@ def tell_end(night: Night) -> None:
     """
     counted = counts(night)
     text = ", ".join(f"{count} {name.lower()}" for name, count in counted.items() if count) or "nothing came"
-    event = _event(night.job, night.date, "ended", f"{night.job}, night of {night.date}: {text}", counted, uuid4())
+    event = _event(
+        night.job,
+        night.date,
+        kind="ended",
+        title=f"{night.job}, night of {night.date}: {text}",
+        counted=counted,
+        event_id=uuid4(),
+    )
     try:
         orchestrator().send(event)
     except UnsentEventError as error:

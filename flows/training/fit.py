@@ -69,7 +69,7 @@ def train_model(job_name: str, out: Path, overrides: list[str]) -> TrainingResul
     with tempfile.TemporaryDirectory(prefix="swathe-training-") as scratch:
         scenes = read_scenes(job, card, Path(scratch))
         scores, baseline = cross_validation(job, card, scenes) if job.folds else ({}, {})
-        written = fit_and_write(job, card, scenes, Figures(scores, baseline), out)
+        written = fit_and_write(job, card, scenes=scenes, figures=Figures(scores, baseline), out=out)
     return TrainingResult(
         name=card.name,
         folder=out,

@@ -18,7 +18,9 @@ from models.predictor import PredictorSpec
 def pixelwise(n_channels: int, n_classes: int, ndim: int) -> PredictorSpec:
     """Say of a method that each score is one of its own pixel."""
     ones = (1,) * ndim
-    return PredictorSpec(n_channels, n_classes, ones, (0,) * ndim, ones)
+    return PredictorSpec(
+        n_channels=n_channels, n_classes=n_classes, stride=ones, margin=(0,) * ndim, receptive_field=ones
+    )
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
             output=_output(after, n_outputs),
             regions=_regions(after, n_outputs),
         ),
-        channels=tuple(_names(metadata, "inputs", "image", n_channels, "channel")),
+        channels=tuple(_names(metadata, "inputs", key="image", count=n_channels, otherwise="channel")),
         classes=_classes(metadata, n_outputs, after),
         normalization=before.normalization,
         tiling=map_inferer(config.named("inferer")),
@@ -192,7 +192,7 @@ def _output(after: Postprocessing, n_outputs: int) -> Literal["logits", "logit",
 
 
 def _classes(metadata: Mapping[str, Any], n_outputs: int, after: Postprocessing) -> tuple[ClassEntry, ...]:
-    names = _names(metadata, "outputs", "pred", n_outputs, "class")
+    names = _names(metadata, "outputs", key="pred", count=n_outputs, otherwise="class")
     if after.regions is not None:
         labels = {label: names[channel] for channel, label in after.regions.items()}
         names = [labels.get(label, f"class {label}") for label in range(1, max(labels) + 1)]

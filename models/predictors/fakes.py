@@ -29,7 +29,9 @@ class IdentityPredictor:
     def spec(self) -> PredictorSpec:
         """One channel, stride 1, each score of its own pixel."""
         ones = (1,) * self.ndim
-        return PredictorSpec(1, self.n_classes, ones, (0,) * self.ndim, ones)
+        return PredictorSpec(
+            n_channels=1, n_classes=self.n_classes, stride=ones, margin=(0,) * self.ndim, receptive_field=ones
+        )
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return one-hot scores ``(tiles, classes, *tile)`` of the rounded first channel."""
@@ -51,7 +53,9 @@ class ComponentsPredictor:
     @property
     def spec(self) -> PredictorSpec:
         """One channel of a raster, stride 1; an area may reach through the whole tile."""
-        return PredictorSpec(1, self.n_classes, (1, 1), (0, 0), None, "objects")
+        return PredictorSpec(
+            n_channels=1, n_classes=self.n_classes, stride=(1, 1), margin=(0, 0), receptive_field=None, output="objects"
+        )
 
     def detect(self, batch: NDArray[np.float32]) -> Detections:
         """Find areas that hang together at edges or corners, all of them for certain."""

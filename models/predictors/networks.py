@@ -91,7 +91,7 @@ class TorchPredictor:
         tiles = 1 if self.device.type == "cpu" else self._settings.batch
         shape = (tiles, self._spec.n_channels, *self._settings.tile[-self._ndim :])
         example = (1, self._spec.n_channels, *self._example_shape())
-        return probe(self._network, shape, self.dtype, self.device, example)
+        return probe(self._network, shape, dtype=self.dtype, device=self.device, example=example)
 
     def _score(self, images: Tensor) -> Tensor:
         if self.device.type == "cpu":
@@ -169,7 +169,15 @@ def spec_of(card: Card, geometry: Geometry) -> PredictorSpec:
         field, only_tile = (None if found is None else (1, *found) for found in (field, only_tile))
     if len(stride) != {"raster": 2, "volume": 3}[card.kind]:
         raise CardError(f"{card.name}: a network of {len(stride)} axes does not run over a {card.kind}")
-    return PredictorSpec(card.n_inputs, card.n_classes, stride, margin, field, geometry.output, only_tile)
+    return PredictorSpec(
+        n_channels=card.n_inputs,
+        n_classes=card.n_classes,
+        stride=stride,
+        margin=margin,
+        receptive_field=field,
+        output=geometry.output,
+        only_tile=only_tile,
+    )
 
 
 def _network_ndim(network: nn.Module) -> Literal[2, 3]:

@@ -54,7 +54,9 @@ def load(card: Card, path: Path, settings: RunSettings) -> TorchPredictor:
     _never_fuse()
     network = _Program(parse_program(path.name, read_program(card, path)))
     geometry = replace(geometry, only_tile=_try_out(card, network, geometry))
-    return TorchPredictor(network, spec_of(card, geometry), settings, card.network.output, len(geometry.stride))
+    return TorchPredictor(
+        network, spec_of(card, geometry), settings=settings, output=card.network.output, ndim=len(geometry.stride)
+    )
 
 
 def _never_fuse() -> None:

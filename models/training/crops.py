@@ -96,7 +96,7 @@ def _random_crop(
     if lengths != settings.crop:
         layers, labels = _resize(layers, labels, settings.crop)
     layers, labels = turn(layers, labels, settings.augmentation, generator)
-    layers, labels = warp(layers, labels, IGNORED, settings.augmentation, generator)
+    layers, labels = warp(layers, labels, outside=IGNORED, settings=settings.augmentation, generator=generator)
     values, others = layers[: scene.n_channels], layers[scene.n_channels :]
     # Not the labels tell what was observed: what is mirrored beyond an edge does not count, but is seen.
     values = augment_values(values, others[-1] > 0.5, settings.augmentation, generator)

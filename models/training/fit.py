@@ -191,5 +191,7 @@ class _Run:
     def _score(self, scene: PreparedScene) -> float:
         inputs = scene.inputs.to(self.settings.device)
         least = 2 if self.geometry.receptive_field is None else 1
-        classes = predict_classes(self.network, inputs, self.geometry.stride, self.geometry.margin, least)
+        classes = predict_classes(
+            self.network, inputs, stride=self.geometry.stride, margin=self.geometry.margin, least=least
+        )
         return mean_dice(classes, scene.labels.numpy(), self.card.n_classes)

@@ -64,7 +64,7 @@ def cross_validate(
     for held_out in k_folds([sample.name for sample in samples], k, settings.seed):
         train = [sample for sample in samples if sample.name not in held_out]
         valid = [sample for sample in samples if sample.name in held_out]
-        fits.append(fit(train, valid, card, settings, progress))
+        fits.append(fit(train, valid, card=card, settings=settings, progress=progress))
         dice |= fits[-1].scores
     simple = {sample.name: baseline(sample) for sample in samples} if baseline else {}
     return FoldScores(dice, simple, tuple(fits))

@@ -93,7 +93,11 @@ def fit_objects(
         torch.manual_seed(settings.seed)
         network = build_network(card.network, card.n_inputs, card.n_classes).to(settings.device)
         mean, history = _train(
-            network, [prepare_sample(sample, card) for sample in samples], settings, progress, target
+            network,
+            [prepare_sample(sample, card) for sample in samples],
+            settings=settings,
+            progress=progress,
+            target=target,
         )
     fitted = card.model_copy(update={"parameters": sum(p.numel() for p in network.parameters())})
     return FitResult(fitted, mean.on_cpu(), {}, tuple(history))
@@ -125,7 +129,9 @@ def _train(
     history: list[tuple[int, float, float | None]] = []
     losses: list[float] = []
     for step in range(1, settings.steps + 1):
-        losses.append(_step(network, scenes, settings, generator, optimizer, target))
+        losses.append(
+            _step(network, scenes, settings=settings, generator=generator, optimizer=optimizer, target=target)
+        )
         schedule.step()
         mean.follow(network, step)
         if step == settings.steps or step % max(1, settings.steps // 100) == 0:

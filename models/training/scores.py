@@ -46,7 +46,7 @@ def predict_classes(
     network: nn.Module, image: Tensor, stride: tuple[int, ...], margin: tuple[int, ...] = (), least: int = 1
 ) -> NDArray[np.int64]:
     """Return the likeliest class of each pixel, ``shape``; arguments as of ``predict_scores``."""
-    return predict_scores(network, image, stride, margin, least).argmax(0).cpu().numpy()
+    return predict_scores(network, image, stride=stride, margin=margin, least=least).argmax(0).cpu().numpy()
 
 
 def dice(predicted: NDArray[np.integer], labels: NDArray[np.integer], class_id: int) -> float:

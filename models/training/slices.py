@@ -32,11 +32,11 @@ def fit_card(
         return fit_objects(samples, card, settings, progress)
     n_axes = len(geometry.stride)
     if card.kind == "raster" or n_axes == 3:
-        return fit(samples, [], card, settings, progress)
+        return fit(samples, [], card=card, settings=settings, progress=progress)
     card = with_numbers(card, samples)
     plain = card.model_copy(update={"normalization": NoNormalization()})
     slices = [piece for sample in samples for piece in _slices(sample, card)]
-    fitted = fit(slices, [], plain, settings, progress)
+    fitted = fit(slices, [], card=plain, settings=settings, progress=progress)
     restored = fitted.card.model_copy(update={"normalization": card.normalization})
     return FitResult(restored, fitted.state_dict, fitted.scores, fitted.history)
 
@@ -47,4 +47,10 @@ def _slices(sample: Sample, card: Card) -> Iterator[Sample]:
     shape = sample.labels.shape
     for k in range(shape[0]):
         position = positions((k, 0, 0), (k + 1, *shape[1:]), shape)[:, 0] if card.position else None
-        yield Sample(image[:, k], sample.labels[k], sample.valid[k], f"{sample.name}-{k}", position)
+        yield Sample(
+            image=image[:, k],
+            labels=sample.labels[k],
+            valid=sample.valid[k],
+            name=f"{sample.name}-{k}",
+            position=position,
+        )

@@ -67,7 +67,9 @@ def _analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, An
     if isinstance(mask, RasterMask):
         written = (*beside, "summary.json", "report.html")
         write_item(folder, mask.id, grid=mask.grid, dates=mask.dates.values(), classes=mask.classes, beside=written)
-    write_findings(folder, findings, facts, _caption(request, prepared.scene.id), request.card, beside)
+    write_findings(
+        folder, findings, facts=facts, caption=_caption(request, prepared.scene.id), card=request.card, beside=beside
+    )
     return findings.headline
 
 
@@ -111,7 +113,9 @@ def _with_instances(findings: Findings, request: Request, prepared: Prepared, fo
             from tasks.analysis.instances.segments import describe_segments
 
             names, read = [entry.name for entry in classes], _layer(prepared, "mask")
-            segments = describe_segments(found, read, scene.grid, names, prepared.work.panoptic, folder)
+            segments = describe_segments(
+                found, read, grid=scene.grid, names=names, rules=prepared.work.panoptic, folder=folder
+            )
             described = described.and_also(segments)
     return findings.and_also(described).and_also(Findings({}, {}, warnings=_uncut(layers)))
 

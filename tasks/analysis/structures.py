@@ -66,9 +66,9 @@ def analyse_structures(subject: RasterMask, settings: StructuresAnalysis, folder
     found = find_structures(
         subject.read(Box.of_shape((rows, cols))),
         len(subject.classes),
-        scale.spacing,
-        settings.connectivity,
-        settings.smallest_pixels,
+        spacing=scale.spacing,
+        connectivity=settings.connectivity,
+        smallest_pixels=settings.smallest_pixels,
     )
     names = subject.names
     _write_csv(folder / "structures.csv", found.measured, names, scale)

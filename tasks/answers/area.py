@@ -232,7 +232,9 @@ def class_areas(
             sums.append(window_sums.astype(np.float64))
     pixels = tuple(int(count) for count in counts)
     if areas.reason is not None:
-        return ClassAreas(pixels[:-1], pixels[-1], None, None, areas.reason)
+        return ClassAreas(
+            pixels=pixels[:-1], not_observed_pixels=pixels[-1], areas_ha=None, not_observed_ha=None, reason=areas.reason
+        )
     hectares = [fsum(column) / M2_PER_HA for column in np.array(sums).reshape(-1, n_classes + 1).T]
     return ClassAreas(pixels[:-1], pixels[-1], tuple(hectares[:-1]), hectares[-1])
 

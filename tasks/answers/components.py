@@ -97,7 +97,7 @@ def join(
     firsts: list[Labels] = [np.zeros(1, np.int64)]
     kinds: list[Labels] = [np.zeros(1, np.int64)]
     known = 0
-    for box, labels, count in _labelled(inside, shape, connectivity, window, kinds):
+    for box, labels, count in _labelled(inside, shape, connectivity=connectivity, window=window, kinds=kinds):
         seams.add(box, np.where(labels > 0, labels.astype(np.int64) + known, 0))
         firsts.append(_first_pixels(labels, count, box, shape[1]))
         known += count
@@ -106,7 +106,16 @@ def join(
     numbers, first = _numbered(np.concatenate(firsts), links[:, kind[links[0]] == kind[links[1]]])
     of_component = np.zeros(len(first) + 1, np.int64)
     of_component[numbers] = kind
-    return Components(inside, shape, connectivity, window, numbers, len(first), of_component[1:], first)
+    return Components(
+        inside=inside,
+        shape=shape,
+        connectivity=connectivity,
+        window=window,
+        numbers=numbers,
+        n=len(first),
+        kinds=of_component[1:],
+        firsts=first,
+    )
 
 
 def _labelled(

@@ -203,7 +203,7 @@ def _fill_segments(dataset: Dataset, target: Target, filled_in: _Map) -> None:
     frames = iter_pixels(dataset, raw=True)
     for group, frame in zip(dataset.PerFrameFunctionalGroupsSequence, frames, strict=True):
         placed = _placed(group, shared, target)
-        for number, mask in _segments(group, shared, frame, kind, half):
+        for number, mask in _segments(group, shared, frame=frame, kind=kind, half=half):
             if number in filled_in.names:
                 _put_frame(filled_in, number, mask, placed)
 

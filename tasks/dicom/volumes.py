@@ -38,7 +38,7 @@ def split_volumes(slices: Sequence[Slice], places: Sequence[int]) -> list[Volume
         places: For each slice the number of its place along the normal.
     """
     place_of = {id(plane): place for plane, place in zip(slices, places, strict=True)}
-    return list(_split(tuple(slices), place_of, TRAITS, (), len(set(places))))
+    return list(_split(tuple(slices), place_of, traits=TRAITS, labels=(), wanted=len(set(places))))
 
 
 def _split(
@@ -58,7 +58,9 @@ def _split(
             continue
         for value, part in sorted(parts.items(), key=lambda item: _natural(item[0])):
             own = len({place_of[id(plane)] for plane in part}) if trait in _FREE else wanted
-            yield from _split(tuple(part), place_of, traits[index + 1 :], (*labels, f"{trait}={value}"), own)
+            yield from _split(
+                tuple(part), place_of, traits=traits[index + 1 :], labels=(*labels, f"{trait}={value}"), wanted=own
+            )
         return
     yield from _by_number(slices, place_of, label, len(held))
 

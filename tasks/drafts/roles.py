@@ -91,11 +91,11 @@ def _roles(guess: _Guess, patterns: Sequence[str], labels: tuple[str, ...], n_wh
     names = _role_names(patterns)
     whole = next(s for s in sorted(guess.scenes) if all(s in guess.found[pattern] for pattern in patterns))
     return Roles(
-        {names[pattern]: pattern for pattern in patterns},
-        labels,
-        {names[pattern]: guess.found[pattern][whole] for pattern in patterns},
-        len({scene for pattern in patterns for scene in guess.found[pattern]}),
-        n_whole,
+        patterns={names[pattern]: pattern for pattern in patterns},
+        labels=labels,
+        example={names[pattern]: guess.found[pattern][whole] for pattern in patterns},
+        n_scenes=len({scene for pattern in patterns for scene in guess.found[pattern]}),
+        n_whole=n_whole,
     )
 
 
@@ -107,10 +107,12 @@ def _single(folder: Path, files: Sequence[Path], alike: Callable[[Path], object]
     kept = [file for file in pictures if (_shape(file.relative_to(folder)), alike(file)) == kind]
     flat = all(file.parent == folder for file in files)
     if flat and len(kept) == len(files):
-        return Roles({}, (), {"file": kept[0]}, len(kept), len(kept))
+        return Roles(patterns={}, labels=(), example={"file": kept[0]}, n_scenes=len(kept), n_whole=len(kept))
     pattern = _narrowest(folder, kept, files, kind[0])
     found = Pattern(pattern).find_all(folder)
-    return Roles({"image": pattern}, (), {"image": kept[0]}, len(found), len(found))
+    return Roles(
+        patterns={"image": pattern}, labels=(), example={"image": kept[0]}, n_scenes=len(found), n_whole=len(found)
+    )
 
 
 def _narrowest(folder: Path, kept: Sequence[Path], files: Sequence[Path], shape: str) -> str:

@@ -95,7 +95,7 @@ def to_model_maps(model: Box, frame: Frame) -> list[AxisMap]:
     orders = [order for order, _ in frame.orders] or [1] * len(frame.scale)
     parts = zip(model.start, model.stop, frame.scale, covered.shape, orders, strict=True)
     return [
-        axis_map(start, stop, 1.0 / scale, length, order, frame.anchor).moved(offset)
+        axis_map(start, stop, ratio=1.0 / scale, length=length, order=order, anchor=frame.anchor).moved(offset)
         for (start, stop, scale, length, order), offset in zip(parts, covered.start, strict=True)
     ]
 

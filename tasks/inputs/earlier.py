@@ -40,7 +40,7 @@ def paired(
     for item in items:
         if item.error is None and item.date is not None:
             by_site.setdefault(item.site or site_of(item.id, dates), []).append(item)
-    return [_with_earlier(item, by_site, rule, dates, refusal) for item in items]
+    return [_with_earlier(item, by_site, rule=rule, dates=dates, refusal=refusal) for item in items]
 
 
 def _with_earlier(

@@ -178,7 +178,9 @@ def search(url: str, wanted: StacSearch, first: str | None, last: str | None) ->
             f"{url}: no STAC catalogue can be read there ({_told(error)}). Give the address of catalog.json, or of an "
             "API's first page"
         ) from error
-    found = _ask(url, links, wanted, area, (first, last), io) if links else _walk(url, root, wanted, io)
+    found = (
+        _ask(url, links, wanted=wanted, area=area, days=(first, last), io=io) if links else _walk(url, root, wanted, io)
+    )
     for item in found:
         if isinstance(item, Unreadable):
             yield item

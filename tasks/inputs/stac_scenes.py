@@ -118,7 +118,7 @@ def _scenes(items: Iterable[pystac.Item | Unreadable], wanted: StacSearch, url: 
             continue
         found.setdefault((site, day), []).append(item)
     for (site, day), items in found.items():
-        yield _scene(sorted(items, key=_merit, reverse=True), site, day, wanted, url)
+        yield _scene(sorted(items, key=_merit, reverse=True), site, day=day, wanted=wanted, url=url)
 
 
 def _scene(items: list[pystac.Item], site: str, day: str, wanted: StacSearch, url: str) -> Input:

@@ -56,12 +56,14 @@ def _lay_raster(
     read: Callable[[Box], NDArray[Any]], shape: tuple[int, ...], rules: InstanceRules, painted: Painted
 ) -> tuple[NDArray[np.int64], int]:
     with Spool() as spool:
-        areas = find_areas(read, (shape[0], shape[1]), rules, spool, (WINDOWS[2][0], WINDOWS[2][1]))
+        areas = find_areas(read, (shape[0], shape[1]), rules=rules, spool=spool, window=(WINDOWS[2][0], WINDOWS[2][1]))
         for box, numbers in areas.windows():
             if numbers.any():
                 painted[box.slices] = numbers.astype(np.uint32)
     if rules.border is not None:
-        grow_by_windows(lambda box: read(box) == rules.border, shape, WINDOWS[2], rules.rank, painted)
+        grow_by_windows(
+            lambda box: read(box) == rules.border, shape, window=WINDOWS[2], rank=rules.rank, painted=painted
+        )
     return areas.classes, areas.n_whole
 
 
@@ -105,5 +107,10 @@ def _measured(
     ids = np.zeros(n + 1, np.uint32)
     ids[order + 1] = np.arange(1, n + 1)
     return InstanceTable(
-        classes[order].astype(np.uint16), scores[order], pixels[order], firsts[order], touches[order], ids
+        labels=classes[order].astype(np.uint16),
+        scores=scores[order],
+        pixels=pixels[order],
+        firsts=firsts[order],
+        touches_border=touches[order],
+        ids=ids,
     )

@@ -87,7 +87,7 @@ def find_areas(
             if parts.max() > 1:
                 spool.write(number, place, parts)
                 cuts[number] = _measured(parts, place, shape)
-    return _numbered(components, spool, pixels, cuts, rules.min_pixels, n_whole)
+    return _numbered(components, spool, pixels=pixels, cuts=cuts, min_pixels=rules.min_pixels, n_whole=n_whole)
 
 
 def _raster_connectivity(rules: InstanceRules) -> Any:  # noqa: ANN401 - 4 or 8, as the rules have made sure
@@ -202,4 +202,11 @@ def _numbered(
     order = kept[np.argsort(first[kept])]
     numbers = np.zeros(len(owner) + 1, np.int64)
     numbers[order + 1] = np.arange(1, len(order) + 1)
-    return Areas(components, spool, offsets, numbers, components.kinds[owner[order]] - 1, n_whole)
+    return Areas(
+        components=components,
+        spool=spool,
+        offsets=offsets,
+        numbers=numbers,
+        classes=components.kinds[owner[order]] - 1,
+        n_whole=n_whole,
+    )

@@ -75,7 +75,7 @@ def _agreeing(
             # Each pair of tiles once.
             if other > index and other in tiles:
                 shared = window.intersection(lattice.tile(other).window).intersection(Box.of_shape(shape))
-                yield from _agreeing_in(fragments, here, tiles[other], shared, agreement)
+                yield from _agreeing_in(fragments, here, there=tiles[other], shared=shared, agreement=agreement)
 
 
 def _near(axis: TileAxis) -> list[range]:

@@ -77,7 +77,7 @@ def _lay_objects(work: Work, painted: Painted) -> InstanceTable:
         if numbers.any():
             painted[box.slices] = numbers
 
-    return paint(fragments, objects, shape, unseen, write)
+    return paint(fragments, objects, shape=shape, unseen=unseen, write=write)
 
 
 def _lay_stuff(work: Work, rules: PanopticRules, painted: Painted, table: InstanceTable) -> None:

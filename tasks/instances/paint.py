@@ -76,7 +76,12 @@ def paint(
     ids = np.zeros(n + 1, np.uint32)
     ids[order + 1] = np.arange(1, len(order) + 1)
     return InstanceTable(
-        objects.labels[order], objects.scores[order], pixels[order], firsts[order], touches[order], ids
+        labels=objects.labels[order],
+        scores=objects.scores[order],
+        pixels=pixels[order],
+        firsts=firsts[order],
+        touches_border=touches[order],
+        ids=ids,
     )
 
 

@@ -48,7 +48,9 @@ def find_volume_areas(mask: NDArray[np.unsignedinteger[Any]], rules: InstanceRul
         n_whole = _cut(ids, rules.spacing, rules.min_distance, rules.rank)
     classes = _number(ids, mask, rules.min_pixels)
     if rules.border is not None:
-        grow_by_windows(lambda box: mask[box.slices] == rules.border, mask.shape, _GROWN, rules.rank, ids)
+        grow_by_windows(
+            lambda box: mask[box.slices] == rules.border, mask.shape, window=_GROWN, rank=rules.rank, painted=ids
+        )
     return VolumeAreas(ids, classes, n_whole)
 
 

@@ -36,7 +36,9 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
     """
     if request.job.kind == "raster":
         files = opened_files(request, item)
-        return describe_raster(item.id, files, request.job.source, request.card.by_channel, item.stated)
+        return describe_raster(
+            item.id, files, source=request.job.source, channels=request.card.by_channel, stated=item.stated
+        )
     card = request.card
     if card.orientation is None:
         raise JobError(f"model '{card.name}': its card states no orientation; it cannot segment volumes")
@@ -47,10 +49,10 @@ def describe(request: Request, item: Input) -> RasterScene | VolumeScene:
     return describe_volume(
         item.id,
         _volume_paths(request, item),
-        card.orientation,
-        card.spacing_mm,
-        spool,
-        card.resampling,
+        card_orientation=card.orientation,
+        card_spacing_mm=card.spacing_mm,
+        spool_dir=spool,
+        resampling=card.resampling,
         voxel_size=request.job.source.voxel_size,
     )
 
@@ -181,7 +183,9 @@ def _scene(request: Request, item: Input) -> _Subject:
         name=facts_sha256(["raster", item.files, source.model_dump(mode="json"), channels, _stated_facts(item)]),
         state=lambda sources: state_of_raster(item.files, sources),
         sources=lambda: sources_of(item.files),
-        fingerprint=lambda: fingerprint(describe_raster(item.id, item.files, source, channels, item.stated)),
+        fingerprint=lambda: fingerprint(
+            describe_raster(item.id, item.files, source=source, channels=channels, stated=item.stated)
+        ),
     )
 
 
@@ -245,7 +249,7 @@ def _volume_paths(request: Request, item: Input) -> list[Path]:
                 "channel"
             )
         spool = request.out.scene_scratch(item.id) / "spool"
-        return [spool_series(item.id, item.files, item.series, request.job.source.dicom, spool)]
+        return [spool_series(item.id, item.files, key=item.series, rule=request.job.source.dicom, folder=spool)]
     return [_fetched(request, item, path) for path in _channel_files(request, item)]
 
 

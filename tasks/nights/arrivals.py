@@ -45,7 +45,7 @@ def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None, n_channe
         rules = job.nightly.stac
         days = 0 if rules is None else rules.lookback_days
         first = date.fromisoformat(min(last or tonight, tonight)) - timedelta(days=days)
-        return list_catalogue(_absolute(inbox), job, first.isoformat(), tonight, refusal)
+        return list_catalogue(_absolute(inbox), job, first=first.isoformat(), last=tonight, refusal=refusal)
 
 
 def require_dates(inbox: str, job: Job) -> None:

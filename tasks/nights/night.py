@@ -114,7 +114,14 @@ def after_run(
         before = scenes.get(name)
         replaced = before.status == "superseded" if before and before.status != "failed" else name in had_product
         status: SceneStatus = "failed" if outcome.status == "failed" else "superseded" if replaced else "new"
-        scenes[name] = NightScene(name, status, dates[name], outcome.error, outcome.headline, outcome.warnings)
+        scenes[name] = NightScene(
+            id=name,
+            status=status,
+            date=dates[name],
+            error=outcome.error,
+            headline=outcome.headline,
+            warnings=outcome.warnings,
+        )
     waiting = {item.id: item.error or "" for item in items if item.waits}
     return replace(night, scenes=tuple(scenes[name] for name in sorted(scenes)), waiting=waiting, unchanged=unchanged)
 

@@ -132,14 +132,21 @@ def status_of(root: Path, now: str) -> Status:
     efforts = [effort for row in products if (effort := _effort(out, row)) is not None]
     space = shutil.disk_usage(root)
     return Status(
-        root, run, running, len(products) - len(failed), failed, night, ended, overdue,
+        root=root,
+        run=run,
+        running=running,
+        done=len(products) - len(failed),
+        failed=failed,
+        night=night,
+        night_ended=ended,
+        overdue=overdue,
         nights=nights.count(),
         alerts=alerts,
         effort=_together(efforts),
         timed=sum(bool(effort.stages_s) for effort in efforts),
         backlog=read_backlog(out) if running else None,
         disk=Disk(space.free, space.total),
-    )  # fmt: skip
+    )
 
 
 def _effort(out: OutFolder, row: ProductRow) -> Effort | None:

@@ -191,4 +191,4 @@ def _product_row(row: tuple[str, str, str | None, Status, str | None, str]) -> P
     numbers = from_json(headline)
     if not isinstance(numbers, dict):
         raise TypeError(f"the headline of {name} is no object of JSON")
-    return ProductRow(name, request, product, status, error, numbers)
+    return ProductRow(scene=name, request=request, product=product, status=status, error=error, headline=numbers)

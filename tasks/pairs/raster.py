@@ -54,10 +54,19 @@ def opened_raster_pair(
             mine, observed = rules[0].read(values[0], seen[0])
             values, seen = theirs.read([1], box, nearest=True)
             other, also = rules[1].read(values[0], seen[0])
-            return Window(mine, other, observed & also, observed, also)
+            return Window(
+                predicted=mine, reference=other, observed=observed & also, predicted_seen=observed, reference_seen=also
+            )
 
         names = _names(paths[1]) | _names(paths[0])
-        yield MaskPair(pair_id, reference.grid.shape, read, spacings_of(reference.grid), names, notes)
+        yield MaskPair(
+            id=pair_id,
+            shape=reference.grid.shape,
+            read=read,
+            spacings=spacings_of(reference.grid),
+            names=names,
+            notes=notes,
+        )
 
 
 def spacings_of(grid: RasterGrid) -> dict[str, tuple[float, ...]]:

@@ -206,7 +206,9 @@ def _without_dicom(
     with TemporaryDirectory(prefix="swathe-evaluate-") as scratch:
         grid = volume_header(next(path for path in paths if path != source), reading.voxel_size)
         written = Path(scratch) / "labels.nii"
-        made = write_reference(source, grid.file_shape, grid.affine_mm, written, reading.structures)
+        made = write_reference(
+            source, grid.file_shape, affine_mm=grid.affine_mm, destination=written, wanted=reading.structures
+        )
         told = ", ".join(f"{each.name} is class {each.class_number}" for each in made.structures)
         ours, theirs = (written if path == source else path for path in paths)
         yield (ours, theirs), (told, *made.notes)
@@ -239,7 +241,13 @@ def is_volume(path: Path) -> bool:
 
 
 def _pair(name: str, predicted: Path | None, reference: Path | None) -> PairFiles:
-    return PairFiles(printable(name), predicted, reference, _beside(predicted), _beside(reference))
+    return PairFiles(
+        id=printable(name),
+        predicted=predicted,
+        reference=reference,
+        predicted_ids=_beside(predicted),
+        reference_ids=_beside(reference),
+    )
 
 
 def _beside(mask: Path | None) -> Path | None:

@@ -45,8 +45,23 @@ def opened_volume_pair(
         voxel_size: Which to believe where sform and pixdim of a header differ; None refuses.
     """
     with tempfile.TemporaryDirectory(prefix="swathe-evaluate-") as scratch:
-        theirs = describe_volume(pair_id, paths[1], _ORIENTATION, None, Path(scratch), voxel_size=voxel_size)
-        ours = describe_volume(pair_id, paths[0], _ORIENTATION, None, Path(scratch), voxel_size=voxel_size, like=theirs)
+        theirs = describe_volume(
+            pair_id,
+            paths[1],
+            card_orientation=_ORIENTATION,
+            card_spacing_mm=None,
+            spool_dir=Path(scratch),
+            voxel_size=voxel_size,
+        )
+        ours = describe_volume(
+            pair_id,
+            paths[0],
+            card_orientation=_ORIENTATION,
+            card_spacing_mm=None,
+            spool_dir=Path(scratch),
+            voxel_size=voxel_size,
+            like=theirs,
+        )
         to_ours = np.linalg.inv(ours.affine_mm) @ theirs.affine_mm
         apart = apart_voxels(ours, theirs)
         aligned = apart is not None and apart <= SAME_VOXELS
@@ -69,7 +84,9 @@ def opened_volume_pair(
         def read(box: Box) -> Window:
             mine, observed = own[0].read(*predicted.native(box))
             other, also = own[1].read(*reference.native(box))
-            return Window(mine, other, observed & also, observed, also)
+            return Window(
+                predicted=mine, reference=other, observed=observed & also, predicted_seen=observed, reference_seen=also
+            )
 
         yield MaskPair(pair_id, theirs.frame.native_shape, read, {"mm": theirs.steps_mm}, notes=notes)
 

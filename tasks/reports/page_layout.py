@@ -102,7 +102,13 @@ def table_view(table: Table) -> TableView:
     columns = list(zip(*table.rows, strict=True)) if table.header and table.rows else []
     numeric = [bool(index) and all(map(_NUMBER.fullmatch, column)) for index, column in enumerate(columns)]
     width = len(table.header) or max(map(len, table.rows), default=0)
-    return TableView(table.caption, table.header, table.rows, table.note, tuple(numeric) or (False,) * width)
+    return TableView(
+        caption=table.caption,
+        header=table.header,
+        rows=table.rows,
+        note=table.note,
+        numeric=tuple(numeric) or (False,) * width,
+    )
 
 
 def _groups(blocks: Sequence[Block]) -> tuple[Group, ...]:
@@ -128,12 +134,22 @@ def _kind(block: Block) -> str:
 def _plate(block: Picture | Chart) -> Plate:
     if isinstance(block, Chart):
         light, dark = (_data_uri("image/svg+xml", svg) for svg in (block.light, block.dark))
-        return Plate("chart", light, dark, block.alt, block.caption, Markup(""), ())
+        return Plate(
+            kind="chart", light=light, dark=dark, alt=block.alt, caption=block.caption, size=Markup(""), legend=()
+        )
     width, height = struct.unpack(">II", block.png[16:24])
     size = Markup(' width="{}" height="{}"').format(width, height)
     legend = tuple(Entry(entry.name, entry.colour, entry.text, entry.name == NOT_OBSERVED) for entry in block.legend)
     kind = "picture wide" if width > _WIDE * height or width > _WIDE_PIXELS else "picture"
-    return Plate(kind, _data_uri(*_light(block.png)), "", block.alt, block.caption, size, legend)
+    return Plate(
+        kind=kind,
+        light=_data_uri(*_light(block.png)),
+        dark="",
+        alt=block.alt,
+        caption=block.caption,
+        size=size,
+        legend=legend,
+    )
 
 
 def _light(png: bytes) -> tuple[str, bytes]:

@@ -37,12 +37,23 @@ def raster_maps(mask: DrawnMask, picture: RasterPicture, title: str = "The pictu
     names = ", ".join(entry.name for entry in legend.values()) or "no class"
     stretched = "contrast stretched to its own 2nd to 98th percentile"
     return (
-        map_picture(pixels, picture.mask, {}, picture.pixel_m, f"{title}, without the mask", f"{title}; {stretched}."),
         map_picture(
-            pixels, picture.mask, legend, picture.pixel_m, f"The same place with the mask laid over it: {names}",
-            "The mask, outlined. The bar is true at the middle of the scene.",
+            pixels,
+            picture.mask,
+            legend={},
+            pixel_m=picture.pixel_m,
+            alt=f"{title}, without the mask",
+            caption=f"{title}; {stretched}.",
         ),
-    )  # fmt: skip
+        map_picture(
+            pixels,
+            picture.mask,
+            legend=legend,
+            pixel_m=picture.pixel_m,
+            alt=f"The same place with the mask laid over it: {names}",
+            caption="The mask, outlined. The bar is true at the middle of the scene.",
+        ),
+    )
 
 
 def plain_map(mask: DrawnMask, grid: RasterGrid) -> Picture:
@@ -52,7 +63,12 @@ def plain_map(mask: DrawnMask, grid: RasterGrid) -> Picture:
     legend = _legend(mask, labels)
     names = ", ".join(entry.name for entry in legend.values()) or "no class"
     return map_picture(
-        None, labels, legend, (side * down, side * across), f"Map of {names}; no picture was given", "The mask alone."
+        None,
+        labels,
+        legend=legend,
+        pixel_m=(side * down, side * across),
+        alt=f"Map of {names}; no picture was given",
+        caption="The mask alone.",
     )
 
 

@@ -79,7 +79,13 @@ def read_vectors(path: str | Path, layer: str | None = None) -> VectorTable:
         name: _told(column) for name, column in zip(meta["fields"].tolist(), fields, strict=True)
     }
     kind = meta["geometry_type"].removesuffix(" Z").removesuffix(" M")
-    return VectorTable(name, _wkt(meta["crs"]), shapely.from_wkb(geometries), columns, kind)
+    return VectorTable(
+        name=name,
+        crs_wkt=_wkt(meta["crs"]),
+        geometries=shapely.from_wkb(geometries),
+        columns=columns,
+        geometry_type=kind,
+    )
 
 
 def column_names(path: str | Path) -> list[str]:

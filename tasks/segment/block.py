@@ -53,7 +53,13 @@ def segment_block(work: Work, block: Box) -> BlockReport:
         values[~tiles.valid] = np.iinfo(values.dtype).max
     store = BlockStore(work.store)
     checksums = store.write(block, layers)
-    report = BlockReport(block.start, block.stop, checksums, tiles.n_tiles, time.perf_counter() - begin)
+    report = BlockReport(
+        start=block.start,
+        stop=block.stop,
+        checksums=checksums,
+        n_tiles=tiles.n_tiles,
+        seconds=time.perf_counter() - begin,
+    )
     store.commit(report)
     return report
 

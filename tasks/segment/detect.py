@@ -48,7 +48,13 @@ def detect_block(work: Work, block: Box) -> BlockReport:
     mask = np.where(tiles.valid, 0, np.iinfo(work.label_dtype).max).astype(work.label_dtype)
     store = BlockStore(work.store)
     checksums = store.write(block, {"mask": mask}) | {FRAGMENTS: write_fragments(work.store, block, found)}
-    report = BlockReport(block.start, block.stop, checksums, tiles.n_tiles, time.perf_counter() - begin)
+    report = BlockReport(
+        start=block.start,
+        stop=block.stop,
+        checksums=checksums,
+        n_tiles=tiles.n_tiles,
+        seconds=time.perf_counter() - begin,
+    )
     store.commit(report)
     return report
 

@@ -47,10 +47,31 @@ def measure_slot(card: Card, folder: Path | None, job: Job, n_threads: int) -> S
     if card.weights is None or folder is None:
         # What is fitted to the scene cannot be loaded before it.
         spec = load_predictor(card, folder, settings).spec if fit_arguments(card) is None else card_spec(card)
-        return Slot(replace(settings, device="cpu"), "no network", 0, spec, versions, available_bytes())
+        return Slot(
+            settings=replace(settings, device="cpu"),
+            device_name="no network",
+            peak_bytes=0,
+            spec=spec,
+            versions=versions,
+            memory_bytes=available_bytes(),
+        )
     # Here, because it brings torch, which only workers need.
     from models.predictors.choice import choose_run
 
     batch = None if job.tiling.batch == "auto" else job.tiling.batch
-    chosen = choose_run(card, folder / card.weights.file, settings, job.run.dtype, job.run.tolerance, batch)
-    return Slot(chosen.settings, chosen.device_name, chosen.peak_bytes, chosen.spec, versions, available_bytes())
+    chosen = choose_run(
+        card,
+        folder / card.weights.file,
+        settings=settings,
+        dtype=job.run.dtype,
+        tolerance=job.run.tolerance,
+        batch=batch,
+    )
+    return Slot(
+        settings=chosen.settings,
+        device_name=chosen.device_name,
+        peak_bytes=chosen.peak_bytes,
+        spec=chosen.spec,
+        versions=versions,
+        memory_bytes=available_bytes(),
+    )

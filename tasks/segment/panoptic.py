@@ -44,7 +44,13 @@ def segment_and_detect_block(work: Work, block: Box) -> BlockReport:
         values[~tiles.valid] = np.iinfo(values.dtype).max
     store = BlockStore(work.store)
     checksums = store.write(block, layers) | {FRAGMENTS: write_fragments(work.store, block, found)}
-    report = BlockReport(block.start, block.stop, checksums, tiles.n_tiles, time.perf_counter() - begin)
+    report = BlockReport(
+        start=block.start,
+        stop=block.stop,
+        checksums=checksums,
+        n_tiles=tiles.n_tiles,
+        seconds=time.perf_counter() - begin,
+    )
     store.commit(report)
     return report
 

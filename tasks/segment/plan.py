@@ -140,8 +140,19 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
     tile, halo, overlap = plan_tiles(job, card)
     chunk = CHUNK_2D if len(tile) == 2 else CHUNK_3D
     blend, laid = choose_blend(job, card), card.tiling
-    plan = Plan(tile, halo, overlap, chunk, chunk, blend, slot, laid.placement, laid.sigma, laid.beyond)
-    plan = replace(plan, agreement=job.tiling.agreement)
+    plan = Plan(
+        tile=tile,
+        halo=halo,
+        overlap=overlap,
+        block=chunk,
+        chunk=chunk,
+        blend=blend,
+        slot=slot,
+        agreement=job.tiling.agreement,
+        placement=laid.placement,
+        sigma=laid.sigma,
+        beyond=laid.beyond,
+    )
     axes = plan.lattice(frame).axes
     for axis in axes:
         axis.step  # noqa: B018  # raises where the numbers do not fit
@@ -159,7 +170,9 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
     if job.tiling.block == "auto":
         values = slot.spec.n_channels + slot.spec.n_classes
         wanted = _auto_block(frame, chunk, n_slots)
-        return replace(plan, block=fit_block(wanted, chunk, plan.tile, values, slot.memory_bytes // n_slots))
+        return replace(
+            plan, block=fit_block(wanted, chunk, tile=plan.tile, values=values, slot_bytes=slot.memory_bytes // n_slots)
+        )
     block = _per_axis(job.tiling.block, chunk, len(tile))
     if any(b % c or b < c for b, c in zip(block, chunk, strict=True)):
         raise PlanError(f"block {block} is not a multiple of the product's internal tile {chunk}; change tiling.block")

@@ -89,7 +89,7 @@ def prepare(
     card = fitted_card(request.card, scene, fingerprint)
     slot = replace(slot, spec=replace(slot.spec, n_classes=card.n_classes))
     answered = _answered(scene, card)
-    plan = make_plan(request.job, request.card, answered.frame, slot, n_slots)
+    plan = make_plan(request.job, request.card, frame=answered.frame, slot=slot, n_slots=n_slots)
     request_key = request.key(fingerprint.sha256)
     product_key = _product_key(request_key, plan, None if card is request.card else card)
     if request.job.tiling.block == "auto":

@@ -43,9 +43,9 @@ def sample_features(scene: Scene, card: Card, size: int, seed: int) -> NDArray[n
     seen = sum(math.prod(window.shape) for window in windows)
     with scene.open() as opened:
         reader = featured(opened, card)
-        drawn = _lowest(reader, windows, shape, size, seed)
+        drawn = _lowest(reader, windows, shape=shape, size=size, seed=seed)
         if len(drawn) < min(size, _FEW) and seen < math.prod(shape):
-            drawn = _lowest(reader, list(split(shape, _WINDOW[len(shape)])), shape, size, seed)
+            drawn = _lowest(reader, list(split(shape, _WINDOW[len(shape)])), shape=shape, size=size, seed=seed)
     return drawn
 
 

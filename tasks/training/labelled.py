@@ -67,7 +67,13 @@ def read_labelled(scene: RasterScene | VolumeScene, labels: Path, n_classes: int
     valid = observed if invalid is None else observed & ~invalid
     on_grid = _on_model_grid(scene, native, n_classes)
     labelled = on_grid != UNLABELLED
-    return LabelledScene(scene, native, image, np.where(labelled, on_grid, 0).astype(np.int32), valid & labelled)
+    return LabelledScene(
+        scene=scene,
+        native_labels=native,
+        image=image,
+        labels=np.where(labelled, on_grid, 0).astype(np.int32),
+        valid=valid & labelled,
+    )
 
 
 def _on_model_grid(

@@ -46,7 +46,14 @@ def read_labels(path: Path, scene: VolumeScene | None = None) -> NDArray[np.int3
 
 def _of_volume(path: Path, scene: VolumeScene | None) -> NDArray[np.int32]:
     with tempfile.TemporaryDirectory(prefix="swathe-labels-") as spool:
-        found = describe_volume(path.name, path, scene.codes if scene else "ijk", None, Path(spool), like=scene)
+        found = describe_volume(
+            path.name,
+            path,
+            card_orientation=scene.codes if scene else "ijk",
+            card_spacing_mm=None,
+            spool_dir=Path(spool),
+            like=scene,
+        )
         apart = None if scene is None else apart_voxels(found, scene)
         if scene is not None and (apart is None or apart > SAME_VOXELS):
             raise GridError(

@@ -83,7 +83,9 @@ def _check_file(guard: Guard, path: str) -> Verdict:
 
 def _check_item(guard: Guard, reader: Reader, item: Input, asked: Mapping[str, Any]) -> Verdict:
     if item.error is not None:
-        return Verdict(item.id, "unknown", False, "SceneError", item.error, left_out=item.left_out)
+        return Verdict(
+            path=item.id, kind="unknown", go=False, error="SceneError", message=item.error, left_out=item.left_out
+        )
     if refused := _unnamed(item.id, item.files.values()):
         return refused
     if item.series is not None:
@@ -102,7 +104,7 @@ def _unnamed(path: str, files: Iterable[str]) -> Verdict | None:
         for name in files:
             require_utf8(name)
     except SceneError as error:
-        return Verdict(path, "unknown", False, type(error).__name__, str(error))
+        return Verdict(path=path, kind="unknown", go=False, error=type(error).__name__, message=str(error))
     return None
 
 

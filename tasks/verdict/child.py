@@ -63,11 +63,11 @@ def _check_scene(request: dict[str, Any]) -> Verdict:
         return _check_channels(request, source, merged)
     stated = {role: tuple(Stated(**band) for band in bands) for role, bands in request["stated"].items()}
     channels: dict[str, QuantityName | None] = request["channels"]
-    scene = describe_raster(request["id"], request["files"], source, channels, stated)
+    scene = describe_raster(request["id"], request["files"], source=source, channels=channels, stated=stated)
     if request["beside"]:
         # To see that they are there: what the analysis misses is known before the first block.
         beside = dict.fromkeys(request["beside"]) | channels
-        describe_raster(request["id"], request["files"], source, beside, stated)
+        describe_raster(request["id"], request["files"], source=source, channels=beside, stated=stated)
     facts = {**merged.facts, "shape": list(scene.grid.shape), "bands": scene.n_channels}
     numbers = request["numbers"]
     fitted = Fitted(

@@ -109,7 +109,15 @@ def _picture_verdict(name: str, picture: Picture, reader: Reader) -> Verdict:
     message = f"{instance.modality}, {layout.rows} x {layout.cols}, {layout.samples} band(s), {sides}"
     if look["lowest"] == look["highest"] and layout.rows * layout.cols > 1:
         raise ConstantSceneError(one_value(name, [float(look["lowest"])]))
-    return Verdict(name, "raster", True, None, message, facts, tuple(str(note) for note in picture.notes))
+    return Verdict(
+        path=name,
+        kind="raster",
+        go=True,
+        error=None,
+        message=message,
+        facts=facts,
+        warnings=tuple(str(note) for note in picture.notes),
+    )
 
 
 def refusal(name: str, finding: Finding, shown: tuple[str, ...] = ()) -> Verdict:
@@ -150,4 +158,6 @@ def _verdict(name: str, series: Series, reader: Reader) -> Verdict:
     sides = " x ".join(f"{side:g}" for side in spacing)
     message = f"{series.modality}, {cols} x {rows} x {slices}, {sides} mm, {series.plane}, {len(series.paths)} files"
     warnings = tuple(str(note) for note in series.notes)
-    return Verdict(name, "volume", True, None, message, facts, warnings, unseen)
+    return Verdict(
+        path=name, kind="volume", go=True, error=None, message=message, facts=facts, warnings=warnings, unseen=unseen
+    )

@@ -76,7 +76,7 @@ def weigh(
     odd = beyond[~np.isin(beyond, fills)]
     n_meant = len(values) - (len(beyond) - len(odd))
     if len(odd) > _IMPOSSIBLE_SHARE * n_meant or n_meant == 0:
-        raise ImpossibleValuesError(_refused(name, values, quantity, remedy, scale))
+        raise ImpossibleValuesError(_refused(name, values, quantity=quantity, remedy=remedy, scale=scale))
     found = []
     if len(fills):
         told = ", ".join(f"{value:g}" for value in fills[:3])
@@ -152,7 +152,13 @@ def check_values(scene: RasterScene, boxes: Sequence[Box], fitted: Fitted) -> tu
         if band.quantity is None or not QUANTITIES[band.quantity].has_limits:
             found += _fills(f"{scene.id}: {band.name}", own[here], band)
         else:
-            found += weigh(f"{scene.id}: {band.name}", own[here], QUANTITIES[band.quantity], _remedy(band), band.scale)
+            found += weigh(
+                f"{scene.id}: {band.name}",
+                own[here],
+                quantity=QUANTITIES[band.quantity],
+                remedy=_remedy(band),
+                scale=band.scale,
+            )
     kept = np.array([_possible(own, band) for own, band in zip(values, bands, strict=True)])
     valid = (seen & kept).all(axis=0)
     channels = _channels(scene, values[:, valid])

@@ -69,7 +69,9 @@ def check_raster(path: str) -> Verdict:
         "spectral": list(header.spectral),
     }
     message = f"{grid.rows} x {grid.cols}, {n_bands} x {header.dtypes[0]}, {facts['crs']}"
-    return Verdict(path, "raster", True, None, message, facts, warnings, unseen)
+    return Verdict(
+        path=path, kind="raster", go=True, error=None, message=message, facts=facts, warnings=warnings, unseen=unseen
+    )
 
 
 def _require_bands(path: str) -> None:

@@ -42,7 +42,7 @@ class Verdict:
     @classmethod
     def refusal(cls, path: str, kind: Kind, error: SwatheError) -> Verdict:
         """Return the verdict that an error is."""
-        return cls(path, kind, False, type(error).__name__, str(error))
+        return cls(path=path, kind=kind, go=False, error=type(error).__name__, message=str(error))
 
     def to_json(self) -> str:
         """Return the verdict as one line."""
@@ -67,11 +67,27 @@ def merge(path: str, verdicts: Sequence[Verdict]) -> Verdict:
     """Return the verdict on a scene from those on its files: the first refusal, or go with everything known."""
     for verdict in verdicts:
         if not verdict.go:
-            return Verdict(path, verdict.kind, False, verdict.error, verdict.message, verdict.facts)
+            return Verdict(
+                path=path,
+                kind=verdict.kind,
+                go=False,
+                error=verdict.error,
+                message=verdict.message,
+                facts=verdict.facts,
+            )
     message = "; ".join(dict.fromkeys(verdict.message for verdict in verdicts))
     warnings, unseen = (
         tuple(dict.fromkeys(text for verdict in verdicts for text in getattr(verdict, name)))
         for name in ("warnings", "unseen")
     )
     facts = {**verdicts[0].facts, "bytes": sum(verdict.facts.get("bytes", 0) for verdict in verdicts)}
-    return Verdict(path, verdicts[0].kind, True, None, message, facts, warnings, unseen)
+    return Verdict(
+        path=path,
+        kind=verdicts[0].kind,
+        go=True,
+        error=None,
+        message=message,
+        facts=facts,
+        warnings=warnings,
+        unseen=unseen,
+    )

@@ -63,7 +63,16 @@ def check_volume(path: str, voxel_size: VoxelSize | None = None) -> Verdict:
     warnings = (*_geometry_warnings(header), *look.warnings)
     if look.constant is not None:
         warnings += (f"every voxel is {look.constant:g}",)
-    return Verdict(path, "volume", True, None, message, facts, warnings, look.unseen)
+    return Verdict(
+        path=path,
+        kind="volume",
+        go=True,
+        error=None,
+        message=message,
+        facts=facts,
+        warnings=warnings,
+        unseen=look.unseen,
+    )
 
 
 @contextmanager

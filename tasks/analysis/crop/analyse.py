@@ -65,8 +65,8 @@ def analyse_crop(subject: RasterMask, settings: CropAnalysis, folder: Path) -> F
         if totals is None or zones is None
         else {"weed": {"zone_side_pixels": zones.side, **_spray_answers("zones", totals)}}
     )
-    headline = _headline(subject, areas, estimates, fields, totals)
-    sections = crop_sections(subject, areas, estimates, fields, totals, undrawn)
+    headline = _headline(subject, areas, estimates=estimates, fields=fields, totals=totals)
+    sections = crop_sections(subject, areas, estimates=estimates, fields=fields, totals=totals, undrawn=undrawn)
     warnings = (*(estimates.warnings if estimates else ()), *(fields.warnings if fields else ()), *undrawn)
     return Findings(headline, answers, sections, warnings)
 
@@ -97,13 +97,13 @@ def _zones(subject: RasterMask, settings: CropAnalysis) -> SprayZones | None:
     if sides is None:
         raise SceneError(f"{subject.id}: zones have a side in metres, and the map is not on the Earth. Give it its CRS")
     side = max(1, round(settings.zone_m / math.sqrt(sides[0] * sides[1])))
-    return SprayZones(subject.read, subject.grid, len(subject.classes), side, rule)
+    return SprayZones(read=subject.read, grid=subject.grid, n_classes=len(subject.classes), side=side, rule=rule)
 
 
 def _write(subject: RasterMask, fields: MeasuredFields | None, zones: SprayZones | None, folder: Path) -> None:
     if fields is not None:
         date = min(subject.dates.values(), default=None)
-        write_fields(folder, fields, subject.names, subject.id, date)
+        write_fields(folder, fields, names=subject.names, collection=subject.id, date=date)
     if zones is not None:
         write_spray_map(folder / "spray.tif", zones)
 

@@ -58,9 +58,9 @@ def read_fields(path: str, grid: RasterGrid, crs: str | None = None, id_column: 
     table = read_vectors(path)
     found, kept, remarks = _polygons(path, table.geometries)
     try:
-        own, remark = chosen_crs(path, table.crs_wkt, crs, grid, "fields_crs")
+        own, remark = chosen_crs(path, table.crs_wkt, override=crs, grid=grid, key="fields_crs")
         points = shapely.get_coordinates(found)
-        refuse_if_not_degrees(path, own, points[:, 0], points[:, 1], grid, "fields_crs")
+        refuse_if_not_degrees(path, own, x=points[:, 0], y=points[:, 1], grid=grid, key="fields_crs")
     except SceneError as error:
         raise PolygonError(str(error)) from error
     if remark:
@@ -74,7 +74,9 @@ def read_fields(path: str, grid: RasterGrid, crs: str | None = None, id_column: 
     ids = _ids(path, columns, id_column, kept)
     if len(set(ids)) < len(ids):
         remarks.append(f"{Path(path).name}: column '{id_column}' names {len(ids)} fields by {len(set(ids))} names")
-    return FieldPolygons(ids, geometries, own.to_wkt(), placed, columns, tuple(remarks))
+    return FieldPolygons(
+        ids=ids, geometries=geometries, crs_wkt=own.to_wkt(), placed=placed, columns=columns, remarks=tuple(remarks)
+    )
 
 
 def _polygons(path: str, found: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], list[str]]:

@@ -102,7 +102,13 @@ def measure_fields(subject: RasterMask, settings: CropAnalysis, path: str) -> Me
     fields = read_fields(path, subject.grid, settings.fields_crs, settings.fields_id)
     names, shapes = subject.names, fields.placed.pixels
     inner = shrunk(shapes, subject.grid, settings.inner_buffer_m)
-    counts = count_fields(FieldShapes(shapes, inner), subject.grid.shape, len(names), subject.read, subject.confidence)
+    counts = count_fields(
+        FieldShapes(shapes, inner),
+        subject.grid.shape,
+        n_classes=len(names),
+        read=subject.read,
+        read_confidence=subject.confidence,
+    )
     whole = pixels_anywhere(shapes, subject.grid.shape, counts.pixels)
     rules = FieldRules(settings.min_pixels, settings.mixed_below, settings.min_observed)
     rows = tuple(field_rows(counts, whole, rules))

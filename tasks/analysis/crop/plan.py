@@ -88,7 +88,9 @@ def plan_sample(subject: RasterMask, wishes: SampleWishes) -> PlannedSample:
         if number is None:
             raise JobError(f"--expect {name}: the map has no such class. It has: {', '.join(names)}")
         anticipated[number] = accuracy
-    sizes = sample_sizes(asked, anticipated, wishes.target_se, wishes.allocation, wishes.smallest)
+    sizes = sample_sizes(
+        asked, anticipated, target_se=wishes.target_se, allocation=wishes.allocation, smallest=wishes.smallest
+    )
     units = draw_units(subject.read, subject.grid, sizes.sizes, wishes.seed)
     drawn = [int((units.strata == number).sum()) for number in range(len(names))]
     summary = {
@@ -106,7 +108,9 @@ def plan_sample(subject: RasterMask, wishes: SampleWishes) -> PlannedSample:
         },
         "reference": "Olofsson et al. 2014, Remote Sensing of Environment 148, 42, equation 13",
     }
-    return PlannedSample(subject.grid, tuple(names), asked, sizes, units, summary)
+    return PlannedSample(
+        grid=subject.grid, names=tuple(names), areas_ha=asked, sizes=sizes, units=units, summary=summary
+    )
 
 
 def write_plan(folder: Path, name: str, planned: PlannedSample) -> tuple[Path, Path]:
@@ -141,9 +145,19 @@ def write_plan(folder: Path, name: str, planned: PlannedSample) -> tuple[Path, P
         "interpreter": [None] * len(rows),
         "remarks": [None] * len(rows),
     }
-    samples = VectorTable("samples", grid.crs_wkt, np.asarray(points, object), columns, "Point")
+    samples = VectorTable(
+        name="samples",
+        crs_wkt=grid.crs_wkt,
+        geometries=np.asarray(points, object),
+        columns=columns,
+        geometry_type="Point",
+    )
     pixels = VectorTable(
-        "pixels", grid.crs_wkt, np.asarray(shapely.polygons(rings), object), {"sample": ids}, "Polygon"
+        name="pixels",
+        crs_wkt=grid.crs_wkt,
+        geometries=np.asarray(shapely.polygons(rings), object),
+        columns={"sample": ids},
+        geometry_type="Polygon",
     )
     package, facts = planned_files(folder, name)
     write_gpkg(package, samples, pixels)

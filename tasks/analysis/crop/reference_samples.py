@@ -82,7 +82,7 @@ def read_samples(path: str, grid: RasterGrid, crs: str | None = None) -> Referen
     rows, cols = to_pixels(x[answered], y[answered], own, grid)
     if not on_grid(rows, cols, grid).any():
         _refuse_swapped(path, share_swapped(x[answered], y[answered], own, grid))
-    _refuse_outside(path, rows, cols, grid, np.flatnonzero(answered))
+    _refuse_outside(path, rows, cols=cols, grid=grid, numbers=np.flatnonzero(answered))
     kept = {
         name: [value for value, yes in zip(column, answered, strict=True) if yes] for name, column in columns.items()
     }
@@ -112,8 +112,8 @@ def _read_any(path: str, crs: str | None, grid: RasterGrid) -> tuple[dict[str, l
     if not len(x):
         raise SampleError(f"{path}: holds no samples")
     try:
-        own, remark = chosen_crs(path, stated, crs, grid, "samples_crs")
-        refuse_if_not_degrees(path, own, x, y, grid, "samples_crs")
+        own, remark = chosen_crs(path, stated, override=crs, grid=grid, key="samples_crs")
+        refuse_if_not_degrees(path, own, x=x, y=y, grid=grid, key="samples_crs")
     except SceneError as error:
         raise SampleError(str(error)) from error
     return columns, x, y, own, remark

@@ -49,7 +49,9 @@ def class_map(subject: RasterMask, areas: ClassAreas) -> Picture:
     present = [number for number, pixels in enumerate(areas.pixels) if pixels]
     legend = {n: LegendEntry(subject.classes[n].name, subject.classes[n].colour, _mapped(areas, n)) for n in present}
     shown = "; ".join(f"{entry.name} {entry.text}" for entry in legend.values())
-    return map_picture(None, labels, legend, (down * steps[0], right * steps[1]), f"Map of classes: {shown}")
+    return map_picture(
+        None, labels, legend=legend, pixel_m=(down * steps[0], right * steps[1]), alt=f"Map of classes: {shown}"
+    )
 
 
 def _mapped(areas: ClassAreas, number: int) -> str:

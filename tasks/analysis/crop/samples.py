@@ -91,10 +91,21 @@ def estimate_areas(subject: RasterMask, settings: CropAnalysis, path: str, areas
     warnings = list(samples.remarks) + _left_out(path, mapped, kept, len(names))
     if not kept.any():
         raise SampleError(f"{path}: no sample lies on an observed pixel of a class that is asked about")
-    strata, stratum_names, strata_ha = _strata(path, samples, settings, mapped, (names, areas, outside))
-    sample = StratifiedSample(strata[kept], mapped[kept], reference[kept], strata_ha, stratum_names, tuple(names))
+    strata, stratum_names, strata_ha = _strata(
+        path, samples, settings=settings, mapped=mapped, legend=(names, areas, outside)
+    )
+    sample = StratifiedSample(
+        strata=strata[kept],
+        mapped=mapped[kept],
+        reference=reference[kept],
+        areas_ha=strata_ha,
+        stratum_names=stratum_names,
+        class_names=tuple(names),
+    )
     accuracy = estimate_accuracy(sample)
-    warnings += _design_warnings(path, samples, settings, sample, kept, _areas_at(subject, samples)[kept])
+    warnings += _design_warnings(
+        path, samples, settings=settings, sample=sample, kept=kept, areas_m2=_areas_at(subject, samples)[kept]
+    )
     warnings += _cover_warnings(accuracy, sample, areas, outside)
     return AreaEstimates(accuracy, sample, tuple(warnings))
 

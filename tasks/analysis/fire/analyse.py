@@ -73,10 +73,18 @@ def analyse_fire(subject: RasterMask, settings: FireAnalysis, folder: Path) -> F
     with opened as severity:
         found = _find(subject, settings, severity)
         if severity is not None:
-            write_severity(severity.read, folder / "severity.tif", subject.grid, severity.table, severity.offset.value)
-        _write_objects(found, subject, settings, severity, folder)
+            write_severity(
+                severity.read,
+                folder / "severity.tif",
+                grid=subject.grid,
+                table=severity.table,
+                offset=severity.offset.value,
+            )
+        _write_objects(found, subject, settings=settings, severity=severity, folder=folder)
         undrawn: list[str] = []
-        sections = fire_sections(subject, settings, areas, found.fires, severity, unrated, undrawn)
+        sections = fire_sections(
+            subject, settings, areas=areas, fires=found.fires, severity=severity, unrated=unrated, undrawn=undrawn
+        )
     subject.write_preview(areas, folder, undrawn)
     answers: dict[str, Any] = {
         "classes": area_table(areas, subject.names),
@@ -109,13 +117,13 @@ def _find(subject: RasterMask, settings: FireAnalysis, severity: SeverityReader 
     kept, left_out, left_out_ha = _above_minimum(everything, subject, settings)
     n_classes = 0 if severity is None else len(severity.table.classes)
     rate = None if severity is None else severity.rate
-    sums = measure_fires(kept, subject.grid, rate, subject.confidence, n_classes)
+    sums = measure_fires(kept, subject.grid, rate=rate, confidence=subject.confidence, n_classes=n_classes)
     shares = observed_share(sums, _not_observed(subject))
     earth = None if reason is not None or subject.grid.crs_wkt is None else Earth(subject.grid.crs_wkt)
     table = None if severity is None else severity.table
     geometries = outlines(kept, subject.grid)
     ids = fire_ids(date_of_fire(subject.dates) or subject.id, subject.id, geometries, subject.grid)
-    found = detections(sums, geometries, shares, earth, table, ids)
+    found = detections(sums, geometries, observed=shares, earth=earth, table=table, ids=ids)
     return _Found(found, left_out, left_out_ha, reason)
 
 

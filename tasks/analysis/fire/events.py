@@ -149,7 +149,7 @@ def _publish(out: OutFolder, folded: Folded) -> None:
     key = digest({"site": site, "facts": folded.facts, "ids": [event.id for event in history.events]})
     if not is_published(sites, name, key):
         work = sites.scratch / "work" / name
-        publish(sites, name, key, _written(work, site, history, folded.products[-1], folded.facts))
+        publish(sites, name, key, _written(work, site, history=history, newest=folded.products[-1], facts=folded.facts))
 
 
 def _unpublish(out: OutFolder, names: Sequence[str]) -> None:
@@ -161,7 +161,7 @@ def _unpublish(out: OutFolder, names: Sequence[str]) -> None:
 def _written(folder: Path, site: str, history: History, newest: Product, facts: Mapping[str, Any]) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    write_events(folder, site, history, newest.crs_wkt, facts)
+    write_events(folder, site, history=history, crs_wkt=newest.crs_wkt, facts=facts)
     observed, grid = observed_pixels(newest)
     write_growth(history.steps, observed, folder / "growth.tif", grid)
     return folder

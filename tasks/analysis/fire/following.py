@@ -20,7 +20,9 @@ from tasks.reports.trail import MOST_ROWS, NOTHING, Trail, left_out
 
 def follow(request: Request, settings: FireAnalysis, published: Sequence[Input], now: str) -> Sequence[str]:
     """Fold the published scenes of every site into events, and decide what is to be told."""
-    return fold_fires(request.out, settings, sightings_of(request.job, published), now, request.today).problems
+    return fold_fires(
+        request.out, settings, sightings=sightings_of(request.job, published), now=now, today=request.today
+    ).problems
 
 
 def trails(out: OutFolder) -> tuple[Trail, ...]:
@@ -38,11 +40,11 @@ def _fires(out: OutFolder) -> Trail:
     header = ("Site", "Scenes", "Newest", "Fires", "Area (ha)", "Growth at the newest (ha)", "By the day (ha)")
     note = "Layers of events, growth and detections, and the raster of dates, lie in the folder of the site."
     return Trail(
-        "Fires over nights",
-        header,
-        tuple(_site_row(events) for _, events in shown),
-        tuple(f"{FIRES}/{name}/" for name, _ in shown),
-        note + left_out(len(found)),
+        title="Fires over nights",
+        header=header,
+        rows=tuple(_site_row(events) for _, events in shown),
+        links=tuple(f"{FIRES}/{name}/" for name, _ in shown),
+        note=note + left_out(len(found)),
     )
 
 
@@ -65,4 +67,6 @@ def _alerts(out: OutFolder) -> Trail:
     found = FireLedger(out.ledger).standing() if out.ledger.is_file() else []
     rows = tuple((payload["text"], payload["site"], decided[:10]) for decided, payload in found[:MOST_ROWS])
     note = "An alert stands until its value has passed the level at which it is over." + left_out(len(found))
-    return Trail("Alerts that stand", ("Alert", "Site", "Raised"), rows, ("",) * len(rows), note)
+    return Trail(
+        title="Alerts that stand", header=("Alert", "Site", "Raised"), rows=rows, links=("",) * len(rows), note=note
+    )

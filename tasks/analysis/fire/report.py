@@ -81,9 +81,9 @@ def _severity_picture(subject: RasterMask, picture: RasterPicture, severity: Sev
         painted[rated == label] = rgb(entry.colour)
     names = ", ".join(entry.name for entry in severity.table.classes)
     drawn = map_picture(
-        np.rint(painted).astype(np.uint8), rated, {}, picture.pixel_m,
-        f"Burn severity within the mapped fires, in the classes {names}",
-        f"Burn severity by {severity.table.name} ({severity.table.index}).",
+        np.rint(painted).astype(np.uint8), rated, legend={}, pixel_m=picture.pixel_m,
+        alt=f"Burn severity within the mapped fires, in the classes {names}",
+        caption=f"Burn severity by {severity.table.name} ({severity.table.index}).",
     )  # fmt: skip
     legend = tuple(LegendEntry(entry.name, entry.colour) for entry in classes[1:])
     return replace(drawn, legend=(*legend, *drawn.legend))

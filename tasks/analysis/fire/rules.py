@@ -39,7 +39,7 @@ def _readings(folded: Folded, settings: FireAnalysis, rules: AlertRules) -> list
     high = tuple(columns[name] for name in names[names.index(table.high) :])
     asks = rules.growth_ha_per_day is not None or rules.high_severity_ha is not None
     unobserved = _unobserved(folded, history) if asks else frozenset()
-    return fire_readings(folded.events.site, history, rules, high, unobserved)
+    return fire_readings(folded.events.site, history, rules=rules, high_columns=high, unobserved=unobserved)
 
 
 def _asset_readings(one: SiteEvents, rules: AlertRules) -> list[Reading]:

@@ -88,7 +88,7 @@ def opened_severity(subject: RasterMask, settings: FireAnalysis) -> Iterator[Sev
         raise BandError(f"{subject.id}: only a mask is given, without the pictures that severity is taken from")
     with on_grid(subject.bands(settings.bands), subject.grid).open() as reader:
         offset = _offset(subject, settings, reader)
-        yield SeverityReader(subject, settings, table_of(settings), offset, reader)
+        yield SeverityReader(subject=subject, settings=settings, table=table_of(settings), offset=offset, reader=reader)
 
 
 def _offset(subject: RasterMask, settings: FireAnalysis, reader: RasterReader) -> Offset:
@@ -106,5 +106,9 @@ def _offset(subject: RasterMask, settings: FireAnalysis, reader: RasterReader) -
     if sides is None:
         return Offset(0.0, "none", None, "the raster's pixels have no size on the ground")
     return ring_offset(
-        lambda box: subject.read(box) == settings.label, dnbr, subject.grid.shape, sides, settings.ring_m
+        lambda box: subject.read(box) == settings.label,
+        dnbr,
+        shape=subject.grid.shape,
+        pixel_m=sides,
+        ring_m=settings.ring_m,
     )

@@ -49,7 +49,9 @@ class Found:
     def of_table(cls, areas: Numbered, table: InstanceTable) -> Found:
         """Take the columns of a table."""
         scores = None if np.isnan(table.scores).any() else table.scores
-        return cls(areas, table.labels, table.pixels, scores, table.touches_border)
+        return cls(
+            areas=areas, labels=table.labels, pixels=table.pixels, scores=scores, touches_border=table.touches_border
+        )
 
 
 def describe_instances(found: Found, grid: RasterGrid, classes: tuple[ClassEntry, ...], folder: Path) -> Findings:

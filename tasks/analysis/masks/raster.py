@@ -103,7 +103,7 @@ def open_raster_mask(
         read=read,
         caption=Caption(f"{job.title or job.job} \u00b7 {name}" if job else name, ("a mask made elsewhere",)),
         confidence=_confidence(path, header.grid),
-        image=_image(name, header.grid, job, card, files),
+        image=_image(name, header.grid, job=job, card=card, files=files),
         channels=card.channels if card else (),
         bands=None if job is None or files is None else partial(open_bands, name, dict(files), job.source),
         dates=dates_of(name, job.source.dates if job else USUAL_DATES),
@@ -128,7 +128,7 @@ def open_bands(
     stated: StatedBands = MappingProxyType({}),
 ) -> RasterScene:
     """Describe a scene with the bands that are named, in their order; errors are those of ``describe_raster``."""
-    return describe_raster(scene, files, source, names, stated)
+    return describe_raster(scene, files, source=source, channels=names, stated=stated)
 
 
 def on_grid(scene: RasterScene, grid: RasterGrid) -> RasterScene:

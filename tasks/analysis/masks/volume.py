@@ -98,7 +98,15 @@ def open_volume_mask(
 def _described(
     path: Path, *, scene: str, spool: Path, voxel_size: VoxelSize | None, role: str, like: VolumeScene | None = None
 ) -> VolumeScene:
-    return describe_volume(scene, path, _ORIENTATION, None, spool / role, voxel_size=voxel_size, like=like)
+    return describe_volume(
+        scene,
+        path,
+        card_orientation=_ORIENTATION,
+        card_spacing_mm=None,
+        spool_dir=spool / role,
+        voxel_size=voxel_size,
+        like=like,
+    )
 
 
 def _require_one_grid(found: VolumeScene, mask: VolumeScene, role: str) -> None:

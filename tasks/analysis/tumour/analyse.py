@@ -38,7 +38,7 @@ def analyse_tumour(subject: VolumeMask, settings: TumourAnalysis, folder: Path) 
     Raises:
         JobError: When the mask's classes do not hold ``settings.label``.
     """
-    return present(subject, read_study(subject, settings), None, settings, folder)
+    return present(subject, read_study(subject, settings), follow_up=None, settings=settings, folder=folder)
 
 
 def read_study(subject: VolumeMask, settings: TumourAnalysis) -> Study:
@@ -57,7 +57,14 @@ def read_study(subject: VolumeMask, settings: TumourAnalysis) -> Study:
     axial = next(axis for axis, code in enumerate(scene.codes) if code in "SI")
     image = _image_reader(subject) if subject.has_image else None
     measured = measure(components, Sources(shape, axial, image, subject.confidence), settings)
-    found = study(subject.id, shape, components, measured, scene.distance_mm(axial), settings)
+    found = study(
+        subject.id,
+        shape,
+        components=components,
+        measured=measured,
+        slice_mm=scene.distance_mm(axial),
+        settings=settings,
+    )
     return replace(found, other_classes=others)
 
 
@@ -75,7 +82,12 @@ def _components(subject: VolumeMask, settings: TumourAnalysis) -> tuple[Componen
 def advance(history: History | None, current: Study, settings: TumourAnalysis) -> tuple[FollowUp | None, History]:
     """Add a date to a patient's history; the first one has nothing to be compared with."""
     kept = Study(
-        current.id, current.shape, current.components.packed(), current.measured, current.targets, current.products
+        id=current.id,
+        shape=current.shape,
+        components=current.components.packed(),
+        measured=current.measured,
+        targets=current.targets,
+        products=current.products,
     )
     return (None, begin(kept, settings)) if history is None else follow(history, kept, settings)
 

@@ -30,11 +30,11 @@ def trails(out: OutFolder) -> tuple[Trail, ...]:
     header = ("Patient", "Dates", "First", "Newest", "Volume (mL)", "RECIST sum (mm)", "RECIST 1.1", "RANO")
     note = "Categories are proposed from the numbers of the masks, for a reader to confirm or to reject."
     trail = Trail(
-        "Patients over dates",
-        header,
-        tuple(_patient_row(summary) for _, summary in shown),
-        tuple(f"{PATIENTS}/{name}/report.html" for name, _ in shown),
-        note + left_out(len(found)),
+        title="Patients over dates",
+        header=header,
+        rows=tuple(_patient_row(summary) for _, summary in shown),
+        links=tuple(f"{PATIENTS}/{name}/report.html" for name, _ in shown),
+        note=note + left_out(len(found)),
     )
     return (trail,)
 

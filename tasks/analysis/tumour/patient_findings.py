@@ -89,11 +89,13 @@ def _overview(visits: Sequence[Visit]) -> tuple[Block, ...]:
     volume = Line("volume of all lesions", tuple(visit.volume_ml for visit in visits))
     blocks: list[Block] = [
         Paragraph(NO_DIAGNOSIS, "note"),
-        line_chart("Volume of all lesions", "mL", days, ticks, [volume], "Volume of all lesions."),
+        line_chart(
+            "Volume of all lesions", "mL", at=days, ticks=ticks, lines=[volume], caption="Volume of all lesions."
+        ),
     ]
     if any(visit.recist_sum_mm is not None for visit in visits):
         sums = Line("sum of diameters", tuple(visit.recist_sum_mm for visit in visits))
-        blocks.append(line_chart(_SUM, "mm", days, ticks, [sums], f"{_SUM}, RECIST 1.1."))
+        blocks.append(line_chart(_SUM, "mm", at=days, ticks=ticks, lines=[sums], caption=f"{_SUM}, RECIST 1.1."))
     header = ("Date", "Scan", "Lesions", "Volume (mL)", "RECIST sum (mm)", "RANO sum (mm²)", "RECIST 1.1", "RANO")
     note = "Categories are proposed from the numbers of the mask; a dash under a sum has its reason at its date below."
     return (*blocks, Table("Dates of the patient", header, tuple(map(_row, visits)), note))

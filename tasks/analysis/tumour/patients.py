@@ -69,7 +69,7 @@ def follow_patients(
         if len(scans) < 2:
             continue
         try:
-            left_out = _follow(out, patients, title, settings, scans)
+            left_out = _follow(out, patients, title=title, settings=settings, scans=scans)
         except (SwatheError, OSError) as error:
             problems.append(f"{site}: lesions are not followed: {error}")
             continue
@@ -124,7 +124,9 @@ def _visits(
     for scan in scans:
         mask = out.link(scan.scene).resolve() / _MASK
         with tempfile.TemporaryDirectory(dir=work, prefix="spool-") as spool:
-            subject = open_volume_mask(volume_files(mask), scan.scene, None, settings.label, Path(spool))
+            subject = open_volume_mask(
+                volume_files(mask), scan.scene, job=None, label=settings.label, spool=Path(spool)
+            )
             found = read_study(subject, settings)
         try:
             follow_up, history = advance(history, found, settings)

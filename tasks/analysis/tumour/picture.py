@@ -91,7 +91,7 @@ def _planes(mask: DrawnVolume, largest: Measurement) -> list[Section]:
     title = first.title.removesuffix(_named(largest)) + "   image alone"
     alone = replace(first, title=title, is_marked=False, lines=())
     others = [
-        plane_section(scene, mask.read, plane, point[axis_of(scene.codes, world)], at)
+        plane_section(scene, mask.read, plane=plane, index=point[axis_of(scene.codes, world)], point=at)
         for plane, world in (("coronal", "AP"), ("sagittal", "RL"))
     ]
     return [first, alone, *others]
@@ -99,7 +99,7 @@ def _planes(mask: DrawnVolume, largest: Measurement) -> list[Section]:
 
 def _measured(mask: DrawnVolume, found: Measurement, point: tuple[int, ...]) -> Section:
     axial = axis_of(mask.scene.codes, "SI")
-    section = plane_section(mask.scene, mask.read, "axial", point[axial], point)
+    section = plane_section(mask.scene, mask.read, plane="axial", index=point[axial], point=point)
     lines = tuple(_drawn(mask.scene, line) for line in (found.long, found.short) if line is not None)
     return replace(section, lines=lines, cross=None, title=section.title + _named(found))
 

@@ -151,7 +151,7 @@ def count_fields(
             at = part.relative_to(box.start).slices
             own = inside(edges[field], part)
             kernel = inside(inner_edges[field], part)
-            _count(counts, field, labels[at], own, kernel)
+            _count(counts, field, labels=labels[at], own=own, kernel=kernel)
             if confidence is not None:
                 _weigh(counts, field, confidence[at][own & (labels[at] < n_classes)])
     return counts

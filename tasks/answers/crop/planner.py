@@ -96,7 +96,7 @@ def sample_sizes(
     # Rounding must not lift a whole number to the next.
     optimum = total = ceil(round(float(np.sum(weights * spread) / target_se) ** 2, 9))
     while True:
-        shares = np.maximum(_FEWEST, _shares(total, weights, spread, allocation, smallest))
+        shares = np.maximum(_FEWEST, _shares(total, weights, spread=spread, allocation=allocation, smallest=smallest))
         sizes = np.where(areas > 0, shares, 0)
         expected = float(np.sqrt(np.sum(weights**2 * spread**2 / np.maximum(1, sizes))))
         if expected <= target_se * (1.0 + _TOLERANCE):

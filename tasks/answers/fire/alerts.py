@@ -143,7 +143,9 @@ def fire_readings(
             whole = event.id not in unobserved
             growth = _growth(event, history.latest, whole=whole)
             seen = whole and event.last == history.latest
-            readings += _event_readings(site, event, growth, rules, high_columns, whole=whole, seen=seen)
+            readings += _event_readings(
+                site, event, growth=growth, rules=rules, high_columns=high_columns, whole=whole, seen=seen
+            )
     return readings
 
 
@@ -231,7 +233,16 @@ def late_readings(latest: Mapping[str, str], rules: AlertRules, today: str) -> l
         days = (now - date.fromisoformat(when)).days
         text = f"{site}: nothing observed for {days} days, since {when}"
         found.append(
-            Reading(key_of("late_days", site), "late_days", site, None, float(days), rules.late_days, "days", text)
+            Reading(
+                key=key_of("late_days", site),
+                rule="late_days",
+                site=site,
+                event=None,
+                value=float(days),
+                level=rules.late_days,
+                unit="days",
+                text=text,
+            )
         )
     return found
 
@@ -273,4 +284,10 @@ def _payload(reading: Reading) -> dict[str, Any]:
 
 
 def _alert(key: str, kind: Literal["raised", "cleared"], count: int, payload: dict[str, Any]) -> Alert:
-    return Alert(uuid.uuid5(_NAMESPACE, f"{key}|{count}|{kind}"), key, kind, count, {"key": key, **payload})
+    return Alert(
+        id=uuid.uuid5(_NAMESPACE, f"{key}|{count}|{kind}"),
+        key=key,
+        kind=kind,
+        count=count,
+        payload={"key": key, **payload},
+    )

@@ -157,7 +157,7 @@ def fold(observations: Iterable[Observation], earth: Earth, rules: Rules) -> His
     steps: list[Growth] = []
     for when, group in groupby(ordered, key=lambda one: one.date):
         night = list(group)
-        for new in _night(when, night, events, earth, rules):
+        for new in _night(when, night, events=events, earth=earth, rules=rules):
             events |= {event.id: event for event in new}
             steps.append(new[0].growth)
     in_order = tuple(sorted(events.values(), key=lambda event: (event.first, event.id)))
@@ -211,7 +211,9 @@ def _update(when: str, own: list[Event], fires: list[tuple[str, Seen]], earth: E
         return [Event(first, when, when, growth.geometry, *_size(growth.geometry, earth), **now, growth=growth)]
     kept, *merged = sorted(own, key=lambda event: (event.first, -event.geometry.area, event.id))
     known = shapely.union_all([event.geometry for event in own])
-    growth = growth_since(kept.id, when, Before(known, max(event.last for event in own)), ground, earth)
+    growth = growth_since(
+        kept.id, when, before=Before(known, max(event.last for event in own)), seen=ground, earth=earth
+    )
     geometry = as_multipolygon(shapely.union(known, ground))
     area_ha, perimeter_km = _size(geometry, earth)
     grown = replace(

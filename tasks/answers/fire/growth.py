@@ -81,7 +81,9 @@ def growth_since(event: str, when: str, before: Before, seen: Any, earth: Earth)
     days = (date.fromisoformat(when) - date.fromisoformat(before.last)).days
     area = round(earth.area_ha(ground), 6)
     if ground.is_empty or area == 0.0:
-        return Growth(event, when, ground, 0.0, days, 0.0, reason="no new ground")
+        return Growth(
+            event=event, date=when, geometry=ground, area_ha=0.0, days=days, ha_per_day=0.0, reason="no new ground"
+        )
     onto = earth.plane(ground.centroid)
     outline = onto(ground)
     points = shapely.points(shapely.get_coordinates(shapely.segmentize(outline, _spacing(outline))))
@@ -89,17 +91,17 @@ def growth_since(event: str, when: str, before: Before, seen: Any, earth: Earth)
     front = float(np.percentile(distances, _FRONT_PERCENTILE))
     azimuth = earth.azimuth_deg(before.geometry.centroid, ground.centroid)
     return Growth(
-        event,
-        when,
-        ground,
-        area,
-        days,
-        round(area / days, 6),
-        None if azimuth is None else round(azimuth, 2),
-        round(front, 3),
-        round(float(distances.max()), 3),
-        round(front / (days * _HOURS), 4),
-        None if azimuth is not None else "the new ground surrounds the old evenly",
+        event=event,
+        date=when,
+        geometry=ground,
+        area_ha=area,
+        days=days,
+        ha_per_day=round(area / days, 6),
+        direction_deg=None if azimuth is None else round(azimuth, 2),
+        front_m=round(front, 3),
+        front_max_m=round(float(distances.max()), 3),
+        front_m_per_h=round(front / (days * _HOURS), 4),
+        reason=None if azimuth is not None else "the new ground surrounds the old evenly",
     )
 
 

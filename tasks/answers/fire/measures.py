@@ -162,14 +162,14 @@ class _Sums:
         pixels, known = self._pixels[1:], self._known[1:]
         severity = self._severity.reshape(-1, self._classes)[1:, 1:] / M2_PER_HA
         return FireSums(
-            pixels,
-            areas_ha,
-            severity if rated and self._has_areas else None,
-            _mean(self._dnbr[1:], known) if rated else None,
-            np.where(known > 0, self._highest[1:], np.nan) if rated else None,
-            _mean(self._confidence[1:], self._rated[1:]) if confident else None,
-            self._boxes[1:],
-            self._shape,
+            pixels=pixels,
+            areas_ha=areas_ha,
+            severity_ha=severity if rated and self._has_areas else None,
+            mean_dnbr=_mean(self._dnbr[1:], known) if rated else None,
+            max_dnbr=np.where(known > 0, self._highest[1:], np.nan) if rated else None,
+            mean_confidence=_mean(self._confidence[1:], self._rated[1:]) if confident else None,
+            boxes=self._boxes[1:],
+            shape=self._shape,
         )
 
 

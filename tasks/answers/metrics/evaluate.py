@@ -132,7 +132,15 @@ def evaluate(pair: MaskPair, settings: MetricSettings) -> Evaluation:
             more = missing(PANOPTIC_KEYS, reason) if counts is None else counts.scores
             found = replace(found, scores=found.scores | more)
         classes.append(found)
-    return Evaluation(pair.id, pair.shape, confusion, tuple(classes), settings.background, pair.notes, segments)
+    return Evaluation(
+        id=pair.id,
+        shape=pair.shape,
+        confusion=confusion,
+        classes=tuple(classes),
+        background=settings.background,
+        notes=pair.notes,
+        panoptic=segments,
+    )
 
 
 def _panoptic(pair: MaskPair, settings: MetricSettings) -> tuple[dict[int, PanopticCounts] | None, str]:
@@ -151,11 +159,11 @@ def statistics(scores: Iterable[Score]) -> Statistics:
     values = [score.value for score in found if score.value is not None]
     n_missing = len(found) - len(values)
     if not values:
-        return Statistics(0, n_missing, None, None, None)
+        return Statistics(n=0, n_missing=n_missing, mean=None, std=None, median=None)
     mean = math.fsum(values) / len(values)
     spread = math.fsum((value - mean) ** 2 for value in values)
     std = math.sqrt(spread / (len(values) - 1)) if len(values) > 1 else None
-    return Statistics(len(values), n_missing, mean, std, float(np.median(values)))
+    return Statistics(n=len(values), n_missing=n_missing, mean=mean, std=std, median=float(np.median(values)))
 
 
 def summarise(evaluations: Sequence[Evaluation]) -> dict[int, dict[str, Statistics]]:
@@ -235,4 +243,10 @@ def _class_scores(pair: MaskPair, label: int, confusion: Confusion, settings: Me
         scores |= object_scores(pair, label, settings.connectivity)
         if settings.challenge is not None:
             scores |= lesion_scores(pair, label, RULES[settings.challenge])
-    return ClassScores(label, pair.names.get(label, f"class {label}"), n_predicted, n_reference, scores)
+    return ClassScores(
+        label=label,
+        name=pair.names.get(label, f"class {label}"),
+        n_predicted=n_predicted,
+        n_reference=n_reference,
+        scores=scores,
+    )

@@ -139,7 +139,15 @@ def compare_lesions(
         matched.update(touching)
         window = _around(place, [windows[part - 1] for part in touching])
         ours = np.isin(components[window], touching)
-        found.append(_compare(ours, lesions[window] == number, touching, pair.spacings["mm"], most_points))
+        found.append(
+            _compare(
+                ours,
+                lesions[window] == number,
+                matched=touching,
+                spacing_mm=pair.spacings["mm"],
+                most_points=most_points,
+            )
+        )
     n_components = int(components.max(initial=0))
     return found, n_components - len(matched)
 

@@ -114,7 +114,13 @@ def match_objects(pair: MaskPair, label: int, connectivity: Connectivity, most_p
     whole_predicted, whole_reference = predicted.wholes(), reference.wholes()
     parts = np.concatenate(shared, axis=1) if shared else np.zeros((3, 0), np.int64)
     pairs, overlaps = _summed(whole_predicted.of_part[parts[0]], whole_reference.of_part[parts[1]], parts[2])
-    return Matches(whole_predicted.sizes, whole_reference.sizes, pairs[0], pairs[1], overlaps)
+    return Matches(
+        predicted_sizes=whole_predicted.sizes,
+        reference_sizes=whole_reference.sizes,
+        predicted=pairs[0],
+        reference=pairs[1],
+        overlaps=overlaps,
+    )
 
 
 def _inside(pair: MaskPair, slab: Slab, label: int) -> Iterator[NDArray[np.bool_]]:

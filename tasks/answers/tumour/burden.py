@@ -89,7 +89,14 @@ def burden(targets: Collection[int], found: Sequence[Change], sizes: Sizes) -> B
     left = others - set(sizes.normal)
     reason = why_no_sum or _why_not_gone(found)
     present = not mine <= set(sizes.normal)
-    return Burden(total, present, tuple(sorted(left)), tuple(sorted(new)), reason, _new_note(new, sizes))
+    return Burden(
+        sum=total,
+        targets_present=present,
+        others_present=tuple(sorted(left)),
+        new=tuple(sorted(new)),
+        reason=reason,
+        new_note=_new_note(new, sizes),
+    )
 
 
 def _why_no_sum(chosen: set[int], found: Sequence[Change], unsized: Sequence[int]) -> str:

@@ -56,7 +56,7 @@ def changes(
         matching: Of both.
         change_percent: Of the prior volume, from which a single lesion has grown or shrunk.
     """
-    return [_change(prior, current, group, matching, change_percent) for group in matching.groups]
+    return [_change(prior, current, group=group, matching=matching, limit=change_percent) for group in matching.groups]
 
 
 def _change(

@@ -144,7 +144,12 @@ def find_components(
     if window is None:
         nothing = Box((0, 0, 0), (0, 0, 0))
         return Components(
-            [], nothing, np.zeros((0, 0, 0), np.uint32), np.zeros(0, np.int64), affine_mm, find_unseen(mask)
+            lesions=[],
+            window=nothing,
+            numbers=np.zeros((0, 0, 0), np.uint32),
+            number_of=np.zeros(0, np.int64),
+            affine_mm=affine_mm,
+            unseen=find_unseen(mask),
         )
     numbers, counts, bounds, centroids = _number(mask, window, label, connectivity)
     order = np.lexsort((*centroids.T[::-1], *bounds[:, ::-1, 0].T, -counts))
@@ -160,8 +165,21 @@ def find_components(
         box = Box(tuple(start), tuple(end + 1 for end in last))
         n_voxels = int(counts[index])
         place, voxel = tuple(world[index].tolist()), tuple(centroids[index].tolist())
-        found.append(Lesion(rank, label, n_voxels, n_voxels * voxel_ml, place, voxel, bool(at_border[index]), box))
-    return Components(found, window, numbers, order + 1, affine_mm, unseen)
+        found.append(
+            Lesion(
+                id=rank,
+                label=label,
+                n_voxels=n_voxels,
+                volume_ml=n_voxels * voxel_ml,
+                centroid_ras_mm=place,
+                centroid_voxel=voxel,
+                touches_border=bool(at_border[index]),
+                box=box,
+            )
+        )
+    return Components(
+        lesions=found, window=window, numbers=numbers, number_of=order + 1, affine_mm=affine_mm, unseen=unseen
+    )
 
 
 def lesions(mask: Mask, affine_mm: NDArray[np.float64], label: int, connectivity: Connectivity = 26) -> list[Lesion]:

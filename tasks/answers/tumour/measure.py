@@ -131,7 +131,7 @@ def _measured(components: Components, lesion: Lesion, sources: Sources, settings
         reasons |= dict.fromkeys(("mean_probability", "interval"), _NOT_OBSERVED)
     else:
         rule = Uncertainty(settings.uncertain_percent, settings.uncertain_mm)
-        interval = volume_interval(components, lesion, sources.shape, sources.percent, rule)
+        interval = volume_interval(components, lesion, shape=sources.shape, read=sources.percent, rule=rule)
     long, short = (
         _placed(line, components.affine_mm, lesion, sources.axial_axis) for line in (diameters.long, diameters.short)
     )

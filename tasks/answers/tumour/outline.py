@@ -94,7 +94,7 @@ def longest_in_planes(found: Outline, axis: int) -> Longest:
         axis: The planes lie across it.
     """
     points = found.along_rows if axis == 2 else found.along_cols
-    return _longest_planar(points, points[:, axis], axis, 2, found.axes_mm)
+    return _longest_planar(points, points[:, axis], axis=axis, per_voxel=2, axes_mm=found.axes_mm)
 
 
 def longest_in_slices(part: Part) -> Longest:
@@ -112,7 +112,9 @@ def longest_in_slices(part: Part) -> Longest:
         places = _run_ends(planes)
         voxels = np.stack(places, axis=1).astype(np.int32) + np.array((start, -1, -1), np.int32)
         points = (4 * voxels[:, None] + beyond).reshape(-1, 3)
-        found = _longest_planar(points, np.repeat(numbers[places], len(beyond)), 0, 4, part.axes_mm)
+        found = _longest_planar(
+            points, np.repeat(numbers[places], len(beyond)), axis=0, per_voxel=4, axes_mm=part.axes_mm
+        )
         if found.length_mm > best.length_mm * (1 + _SAME):
             best = found
     return best

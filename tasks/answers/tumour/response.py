@@ -44,8 +44,22 @@ class Criterion:
     not_assessed: tuple[str, ...]
 
 
-RECIST = Criterion("RECIST 1.1 (Eisenhauer et al. 2009)", "mm", 30.0, 20.0, 5.0, _RECIST_UNSEEN)
-RANO = Criterion("RANO (Wen et al. 2010)", "mm2", 50.0, 25.0, 0.0, _RANO_UNSEEN)
+RECIST = Criterion(
+    name="RECIST 1.1 (Eisenhauer et al. 2009)",
+    unit="mm",
+    partial_percent=30.0,
+    progress_percent=20.0,
+    progress_least=5.0,
+    not_assessed=_RECIST_UNSEEN,
+)
+RANO = Criterion(
+    name="RANO (Wen et al. 2010)",
+    unit="mm2",
+    partial_percent=50.0,
+    progress_percent=25.0,
+    progress_least=0.0,
+    not_assessed=_RANO_UNSEEN,
+)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,14 @@ def study(
         settings: Of the job.
     """
     targets = recist_targets(measured, slice_mm, settings.organ, settings.nodal)
-    return Study(scene, shape, components, measured, targets, rano_targets(measured))
+    return Study(
+        id=scene,
+        shape=shape,
+        components=components,
+        measured=measured,
+        targets=targets,
+        products=rano_targets(measured),
+    )
 
 
 def begin(first: Study, settings: TumourAnalysis) -> History:
@@ -116,7 +123,7 @@ def begin(first: Study, settings: TumourAnalysis) -> History:
     lesions = first.components.lesions
     recist = first_burden(targets, first.targets.sum_mm, lesions, _others(first, {*targets, *normal}))
     rano = first_burden(products, first.products.sum_mm2, lesions, _others(first, {*products, *normal}))
-    return History(first, first, (first.id,), (recist,), (rano,))
+    return History(baseline=first, previous=first, ids=(first.id,), recist=(recist,), rano=(rano,))
 
 
 def follow(history: History, current: Study, settings: TumourAnalysis) -> tuple[FollowUp, History]:
@@ -154,7 +161,7 @@ def follow(history: History, current: Study, settings: TumourAnalysis) -> tuple[
         recist=propose(RECIST, recist, bool(base.targets.lesions)),
         rano=propose(RANO, rano, bool(base.products.lesions)),
     )
-    return found, History(base, current, ids, recist, rano)
+    return found, History(baseline=base, previous=current, ids=ids, recist=recist, rano=rano)
 
 
 def _require_meeting(earlier: Study, current: Study) -> None:

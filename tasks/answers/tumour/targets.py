@@ -90,7 +90,7 @@ def recist_targets(
         )
     rule = f"RECIST 1.1: {what} of at least {least:g} mm; {where}, largest first"
     total = sum(sizes[key] for key in chosen) if chosen else None
-    return Targets(tuple(chosen), total, tuple(measurable), rule, note)
+    return Targets(lesions=tuple(chosen), sum_mm=total, measurable=tuple(measurable), rule=rule, note=note)
 
 
 def rano_targets(found: Sequence[Measurement]) -> Products:

@@ -89,7 +89,16 @@ def intensity(part: Part, box: Box, read: ReadImage) -> Intensity | None:
     if count == 0:
         return None
     p10, median, p90 = np.percentile(np.concatenate(kept), (10, 50, 90)).tolist()
-    return Intensity(count, mean, float(np.sqrt(spread / count)), low, high, p10, median, p90)
+    return Intensity(
+        n=count,
+        mean=mean,
+        std=float(np.sqrt(spread / count)),
+        minimum=low,
+        maximum=high,
+        p10=p10,
+        median=median,
+        p90=p90,
+    )
 
 
 def mean_probability(part: Part, box: Box, read: ReadPercent) -> float | None:

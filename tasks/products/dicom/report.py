@@ -50,7 +50,7 @@ def write_report(order: Order, source: Source, segmentations: Sequence[Dataset])
         ProductError: When it does not read back as meant.
     """
     groups: list[_Group] = [
-        _group(order, source, written, segment, measured)
+        _group(order, source, written=written, segment=segment, measured=measured)
         for layer, written in zip(order.layers, segmentations, strict=True)
         for segment, measured in _told(layer)
     ]

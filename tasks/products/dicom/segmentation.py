@@ -46,7 +46,7 @@ def write_segmentation(order: Order, layer: Layer, source: Source, number: int) 
     labels = np.array(series.slices_of(_labels(layer.labels)), order="C")
     # What was not observed is no segment.
     labels[labels > layer.segments[-1].number] = 0
-    written = _made(order, layer, source, labels, number)
+    written = _made(order, layer, source=source, labels=labels, number=number)
     path = Path(order.folder) / f"{layer.name}.dcm"
     written.save_as(path, enforce_file_format=True)
     _compare(path, series, labels)

@@ -158,7 +158,7 @@ def draw_scale_bar(
     high = size // 3
     draw.rectangle((col - 1, row - high - 1, col + pixels + 1, row), fill=(0, 0, 0))
     draw.rectangle((col, row - high, col + pixels, row - 1), fill=(255, 255, 255))
-    write_over(canvas, (col, row - high - round(0.87 * size)), text, size, "lm")
+    write_over(canvas, (col, row - high - round(0.87 * size)), text=text, size=size, anchor="lm")
 
 
 def round_length(longest: float) -> float:
@@ -180,7 +180,7 @@ def draw_legend(
         if col > left and col + needed - 32 > left + width:
             col, row = left, row + 28
         _swatch(canvas, (col, row), entry, hatched=has_unseen and index == len(legend))
-        write(canvas, (col + _SWATCH + 8, row + _SWATCH / 2), label, 16, INK)
+        write(canvas, (col + _SWATCH + 8, row + _SWATCH / 2), text=label, size=16, colour=INK)
         col += needed
     return row + _SWATCH + 10 if entries else row
 
@@ -188,13 +188,13 @@ def draw_legend(
 def draw_caption(canvas: Image.Image, margin: int, caption: Caption) -> None:
     """Write title and lines at the top, the attribution at the foot."""
     width = canvas.width - 2 * margin
-    write(canvas, (margin, margin + 12), wrapped(caption.title, 25, width)[0], 25, INK)
+    write(canvas, (margin, margin + 12), text=wrapped(caption.title, 25, width)[0], size=25, colour=INK)
     for index, line in enumerate(caption.lines):
-        write(canvas, (margin, margin + 42 + 22 * index), wrapped(line, 16, width)[0], 16, MUTED)
+        write(canvas, (margin, margin + 42 + 22 * index), text=wrapped(line, 16, width)[0], size=16, colour=MUTED)
     attribution = wrapped(caption.attribution, 13, width)
     for index, line in enumerate(attribution):
         row = canvas.height - margin + 2 - _FOOT_LINE * (len(attribution) - 1 - index)
-        write(canvas, (margin, row), line, 13, MUTED)
+        write(canvas, (margin, row), text=line, size=13, colour=MUTED)
 
 
 def caption_height(margin: int, caption: Caption) -> int:

@@ -55,7 +55,7 @@ def map_picture(
     canvas = Image.fromarray(pixels)
     if known:
         metres = pixel_m[1] * labels.shape[1] / shape[1]
-        draw_scale_bar(canvas, (14, shape[0] - 12), shape[1], metres, "m", _LETTERS)
+        draw_scale_bar(canvas, (14, shape[0] - 12), width=shape[1], units_per_pixel=metres, unit="m", size=_LETTERS)
     entries = list(legend.values()) + ([LegendEntry(NOT_OBSERVED, _HATCH_COLOUR)] if unseen.any() else [])
     words = " ".join(part for part in (caption, f"{stretched}." if stretched else "") if part)
     return Picture(as_png(canvas), alt, words, tuple(entries))

@@ -81,13 +81,16 @@ def volume_preview_slices(
     point = tuple(length // 2 for length in shape) if focus is None else tuple(round(value) for value in focus)
     axial = axis_of(scene.codes, "SI")
     largest = _largest_slice(read_mask, shape, axial, point[axial])
-    first = plane_section(scene, read_mask, "axial", largest, point)
+    first = plane_section(scene, read_mask, plane="axial", index=largest, point=point)
     if largest == point[axial]:
         first = replace(first, title=f"{first.title}   image alone", cross=None, is_marked=False)
     else:
         first = replace(first, title=f"{first.title}   largest area")
     meeting = {plane: point[axis_of(scene.codes, world[0])] for plane, world in _PLANES.items()}
-    return [first, *(plane_section(scene, read_mask, plane, index, point) for plane, index in meeting.items())]
+    return [
+        first,
+        *(plane_section(scene, read_mask, plane=plane, index=index, point=point) for plane, index in meeting.items()),
+    ]
 
 
 def plane_section(

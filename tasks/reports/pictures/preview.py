@@ -92,14 +92,22 @@ def render_raster_preview(
     for index, (name, pixels) in enumerate(panels):
         left = _MARGIN + index * pitch + (pitch - _GAP - shape[1]) // 2
         words = (name, left) if not stretched else (f"{name}. {stretched}", _MARGIN + index * pitch)
-        write(canvas, (words[1], top - _PANEL_TITLE / 2), words[0], 15, MUTED)
+        write(canvas, (words[1], top - _PANEL_TITLE / 2), text=words[0], size=15, colour=MUTED)
         canvas.paste(Image.fromarray(pixels.astype(np.uint8)), (left, top))
         edge = (left - 1, top - 1, left + shape[1], top + shape[0])
         ImageDraw.Draw(canvas).rectangle(edge, outline=FRAME)
         metres_per_pixel = pixel_m[1] * mask.shape[1] / shape[1]
-        draw_scale_bar(canvas, (left + 14, top + shape[0] - 12), shape[1], metres_per_pixel, "m")
+        draw_scale_bar(
+            canvas, (left + 14, top + shape[0] - 12), width=shape[1], units_per_pixel=metres_per_pixel, unit="m"
+        )
     below = top + shape[0] + 16
-    draw_legend(canvas, (_MARGIN, below), _WIDTH - 2 * _MARGIN, list(legend.values()), bool(unseen.any()))
+    draw_legend(
+        canvas,
+        (_MARGIN, below),
+        width=_WIDTH - 2 * _MARGIN,
+        legend=list(legend.values()),
+        has_unseen=bool(unseen.any()),
+    )
     draw_caption(canvas, _MARGIN, caption)
     return as_png(canvas)
 
@@ -108,6 +116,8 @@ def _page(shape: tuple[int, int], legend: Mapping[int, LegendEntry], caption: Ca
     """Return an empty page of the right height and the row where the panels begin."""
     top = caption_height(_MARGIN, caption) + _PANEL_TITLE
     scratch = Image.new("RGB", (_WIDTH, 1))
-    legend_rows = draw_legend(scratch, (_MARGIN, 0), _WIDTH - 2 * _MARGIN, list(legend.values()), True)
+    legend_rows = draw_legend(
+        scratch, (_MARGIN, 0), width=_WIDTH - 2 * _MARGIN, legend=list(legend.values()), has_unseen=True
+    )
     height = top + shape[0] + 16 + legend_rows + foot_height(_WIDTH, _MARGIN, caption)
     return Image.new("RGB", (_WIDTH, height), PAGE), top

@@ -60,7 +60,9 @@ def render_volume_preview(
     top = caption_height(_MARGIN, caption)
     panels_end = top + sum(heights) + _GAP * (len(rows) - 1)
     scratch = Image.new("RGB", (_WIDTH, 1))
-    legend_rows = draw_legend(scratch, (_MARGIN, 0), _WIDTH - 2 * _MARGIN, list(legend.values()), True)
+    legend_rows = draw_legend(
+        scratch, (_MARGIN, 0), width=_WIDTH - 2 * _MARGIN, legend=list(legend.values()), has_unseen=True
+    )
     foot = foot_height(_WIDTH, _MARGIN, caption)
     canvas = Image.new("RGB", (_WIDTH, panels_end + 16 + legend_rows + foot), PAGE)
     limits = percentile_window(sections) if window is None else window
@@ -71,7 +73,9 @@ def render_volume_preview(
             canvas.paste(panel, (_MARGIN + index * (widest + _GAP), top))
         top += height + _GAP
     unseen = any((section.mask == np.iinfo(section.mask.dtype).max).any() for section in sections)
-    draw_legend(canvas, (_MARGIN, panels_end + 16), _WIDTH - 2 * _MARGIN, list(legend.values()), unseen)
+    draw_legend(
+        canvas, (_MARGIN, panels_end + 16), width=_WIDTH - 2 * _MARGIN, legend=list(legend.values()), has_unseen=unseen
+    )
     draw_caption(canvas, _MARGIN, caption)
     return as_png(canvas)
 
@@ -112,9 +116,9 @@ def _panel(
     if section.cross is not None:
         _draw_cross(panel, corner, inner, section)
     for line in section.lines:
-        _draw_line(panel, corner, inner, section, line)
+        _draw_line(panel, corner, inner=inner, section=section, line=line)
     _draw_letters(panel, section)
-    draw_scale_bar(panel, (14, shape[0] - 12), shape[1] * 2 // 3, 1 / zoom, "mm")
+    draw_scale_bar(panel, (14, shape[0] - 12), width=shape[1] * 2 // 3, units_per_pixel=1 / zoom, unit="mm")
     return panel
 
 
@@ -143,12 +147,12 @@ def _draw_line(
     for x, y in ends:
         draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=_LINE, outline=_LINE_EDGE)
     x, y = max(ends)
-    write_over(panel, (min(x + 8, panel.width - 80), y), line.text, 16, "lm")
+    write_over(panel, (min(x + 8, panel.width - 80), y), text=line.text, size=16, anchor="lm")
 
 
 def _draw_letters(panel: Image.Image, section: Section) -> None:
     width, height = panel.size
     places = ((width / 2, 14), (width / 2, height - 14), (16, height / 2), (width - 16, height / 2))
     for place, letter in zip(places, section.edges, strict=True):
-        write_over(panel, place, letter, 17, "mm")
-    write_over(panel, (14, 16), section.title, 17, "lm")
+        write_over(panel, place, text=letter, size=17, anchor="mm")
+    write_over(panel, (14, 16), text=section.title, size=17, anchor="lm")

@@ -67,4 +67,4 @@ def raster_preview(mask: DrawnMask, picture: RasterPicture, areas: ClassAreas) -
         area = f"{areas.pixels[label]:,} pixels" if hectares is None else f"{written(hectares, 1)} ha"
         legend[label] = LegendEntry(entry.name, entry.colour, area)
     stretched = stretch(picture.image, picture.observed)
-    return render_raster_preview(stretched, picture.mask, legend, mask.caption, picture.pixel_m)
+    return render_raster_preview(stretched, picture.mask, legend=legend, caption=mask.caption, pixel_m=picture.pixel_m)

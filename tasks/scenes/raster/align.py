@@ -173,7 +173,7 @@ class WarpedFile:
         values = np.zeros((len(indexes), *box.shape), dtype=dtype)
         observed = np.zeros(values.shape, dtype=np.bool_)
         for piece in split(box.shape, _PIECE):
-            self._fill(indexes, piece.shifted(box.start), (values, observed), box, nearest)
+            self._fill(indexes, piece.shifted(box.start), out=(values, observed), box=box, nearest=nearest)
         return values, observed
 
     def _fill(self, indexes: list[int], piece: Box, out: tuple[Bands, Observed], box: Box, nearest: bool) -> None:
@@ -185,7 +185,7 @@ class WarpedFile:
         if rows * cols > _MAX_SOURCE_PIXELS and max(piece.shape) > 1:
             half = tuple(max(1, length // 2) for length in piece.shape)
             for part in split(piece.shape, half):
-                self._fill(indexes, part.shifted(piece.start), out, box, nearest)
+                self._fill(indexes, part.shifted(piece.start), out=out, box=box, nearest=nearest)
             return
         stored, observed = read_window(
             self._dataset, indexes, source_box, self._accepted, alpha_is_band=self._alpha_is_band

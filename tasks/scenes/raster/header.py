@@ -166,12 +166,12 @@ def _grid(path: str, dataset: Any, tags: dict[str, str]) -> RasterGrid:  # noqa:
         if told is not None and names_file(told):
             raise UndeclaredError(f"{path}: its CRS names a file. Give it a plain one (gdal_edit.py -a_srs EPSG:...)")
     return RasterGrid(
-        dataset.height,
-        dataset.width,
-        affine,
-        crs or None,
-        tags.get("AREA_OR_POINT", "Area"),
-        control,
-        tuple(sorted(dataset.tags(ns="RPC").items())),
+        rows=dataset.height,
+        cols=dataset.width,
+        affine=affine,
+        crs_wkt=crs or None,
+        area_or_point=tags.get("AREA_OR_POINT", "Area"),
+        ground_control=control,
+        rpcs=tuple(sorted(dataset.tags(ns="RPC").items())),
         is_millimetres=not crs and tags.get(UNIT_TAG) == MILLIMETRES,
     )

@@ -228,7 +228,9 @@ def describe_raster(
     items = by_item(headers)
     quantities = channels if isinstance(channels, Mapping) else {}
     top = {role: headers[role] for role in items.pop(0)}
-    finder = BandFinder(scene_id, top, source, tuple(channels), stated, quantities)
+    finder = BandFinder(
+        scene_id=scene_id, headers=top, source=source, channels=tuple(channels), stated=stated, quantities=quantities
+    )
     found, rules = finder.find_channels(), finder.find_rules()
     earlier = () if source.pair is None else source.pair.files
     own = [band for band in found.bands if band.role not in earlier]
@@ -248,7 +250,13 @@ def describe_raster(
     alpha = {band.role for band in bands if band.index not in headers[band.role].spectral}
     members = tuple(replace(place(scene_id, role, headers[role], grid), alpha_is_band=role in alpha) for role in used)
     return RasterScene(
-        scene_id, grid, members, found, rules, tuple(_notes(members, headers, bands, grid)), tuple(beneath)
+        id=scene_id,
+        grid=grid,
+        files=members,
+        channels=found,
+        rules=rules,
+        notes=tuple(_notes(members, headers, bands, grid)),
+        beneath=tuple(beneath),
     )
 
 

@@ -37,7 +37,7 @@ def frame_of(
         for own, model in zip(spacing_mm, model_spacing_mm or [None] * len(shape), strict=True)
     ]
     if isinstance(resampling, Resampling):
-        return _stretched(shape, crop, spacing_mm, tuple(wanted), resampling)
+        return _stretched(shape, crop, spacing_mm=spacing_mm, wanted_mm=tuple(wanted), resampling=resampling)
     lengths, scales = [], []
     for length, native, model in zip(shape, spacing_mm, wanted, strict=True):
         scale = native / model
@@ -92,7 +92,7 @@ def _stretched(
     back = _thick_axis(wanted_mm, spacing_mm, resampling.nearest_above)
     orders = tuple(_orders(axis, resampling.order, there, back) for axis in range(len(shape)))
     scale = tuple(after / before for after, before in zip(lengths, covered, strict=True))
-    return Frame(shape, lengths, scale, crop, orders)
+    return Frame(native_shape=shape, model_shape=lengths, scale=scale, crop=crop, orders=orders)
 
 
 def _orders(axis: int, order: Order, there: int | None, back: int | None) -> tuple[Order, Order]:

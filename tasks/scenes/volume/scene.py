@@ -306,7 +306,14 @@ def describe_volume(  # noqa: PLR0913 - what the model wants, and what the heade
     """
     paths = (path,) if isinstance(path, Path) else tuple(path)
     headers = [volume_header(one, voxel_size) for one in paths]
-    scene = plan_volume(scene_id, headers, card_orientation, card_spacing_mm, resampling, like)
+    scene = plan_volume(
+        scene_id,
+        headers,
+        card_orientation=card_orientation,
+        card_spacing_mm=card_spacing_mm,
+        resampling=resampling,
+        like=like,
+    )
     first, *others = (_unpacked(file, spool_dir) for file in scene.files)
     scene = replace(scene, data_path=first.data_path, others=tuple(others))
     if isinstance(resampling, CentredResampling):
@@ -315,7 +322,12 @@ def describe_volume(  # noqa: PLR0913 - what the model wants, and what the heade
     crop = nonzero_box(scene) if isinstance(resampling, Resampling) and resampling.crop == "nonzero" else None
     if crop is None:
         return scene
-    return replace(scene, frame=frame_of(scene.turn.shape, scene.spacing_mm, card_spacing_mm, resampling, crop))
+    return replace(
+        scene,
+        frame=frame_of(
+            scene.turn.shape, scene.spacing_mm, model_spacing_mm=card_spacing_mm, resampling=resampling, crop=crop
+        ),
+    )
 
 
 def _unpacked(file: VolumeFile, spool_dir: Path) -> VolumeFile:
@@ -360,7 +372,9 @@ def plan_volume(
         )
     codes = like.codes if like and alike else codes_of(turn, header.nearest_axes)
     clip = resampling.clip if isinstance(resampling, Resampling) else None
-    scene = VolumeScene(scene_id, header, header.path, turn, codes, frame, clip)
+    scene = VolumeScene(
+        id=scene_id, header=header, data_path=header.path, turn=turn, codes=codes, frame=frame, clip=clip
+    )
     scene = replace(scene, others=tuple(_beside(other, scene) for other in others))
     _require_overlap(scene)
     return scene
