@@ -193,7 +193,7 @@ def _fit_and_score(
     seconds = time.perf_counter() - begin
     written = write_model(folder, fitted.card, fitted.state_dict)
     plain = training.segmenting_job(job)
-    request = Request(plain, written, folder, OutFolder(folder))
+    request = Request(job=plain, card=written, card_folder=folder, out=OutFolder(folder))
     scores = tuple(dice(segment_whole(request, scene.scene), scene.native_labels, 1) for scene in unseen)
     seams = tiled_disagreement(plain, written, unseen, folder)
     name, what = f"`{variant.network}`", variant.what or "as published"

@@ -63,7 +63,7 @@ def run(folder: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = LocalSettings(folder / "home", folder, folder / "out", port)
+    settings = LocalSettings(home=folder / "home", data=folder, out=folder / "out", port=port)
     up(settings, lambda line: print(f"  {line}", flush=True))
     try:
         _measure(settings, job, inbox, n_bad)

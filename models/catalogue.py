@@ -13,7 +13,7 @@ from models.extensions import PREDICTORS, extensions
 Answer: TypeAlias = Literal["semantic", "instance", "panoptic"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One method that a card can name under ``network.name``.
 

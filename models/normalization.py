@@ -20,7 +20,7 @@ _SMALLEST_STD = 1e-6
 _UNBOUNDED = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ResolvedNormalization:
     """``(clip(value, *clip) - mean) / std``, one of each per channel.
 
@@ -51,7 +51,7 @@ def scene_statistics(values: NDArray[np.float32], settings: SceneNormalization) 
     """
     statistics = [_channel_statistics(channel.ravel(), settings) for channel in values]
     clips, means, stds = zip(*statistics, strict=True)
-    return ResolvedNormalization(tuple(clips), tuple(means), tuple(stds))
+    return ResolvedNormalization(clip=tuple(clips), mean=tuple(means), std=tuple(stds))
 
 
 def _channel_statistics(
@@ -80,7 +80,7 @@ def grid_statistics(values: NDArray[np.float32], settings: GridNormalization) ->
     """
     numbers = [_grid_channel(channel.ravel().astype(np.float64), settings) for channel in values]
     clips, means, stds = zip(*numbers, strict=True)
-    return ResolvedNormalization(tuple(clips), tuple(means), tuple(stds), settings.nonzero)
+    return ResolvedNormalization(clip=tuple(clips), mean=tuple(means), std=tuple(stds), nonzero=settings.nonzero)
 
 
 def _grid_channel(values: NDArray[np.float64], settings: GridNormalization) -> tuple[tuple[float, float], float, float]:
@@ -112,7 +112,7 @@ def resolve(
     """
     match normalization:
         case FixedNormalization():
-            return ResolvedNormalization(normalization.clip, normalization.mean, normalization.std)
+            return ResolvedNormalization(clip=normalization.clip, mean=normalization.mean, std=normalization.std)
         case SceneNormalization():
             return scene_statistics(values, normalization)
         case GridNormalization():

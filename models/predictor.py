@@ -15,7 +15,7 @@ DeviceArray: TypeAlias = Any
 Output: TypeAlias = Literal["scores", "objects", "panoptic"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictorSpec:
     """What a predictor needs and gives, per spatial axis in array order.
 

@@ -149,4 +149,4 @@ def verify_model(card: Card, card_dir: Path | None) -> None:
         ModelError: When they are not, as ``load_predictor`` does.
     """
     if card_dir is not None and card_dir.resolve() != ZOO:
-        load_predictor(card, card_dir, RunSettings(card.tiling.tile, device="cpu"))
+        load_predictor(card, card_dir, RunSettings(tile=card.tiling.tile, device="cpu"))

@@ -109,7 +109,7 @@ def _published(out: OutFolder, task: MaskTask, status: Literal["done", "skipped"
 def _failed(task: MaskTask, error: Exception) -> SceneOutcome:
     logger.debug("%s: failed", task.scene, exc_info=error)
     text = pseudonymised(f"{type(error).__name__}: {error}", task.scene, task.inputs.values())
-    return SceneOutcome(task.scene, "failed", error=printable(text))
+    return SceneOutcome(scene=task.scene, status="failed", error=printable(text))
 
 
 def _take_back(made: Sequence[Path]) -> None:

@@ -26,7 +26,7 @@ _LARGE = 8192
 _PRELOAD = ("tasks.segment.block", "tasks.products.finish", "models.predictors.networks")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DemoResult:
     """One row of the demo's table; texts are ready to print."""
 
@@ -41,7 +41,7 @@ class DemoResult:
     folder: Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Show:
     """One sample through one model."""
 

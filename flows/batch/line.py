@@ -10,7 +10,7 @@ from tasks.files.fingerprint import Fingerprint
 from tasks.inputs.input import Input
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fresh:
     """A scene that has to be done.
 

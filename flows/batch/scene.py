@@ -30,7 +30,7 @@ from tasks.segment.prepare import Prepared, plan_summary
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """What the scenes of one run share.
 

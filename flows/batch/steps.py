@@ -121,7 +121,7 @@ def segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -
 
 
 def _input_of(prepared: Prepared) -> Input:
-    return Input(prepared.scene.id, dict(prepared.files), series=prepared.series)
+    return Input(id=prepared.scene.id, files=dict(prepared.files), series=prepared.series)
 
 
 def _segment_scene(engine: Engine, prepared: Prepared, progress: BatchProgress) -> list[BlockReport]:
@@ -168,7 +168,7 @@ def write_dicom(request: Request, prepared: Prepared, folder: Path) -> None:
         write_results(request, prepared, folder)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunFacts:
     """What a run knows of a scene beside its product.
 

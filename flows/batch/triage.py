@@ -41,7 +41,11 @@ def triage(request: Request, items: Sequence[Input], run_id: str) -> tuple[dict[
         else:
             shape = verdict.facts.get("shape")
             pixels = math.prod(shape) if shape else None
-            fresh.append(Fresh(item, found, pixels, warnings=verdict.warnings, is_seen=not verdict.unseen))
+            fresh.append(
+                Fresh(
+                    item=item, fingerprint=found, pixels=pixels, warnings=verdict.warnings, is_seen=not verdict.unseen
+                )
+            )
     return outcomes, fresh
 
 
@@ -56,7 +60,7 @@ def failed(request: Request, item: Input, error: str, run_id: str, seconds: floa
     except (OSError, sqlite3.Error, SwatheError) as unwritten:
         # The scene has failed all the same, and the others are still to be tried; the next run does it again.
         logger.warning("%s: its failure could not be entered into the ledger: %s", item.id, unwritten)
-    return SceneOutcome(item.id, "failed", error)
+    return SceneOutcome(scene=item.id, status="failed", error=error)
 
 
 def named(error: Exception) -> str:

@@ -18,7 +18,7 @@ from tasks.out.tickets import Ticket, Tickets
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Arrivals:
     """What others have asked of the run that holds a folder, and what became of it.
 
@@ -38,7 +38,7 @@ class Arrivals:
     @classmethod
     def of(cls, request: Request, run_id: str, items: Iterable[Input], outcomes: dict[str, SceneOutcome]) -> Arrivals:
         """Begin with a run's own scenes, and the outcomes that it knows already."""
-        return cls(request, run_id, {item.id: item for item in items}, dict(outcomes))
+        return cls(request=request, run_id=run_id, items={item.id: item for item in items}, outcomes=dict(outcomes))
 
     @property
     def _tickets(self) -> Tickets:

@@ -67,7 +67,7 @@ _HERE = "127.0.0.1"
 _LEAVING = "flows.cluster.leaving"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClusterSettings:
     """Where blocks run.
 
@@ -211,7 +211,9 @@ def _local_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
         _quickly_ended(cluster, scratch),
     ):
         client.wait_for_workers(settings.n_workers, timeout=120)
-        yield DaskEngine(client, settings.resource, FixedSlots(settings.n_workers), settings.priority)
+        yield DaskEngine(
+            client=client, resource=settings.resource, slots=FixedSlots(settings.n_workers), priority=settings.priority
+        )
 
 
 @contextmanager
@@ -265,7 +267,7 @@ def _connect(address: str) -> Client:
 def _running_engine(client: Client, settings: ClusterSettings) -> Iterator[DaskEngine]:
     roster = Roster(client, settings.preload, settings.shared)
     roster.open(settings.address)
-    engine = DaskEngine(client, roster.resource, roster, settings.priority)
+    engine = DaskEngine(client=client, resource=roster.resource, slots=roster, priority=settings.priority)
     with watched(roster, engine, settings.address), pulse_watched(client):
         yield engine
 

@@ -37,7 +37,7 @@ class Shared:
     token: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """What a worker said of itself, see ``flows.cluster.probe.report``."""
 

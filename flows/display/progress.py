@@ -39,7 +39,7 @@ class Pace:
             return True
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SceneProgress:
     """How far one scene is, told to whoever looks.
 

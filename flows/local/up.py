@@ -33,7 +33,7 @@ _WORKER = "worker"
 _RUNS_END_S = 45.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LocalSettings:
     """What is started, and where it keeps its files.
 
@@ -118,7 +118,7 @@ def _start_all(
     # Nobody else's server on that port may be told the password.
     _wait(lambda: _answers(settings.api) and listens_itself(server.pid, settings.port), server, settings)
     replace_file(settings.home / _ADDRESS, settings.api.encode())
-    deploy(Target(settings.api, _password(settings.home), settings.runs, environment=client))
+    deploy(Target(api=settings.api, auth=_password(settings.home), runs=settings.runs, environment=client))
     port = str(settings.port + 1)
     secured = {**_DASK, "DASK_CONFIG": str(settings.dask_settings)}
     here = ["--host", _HERE, "--protocol", "tls", "--dashboard-address", f"{_HERE}:0", "--no-dashboard"]

@@ -104,7 +104,7 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
 
 def _begin(request: Request, tonight: str, missed: tuple[str, ...]) -> Night:
     NightLedger(request.out.ledger).miss(missed)
-    return Night(tonight, request.job.job, missed=missed, overdue_hours=request.job.nightly.overdue_hours)
+    return Night(date=tonight, job=request.job.job, missed=missed, overdue_hours=request.job.nightly.overdue_hours)
 
 
 def _segment(order: Nightly, request: Request, night: Night, items: list[Input], untold: frozenset[str]) -> Night:

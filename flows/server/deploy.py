@@ -25,7 +25,7 @@ _TRYING_S = 15.0
 _ASKED_AGAIN = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """A server, and what is made on it.
 

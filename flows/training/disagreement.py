@@ -80,7 +80,11 @@ def _share_changed(job: Job, card: Card, folder: Path, ways: Sequence[tuple[Labe
         for changes in both:
             way = Job.model_validate(job.model_dump() | changes)
             with tempfile.TemporaryDirectory(prefix="swathe-compared-") as scratch:
-                masks.append(segment_whole(Request(way, card, folder, OutFolder(Path(scratch))), scene.scene))
+                masks.append(
+                    segment_whole(
+                        Request(job=way, card=card, card_folder=folder, out=OutFolder(Path(scratch))), scene.scene
+                    )
+                )
         changed += int((masks[0] != masks[1]).sum())
         total += masks[0].size
     return round(changed / total, 6)

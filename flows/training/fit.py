@@ -30,7 +30,7 @@ from tasks.training.whole import segment_whole
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingResult:
     """What a training run left.
 
@@ -92,7 +92,7 @@ def read_scenes(job: TrainingJob, card: Card, scratch: Path) -> list[LabelledSce
     """Read every labelled scene that the job does not leave out."""
     folder = _folder(job)
     plain = segmenting_job(job)
-    request = Request(plain, card, None, OutFolder(scratch))
+    request = Request(job=plain, card=card, card_folder=None, out=OutFolder(scratch))
     items = [item for item in list_inputs([str(folder)], plain) if item.id not in job.training.exclude]
     scenes = []
     for item in items:
@@ -137,7 +137,9 @@ def cross_validation(
         fitted = fit_card(as_samples(scenes, without=held_out), card, fit_settings(job), _tell)
         with tempfile.TemporaryDirectory(prefix="swathe-fold-") as folder:
             written = write_model(Path(folder), fitted.card, fitted.state_dict)
-            request = Request(segmenting_job(job), written, Path(folder), OutFolder(Path(folder)))
+            request = Request(
+                job=segmenting_job(job), card=written, card_folder=Path(folder), out=OutFolder(Path(folder))
+            )
             for scene in (scene for scene in scenes if scene.name in held_out):
                 scores[scene.name] = dice(segment_whole(request, scene.scene), scene.native_labels, 1)
                 logger.info("fold %d, %s: Dice %.3f", number, scene.name, scores[scene.name])
@@ -203,7 +205,7 @@ def as_samples(scenes: list[LabelledScene], without: tuple[str, ...] = ()) -> li
     from models.training.settings import Sample
 
     kept = (scene for scene in scenes if scene.name not in without)
-    return [Sample(scene.image, scene.labels, scene.valid, scene.name) for scene in kept]
+    return [Sample(image=scene.image, labels=scene.labels, valid=scene.valid, name=scene.name) for scene in kept]
 
 
 def _tell(step: int, steps: int, loss: float, score: float | None) -> None:

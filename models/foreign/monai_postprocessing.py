@@ -12,7 +12,7 @@ from models.foreign.monai_config import Component
 from models.foreign.monai_transforms import ANYHOW, mapping, of_image, refuse_others
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Postprocessing:
     """What was found on the way back.
 

@@ -31,7 +31,7 @@ _NUMBERS: list[Any] = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Folds:
     """What the checkpoints of one result folder say.
 
@@ -69,7 +69,8 @@ def read_checkpoints(paths: tuple[Path, ...]) -> Folds:
         raise WeightsError(f"{names[0]}: no checkpoint of nnU-Net v2: {error} is missing or of another kind") from error
     if len(set(facts)) > 1:
         raise CardError(f"the folds were fitted by different trainers or configurations: {sorted(set(facts))}")
-    return Folds(names, weights, *facts[0], axes)
+    trainer, configuration = facts[0]
+    return Folds(names=names, weights=weights, trainer=trainer, configuration=configuration, mirror_axes=axes)
 
 
 def _plain(name: str) -> str:

@@ -51,4 +51,4 @@ def build(n_channels: int, n_classes: int, arguments: Mapping[str, Any]) -> nn.M
 def geometry(arguments: Mapping[str, Any]) -> Geometry:
     """Return stride 16; the pyramid's image pooling looks at the whole tile."""
     DeeplabArguments.model_validate(arguments)
-    return Geometry((16, 16), None, (0, 0))
+    return Geometry(stride=(16, 16), receptive_field=None, margin=(0, 0))

@@ -53,4 +53,4 @@ def build(n_channels: int, n_classes: int, arguments: Mapping[str, Any]) -> nn.M
 def geometry(arguments: Mapping[str, Any]) -> Geometry:
     """Return the output stride; the pyramid's image pooling looks at the whole tile."""
     stride = DeeplabV3Arguments.model_validate(arguments).output_stride
-    return Geometry((stride, stride), None, (0, 0))
+    return Geometry(stride=(stride, stride), receptive_field=None, margin=(0, 0))

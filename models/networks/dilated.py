@@ -138,4 +138,4 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
         interval = convolved(interval, 2 * settings.depths[3] + 1)
         return stages_read(interval, settings.depths[:_POOLED])
 
-    return Geometry((_STRIDE, _STRIDE), (diameter(read, _STRIDE),) * 2, (0, 0))
+    return Geometry(stride=(_STRIDE, _STRIDE), receptive_field=(diameter(read, _STRIDE),) * 2, margin=(0, 0))

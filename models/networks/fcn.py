@@ -97,7 +97,7 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
         return _read(settings, _cells(settings, interval, settings.output_stride), settings.finest)
 
     stride = 2**_COARSEST
-    return Geometry((stride, stride), (diameter(read, stride),) * 2, (0, 0))
+    return Geometry(stride=(stride, stride), receptive_field=(diameter(read, stride),) * 2, margin=(0, 0))
 
 
 def _read(settings: FcnArguments, interval: Interval, stage: int) -> Interval:

@@ -53,7 +53,7 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
             interval = convolved(interval, kernel, stride, dilation)
         return interval
 
-    return Geometry((_STRIDE, _STRIDE), (diameter(read, _STRIDE),) * 2, (0, 0))
+    return Geometry(stride=(_STRIDE, _STRIDE), receptive_field=(diameter(read, _STRIDE),) * 2, margin=(0, 0))
 
 
 def _layers(settings: FcnResnetArguments) -> list[tuple[int, int, int]]:

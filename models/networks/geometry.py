@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from models.predictor import Output
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Geometry:
     """Per spatial axis of the network, in array order.
 

@@ -129,9 +129,15 @@ def _probe(arguments: str) -> Geometry:
     if stated is not None and len(stated) != ndim:
         raise CardError(f"{settings.name} has {ndim} axes: stride has {len(stated)} numbers")
     if stated is not None:
-        return Geometry(stated, None, (0,) * ndim, only_tile=_only_tile(settings, network, stated))
+        return Geometry(
+            stride=stated, receptive_field=None, margin=(0,) * ndim, only_tile=_only_tile(settings, network, stated)
+        )
     _check_steps(settings, network)
-    return Geometry(_stride(_PROBED[:ndim], _shapes(settings, network, _PROBED[:ndim])), None, (0,) * ndim)
+    return Geometry(
+        stride=_stride(_PROBED[:ndim], _shapes(settings, network, _PROBED[:ndim])),
+        receptive_field=None,
+        margin=(0,) * ndim,
+    )
 
 
 def _only_tile(settings: LibraryArguments, network: nn.Module, stride: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -122,4 +122,4 @@ def build(n_channels: int, n_classes: int, arguments: Mapping[str, Any]) -> nn.M
 def geometry(arguments: Mapping[str, Any]) -> Geometry:
     """Return stride 32; proposals are ranked over the whole tile."""
     MaskrcnnArguments.model_validate(arguments)
-    return Geometry((_STRIDE, _STRIDE), None, (0, 0), "objects")
+    return Geometry(stride=(_STRIDE, _STRIDE), receptive_field=None, margin=(0, 0), output="objects")

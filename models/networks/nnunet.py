@@ -163,4 +163,4 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
     stride = [1] * settings.ndim
     for step in settings.steps:
         stride = [whole * factor for whole, factor in zip(stride, step, strict=True)]
-    return Geometry(tuple(stride), None, (0,) * settings.ndim)
+    return Geometry(stride=tuple(stride), receptive_field=None, margin=(0,) * settings.ndim)

@@ -128,4 +128,4 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
     """Return stride 32; proposals are ranked over the whole tile."""
     PanopticFpnArguments.model_validate(arguments)
     whole = maskrcnn.geometry({})
-    return Geometry(whole.stride, whole.receptive_field, whole.margin, "panoptic")
+    return Geometry(stride=whole.stride, receptive_field=whole.receptive_field, margin=whole.margin, output="panoptic")

@@ -61,4 +61,4 @@ def build(n_channels: int, n_classes: int, arguments: Mapping[str, Any]) -> nn.M
 def geometry(arguments: Mapping[str, Any]) -> Geometry:
     """Return the stride under the pyramid, whose coarsest cell is the whole tile."""
     stride = PspnetArguments.model_validate(arguments).stride
-    return Geometry((stride, stride), None, (0, 0))
+    return Geometry(stride=(stride, stride), receptive_field=None, margin=(0, 0))

@@ -179,7 +179,7 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
         cells = convolved(cells_read("bilinear", interval, _FINEST), 3)
         return _block_read(settings, _units(cells, 2), stage=0)
 
-    return Geometry((32, 32), (diameter(read, 32),) * 2, (0, 0))
+    return Geometry(stride=(32, 32), receptive_field=(diameter(read, 32),) * 2, margin=(0, 0))
 
 
 def _units(interval: Interval, n: int) -> Interval:

@@ -97,4 +97,4 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
         return interval
 
     stride = 2 ** len(settings.depths)
-    return Geometry((stride, stride), (diameter(read, stride),) * 2, (0, 0))
+    return Geometry(stride=(stride, stride), receptive_field=(diameter(read, stride),) * 2, margin=(0, 0))

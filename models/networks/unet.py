@@ -194,7 +194,11 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
     """Follow one score back through the layers, wherever in a pixel of the coarsest level it lies."""
     settings = UnetArguments.model_validate(arguments)
     fields = tuple(_receptive_field(settings, axis) for axis in range(settings.ndim))
-    return Geometry(settings.steps[-1], None if settings.norm == "instance" else fields, settings.margin)
+    return Geometry(
+        stride=settings.steps[-1],
+        receptive_field=None if settings.norm == "instance" else fields,
+        margin=settings.margin,
+    )
 
 
 def _receptive_field(settings: UnetArguments, axis: int) -> int:

@@ -47,7 +47,7 @@ class Program:
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Probed:
     """What was found of a program.
 
@@ -133,7 +133,7 @@ def _open(path: Path) -> Program:
 
 
 def _onnx(name: str, content: bytes) -> Program:
-    session = open_session(name, content, RunSettings((1,), device="cpu", threads=_THREADS))
+    session = open_session(name, content, RunSettings(tile=(1,), device="cpu", threads=_THREADS))
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":
         told = ", ".join(f"{entry.name}: {entry.type}" for entry in inputs)

@@ -46,7 +46,7 @@ def program_geometry(card: Card) -> Geometry:
     field = arguments.receptive_field
     if len(margin) != len(arguments.stride) or (field is not None and len(field) != len(margin)):
         raise CardError(f"{card.name}: stride, margin and receptive_field have one number per axis each")
-    return Geometry(arguments.stride, field, margin)
+    return Geometry(stride=arguments.stride, receptive_field=field, margin=margin)
 
 
 def read_program(card: Card, path: Path) -> bytes:

@@ -18,7 +18,7 @@ Progress: TypeAlias = Callable[[int, int, float, float | None], None]
 Outside: TypeAlias = Literal["mirror", "zero"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """One scene with its reference.
 
@@ -37,7 +37,7 @@ class Sample:
     position: NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """How far a crop may be changed; 0 switches a change off.
 
@@ -64,7 +64,7 @@ class Augmentation:
     stretch: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """Everything that decides a fit besides its data and the network.
 

@@ -27,7 +27,7 @@ ReadLayer: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]
 OpenBands: TypeAlias = Callable[[tuple[str, ...]], RasterScene]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RasterMask:
     """A class map on a raster's grid.
 
@@ -77,7 +77,7 @@ class RasterMask:
             (folder / "preview.png").write_bytes(drawn)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VolumeMask:
     """A class map on a volume's grid, in the order ``depth, rows, cols`` of ``scene``.
 

@@ -181,7 +181,7 @@ class PixelAreas:
         return x, y
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassAreas:
     """How much of a mask each class covers.
 
@@ -236,7 +236,9 @@ def class_areas(
             pixels=pixels[:-1], not_observed_pixels=pixels[-1], areas_ha=None, not_observed_ha=None, reason=areas.reason
         )
     hectares = [fsum(column) / M2_PER_HA for column in np.array(sums).reshape(-1, n_classes + 1).T]
-    return ClassAreas(pixels[:-1], pixels[-1], tuple(hectares[:-1]), hectares[-1])
+    return ClassAreas(
+        pixels=pixels[:-1], not_observed_pixels=pixels[-1], areas_ha=tuple(hectares[:-1]), not_observed_ha=hectares[-1]
+    )
 
 
 def component_areas_ha(components: Numbered, grid: RasterGrid) -> Floats | None:

@@ -35,7 +35,7 @@ class Numbered(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Components:
     """Connected areas, numbered from 1 by their first pixel in row-major order, whatever the windows.
 

@@ -47,7 +47,7 @@ class Target:
         return np.asarray(placed, np.float64)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Map:
     """Labels as they are filled in.
 
@@ -137,7 +137,7 @@ def _filled_in(dataset: Dataset, target: Target, structures: str | None) -> _Map
     if not wanted or max(wanted) > _MOST_CLASSES:
         raise UnsupportedSceneError(f"none of {len(names)} structures matches '{structures}'")
     classes = {number: number if structures is None else 1 for number in wanted}
-    filled_in = _Map(np.zeros(target.shape, np.uint16), wanted, classes)
+    filled_in = _Map(labels=np.zeros(target.shape, np.uint16), names=wanted, classes=classes)
     if modality == "RTSTRUCT":
         _fill_structures(dataset, target, filled_in)
     else:

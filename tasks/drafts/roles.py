@@ -27,7 +27,7 @@ _MOST_ROLES = 16
 _LOOKED_AT = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Roles:
     """Files of scenes by role.
 

@@ -10,7 +10,7 @@ from tasks.geometry.box import Box
 Order: TypeAlias = Literal[0, 1, 3]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Frame:
     """How the grid that the network sees relates to the grid of the input.
 

@@ -26,7 +26,7 @@ class GroundControl:
     crs_wkt: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RasterGrid:
     """Where the pixels of a raster lie.
 

@@ -37,7 +37,9 @@ def _clashing(group: Sequence[Input], remedy: str) -> Input:
     sites, dates = {item.site for item in group}, {item.date for item in group}
     site = sites.pop() if len(sites) == 1 else None
     beside = tuple(path for item in group for path in (*item.files.values(), *item.beside))
-    return Input(group[0].id, {}, site, dates.pop() if len(dates) == 1 else None, error=error, beside=beside)
+    return Input(
+        id=group[0].id, files={}, site=site, date=dates.pop() if len(dates) == 1 else None, error=error, beside=beside
+    )
 
 
 def _told(group: Sequence[Input]) -> str:

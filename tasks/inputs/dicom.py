@@ -49,7 +49,7 @@ def left_out(items: Sequence[Input]) -> str | None:
 def _volume(choice: Choice) -> Input:
     found = choice.found
     files = {f"{number:05d}": path for number, path in enumerate(found.paths)}
-    item = Input(scene_id(found), files)
+    item = Input(id=scene_id(found), files=files)
     if choice.left_out is not None:
         return replace(item, error=_told(choice.left_out), left_out=True)
     if choice.refusal is not None or found.series is None:
@@ -60,7 +60,7 @@ def _volume(choice: Choice) -> Input:
 
 
 def _picture(picture: Picture) -> Input:
-    item = Input(picture_id(picture.instance), {"file": picture.instance.path})
+    item = Input(id=picture_id(picture.instance), files={"file": picture.instance.path})
     if picture.left_out is not None:
         return replace(item, error=str(picture.left_out), left_out=True)
     if picture.refusal is not None:
@@ -73,5 +73,5 @@ def _told(finding: Finding | None) -> str:
 
 
 def _unread(unread: Unread) -> Input:
-    item = Input(file_id(unread.path), {"file": unread.path})
+    item = Input(id=file_id(unread.path), files={"file": unread.path})
     return replace(item, error=item.pseudonymised(f"{type(unread.error).__name__}: {unread.error}"))

@@ -13,7 +13,7 @@ from tasks.scenes.stated import Stated, StatedBands
 _IN_NO_NAME = "\0"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Input:
     """One scene as named by the user; nothing of it has been opened.
 

@@ -197,9 +197,9 @@ def _single(text: str, job: Job) -> Input:
 
 def _named(name: str, files: dict[str, str]) -> Input:
     try:
-        return Input(scene_id(name), files)
+        return Input(id=scene_id(name), files=files)
     except SceneError as error:
-        return Input(_NAMELESS, files, error=str(error))
+        return Input(id=_NAMELESS, files=files, error=str(error))
 
 
 def _list_folder(folder: Path, job: Job) -> Iterator[Input]:
@@ -218,7 +218,7 @@ def _without_scene(folder: str, job: Job, reason: str | None) -> Input:
     item = _named(Path(folder).resolve().name, {})
     if reason is not None:
         # What a folder of scans is called may name a patient.
-        return Input(f"input-{pseudonym(str(Path(folder).resolve()))}", {}, error=reason)
+        return Input(id=f"input-{pseudonym(str(Path(folder).resolve()))}", files={}, error=reason)
     alike = next((path for text in job.source.files.values() for path in Pattern(text).alike(Path(folder))), None)
     hint = "" if alike is None else f"; {alike.name} differs from that in the case of its letters"
     return replace(item, error=f"{folder}{_NOTHING}{looked_for(job)}{hint}")

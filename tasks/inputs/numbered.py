@@ -29,7 +29,7 @@ def numbered_cases(items: Sequence[Input], n_channels: int) -> list[Input]:
     for item in items:
         path = next(iter(item.files.values()), "")
         match = _NUMBERED.fullmatch(stem_of(path))
-        is_plain = item == Input(item.id, dict.fromkeys(item.files, path))
+        is_plain = item == Input(id=item.id, files=dict.fromkeys(item.files, path))
         if match is not None and is_plain and item.id == scene_id(match[0]):
             cases.setdefault((str(PurePath(path).parent), match[1]), {})[match[2]] = path
         else:
@@ -40,6 +40,6 @@ def numbered_cases(items: Sequence[Input], n_channels: int) -> list[Input]:
 def _case(name: str, files: dict[str, str]) -> Input:
     ordered = dict(sorted(files.items()))
     try:
-        return Input(scene_id(name), ordered)
+        return Input(id=scene_id(name), files=ordered)
     except SceneError as error:
-        return replace(Input("unnamed", ordered), error=str(error))
+        return replace(Input(id="unnamed", files=ordered), error=str(error))

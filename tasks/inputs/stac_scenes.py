@@ -108,13 +108,13 @@ def _scenes(items: Iterable[pystac.Item | Unreadable], wanted: StacSearch, url: 
     for item in items:
         if isinstance(item, Unreadable):
             reason = f"{item.href}: not a readable STAC item ({item.why})"
-            yield Input(_id(stem_of(item.href)), {}, error=reason, beside=(item.href,))
+            yield Input(id=_id(stem_of(item.href)), files={}, error=reason, beside=(item.href,))
             continue
         site, day = site_of_item(item, wanted.site), item_date(item)
         if site is None or day is None:
             told = ", ".join(sorted(item.properties)) or "none"
             why = f"no property '{wanted.site}' names its site; found {told}. Set nightly.stac.site"
-            yield Input(_id(item.id), {}, date=day, error=f"{item.id}: {why}")
+            yield Input(id=_id(item.id), files={}, date=day, error=f"{item.id}: {why}")
             continue
         found.setdefault((site, day), []).append(item)
     for (site, day), items in found.items():
@@ -140,7 +140,7 @@ def _scene(items: list[pystac.Item], site: str, day: str, wanted: StacSearch, ur
                 scene_name = observation_id(site, day)
         except SceneError as error:
             if not used:
-                return Input(name, {}, site, day, error=str(error), beside=_named_by(item))
+                return Input(id=name, files={}, site=site, date=day, error=str(error), beside=_named_by(item))
             remarks.append(f"{item.id} shows other ground of {name} and was passed over: {error}")
             continue
         files |= {role_beneath(role, len(used)): href for role, href in hrefs.items()}
@@ -152,7 +152,9 @@ def _scene(items: list[pystac.Item], site: str, day: str, wanted: StacSearch, ur
             f"{name} was put together from {len(used)} items, each where those before it show nothing: {ids}"
         )
     revision = "\n".join(_revision(item, wanted) for item in used)
-    return Input(scene_name, files, site, day, revision=revision, stated=stated, remarks=tuple(remarks))
+    return Input(
+        id=scene_name, files=files, site=site, date=day, revision=revision, stated=stated, remarks=tuple(remarks)
+    )
 
 
 def _named_by(item: pystac.Item) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from tasks.jobs.instances import InstanceRules
 ReadClasses: TypeAlias = Callable[[Box], NDArray[np.unsignedinteger[Any]]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Areas:
     """The objects of a raster, numbered from 1 by first pixel; a few numbers per object are held.
 

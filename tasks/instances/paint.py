@@ -22,7 +22,7 @@ Write: TypeAlias = Callable[[Box, NDArray[np.uint32]], None]
 WINDOWS = {2: (512, 4096), 3: (32, 256, 256)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InstanceTable:
     """The instances of a scene in the order of their ids, which count from 1 along their first visible pixels.
 

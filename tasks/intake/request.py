@@ -25,7 +25,7 @@ from tasks.out.folder import OutFolder
 _MOST_SHOWN = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What every scene of a run has in common.
 
@@ -115,7 +115,7 @@ def make_request(job: Job, out: Path, model: str | None = None) -> Request:
     # Workers have working directories of their own.
     found = None if folder is None else folder.resolve()
     institution = None if job.output.dicom is None else institution_key(out).id
-    return Request(job, card, found, OutFolder(out.resolve()), institution=institution)
+    return Request(job=job, card=card, card_folder=found, out=OutFolder(out.resolve()), institution=institution)
 
 
 def check_analysis(job: Job, card: Card) -> None:

@@ -47,7 +47,7 @@ class InstanceSettings(Section):
     connectivity: Connectivity | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InstanceRules:
     """The settings, for one model's classes.
 

@@ -14,7 +14,7 @@ from tasks.out.outcome import SceneOutcome
 SceneStatus: TypeAlias = Literal["new", "superseded", "failed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NightScene:
     """A scene that something happened to.
 
@@ -35,7 +35,7 @@ class NightScene:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Night:
     """What the page of a night says; runs of the same night add to it.
 

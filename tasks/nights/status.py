@@ -53,7 +53,7 @@ def read_backlog(out: OutFolder) -> Backlog | None:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """One OUT folder.
 

@@ -30,7 +30,7 @@ DROP TABLE IF EXISTS fingerprints;
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProductRow:
     """The newest word on a scene.
 
@@ -68,7 +68,7 @@ class InputRow:
     fingerprint: Fingerprint
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunRow:
     """A run of an OUT folder.
 
@@ -123,7 +123,7 @@ class Ledger(LedgerFile):
             row = connection.execute(
                 "SELECT id, job, started, finished, outcome FROM runs ORDER BY rowid DESC LIMIT 1"
             ).fetchone()
-        return None if row is None else RunRow(*row)
+        return None if row is None else RunRow(id=row[0], job=row[1], started=row[2], finished=row[3], outcome=row[4])
 
     def products(self) -> list[ProductRow]:
         """Return the newest word on every scene, by name."""

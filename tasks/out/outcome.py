@@ -13,7 +13,7 @@ from typing import Any, Literal
 from tasks.files.durable import replace_file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SceneOutcome:
     """One row of the batch table.
 

@@ -30,7 +30,7 @@ _IDS = {"mask.tif": "instances.tif", "mask.nii.gz": "instances.nii.gz"}
 _SHOWN = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairFiles:
     """The files of one pair; nothing of them has been opened.
 
@@ -54,7 +54,7 @@ class PairFiles:
         return any(path is not None and is_volume(path) for path in (self.predicted, self.reference))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """How the files of all pairs are read.
 

@@ -88,7 +88,9 @@ def opened_volume_pair(
                 predicted=mine, reference=other, observed=observed & also, predicted_seen=observed, reference_seen=also
             )
 
-        yield MaskPair(pair_id, theirs.frame.native_shape, read, {"mm": theirs.steps_mm}, notes=notes)
+        yield MaskPair(
+            id=pair_id, shape=theirs.frame.native_shape, read=read, spacings={"mm": theirs.steps_mm}, notes=notes
+        )
 
 
 class _ResampledReader:

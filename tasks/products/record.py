@@ -17,7 +17,7 @@ from tasks.segment.store import BlockReport
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """How a product came about.
 

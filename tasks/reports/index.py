@@ -25,7 +25,7 @@ class _Cell:
     score: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Row:
     scene: str
     status: str

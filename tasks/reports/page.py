@@ -12,7 +12,7 @@ from tasks.reports.page_layout import laid_out, table_view
 from tasks.reports.page_template import render
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """What stands on the page of one product.
 

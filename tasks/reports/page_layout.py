@@ -38,7 +38,7 @@ class Entry:
     hatched: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plate:
     """A picture or chart, embedded.
 
@@ -61,7 +61,7 @@ class Plate:
     legend: tuple[Entry, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TableView:
     """A table and which of its columns are numbers."""
 

@@ -8,7 +8,7 @@ MOST_ROWS = 200
 NOTHING = "\u2013"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trail:
     """A table of what goes on from scene to scene: fires of a site, lesions of a patient.
 

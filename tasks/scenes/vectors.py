@@ -31,7 +31,7 @@ OGR_ERRORS = (DataSourceError, DataLayerError, OSError, ValueError)
 forget_drivers(_io.__file__, ("GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf", "MEM", "Memory"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VectorTable:
     """Features of one layer.
 
@@ -121,7 +121,7 @@ def _read_parquet(path: Path) -> VectorTable:
     columns: dict[str, Column] = {
         name: _told(table[name].to_pylist()) for name in table.column_names if name not in {primary, "bbox"}
     }
-    return VectorTable(path.stem, crs_wkt, geometries, columns)
+    return VectorTable(name=path.stem, crs_wkt=crs_wkt, geometries=geometries, columns=columns)
 
 
 def _told(column: Column) -> Column:

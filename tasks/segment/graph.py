@@ -126,7 +126,7 @@ class PlainEngine:
         """Do nothing: what runs here ends with its caller."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DaskEngine:
     """Runs each block as a future on a worker that has the slot's resource.
 

@@ -13,7 +13,7 @@ from tasks.errors import PlanError
 from tasks.geometry.box import Box
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TileAxis:
     """The tiles along one axis of the model grid.
 

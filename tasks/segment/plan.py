@@ -32,7 +32,7 @@ _LARGER = 4
 Setting: TypeAlias = Literal["auto"] | int | tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Slot:
     """What one worker slot offers, as found on the worker.
 
@@ -54,7 +54,7 @@ class Slot:
     memory_bytes: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """How a scene is cut and computed. All of it but ``block`` decides the bits of the mask.
 
@@ -87,10 +87,20 @@ class Plan:
     def lattice(self, frame: Frame) -> Lattice:
         """Return the tiles of a scene."""
         spec = self.slot.spec
-        sizes = zip(frame.model_shape, self.tile, self.halo, self.overlap, strict=True)
-        network = zip(spec.stride, spec.margin, strict=True)
         return Lattice(
-            tuple(TileAxis(*size, *rest, self.placement, self.sigma) for size, rest in zip(sizes, network, strict=True))
+            tuple(
+                TileAxis(
+                    length=length,
+                    tile=self.tile[axis],
+                    halo=self.halo[axis],
+                    overlap=self.overlap[axis],
+                    stride=spec.stride[axis],
+                    margin=spec.margin[axis],
+                    placement=self.placement,
+                    sigma=self.sigma,
+                )
+                for axis, length in enumerate(frame.model_shape)
+            )
         )
 
     def blocks(self, frame: Frame) -> list[Box]:

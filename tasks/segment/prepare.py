@@ -33,7 +33,7 @@ _WINDOWS_PER_AXIS = 8
 _WINDOW = 128
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A scene that can be segmented.
 
@@ -108,7 +108,7 @@ def prepare(
     shape = answered.frame.native_shape
     require_room(request.out.root, expect(shape, card, len(work.layers)).disk_bytes, scene.id)
     BlockStore(work.store).create(shape, plan.block, plan.chunk, work.layers)
-    return Prepared(work, fingerprint, request_key, product_key)
+    return Prepared(work=work, fingerprint=fingerprint, request_key=request_key, product_key=product_key)
 
 
 def require_variation(scene: RasterScene | VolumeScene) -> None:

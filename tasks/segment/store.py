@@ -22,7 +22,7 @@ from tasks.segment.fragments import FRAGMENTS, fragments_checksum
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BlockReport:
     """What one block came to: the journal's entry.
 

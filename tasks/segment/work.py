@@ -16,7 +16,7 @@ from tasks.segment.plan import Plan
 INSTANCES = "instances"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Work:
     """All that a worker needs for any block of a scene; small, frozen, pickled with every Dask task.
 

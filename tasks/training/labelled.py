@@ -17,7 +17,7 @@ from tasks.scenes.volume.scene import VolumeScene
 from tasks.training.labels import UNLABELLED, read_labels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelledScene:
     """One scene with its reference.
 

@@ -13,7 +13,7 @@ from tasks.errors import WarnedSceneError
 Kind: TypeAlias = Literal["raster", "volume", "unknown"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What is known of an input before work.
 

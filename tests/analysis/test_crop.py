@@ -61,7 +61,16 @@ def interpret(plan: Path, truth: np.ndarray, destination: Path, skip: int = 0) -
     rows = ((TOP - shapely.get_y(table.geometries)) // SIDE).astype(int)
     found = [f"class {number}" for number in truth[rows, cols]]
     table.columns["reference"] = [None] * skip + found[skip:]
-    write_gpkg(destination, VectorTable("samples", table.crs_wkt, table.geometries, table.columns, "Point"))
+    write_gpkg(
+        destination,
+        VectorTable(
+            name="samples",
+            crs_wkt=table.crs_wkt,
+            geometries=table.geometries,
+            columns=table.columns,
+            geometry_type="Point",
+        ),
+    )
     return destination
 
 
@@ -130,7 +139,12 @@ def test_an_answered_question_is_not_worked_on_again_and_gives_the_same_bytes_el
     samples = interpret(tmp_path / "plan" / "crops-samples.gpkg", truth, tmp_path / "interpreted.gpkg")
     fields = tmp_path / "fields.gpkg"
     squares = np.array([shapely.box(LEFT + 200 * k, TOP - 900, LEFT + 200 * k + 150, TOP - 500) for k in range(5)])
-    write_gpkg(fields, VectorTable("fields", UTM, squares, {"name": list("abcde")}, "Polygon"))
+    write_gpkg(
+        fields,
+        VectorTable(
+            name="fields", crs_wkt=UTM, geometries=squares, columns={"name": list("abcde")}, geometry_type="Polygon"
+        ),
+    )
     asked = ("--samples", samples, "--fields", fields, "--fields-id", "name", "--set", "analysis.mixed_below=0.9")
     first, again = (analyse("crop", mask, *asked, "--out", tmp_path / "one") for _ in range(2))
     assert "done" in first.output
@@ -190,7 +204,10 @@ def test_a_field_of_neither_weed_nor_crop_saves_nothing(tmp_path):
     places = ((0, 0), (400, 0), (800, -400))
     polygons = np.concatenate([square(LEFT + east, TOP + south - 400, 400.0) for east, south in places])
     path = tmp_path / "fields.gpkg"
-    write_gpkg(path, VectorTable("fields", UTM, polygons, {"n": [1, 2, 3]}, "Polygon"))
+    write_gpkg(
+        path,
+        VectorTable(name="fields", crs_wkt=UTM, geometries=polygons, columns={"n": [1, 2, 3]}, geometry_type="Polygon"),
+    )
     asked = ("--fields", path, "--set", "analysis.weed=[class 2]", "--set", "analysis.crop=[class 1]")
     assert analyse("crop", mask, *asked, "--out", tmp_path / "out").exit_code == 0
     weed = summary(tmp_path / "out", "rows")["fields"]["weed"]
@@ -214,7 +231,16 @@ def test_a_map_in_degrees_is_sampled_and_estimated_by_area(tmp_path):
     north = shapely.get_y(table.geometries) > 45
     table.columns["reference"] = ["1" if here else "2" for here in north]
     samples = tmp_path / "interpreted.gpkg"
-    write_gpkg(samples, VectorTable("samples", table.crs_wkt, table.geometries, table.columns, "Point"))
+    write_gpkg(
+        samples,
+        VectorTable(
+            name="samples",
+            crs_wkt=table.crs_wkt,
+            geometries=table.geometries,
+            columns=table.columns,
+            geometry_type="Point",
+        ),
+    )
     done = analyse("crop", mask, "--samples", samples, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     found = summary(tmp_path / "out", "world")
@@ -225,7 +251,16 @@ def test_a_map_in_degrees_is_sampled_and_estimated_by_area(tmp_path):
     assert abs(share - (sines[2] - sines[1]) / (sines[2] - sines[0])) < 3 * error < 0.5 - share
     # The same points as if every pixel had had one chance.
     table.columns["inclusion_probability"] = np.full(len(table), 0.05)
-    write_gpkg(samples, VectorTable("samples", table.crs_wkt, table.geometries, table.columns, "Point"))
+    write_gpkg(
+        samples,
+        VectorTable(
+            name="samples",
+            crs_wkt=table.crs_wkt,
+            geometries=table.geometries,
+            columns=table.columns,
+            geometry_type="Point",
+        ),
+    )
     assert analyse("crop", mask, "--samples", samples, "--out", tmp_path / "out").exit_code == 0
     assert [text for text in summary(tmp_path / "out", "world")["warnings"] if "in proportion to their area" in text]
 
@@ -296,12 +331,35 @@ def bad_fields(folder: Path, case: str) -> tuple[Path, tuple[str, ...], str]:
         path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
         return path, (), "Say --fields-crs mask, or set fields_crs in the job"
     if case == "another place":
-        write_gpkg(path, VectorTable("fields", UTM, square(west=LEFT + 1e5), {"n": [1]}, "Polygon"))
+        write_gpkg(
+            path,
+            VectorTable(
+                name="fields",
+                crs_wkt=UTM,
+                geometries=square(west=LEFT + 1e5),
+                columns={"n": [1]},
+                geometry_type="Polygon",
+            ),
+        )
         return path, (), "none of 1 polygons lies on the map"
     if case == "points":
-        write_gpkg(path, VectorTable("fields", UTM, shapely.points([[LEFT, TOP]]), {"n": [1]}, "Point"))
+        write_gpkg(
+            path,
+            VectorTable(
+                name="fields",
+                crs_wkt=UTM,
+                geometries=shapely.points([[LEFT, TOP]]),
+                columns={"n": [1]},
+                geometry_type="Point",
+            ),
+        )
         return path, (), "holds no polygons"
-    write_gpkg(path, VectorTable("fields", UTM, square(), {"crop": ["soya"]}, "Polygon"))
+    write_gpkg(
+        path,
+        VectorTable(
+            name="fields", crs_wkt=UTM, geometries=square(), columns={"crop": ["soya"]}, geometry_type="Polygon"
+        ),
+    )
     wrong = {
         "unknown declared crop": (("--declared", "crop"), "names no class of the map"),
     }
@@ -331,7 +389,10 @@ def test_a_field_that_the_crs_of_the_map_does_not_reach_leaves_the_others(tmp_pa
     here = shapely.transform(square(), lambda points: np.column_stack(onto.transform(*points.T)))
     polygons = np.array([shapely.box(-75, -1, -74, 1), here[0]], object)
     path = tmp_path / "fields.gpkg"
-    write_gpkg(path, VectorTable("fields", WGS84, polygons, {"n": [1, 2]}, "Polygon"))
+    write_gpkg(
+        path,
+        VectorTable(name="fields", crs_wkt=WGS84, geometries=polygons, columns={"n": [1, 2]}, geometry_type="Polygon"),
+    )
     done = analyse("crop", mask, "--fields", path, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     found = summary(tmp_path / "out", "crops")
@@ -349,7 +410,9 @@ def test_fields_in_grads_from_paris_are_written_in_degrees_from_greenwich(tmp_pa
         dataset.write(np.ones((50, 50), np.uint8), 1)
     path, wkt = tmp_path / "fields.gpkg", rasterio.crs.CRS.from_epsg(27572).to_wkt()
     polygon = np.array([shapely.box(600_100, 2_200_100, 600_900, 2_200_900)])
-    write_gpkg(path, VectorTable("fields", wkt, polygon, {"n": [1]}, "Polygon"))
+    write_gpkg(
+        path, VectorTable(name="fields", crs_wkt=wkt, geometries=polygon, columns={"n": [1]}, geometry_type="Polygon")
+    )
     done = analyse("crop", mask, "--fields", path, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     table = read_vectors(tmp_path / "out" / "paris" / "fields.parquet")

@@ -60,8 +60,8 @@ def test_what_no_server_took_is_sent_by_the_next_batch(out, tmp_path, prefect_ap
     job = Job.model_validate({"job": "j", "kind": "raster", "model": {"name": "identity"}, "analysis": analysis})
     request = make_request(job, out.root)
     items, outcomes = (
-        [Input("rows", {}), Input("lost", {})],
-        [SceneOutcome("rows", "done"), SceneOutcome("lost", "failed")],
+        [Input(id="rows", files={}), Input(id="lost", files={})],
+        [SceneOutcome(scene="rows", status="done"), SceneOutcome(scene="lost", status="failed")],
     )
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
         follow(request, items, outcomes)

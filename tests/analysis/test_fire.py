@@ -38,7 +38,7 @@ from tasks.jobs.severity import TABLES
 from tasks.products.outlines import outlines
 from tasks.scenes.vectors import read_vectors
 
-DEGREES = RasterGrid(60, 80, (2e-4, 0, 15.0, 0, -2e-4, 45.0), CRS.from_epsg(4326).to_wkt())
+DEGREES = RasterGrid(rows=60, cols=80, affine=(2e-4, 0, 15.0, 0, -2e-4, 45.0), crs_wkt=CRS.from_epsg(4326).to_wkt())
 FIRE = FireAnalysis(kind="fire", dnbr="dNBR", post={"nir": "B8", "swir": "B12"}, min_area_ha=0)
 KEY_BENSON = TABLES["key-benson-2006"]
 

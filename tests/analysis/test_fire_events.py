@@ -41,7 +41,10 @@ def pixels(top, left, bottom, right):
 
 def night(day, *blocks, scene=None):
     fires = tuple(
-        Seen(f"{day:02d}-{k}", pixels(*block), {"severity_high_ha": 1.0}, 100.0) for k, block in enumerate(blocks)
+        Seen(
+            id=f"{day:02d}-{k}", geometry=pixels(*block), severity_ha={"severity_high_ha": 1.0}, observed_percent=100.0
+        )
+        for k, block in enumerate(blocks)
     )
     return Observation(scene or f"S_{day:02d}", f"2024-07-{day:02d}", fires)
 
@@ -74,7 +77,13 @@ def test_growth_of_a_constructed_sequence_is_exact():
 
 def test_an_event_says_what_its_newest_detections_say():
     def seen(name, block, high, percent, dnbr):
-        return Seen(name, pixels(*block), {"severity_high_ha": high}, percent, *dnbr)
+        return Seen(
+            id=name,
+            geometry=pixels(*block),
+            severity_ha={"severity_high_ha": high},
+            observed_percent=percent,
+            **dict(zip(("mean_dnbr", "max_dnbr"), dnbr, strict=False)),
+        )
 
     first = seen("a", (10, 10, 20, 20), 7.0, 90.0, (0.9, 0.95))
     # Two parts at the last date: of 100 pixels and of 300.
@@ -156,7 +165,11 @@ def test_events_merge_into_the_first_and_never_split():
 )
 def test_what_is_one_event_is_a_matter_of_distance_and_days(gap, when, n_events):
     first = night(1, (10, 10, 20, 20))
-    second = Observation("later", when, (Seen("later", pixels(10, 20 + gap, 20, 30 + gap), {}, 100.0),))
+    second = Observation(
+        "later",
+        when,
+        (Seen(id="later", geometry=pixels(10, 20 + gap, 20, 30 + gap), severity_ha={}, observed_percent=100.0),),
+    )
     # 100 m reach over five pixels of 20 m on the map, which are 100.04 m on the ground.
     found = fold([first, second], EARTH, Rules(same_event_days=30, join_m=101))
     assert len(found.events) == n_events
@@ -176,7 +189,17 @@ def test_ids_that_were_published_stay_when_an_earlier_scene_comes_late():
 
 
 def reading(value, falling=False, key="rule|site|fire", clear=5.0):
-    return Reading(key, "rule", "site", "fire", value, Level(at=10, clear=clear), "ha", "text", falling)
+    return Reading(
+        key=key,
+        rule="rule",
+        site="site",
+        event="fire",
+        value=value,
+        level=Level(at=10, clear=clear),
+        unit="ha",
+        text="text",
+        falling=falling,
+    )
 
 
 @given(st.lists(st.floats(0, 20), max_size=30))
@@ -311,12 +334,18 @@ def test_assets_near_a_fire_are_told_of_and_a_file_without_crs_is_refused(tmp_pa
     # The eastern edge of the fire lies at x = 501 200; the house 400 m beyond it, the farm 5 km.
     points = np.array([shapely.Point(501_600, 4_999_000), shapely.Point(506_200, 4_999_000)], dtype=object)
     names = {"name": ["house", "farm"]}
-    write_gpkg(tmp_path / "assets.gpkg", VectorTable("assets", UTM, points, names, "Point"))
+    write_gpkg(
+        tmp_path / "assets.gpkg",
+        VectorTable(name="assets", crs_wkt=UTM, geometries=points, columns=names, geometry_type="Point"),
+    )
     site = Site(tmp_path, alerts={"asset_km": 1, "assets": str(tmp_path / "assets.gpkg")})
     (alert,) = site.fold(site.publish("S1", 1, (40, 40, 60, 60))).alerts
     assert "from house" in alert.payload["text"]
     assert alert.payload["value"] == pytest.approx(0.4 / 0.9996, rel=1e-3)
-    write_gpkg(tmp_path / "assets.gpkg", VectorTable("assets", None, points, names, "Point"))
+    write_gpkg(
+        tmp_path / "assets.gpkg",
+        VectorTable(name="assets", crs_wkt=None, geometries=points, columns=names, geometry_type="Point"),
+    )
     followed = site.fold(Sighting("S1", "valley", "2024-07-01"))
     # What stood stands: a file that cannot be read says nothing of where the fire is.
     assert followed.alerts == ()
@@ -372,12 +401,12 @@ def test_a_batch_follows_the_scenes_that_have_a_product_and_a_date(tmp_path, mon
     )  # fmt: skip
     request = make_request(job, tmp_path)
     items = [
-        Input("CREEK_20240726", {}, date="2024-07-26"),
-        Input("x", {}, site="valley", date="2024-07-27"),
-        Input("broken_20240726", {}, date="2024-07-26"),
-        Input("undated", {}),
+        Input(id="CREEK_20240726", files={}, date="2024-07-26"),
+        Input(id="x", files={}, site="valley", date="2024-07-27"),
+        Input(id="broken_20240726", files={}, date="2024-07-26"),
+        Input(id="undated", files={}),
     ]
-    outcomes = [SceneOutcome(item.id, "failed" if "broken" in item.id else "done") for item in items]
+    outcomes = [SceneOutcome(scene=item.id, status="failed" if "broken" in item.id else "done") for item in items]
     asked = []
     sent = []
     monkeypatch.setattr(following, "send_alerts", sent.append)
@@ -459,7 +488,12 @@ def test_the_publish_step_enters_what_a_scene_shows_before_its_product(tmp_path,
     monkeypatch.setattr(steps, "write_run_record", lambda *_: None)
     prepared = SimpleNamespace(scene=SimpleNamespace(id="S1"), product_key="k", work=SimpleNamespace(plan=None))
     with pytest.raises(KeyboardInterrupt):
-        steps.publish(SimpleNamespace(out=out), prepared, tmp_path, steps.RunFacts("r", {}, (), sighting))
+        steps.publish(
+            SimpleNamespace(out=out),
+            prepared,
+            tmp_path,
+            steps.RunFacts(run="r", headline={}, reports=(), sighting=sighting),
+        )
     assert FireLedger(out.ledger).sightings("valley") == [sighting]
 
 
@@ -480,7 +514,15 @@ def test_what_is_not_observed_neither_raises_nor_clears(tmp_path):
 def test_high_severity_is_over_where_it_is_known_to_be(severity, unobserved, told):
     rules = AlertRules.model_validate({"high_severity_ha": {"at": 10, "clear": 5}})
     ground = pixels(10, 10, 20, 20)
-    history = fold([Observation("S", "2024-07-01", (Seen("01-0", ground, severity, 100.0),))], EARTH, RULES)
+    history = fold(
+        [
+            Observation(
+                "S", "2024-07-01", (Seen(id="01-0", geometry=ground, severity_ha=severity, observed_percent=100.0),)
+            )
+        ],
+        EARTH,
+        RULES,
+    )
     (read,) = fire_readings("valley", history, rules, ("severity_high_ha",), unobserved)
     standing = {read.key: AlertState(active=True, count=1)}
     assert [alert.kind for alert in crossings([read], standing)] == told

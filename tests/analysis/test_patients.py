@@ -133,7 +133,7 @@ def test_the_page_of_a_batch_leads_to_its_patients(ward):
     assert trail.rows[0][0] == "An na"
     assert trail.rows[0][-2:] == ("PR", "PR")
     assert (ward.out.root / trail.links[0]).is_file()
-    outcomes = [SceneOutcome(name, "done", headline={"lesions": 1}) for name in "ab"]
+    outcomes = [SceneOutcome(scene=name, status="done", headline={"lesions": 1}) for name in "ab"]
     page = Page.read(render_index(ward.out.root, "Scans", outcomes, [trail]))
     assert trail.links[0] in [link["href"] for link in page.all("a")]
     assert "Patients over dates" in page.text
@@ -150,13 +150,15 @@ def test_only_scans_with_a_date_are_followed_and_the_site_is_the_patient():
         {"job": "t", "kind": "volume", "model": {"name": "identity"}, "analysis": {"kind": "tumour"},
          "source": {"dates": {"scan": "{scene:%Y%m%d}"}}}
     )  # fmt: skip
-    assert sighting_of(job, Input("x", {}, site="anna")) is None
-    assert sighting_of(job, Input("x", {}, site="anna", date="2026-01-01")) == Sighting("x", "anna", "2026-01-01")
-    assert sighting_of(job, Input("anna_20260101", {}, date="2026-01-01")) == Sighting(
+    assert sighting_of(job, Input(id="x", files={}, site="anna")) is None
+    assert sighting_of(job, Input(id="x", files={}, site="anna", date="2026-01-01")) == Sighting(
+        "x", "anna", "2026-01-01"
+    )
+    assert sighting_of(job, Input(id="anna_20260101", files={}, date="2026-01-01")) == Sighting(
         "anna_20260101", "anna", "2026-01-01"
     )
     area = job.model_copy(update={"analysis": None})
-    assert sighting_of(area, Input("x", {}, date="2026-01-01")) is None
+    assert sighting_of(area, Input(id="x", files={}, date="2026-01-01")) is None
 
 
 def test_a_batch_of_scans_follows_its_patients(tmp_path):

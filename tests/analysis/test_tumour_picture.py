@@ -28,7 +28,14 @@ def subject(folder, codes: str, image: np.ndarray, mask: np.ndarray, has_image: 
     path = write_volume(folder / "v.nii", image.astype(np.float32), oblique_affine())
     scene = describe_volume("v", path, codes, None, folder / "spool")
     labels = scene.turn.turn(mask)
-    return VolumeMask("v", scene, CLASSES, lambda box: np.array(labels[box.slices]), Caption("v", ()), has_image)
+    return VolumeMask(
+        id="v",
+        scene=scene,
+        classes=CLASSES,
+        read=lambda box: np.array(labels[box.slices]),
+        caption=Caption("v", ()),
+        has_image=has_image,
+    )
 
 
 def measured(found: VolumeMask):

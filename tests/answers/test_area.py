@@ -50,7 +50,7 @@ def burn(polygon, code, pixels, turn_degrees=0.0):
         @ Affine.scale(size, -size)
     )
     mask = rasterize([(shape, 1)], out_shape=(pixels, pixels), transform=affine, dtype="uint8")
-    return mask, RasterGrid(pixels, pixels, tuple(affine[:6]), wkt(code))
+    return mask, RasterGrid(rows=pixels, cols=pixels, affine=tuple(affine[:6]), crs_wkt=wkt(code))
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,7 @@ def test_a_polygon_has_its_geodesic_area_in_any_crs(longitude, latitude, codes):
 
 def test_pixels_over_a_pole_and_the_antimeridian_have_their_area():
     for code in ("EPSG:3413", "EPSG:3031", "EPSG:3995"):
-        shape = (1500, 1500)
-        grid = RasterGrid(*shape, (2000.0, 0.0, -1.5e6, 0.0, -2000.0, 1.5e6), wkt(code))
+        grid = RasterGrid(rows=1500, cols=1500, affine=(2000.0, 0.0, -1.5e6, 0.0, -2000.0, 1.5e6), crs_wkt=wkt(code))
         rows, cols = np.mgrid[:1500, :1500] + 0.5
         _, latitude = Transformer.from_crs(code, "EPSG:4326", always_xy=True).transform(
             *grid.pixel_to_world(rows, cols)
@@ -101,14 +100,14 @@ def _q_ratio(latitude):
 
 def test_the_whole_earth_has_the_area_of_the_ellipsoid():
     for e, f in ((-1.0, 90.0), (1.0, -90.0), (-1.0000001, 90.0)):
-        grid = RasterGrid(180, 360, (1.0, 0.0, -180.0, 0.0, e, f), wkt("EPSG:4326"))
+        grid = RasterGrid(rows=180, cols=360, affine=(1.0, 0.0, -180.0, 0.0, e, f), crs_wkt=wkt("EPSG:4326"))
         total = class_areas(lambda box: np.zeros(box.shape, np.uint8), grid, 1).areas_ha[0]
         assert total * 1e4 == pytest.approx(510_065_621_724_088.0, rel=1e-9)
 
 
 def test_rows_of_degrees_and_the_lattice_agree():
     affine = (0.001, 0.0, 15.0, 0.0, -0.001, 61.0)
-    areas = PixelAreas(RasterGrid(900, 700, affine, wkt("EPSG:4326")))
+    areas = PixelAreas(RasterGrid(rows=900, cols=700, affine=affine, crs_wkt=wkt("EPSG:4326")))
     box = Box((13, 5), (900, 700))
     exact = np.broadcast_to(areas.window(box), box.shape)
     np.testing.assert_allclose(areas._interpolated(box), exact, rtol=1e-5)
@@ -122,7 +121,7 @@ def test_rows_of_degrees_and_the_lattice_agree():
 )
 def test_the_area_of_a_pixel_does_not_depend_on_the_window(start, size, code):
     affine = (10.0, 2.0, 4e5, 2.0, -10.0, 5e6) if code != "EPSG:4326" else (1e-4, 0.0, 15.0, 0.0, -1e-4, 45.0)
-    areas = PixelAreas(RasterGrid(900, 700, affine, wkt(code)))
+    areas = PixelAreas(RasterGrid(rows=900, cols=700, affine=affine, crs_wkt=wkt(code)))
     box = Box(start, (min(900, start[0] + size[0]), min(700, start[1] + size[1])))
     whole = np.broadcast_to(areas.window(Box((0, 0), (900, 700))), (900, 700))
     np.testing.assert_array_equal(np.broadcast_to(areas.window(box), box.shape), whole[box.slices])
@@ -138,7 +137,7 @@ def test_feet_count_as_feet():
 
 def test_not_observed_is_counted_apart():
     mask = np.array([[0, 1, 255], [255, 1, 1]], np.uint8)
-    grid = RasterGrid(2, 3, (100.0, 0.0, 5e5, 0.0, -100.0, 5e6), wkt("EPSG:32633"))
+    grid = RasterGrid(rows=2, cols=3, affine=(100.0, 0.0, 5e5, 0.0, -100.0, 5e6), crs_wkt=wkt("EPSG:32633"))
     result = class_areas(lambda box: mask[box.slices], grid, 2)
     assert result.pixels == (1, 3)
     assert result.not_observed_pixels == 2
@@ -150,7 +149,7 @@ def test_not_observed_is_counted_apart():
     "crs", [None, 'ENGCRS["a",EDATUM["b"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]]']
 )
 def test_a_raster_that_is_nowhere_has_pixels_and_a_reason_but_no_area(crs):
-    result = class_areas(lambda box: np.zeros(box.shape, np.uint8), RasterGrid(3, 4, crs_wkt=crs), 2)
+    result = class_areas(lambda box: np.zeros(box.shape, np.uint8), RasterGrid(rows=3, cols=4, crs_wkt=crs), 2)
     assert result.pixels == (12, 0)
     assert result.areas_ha is None
     assert result.reason
@@ -166,6 +165,11 @@ def test_burned_areas_of_real_perimeters_are_those_published_with_them():
     for name, hectares in _reference():
         with rasterio.open(DATA / "satellite-fire" / "calfire-s2" / name) as dataset:
             mask = dataset.read(1)
-            grid = RasterGrid(*mask.shape, tuple(dataset.transform[:6]), dataset.crs.to_wkt())
+            grid = RasterGrid(
+                rows=mask.shape[0],
+                cols=mask.shape[1],
+                affine=tuple(dataset.transform[:6]),
+                crs_wkt=dataset.crs.to_wkt(),
+            )
         result = class_areas(lambda box, mask=mask: mask[box.slices], grid, 2)
         assert result.areas_ha[1] == pytest.approx(float(hectares), rel=1e-3)

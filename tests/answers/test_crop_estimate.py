@@ -20,7 +20,9 @@ def from_matrix(counts, areas, names=None):
     """The sample behind an error matrix whose strata are the map's classes."""
     mapped, reference = (np.repeat(axis.ravel(), counts.ravel()) for axis in np.indices(counts.shape))
     names = names or tuple(f"class {k}" for k in range(len(counts)))
-    return StratifiedSample(mapped, mapped, reference, tuple(areas), names, names)
+    return StratifiedSample(
+        strata=mapped, mapped=mapped, reference=reference, areas_ha=tuple(areas), stratum_names=names, class_names=names
+    )
 
 
 def letters(text):
@@ -28,7 +30,14 @@ def letters(text):
 
 
 def stehman(areas=(40_000, 30_000, 20_000, 10_000)):
-    return StratifiedSample(letters(STRATA), letters(MAP), letters(REFERENCE), areas, tuple("ABCD"), tuple("ABCD"))
+    return StratifiedSample(
+        strata=letters(STRATA),
+        mapped=letters(MAP),
+        reference=letters(REFERENCE),
+        areas_ha=areas,
+        stratum_names=tuple("ABCD"),
+        class_names=tuple("ABCD"),
+    )
 
 
 def test_the_example_of_olofsson_2014_comes_out_to_the_digit():
@@ -111,7 +120,14 @@ def test_intervals_hold_the_truth_as_often_as_they_say(same):
         strata = np.repeat(np.arange(3), 150)
         reference = np.concatenate([rng.choice(3, 150, p=p) for p in truth_in_stratum])
         mapped = strata if same else rng.integers(0, 3, len(strata))
-        sample = StratifiedSample(strata, mapped, reference, tuple(areas), tuple("abc"), tuple("abc"))
+        sample = StratifiedSample(
+            strata=strata,
+            mapped=mapped,
+            reference=reference,
+            areas_ha=tuple(areas),
+            stratum_names=tuple("abc"),
+            class_names=tuple("abc"),
+        )
         intervals = [area.interval for area in estimate_accuracy(sample).areas_ha]
         held += [low <= value <= high for (low, high), value in zip(intervals, truth, strict=True)]
     assert np.all((held / trials >= 0.93) & (held / trials <= 0.97)), held / trials

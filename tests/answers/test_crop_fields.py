@@ -14,7 +14,7 @@ from tasks.geometry.box import Box
 from tasks.geometry.raster_grid import RasterGrid
 
 UTM, WGS84, MERCATOR = (CRS.from_epsg(code).to_wkt() for code in (32632, 4326, 3857))
-GRID = RasterGrid(60, 80, (10.0, 0.0, 512_000.0, 0.0, -10.0, 6_247_000.0), UTM)
+GRID = RasterGrid(rows=60, cols=80, affine=(10.0, 0.0, 512_000.0, 0.0, -10.0, 6_247_000.0), crs_wkt=UTM)
 NONE = np.full(1, shapely.Polygon(), object)
 
 
@@ -154,7 +154,7 @@ def test_a_hole_is_not_part_of_its_field():
 
 @pytest.mark.parametrize(("crs", "affine"), [(UTM, GRID.affine), (WGS84, (1e-4, 0.0, 9.1, 0.0, -1e-4, 60.0))])
 def test_a_margin_is_metres_on_the_ground(crs, affine):
-    grid = RasterGrid(400, 400, affine, crs)
+    grid = RasterGrid(rows=400, cols=400, affine=affine, crs_wkt=crs)
     square = np.array([shapely.box(100, 100, 200, 200)], object)
     geod, to_degrees = Geod(ellps="WGS84"), Transformer.from_crs(crs, WGS84, always_xy=True)
 

@@ -18,7 +18,7 @@ WORLD = (9.0, 0.0, -180.0, 0.0, -1.0, 90.0)
 
 
 def drawn(mask, sizes, seed, crs=UTM, affine=(20.0, 0.0, 500_000.0, 0.0, -20.0, 5_000_000.0)):
-    grid = RasterGrid(*mask.shape, affine, crs)
+    grid = RasterGrid(rows=mask.shape[0], cols=mask.shape[1], affine=affine, crs_wkt=crs)
     return draw_units(lambda box: mask[box.slices], grid, sizes, seed)
 
 
@@ -99,7 +99,7 @@ def test_a_stratum_smaller_than_its_sample_is_taken_whole():
 
 def test_places_are_read_window_by_window():
     asked = []
-    grid = RasterGrid(2500, 2100, (20.0, 0.0, 500_000.0, 0.0, -20.0, 5_000_000.0), UTM)
+    grid = RasterGrid(rows=2500, cols=2100, affine=(20.0, 0.0, 500_000.0, 0.0, -20.0, 5_000_000.0), crs_wkt=UTM)
 
     def read(box: Box):
         asked.append(box.shape)

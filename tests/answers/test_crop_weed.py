@@ -16,8 +16,10 @@ RULE = SprayRule(weed=(2,), crop=(1,), spray_above=0.5, min_observed=0.5)
 
 
 def zones(mask, side, rule=RULE):
-    grid = RasterGrid(*mask.shape, (2.0, 0.0, 512_000.0, 0.0, -2.0, 6_247_000.0), UTM)
-    return SprayZones(lambda box: mask[box.slices], grid, 3, side, rule)
+    grid = RasterGrid(
+        rows=mask.shape[0], cols=mask.shape[1], affine=(2.0, 0.0, 512_000.0, 0.0, -2.0, 6_247_000.0), crs_wkt=UTM
+    )
+    return SprayZones(read=lambda box: mask[box.slices], grid=grid, n_classes=3, side=side, rule=rule)
 
 
 def test_weed_is_sprayed_where_it_outweighs_crop():

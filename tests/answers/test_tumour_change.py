@@ -302,7 +302,7 @@ def test_a_baseline_without_lesions_can_only_be_followed_by_new_ones():
     ],
 )
 def test_recist_limits(sums, category):
-    dates = [Burden(total, targets_present=True) for total in sums]
+    dates = [Burden(sum=total, targets_present=True) for total in sums]
     assert propose(RECIST, dates, has_targets=True).category == category
 
 
@@ -311,22 +311,34 @@ def test_recist_limits(sums, category):
     [((100.0, 51.0), "SD"), ((100.0, 50.0), "PR"), ((100.0, 124.0), "SD"), ((100.0, 125.0), "PD")],
 )
 def test_rano_limits(sums, category):
-    dates = [Burden(total, targets_present=True) for total in sums]
+    dates = [Burden(sum=total, targets_present=True) for total in sums]
     assert propose(RANO, dates, has_targets=True).category == category
 
 
 def change(kind, prior=(), current=()) -> Change:
-    return Change(kind, prior, current, 1.0, 1.0, 0.0, 0.0, 0.0, None, 1.0, is_whole=True)
+    return Change(
+        kind=kind,
+        prior=prior,
+        current=current,
+        prior_ml=1.0,
+        current_ml=1.0,
+        change_ml=0.0,
+        change_percent=0.0,
+        overlap_ml=0.0,
+        distance_mm=None,
+        seen_share=1.0,
+        is_whole=True,
+    )
 
 
 def test_a_target_outside_the_scan_leaves_no_category():
     found = burden({1}, [change("not seen", (1,)), change("stable", (2,), (1,))], Sizes({1: 20.0}, {1}))
     assert (found.sum, found.others_present) == (None, (1,))
-    proposed = propose(RECIST, [Burden(30.0, targets_present=True), found], has_targets=True)
+    proposed = propose(RECIST, [Burden(sum=30.0, targets_present=True), found], has_targets=True)
     assert (proposed.category, proposed.current) == (None, None)
     assert "outside this scan" in proposed.reason
     new = burden({1}, [change("not seen", (1,)), change("new", (), (3,))], Sizes({3: 20.0}, {3}))
-    assert propose(RECIST, [Burden(30.0, targets_present=True), new], has_targets=True).category == "PD"
+    assert propose(RECIST, [Burden(sum=30.0, targets_present=True), new], has_targets=True).category == "PD"
 
 
 def crop(mask: np.ndarray, planes: slice, unseen: slice | None = None) -> tuple[Components, tuple[int, ...]]:
@@ -435,7 +447,7 @@ def test_two_fields_meet_where_a_point_lies_in_both(seed):
 def test_lymph_nodes_below_ten_millimetres_are_normal():
     found = burden({1}, [change("shrunk", (1,), (1,))], Sizes({1: 8.0}, {1}, normal={1}))
     assert found.sum == 8.0
-    assert propose(RECIST, [Burden(20.0, targets_present=True), found], has_targets=True).category == "CR"
+    assert propose(RECIST, [Burden(sum=20.0, targets_present=True), found], has_targets=True).category == "CR"
 
 
 def test_normal_lymph_nodes_are_neither_new_nor_left():

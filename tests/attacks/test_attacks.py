@@ -234,7 +234,7 @@ def test_fields_of_a_scene_that_are_a_link_are_refused(tmp_path, secret):
     request = make_request(job, tmp_path / "out")
     scene = write_raster(tmp_path / "a.tif", ONES)
     with pytest.raises(UndeclaredError, match=r"analysis\.fields leads out of"):
-        identify(request, Input("a", {"file": str(scene)}))
+        identify(request, Input(id="a", files={"file": str(scene)}))
 
 
 # Inputs
@@ -745,7 +745,9 @@ def test_sidecars_that_are_links_out_of_the_inbox_are_refused(tmp_path, secret, 
 
 @pytest.mark.parametrize("suffix", [".dbf", ".shx", ".prj", ".CPG"])
 def test_the_other_files_of_a_shapefile_that_are_links_out_are_refused(tmp_path, secret, suffix):
-    point = VectorTable("a", None, shapely.points([[1, 2]]), {"x": [1]}, "Point")
+    point = VectorTable(
+        name="a", crs_wkt=None, geometries=shapely.points([[1, 2]]), columns={"x": [1]}, geometry_type="Point"
+    )
     pyogrio.raw.write(
         tmp_path / "a.shp", geometry=shapely.to_wkb(point.geometries), field_data=[np.array([1])], fields=["x"],
         geometry_type="Point", crs="EPSG:32632",
@@ -974,7 +976,7 @@ def test_a_vrt_is_another_input_when_pixels_of_its_sources_change(tmp_path, case
     write_raster(tmp_path / "a.tif", ONES)
     (tmp_path / name).write_text(STALE[case](tmp_path))
     request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
-    item = Input("scene", {"file": str(tmp_path / name)})
+    item = Input(id="scene", files={"file": str(tmp_path / name)})
     before = identify(request, item)
     assert recall(request, item) == before
     replace_quietly(tmp_path / "a.tif", twos(tmp_path))
@@ -989,7 +991,7 @@ def test_a_vrt_of_urls_is_hashed_again_every_time(tmp_path, server, monkeypatch)
         mosaic(simple("", f"<SourceFilename>/vsicurl/{url}/given.tif</SourceFilename>"))
     )
     request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
-    item = Input("scene", {"file": str(tmp_path / "scene.vrt")})
+    item = Input(id="scene", files={"file": str(tmp_path / "scene.vrt")})
     before = identify(request, item)
     n_asked = len(seen())
     assert recall(request, item) is None
@@ -1003,7 +1005,7 @@ def test_a_mask_that_comes_to_lie_beside_a_source_makes_another_input(tmp_path, 
     write_raster(tmp_path / "a.tif", ONES)
     (tmp_path / "scene.vrt").write_text(nested(tmp_path, 1, ".tif"))
     request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
-    item = Input("scene", {"file": str(tmp_path / "scene.vrt")})
+    item = Input(id="scene", files={"file": str(tmp_path / "scene.vrt")})
     before = identify(request, item)
     write_raster(tmp_path / name, ONES * 0)
     assert recall(request, item) is None
@@ -1020,7 +1022,7 @@ def test_a_file_replaced_by_one_of_the_same_size_and_time_is_another_input(tmp_p
         else:
             write_volume(path, np.full((4, 4, 4), value, np.int16))
     job = Job.model_validate(RASTER_JOB | {"kind": kind, "model": {"name": "identity"}})
-    request, item = make_request(job, tmp_path / "out"), Input("a", {"file": str(one)})
+    request, item = make_request(job, tmp_path / "out"), Input(id="a", files={"file": str(one)})
     before = identify(request, item)
     header = volume_header(one) if kind == "volume" else None
     kept = spool(one, header.n_bytes, tmp_path / "spool") if name == "a.nii.gz" else None
@@ -1043,7 +1045,7 @@ def test_field_files_replaced_by_ones_of_the_same_size_and_time_are_another_inpu
     fields.write_text(json.dumps(FEATURES))
     analysis = {"kind": "crop", "fields": f"{fields.parent}/{{scene}}.geojson"}
     request = make_request(Job.model_validate(RASTER_JOB | {"analysis": analysis}), tmp_path / "out")
-    item = Input("a", {"file": str(scene)})
+    item = Input(id="a", files={"file": str(scene)})
     before = identify(request, item)
     replace_quietly(fields, json.dumps(FEATURES).replace("[1, 2]", "[2, 1]").encode())
     assert identify(request, item) != before
@@ -1057,7 +1059,7 @@ def test_a_scene_that_is_skipped_costs_a_stat_per_file(tmp_path, monkeypatch):
     # Folders in which something has just changed are listed.
     os.utime(tmp_path / "in", (1, 1))
     request = make_request(Job.model_validate(RASTER_JOB), tmp_path / "out")
-    item = Input("scene", {"file": str(tmp_path / "in" / "scene.vrt")})
+    item = Input(id="scene", files={"file": str(tmp_path / "in" / "scene.vrt")})
     found = identify(request, item)
     asked = []
 
@@ -1085,12 +1087,14 @@ def os_names(n: int) -> list[str]:
 def with_a_product_of_the_first(folder: Path, summary: str):
     """Return a request and two inputs, the first of which has a product with that summary."""
     request = make_request(Job.model_validate(RASTER_JOB), folder / "out")
-    items = [Input(name, {"file": str(write_raster(folder / f"{name}.tif", ONES))}) for name in "ab"]
+    items = [Input(id=name, files={"file": str(write_raster(folder / f"{name}.tif", ONES))}) for name in "ab"]
     key = request.key(identify(request, items[0]).sha256)
     request.out.product("a", "p").mkdir(parents=True)
     (request.out.product("a", "p") / "summary.json").write_text(summary)
     request.out.link("a").symlink_to(request.out.product("a", "p"))
-    Ledger(request.out.ledger).record(ProductRow("a", key, "p", "done", None, {}), "run", "now")
+    Ledger(request.out.ledger).record(
+        ProductRow(scene="a", request=key, product="p", status="done", error=None, headline={}), "run", "now"
+    )
     return request, items
 
 
@@ -1103,7 +1107,7 @@ def test_what_is_skipped_is_not_checked_again(tmp_path, monkeypatch):
 
     def check(_job, _request, given):
         checked.extend(item.id for item in given)
-        return [Verdict(item.id, "raster", True, None, "") for item in given]
+        return [Verdict(path=item.id, kind="raster", go=True, error=None, message="") for item in given]
 
     monkeypatch.setattr(steps, "check", check)
     monkeypatch.setattr(steps, "identify_input", identify)
@@ -1118,7 +1122,7 @@ def test_an_earlier_product_that_is_damaged_costs_its_scene_alone(tmp_path, monk
     from flows.batch.triage import triage
 
     request, items = with_a_product_of_the_first(tmp_path, "{")
-    verdicts = [Verdict(item.id, "raster", True, None, "") for item in items]
+    verdicts = [Verdict(path=item.id, kind="raster", go=True, error=None, message="") for item in items]
     monkeypatch.setattr(steps, "check", lambda *_: verdicts)
     monkeypatch.setattr(steps, "identify_input", identify)
     outcomes, fresh = triage(request, items, "run")
@@ -1150,7 +1154,7 @@ def test_a_ledger_of_before_goes_on(tmp_path):
         connection.execute("INSERT INTO fingerprints VALUES ('x', ?, 1)", (sha256,))
         row = ("a", request.key(sha256), "p", "done", None, "run", "now", "{}")
         connection.execute("INSERT INTO products VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-    ledger, item = Ledger(request.out.ledger), Input("a", {"file": str(scene)})
+    ledger, item = Ledger(request.out.ledger), Input(id="a", files={"file": str(scene)})
     assert ledger.product("a").product == "p"
     found = identify(request, item)
     assert request.key(found.sha256) == ledger.product("a").request
@@ -1595,7 +1599,7 @@ def test_names_of_files_steer_no_terminal_log_or_table(tmp_path, caplog):
     console = PlainConsole(file=shown, width=300)
     for line in verdicts([verdict]):
         console.print(line)
-    console.print(outcomes_table([SceneOutcome("a", "failed", error=dangerous("x"))], tmp_path))
+    console.print(outcomes_table([SceneOutcome(scene="a", status="failed", error=dangerous("x"))], tmp_path))
     assert "forged" in shown.getvalue()
     assert not STEERING.search(shown.getvalue())
 
@@ -1683,8 +1687,12 @@ def test_arguments_that_are_no_utf8_are_refused(tmp_path):
 def filled_ledger(out: Path) -> Path:
     ledger = NightLedger(out / "state.sqlite")
     ledger.begin_run("run", "a", "2026-01-01T00:00:00+00:00")
-    ledger.record(ProductRow("x", "request", "product", "done", None, {"ha": 1.0}), "run", "2026-01-01T00:00:00+00:00")
-    ledger.enter(Night("2026-01-01", "a"), "2026-01-01T00:00:00+00:00")
+    ledger.record(
+        ProductRow(scene="x", request="request", product="product", status="done", error=None, headline={"ha": 1.0}),
+        "run",
+        "2026-01-01T00:00:00+00:00",
+    )
+    ledger.enter(Night(date="2026-01-01", job="a"), "2026-01-01T00:00:00+00:00")
     FireLedger(out / "state.sqlite").enter([])
     with closing(sqlite3.connect(out / "state.sqlite")) as database, database:
         database.execute("INSERT INTO alerts VALUES ('k', 1, 1)")

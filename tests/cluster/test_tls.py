@@ -66,7 +66,7 @@ def connected(address: str):
     """Open an engine as soon as the worker is there."""
     limit = time.monotonic() + 60
     while True:
-        engine = open_engine(ClusterSettings(address))
+        engine = open_engine(ClusterSettings(address=address))
         try:
             return engine, engine.__enter__()
         except ClusterError:
@@ -95,7 +95,7 @@ def test_a_run_with_certificates_makes_the_same_bytes(address, certificates, tmp
 def test_a_client_without_a_certificate_is_refused(address):
     with (
         pytest.raises(ClusterError, match=r"cannot be reached without certificates.*distributed\.comm\.tls"),
-        open_engine(ClusterSettings(address)),
+        open_engine(ClusterSettings(address=address)),
     ):
         pytest.fail("it came in")
 
@@ -105,7 +105,7 @@ def test_a_client_with_a_certificate_of_another_authority_is_refused(address, ce
     with (
         dask.config.set(settings_of(tmp_path)),
         pytest.raises(ClusterError, match="no Dask scheduler answers there"),
-        open_engine(ClusterSettings(address)),
+        open_engine(ClusterSettings(address=address)),
     ):
         pytest.fail("it came in")
 
@@ -118,5 +118,8 @@ def test_a_cluster_of_ones_own_has_its_own_certificate(certificates):
         assert engine.call(os.getpid) != os.getpid()
         own = engine.client.scheduler.address
         assert own.startswith("tls://127.0.0.1:")
-        with pytest.raises(ClusterError, match="no Dask scheduler answers there"), open_engine(ClusterSettings(own)):
+        with (
+            pytest.raises(ClusterError, match="no Dask scheduler answers there"),
+            open_engine(ClusterSettings(address=own)),
+        ):
             pytest.fail("another authority's certificate was let in")

@@ -114,7 +114,7 @@ def test_workers_are_checked_and_come_and_go(cluster, tmp_path, caplog):
     out.mkdir(parents=True)
     (out / "seen").write_text("token")
     shared = Shared({"the model": str(tmp_path)}, str(out / "seen"), "token")
-    settings = ClusterSettings(cluster.address, preload=("tasks.segment.block",), shared=shared)
+    settings = ClusterSettings(address=cluster.address, preload=("tasks.segment.block",), shared=shared)
     wait_for_workers(cluster, 3)
     with open_engine(settings) as engine:
         assert names(engine) == {"first"}
@@ -148,7 +148,7 @@ def test_workers_are_checked_and_come_and_go(cluster, tmp_path, caplog):
 
 
 def test_what_waits_for_the_last_worker_runs_on_the_next(cluster, tmp_path):
-    with open_engine(ClusterSettings(cluster.address)) as engine:
+    with open_engine(ClusterSettings(address=cluster.address)) as engine:
         assert names(engine) == {"second"}
         cluster.processes[-1].send_signal(signal.SIGTERM)
         cluster.processes[-1].wait(30)
@@ -162,14 +162,14 @@ def test_paths_that_no_worker_sees_are_named(cluster, tmp_path):
     shared = Shared({"'post' of scene a, /nowhere/a.tif": "/nowhere/a.tif"}, str(tmp_path / "gone" / "seen"), "token")
     with (
         pytest.raises(ClusterError, match=r"third on .*cannot see 'post' of scene a.*cannot use OUT.*Mount it there"),
-        open_engine(ClusterSettings(cluster.address, shared=shared)),
+        open_engine(ClusterSettings(address=cluster.address, shared=shared)),
     ):
         pytest.fail("no worker can take blocks")
 
 
 def test_a_run_that_all_workers_left_for_good_ends_with_the_reason(cluster, monkeypatch):
     monkeypatch.setattr("flows.cluster.roster.PATIENCE_S", 1.0)
-    with open_engine(ClusterSettings(cluster.address)) as engine:
+    with open_engine(ClusterSettings(address=cluster.address)) as engine:
         cluster.processes[-1].kill()
         wait_for(lambda: not names(engine))
         with pytest.raises(ClusterError, match=r"(?s)no worker that may take blocks.*worker .*other-numpy"):
@@ -181,7 +181,7 @@ def test_a_lost_scheduler_is_named(tmp_path):
     cluster.worker("one")
     try:
         wait_for_workers(cluster, 1)
-        with open_engine(ClusterSettings(cluster.address)) as engine:
+        with open_engine(ClusterSettings(address=cluster.address)) as engine:
             future = engine._submit(time.sleep, {"CPU": 2})
             cluster.processes[0].kill()
             with pytest.raises(ClusterError, match="connection to the Dask scheduler was lost"):

@@ -23,7 +23,7 @@ from tasks.inputs.input import Input
 def test_a_batch_with_a_value_that_is_not_allowed_is_not_submitted(
     tmp_path, monkeypatch, capsys, option, value, allowed
 ):
-    scene = Input("A", {"file": str(tmp_path / "a.nii")})
+    scene = Input(id="A", files={"file": str(tmp_path / "a.nii")})
     monkeypatch.setattr(queueing, "check_batch", lambda *_: queueing.Checked((scene,), ()))
     monkeypatch.setattr(orchestrated, "use_server", lambda _: True)
     monkeypatch.setattr(queueing, "queue_run", lambda *_: pytest.fail("it was submitted"))

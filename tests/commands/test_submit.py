@@ -27,7 +27,7 @@ def queued(tmp_path, monkeypatch):
         orders.append(order)
         return queueing.Queued("1", f"http://server/{job}", "routine")
 
-    scene = Input("A", {"file": str(tmp_path / "a.nii")})
+    scene = Input(id="A", files={"file": str(tmp_path / "a.nii")})
     monkeypatch.setattr(queueing, "check_batch", lambda *_: queueing.Checked((scene,), ()))
     monkeypatch.setattr(orchestrated, "use_server", lambda _: True)
     monkeypatch.setattr(queueing, "queue_run", queue)
@@ -89,13 +89,13 @@ def test_what_computes_on_the_workers_own_machine_waits_in_the_queue_of_its_gpus
 @pytest.mark.parametrize(
     ("items", "folder", "name"),
     [
-        ([Input("A", {})], "out", "A"),
-        ([Input("A", {}, site="T32TQM", date="2026-11-19")], "out", "T32TQM · 2026-11-19"),
-        ([Input("A", {}), Input("B", {})], "out", "out · 2 scenes"),
-        ([Input("A" * 80, {})], "out", "A" * 80),
-        ([Input("A" * 200, {})], "out", "A" * 79 + "…"),
-        ([Input("A" * 200, {}, date="2026-11-19")], "out", "A" * 66 + "… · 2026-11-19"),
-        ([Input("A", {}), Input("B", {})], "o" * 200, "o" * 68 + "… · 2 scenes"),
+        ([Input(id="A", files={})], "out", "A"),
+        ([Input(id="A", files={}, site="T32TQM", date="2026-11-19")], "out", "T32TQM · 2026-11-19"),
+        ([Input(id="A", files={}), Input(id="B", files={})], "out", "out · 2 scenes"),
+        ([Input(id="A" * 80, files={})], "out", "A" * 80),
+        ([Input(id="A" * 200, files={})], "out", "A" * 79 + "…"),
+        ([Input(id="A" * 200, files={}, date="2026-11-19")], "out", "A" * 66 + "… · 2026-11-19"),
+        ([Input(id="A", files={}), Input(id="B", files={})], "o" * 200, "o" * 68 + "… · 2 scenes"),
     ],
 )
 def test_a_name_that_nobody_gave_is_as_short_as_a_run_may_be_called(items, folder, name):

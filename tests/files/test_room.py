@@ -46,7 +46,7 @@ JOB = Job.model_validate(
     {"job": "a", "kind": "raster", "model": {"name": "threshold", "arguments": {"threshold": 9}},
      "source": {"bands": {"b": {"band": 1}}}, "tiling": {"tile": 128, "halo": 0, "overlap": 0, "block": 512}}
 )  # fmt: skip
-ROW = ProductRow("a", "request", "key", "done", None, {})
+ROW = ProductRow(scene="a", request="request", product="key", status="done", error=None, headline={})
 
 
 @pytest.fixture
@@ -151,8 +151,16 @@ def test_a_disk_that_fills_up_is_named_and_the_run_goes_on_when_there_is_room(tm
             require_room(disk, 1000 << 20, "a")
         values = np.random.default_rng(0).integers(0, 200, (600, 600)).astype(np.uint8)
         with pytest.raises(DiskFullError, match=r"no room for mask\.tif"):
-            write_cog(lambda box: values[box.slices], disk / "mask.tif", RasterProductSpec(RasterGrid(600, 600)))
-        table = VectorTable("a", None, shapely.points(np.arange(9), 0), {"id": np.arange(9)}, "Point")
+            write_cog(
+                lambda box: values[box.slices], disk / "mask.tif", RasterProductSpec(RasterGrid(rows=600, cols=600))
+            )
+        table = VectorTable(
+            name="a",
+            crs_wkt=None,
+            geometries=shapely.points(np.arange(9), 0),
+            columns={"id": np.arange(9)},
+            geometry_type="Point",
+        )
         with pytest.raises(DiskFullError, match=r"no room for a\.gpkg"):
             write_gpkg(disk / "a.gpkg", table)
         with pytest.raises(DiskFullError, match=r"no room for a\.parquet"):

@@ -38,7 +38,13 @@ with Tickets(Path(sys.argv[1])).offered(Ticket("theirs", "r", (Input("a", {"file
 
 
 def scene(name: str, pixels: int | None = None, urgent: bool = False, ticket: str | None = None) -> Fresh:
-    return Fresh(Input(name, {"file": f"/{name}.tif"}), FOUND, pixels, urgent, ticket)
+    return Fresh(
+        item=Input(id=name, files={"file": f"/{name}.tif"}),
+        fingerprint=FOUND,
+        pixels=pixels,
+        urgent=urgent,
+        ticket=ticket,
+    )
 
 
 def taken(line: Line) -> list[str]:
@@ -77,8 +83,10 @@ def test_a_ticket_is_gone_with_its_owner(tmp_path):
     with subprocess.Popen([sys.executable, "-c", OWNER, str(tickets.folder)], stdout=subprocess.PIPE) as owner:
         assert owner.stdout.readline() == b"offered\n"
         (ticket,) = tickets.waiting()
-        assert ticket == Ticket("theirs", "r", (Input("a", {"file": "/a.tif"}),))
-        tickets.answer("theirs", {"a": SceneOutcome("a", "done", None, "p", {"x_ha": 1.5})})
+        assert ticket == Ticket("theirs", "r", (Input(id="a", files={"file": "/a.tif"}),))
+        tickets.answer(
+            "theirs", {"a": SceneOutcome(scene="a", status="done", error=None, product="p", headline={"x_ha": 1.5})}
+        )
         assert tickets.answers("theirs")["a"].headline == {"x_ha": 1.5}
         os.kill(owner.pid, signal.SIGKILL)
         owner.wait()
@@ -103,11 +111,11 @@ def test_an_urgent_ticket_hastens_the_scenes_that_wait_and_is_answered_as_they_e
     with tickets.offered(ticket_for(held.request, scene("c").item, scene("a").item)):
         held.admit(line)
         assert tickets.answers("t") == {}
-        held.tell(SceneOutcome("a", "done", None, "p"))
-        held.tell(SceneOutcome("b", "done", None, "p"))
+        held.tell(SceneOutcome(scene="a", status="done", error=None, product="p"))
+        held.tell(SceneOutcome(scene="b", status="done", error=None, product="p"))
         assert set(tickets.answers("t")) == {"a"}
         assert taken(line) == ["c", "b"]
-        held.tell(SceneOutcome("c", "failed", "SceneError: torn"))
+        held.tell(SceneOutcome(scene="c", status="failed", error="SceneError: torn"))
         assert {name: one.status for name, one in tickets.answers("t").items()} == {"a": "done", "c": "failed"}
 
 
@@ -115,7 +123,7 @@ def test_an_urgent_ticket_hastens_the_scenes_that_wait_and_is_answered_as_they_e
 def test_what_is_not_the_same_work_is_left_to_its_owner(tmp_path, change):
     held, line = arrivals(tmp_path, "a", "b"), Line([scene("a", 1), scene("b", 2)])
     files = {"file": "/other.tif" if change == "files" else "/b.tif"}
-    item = Input("b", files, date="2026-01-01" if change == "date" else None)
+    item = Input(id="b", files=files, date="2026-01-01" if change == "date" else None)
     key = "other" if change == "request" else held.request.ticket_key
     with Tickets(held.request.out.tickets).offered(Ticket("t", key, (item,))):
         held.admit(line)
@@ -156,7 +164,7 @@ def test_a_scene_that_two_tickets_ask_for_stays_until_both_are_gone(tmp_path, mo
         held.admit(line)
         assert set(held.items) == {"a", "x", "z"}, "what only the first asked for is taken back"
         assert line.take().item.id == "x"
-        held.tell(SceneOutcome("x", "done", None, "p"))
+        held.tell(SceneOutcome(scene="x", status="done", error=None, product="p"))
         assert set(tickets.answers("xz")) == {"x"}
     held.admit(line)
     assert set(held.items) == {"a", "x"}
@@ -165,7 +173,10 @@ def test_a_scene_that_two_tickets_ask_for_stays_until_both_are_gone(tmp_path, mo
 
 def test_lists_of_two_submissions_do_not_overwrite_one_another(tmp_path):
     out = OutFolder(tmp_path / "out")
-    first, second = [Input("a", {"file": "/x/a.tif"}, site="S", date="2026-01-01")], [Input("b", {"file": "/x/b.tif"})]
+    first, second = (
+        [Input(id="a", files={"file": "/x/a.tif"}, site="S", date="2026-01-01")],
+        [Input(id="b", files={"file": "/x/b.tif"})],
+    )
     kept = keep_manifest(out, first), keep_manifest(out, second)
     assert [read_manifest(text) for text in kept] == [first, second]
     assert all(is_manifest(text) for text in kept)

@@ -17,7 +17,7 @@ from tasks.inputs.input import Input
 from tasks.out.folder import OutFolder
 from tasks.products.publish import is_published, publish
 
-ITEM = Input("P-1", {"file": "/mnt/Mustermann_Erika.tif"})
+ITEM = Input(id="P-1", files={"file": "/mnt/Mustermann_Erika.tif"})
 NAMED = "/mnt/Mustermann_Erika.tif"
 
 

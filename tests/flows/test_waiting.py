@@ -20,7 +20,7 @@ from tasks.out.outcome import SceneOutcome
 from tasks.out.tickets import Tickets
 
 JOB = Job.model_validate({"job": "j", "kind": "raster", "model": {"name": "identity", "arguments": {"n_classes": 3}}})
-ITEMS = (Input("a", {"file": "/a.tif"}), Input("b", {"file": "/b.tif"}))
+ITEMS = (Input(id="a", files={"file": "/a.tif"}), Input(id="b", files={"file": "/b.tif"}))
 
 
 @pytest.fixture
@@ -51,7 +51,10 @@ def test_a_run_takes_the_folder_as_soon_as_it_is_free(request_):
 
 def test_a_run_that_offers_its_scenes_ends_when_the_run_that_holds_the_folder_has_done_them(request_):
     tickets = Tickets(request_.out.tickets)
-    done = {item.id: SceneOutcome(item.id, "done", None, "p", {"x_ha": 1.0}) for item in ITEMS}
+    done = {
+        item.id: SceneOutcome(scene=item.id, status="done", error=None, product="p", headline={"x_ha": 1.0})
+        for item in ITEMS
+    }
     with ExitStack() as mine, ExitStack() as theirs, ThreadPoolExecutor(1) as pool:
         assert take(request_, theirs)
         waiting = pool.submit(wait_for_folder, request_, 1.0, ITEMS, mine)

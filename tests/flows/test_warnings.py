@@ -144,7 +144,9 @@ def test_submitted_batches_are_as_strict(tmp_path, job, prefect_api):
 
 
 def test_what_the_look_left_out_is_no_warning_of_the_input():
-    verdict = Verdict("v", "volume", True, None, "fine", unseen=("only the first 5 of 9 bytes were read",))
+    verdict = Verdict(
+        path="v", kind="volume", go=True, error=None, message="fine", unseen=("only the first 5 of 9 bytes were read",)
+    )
     assert verdict.strictly() == verdict
     assert Verdict.from_json(verdict.to_json()) == verdict
 
@@ -182,7 +184,15 @@ def test_a_picture_of_one_value_fails_its_scene(tmp_path, job):
 
 def test_a_constant_volume_that_is_too_large_to_be_looked_at_fails_before_its_first_block(tmp_path, job, monkeypatch):
     write_volume(tmp_path / "in" / "v.nii.gz", np.full((12, 10, 8), 7, np.int16))
-    cut_short = Verdict("v", "volume", True, None, "fine", {"shape": [12, 10, 8]}, unseen=("only a part was read",))
+    cut_short = Verdict(
+        path="v",
+        kind="volume",
+        go=True,
+        error=None,
+        message="fine",
+        facts={"shape": [12, 10, 8]},
+        unseen=("only a part was read",),
+    )
     monkeypatch.setattr("flows.batch.steps.check_inputs", lambda items, *_: [cut_short] * len(items))
     request = make_request(load_job(job("volume")), tmp_path / "out")
     _, (fresh,) = triage(request, list_inputs([str(tmp_path / "in")], request.job), "run")

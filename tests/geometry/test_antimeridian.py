@@ -37,17 +37,19 @@ ALERTS = {"new_fire_ha": 5, "growth_ha_per_day": {"at": 3, "clear": 1}}
 
 
 def degrees(west: float, south: float = -17.0, side: float = 2e-4) -> RasterGrid:
-    return RasterGrid(60, 100, (side, 0, west, 0, -side, south), CRS.from_epsg(4326).to_wkt())
+    return RasterGrid(rows=60, cols=100, affine=(side, 0, west, 0, -side, south), crs_wkt=CRS.from_epsg(4326).to_wkt())
 
 
 def utm(zone: int) -> RasterGrid:
     # In zone 60 the line of 180 degrees goes through the middle of it.
-    return RasterGrid(60, 100, (20.0, 0, 819_000, 0, -20.0, 8_140_000), CRS.from_epsg(32700 + zone).to_wkt())
+    return RasterGrid(
+        rows=60, cols=100, affine=(20.0, 0, 819_000, 0, -20.0, 8_140_000), crs_wkt=CRS.from_epsg(32700 + zone).to_wkt()
+    )
 
 
 def mercator(west: float) -> RasterGrid:
-    return RasterGrid(60, 100, (20.0, 0, west * 20037508.342789244 / 180, 0, -20.0, -1_900_000),
-        CRS.from_epsg(3857).to_wkt())  # fmt: skip
+    return RasterGrid(rows=60, cols=100, affine=(20.0, 0, west * 20037508.342789244 / 180, 0, -20.0, -1_900_000),
+        crs_wkt=CRS.from_epsg(3857).to_wkt())  # fmt: skip
 
 
 def followed(folder: Path, *grids: RasterGrid) -> dict[str, object]:
@@ -215,7 +217,7 @@ def test_files_of_one_scene_meet_over_the_line_however_they_count(tmp_path):
 def test_a_file_in_degrees_covers_a_scene_in_utm_on_both_sides_of_the_line(tmp_path):
     grid = utm(60)
     files = {"a": str(write_mask(tmp_path / "a.tif", np.zeros(grid.shape, np.uint8), grid))}
-    whole = RasterGrid(120, 200, (5e-4, 0, 179.95, 0, -5e-4, -16.77), degrees(0).crs_wkt)
+    whole = RasterGrid(rows=120, cols=200, affine=(5e-4, 0, 179.95, 0, -5e-4, -16.77), crs_wkt=degrees(0).crs_wkt)
     files["b"] = str(write_mask(tmp_path / "b.tif", np.full(whole.shape, 7, np.uint8), whole))
     source = Source.model_validate({"bands": {"A": {"file": "a", "band": 1}, "B": {"file": "b", "band": 1}}})
     with describe_raster("s", files, source, ("A", "B")).open() as reader:

@@ -22,7 +22,12 @@ def square(code: int, degrees: int) -> tuple[RasterGrid, shapely.Polygon, tuple[
     to_degrees = Transformer.from_crs(code, degrees, always_xy=True)
     x, y = to_degrees.transform(*centre, direction="INVERSE")
     size = {4326: 0.0005, 4807: 0.0005}.get(code, 50.0)
-    grid = RasterGrid(20, 20, (size, 0.0, x - 10 * size, 0.0, -size, y + 10 * size), CRS.from_epsg(code).to_wkt())
+    grid = RasterGrid(
+        rows=20,
+        cols=20,
+        affine=(size, 0.0, x - 10 * size, 0.0, -size, y + 10 * size),
+        crs_wkt=CRS.from_epsg(code).to_wkt(),
+    )
     return grid, shapely.box(x - 10 * size, y - 10 * size, x + 10 * size, y + 10 * size), centre
 
 

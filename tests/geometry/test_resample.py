@@ -22,7 +22,7 @@ def frames(draw):
     shape = tuple(draw(st.lists(st.integers(1, 12), min_size=1, max_size=3)))
     scale = tuple(draw(SCALES) for _ in shape)
     model = tuple(max(1, math.ceil(n * s - 0.01)) for n, s in zip(shape, scale, strict=True))
-    return Frame(shape, model, scale)
+    return Frame(native_shape=shape, model_shape=model, scale=scale)
 
 
 @st.composite
@@ -73,7 +73,7 @@ def test_a_constant_survives_exactly(frame, value):
 @LAWS
 @given(st.data(), st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(0, 9))
 def test_scale_one_is_the_identity_bit_for_bit(data, shape, seed):
-    frame = Frame(tuple(shape), tuple(shape), (1.0,) * len(shape))
+    frame = Frame(native_shape=tuple(shape), model_shape=tuple(shape), scale=(1.0,) * len(shape))
     source = field(shape, seed)
     source.flat[0] = -0.0
     target = data.draw(windows(frame.native_shape))
@@ -105,7 +105,7 @@ def test_a_torch_tensor_gives_what_an_array_gives(frame, seed):
 
 
 def test_a_linear_ramp_stays_a_ramp_inside():
-    frame = Frame((40,), (20,), (0.5,))
+    frame = Frame(native_shape=(40,), model_shape=(20,), scale=(0.5,))
     ramp = np.arange(40, dtype=np.float32)
     result = resample.to_model(ramp, (0,), Box((0,), (20,)), frame)
     np.testing.assert_array_equal(result, np.arange(20) * 2 + 0.5)
@@ -119,7 +119,7 @@ def cropped_frames(draw):
     model = tuple(draw(st.integers(1, 20)) for _ in shape)
     scale = tuple(after / before for after, before in zip(model, crop.shape, strict=True))
     orders = tuple(draw(st.sampled_from([(0, 0), (1, 1), (3, 1)])) for _ in shape)
-    return Frame(shape, model, scale, crop, orders)
+    return Frame(native_shape=shape, model_shape=model, scale=scale, crop=crop, orders=orders)
 
 
 @LAWS
@@ -144,7 +144,7 @@ def test_the_cubic_spline_is_that_of_scikit_image(data, seed):
     shape = tuple(data.draw(st.lists(st.integers(2, 14), min_size=2, max_size=3)))
     model = tuple(data.draw(st.integers(1, 20)) for _ in shape)
     scale = tuple(after / before for after, before in zip(model, shape, strict=True))
-    frame = Frame(shape, model, scale, orders=((3, 1),) * len(shape))
+    frame = Frame(native_shape=shape, model_shape=model, scale=scale, orders=((3, 1),) * len(shape))
     source = field(shape, seed)
     result = resample.to_model(source, (0,) * len(shape), Box.of_shape(model), frame)
     expected = resize(source.astype(np.float64), model, 3, mode="edge", anti_aliasing=False, clip=False)

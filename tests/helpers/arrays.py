@@ -58,7 +58,7 @@ def array_scene(folder: Path, image: np.ndarray, valid: np.ndarray | None = None
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "image.npy", image)
     np.save(folder / "valid.npy", np.ones(shape, bool) if valid is None else valid)
-    frame = frame or Frame(shape, shape, (1.0,) * len(shape))
+    frame = frame or Frame(native_shape=shape, model_shape=shape, scale=(1.0,) * len(shape))
     return ArrayScene("scene", folder, frame, image.shape[0])
 
 
@@ -78,11 +78,13 @@ def make_work(
     dtype: Dtype = "float32",
 ) -> Work:
     job = Job.model_validate({"job": "test", "kind": card.kind, "model": {"name": card.name}, "tiling": tiling or {}})
-    settings = RunSettings(card.tiling.tile, 2, "cpu", dtype, 1)
-    slot = Slot(settings, "test", 0, load_predictor(card, folder, settings).spec)
+    settings = RunSettings(tile=card.tiling.tile, batch=2, device="cpu", dtype=dtype, threads=1)
+    slot = Slot(settings=settings, device_name="test", peak_bytes=0, spec=load_predictor(card, folder, settings).spec)
     plan = make_plan(job, card, scene.frame, slot, 1)
     normalization = resolve(card.normalization, np.zeros((card.n_channels, 0), np.float32))
-    work = Work(scene, card, folder, plan, normalization, store, confidence=True)
+    work = Work(
+        scene=scene, card=card, card_folder=folder, plan=plan, normalization=normalization, store=store, confidence=True
+    )
     BlockStore(store).create(scene.frame.native_shape, plan.block, plan.chunk, work.layers)
     return work
 

@@ -19,7 +19,7 @@ from tasks.products.cog import RasterProductSpec, write_cog
 from tasks.products.publish import publish
 
 UTM = CRS.from_epsg(32633).to_wkt()
-GRID = RasterGrid(100, 100, (20.0, 0, 500_000, 0, -20.0, 5_000_000), UTM)
+GRID = RasterGrid(rows=100, cols=100, affine=(20.0, 0, 500_000, 0, -20.0, 5_000_000), crs_wkt=UTM)
 
 
 class Site:

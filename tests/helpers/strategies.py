@@ -16,4 +16,4 @@ def axes(draw: st.DrawFn) -> TileAxis:
     step = (tile - 2 * inner) // stride * stride
     overlap = draw(st.integers(0, max(0, (step - stride) // 2)))
     length = draw(st.one_of(st.sampled_from([1, tile - 1, tile, tile + 1, 2 * tile + 3]), st.integers(1, 5 * tile)))
-    return TileAxis(length, tile, halo, overlap, stride, margin)
+    return TileAxis(length=length, tile=tile, halo=halo, overlap=overlap, stride=stride, margin=margin)

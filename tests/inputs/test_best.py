@@ -57,7 +57,7 @@ def names(items: list[Input]) -> dict[str, list[str]]:
 
 @given(st.lists(KEYS, max_size=12, unique=True), st.randoms(use_true_random=False))
 def test_of_each_site_and_date_the_best_stays_whatever_the_order(keys, random):
-    items = [Input(f"{site}-{merit}-{day}", {}, site, day) for site, day, merit in keys]
+    items = [Input(id=f"{site}-{merit}-{day}", files={}, site=site, date=day) for site, day, merit in keys]
     random.shuffle(items)
     found = {(item.site, item.date): item.id for item in best_of(items, lambda item: item.id)}
     assert found.keys() == {(site, day) for site, day, _ in keys}
@@ -65,7 +65,11 @@ def test_of_each_site_and_date_the_best_stays_whatever_the_order(keys, random):
 
 
 def test_what_cannot_be_used_or_has_no_date_stays_as_it_is():
-    items = [Input("a", {}, "A"), Input("b", {}, "A", "2026-07-20", error="x"), Input("c", {}, None, "2026-07-20")]
+    items = [
+        Input(id="a", files={}, site="A"),
+        Input(id="b", files={}, site="A", date="2026-07-20", error="x"),
+        Input(id="c", files={}, site=None, date="2026-07-20"),
+    ]
     assert best_of(items, lambda item: item.id) == items
 
 

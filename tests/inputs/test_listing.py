@@ -163,7 +163,7 @@ def test_a_day_that_is_none_costs_its_row_alone(tmp_path, day):
 
 
 def test_every_name_of_a_files_scene_gives_way_to_the_id_once():
-    item = Input("scene_1", {"a": "/doe/1", "b": "/doe/1/x.tif"}, beside=("/roe/y.tif",))
+    item = Input(id="scene_1", files={"a": "/doe/1", "b": "/doe/1/x.tif"}, beside=("/roe/y.tif",))
     text = "/doe/1/x.tif, x.tif, /roe/y.tif and y.tif; 1"
     assert item.pseudonymised(text) == "scene_1, scene_1, scene_1 and scene_1; scene_1"
-    assert Input("scene_1", {}).pseudonymised(text) == text
+    assert Input(id="scene_1", files={}).pseudonymised(text) == text

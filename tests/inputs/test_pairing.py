@@ -29,7 +29,7 @@ source:
 def scene(site: str, day: int) -> Input:
     when = date(2026, 1, 1) + timedelta(days=day)
     name = f"{site}_{when:%Y%m%d}"
-    return Input(name, {"post": f"{name}.tif"}, None, when.isoformat())
+    return Input(id=name, files={"post": f"{name}.tif"}, site=None, date=when.isoformat())
 
 
 @given(

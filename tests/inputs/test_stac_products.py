@@ -104,11 +104,21 @@ def test_what_is_no_stac_document_or_has_no_assets_is_refused_by_name(tmp_path, 
 
 
 GRIDS = {
-    "utm": RasterGrid(60, 100, (20.0, 0, 500_000, 0, -20.0, 5_000_000), CRS.from_epsg(32633).to_wkt()),
-    "over the line": RasterGrid(60, 100, (20.0, 0, 819_000, 0, -20.0, 8_140_000), CRS.from_epsg(32760).to_wkt()),
-    "0 to 360": RasterGrid(60, 100, (2e-3, 0, 200.0, 0, -2e-3, 20.0), CRS.from_epsg(4326).to_wkt()),
-    "mercator": RasterGrid(60, 100, (90.0, 0, 1_000_000, 0, -90.0, 6_000_000), CRS.from_epsg(3857).to_wkt()),
-    "rotated": RasterGrid(60, 100, (18.0, 9.0, 500_000, 9.0, -18.0, 5_000_000), CRS.from_epsg(32633).to_wkt()),
+    "utm": RasterGrid(
+        rows=60, cols=100, affine=(20.0, 0, 500_000, 0, -20.0, 5_000_000), crs_wkt=CRS.from_epsg(32633).to_wkt()
+    ),
+    "over the line": RasterGrid(
+        rows=60, cols=100, affine=(20.0, 0, 819_000, 0, -20.0, 8_140_000), crs_wkt=CRS.from_epsg(32760).to_wkt()
+    ),
+    "0 to 360": RasterGrid(
+        rows=60, cols=100, affine=(2e-3, 0, 200.0, 0, -2e-3, 20.0), crs_wkt=CRS.from_epsg(4326).to_wkt()
+    ),
+    "mercator": RasterGrid(
+        rows=60, cols=100, affine=(90.0, 0, 1_000_000, 0, -90.0, 6_000_000), crs_wkt=CRS.from_epsg(3857).to_wkt()
+    ),
+    "rotated": RasterGrid(
+        rows=60, cols=100, affine=(18.0, 9.0, 500_000, 9.0, -18.0, 5_000_000), crs_wkt=CRS.from_epsg(32633).to_wkt()
+    ),
 }
 
 
@@ -153,6 +163,6 @@ def test_the_same_product_is_the_same_item(tmp_path_factory, name):
 
 
 def test_without_a_place_or_a_date_there_is_no_item(tmp_path):
-    write_item(tmp_path, "a", grid=RasterGrid(5, 5), dates=["2024-01-01"], classes=CLASSES, beside=())
+    write_item(tmp_path, "a", grid=RasterGrid(rows=5, cols=5), dates=["2024-01-01"], classes=CLASSES, beside=())
     write_item(tmp_path, "a", grid=GRIDS["utm"], dates=[], classes=CLASSES, beside=())
     assert not (tmp_path / "item.json").exists()

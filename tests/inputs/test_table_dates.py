@@ -60,7 +60,7 @@ def test_another_date_in_the_table_is_another_input_and_one_of_the_id_is_not(tmp
     path = write_raster(tmp_path / "x_20260726.tif", np.ones((1, 40, 50), np.uint8))
     request = make_request(JOB, tmp_path / "out")
     request.out.scratch.mkdir(parents=True)
-    item = Input("x_20260726", {"file": str(path)})
+    item = Input(id="x_20260726", files={"file": str(path)})
     found = [identify(request, replace(item, date=day)).sha256 for day in (None, "2026-07-26", "2026-07-27")]
     assert found[0] == found[1] != found[2]
 

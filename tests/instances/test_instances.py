@@ -190,7 +190,9 @@ def test_tiles_that_share_nothing_are_refused(tmp_path):
     made(tmp_path, np.zeros((T, T)), halo=0)
 
 
-LATTICE = Lattice((TileAxis(60, 40, 10, 0), TileAxis(60, 40, 10, 0)))  # origins 0 and 20, cores meet at 30
+LATTICE = Lattice(
+    (TileAxis(length=60, tile=40, halo=10, overlap=0), TileAxis(length=60, tile=40, halo=10, overlap=0))
+)  # origins 0 and 20, cores meet at 30
 
 
 def full(start, stop, fill=True):
@@ -264,7 +266,12 @@ def test_objects_end_where_nothing_was_observed_and_say_so(tmp_path):
 
 def test_painting_holds_a_window_and_not_the_raster(tmp_path):
     shape, tile = (50_000, 600), 512
-    lattice = Lattice((TileAxis(shape[0], tile, 16, 0), TileAxis(shape[1], tile, 16, 0)))
+    lattice = Lattice(
+        (
+            TileAxis(length=shape[0], tile=tile, halo=16, overlap=0),
+            TileAxis(length=shape[1], tile=tile, halo=16, overlap=0),
+        )
+    )
     found = BlockFragments(2)
     for row in range(0, shape[0] - 600, 3000):
         tile_of = lattice.tile((lattice.axes[0].touching(row, row + 1)[0], 0))

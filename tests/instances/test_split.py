@@ -90,7 +90,7 @@ def test_objects_of_a_raster_are_those_of_the_whole_array_whatever_the_windows(
     seed, rows, cols, window, distance, connectivity, min_pixels
 ):
     values = class_map((rows, cols), seed)
-    rules = InstanceRules((1, 2), connectivity, min_distance=distance, min_pixels=min_pixels)
+    rules = InstanceRules(classes=(1, 2), connectivity=connectivity, min_distance=distance, min_pixels=min_pixels)
     ids, classes = painted(values, rules, window)
     np.testing.assert_array_equal(ids, cut_whole(values, rules, (1.0, 1.0)))
     assert all((values[ids == number] == label).all() for number, label in enumerate(classes.tolist(), start=1))
@@ -105,7 +105,9 @@ def test_objects_of_a_raster_are_those_of_the_whole_array_whatever_the_windows(
 )
 def test_objects_of_a_volume_are_those_of_the_whole_array(seed, shape, distance, connectivity):
     values, spacing = class_map(shape, seed), (2.5, 1.0, 0.8)
-    rules = InstanceRules((1, 2), connectivity, min_distance=distance, min_pixels=3, spacing=spacing)
+    rules = InstanceRules(
+        classes=(1, 2), connectivity=connectivity, min_distance=distance, min_pixels=3, spacing=spacing
+    )
     before = values.copy()
     found = find_volume_areas(values, rules)
     np.testing.assert_array_equal(found.ids, cut_whole(values, rules, spacing))
@@ -118,31 +120,33 @@ def test_two_discs_that_touch_are_two_objects_and_one_disc_is_one():
     rows, cols = np.mgrid[:60, :100]
     discs = [np.hypot(rows - 30, cols - centre) < 20 for centre in (25, 60)]
     values = (discs[0] | discs[1]).astype(np.uint8)
-    ids, classes = painted(values, InstanceRules((1,), 8, min_distance=10), (16, 16))
+    ids, classes = painted(values, InstanceRules(classes=(1,), connectivity=8, min_distance=10), (16, 16))
     assert classes.tolist() == [1, 1]
     assert ids[30, 25] == 1
     assert ids[30, 60] == 2
     assert (ids[30, 20:42] == 1).all()
-    assert painted(discs[0].astype(np.uint8), InstanceRules((1,), 8, min_distance=10), (16, 16))[1].tolist() == [1]
+    assert painted(discs[0].astype(np.uint8), InstanceRules(classes=(1,), connectivity=8, min_distance=10), (16, 16))[
+        1
+    ].tolist() == [1]
 
 
 def test_a_long_field_is_one_object():
     values = np.zeros((40, 200), np.uint8)
     values[5:25, 4:190] = 1
-    assert painted(values, InstanceRules((1,), 8, min_distance=10), (64, 64))[1].tolist() == [1]
+    assert painted(values, InstanceRules(classes=(1,), connectivity=8, min_distance=10), (64, 64))[1].tolist() == [1]
 
 
 def test_a_component_that_is_too_large_stays_whole_and_is_counted(monkeypatch):
     values = np.zeros((20, 60), np.uint8)
     values[2:18, 2:20] = values[2:18, 30:58] = values[9:11, :60] = 1
-    rules = InstanceRules((1,), 4, min_distance=8)
+    rules = InstanceRules(classes=(1,), connectivity=4, min_distance=8)
     assert len(painted(values, rules, (64, 64))[1]) > 1
     monkeypatch.setattr(areas_module, "MOST_PIXELS", 1000)
     monkeypatch.setattr(volume_module, "MOST_PIXELS", 1000)
     with Spool() as spool:
         whole = find_areas(lambda box: values[box.slices], (20, 60), rules, spool)
     assert (whole.n, whole.n_whole) == (1, 1)
-    cubes = InstanceRules((1,), 6, min_distance=8, spacing=(1.0, 1.0, 1.0))
+    cubes = InstanceRules(classes=(1,), connectivity=6, min_distance=8, spacing=(1.0, 1.0, 1.0))
     volume = find_volume_areas(values[None], cubes)
     assert (len(volume.classes), volume.n_whole) == (1, 1)
 

@@ -19,7 +19,16 @@ def write_squares(path, *corners):
         for row, col in corners
     ]
     wkt = CRS.from_epsg(32632).to_wkt()
-    write_gpkg(path, VectorTable("fields", wkt, np.array(squares), {"n": np.arange(len(squares))}, "Polygon"))
+    write_gpkg(
+        path,
+        VectorTable(
+            name="fields",
+            crs_wkt=wkt,
+            geometries=np.array(squares),
+            columns={"n": np.arange(len(squares))},
+            geometry_type="Polygon",
+        ),
+    )
 
 
 def test_the_crop_job_measures_fields(tmp_path):

@@ -70,7 +70,10 @@ def crop_peak(folder: Path, rows: int) -> int:
     fields = np.array([shapely.box(x + 100, y - height + 100, x + 1150, y - 100) for x, y in corners], dtype=object)
     crs = rasterio.crs.CRS.from_epsg(32632).to_wkt()
     columns = {"id": [str(number) for number in range(len(fields))]}
-    write_gpkg(folder / "fields.gpkg", VectorTable("fields", crs, fields, columns, "Polygon"))
+    write_gpkg(
+        folder / "fields.gpkg",
+        VectorTable(name="fields", crs_wkt=crs, geometries=fields, columns=columns, geometry_type="Polygon"),
+    )
     rng = np.random.default_rng(0)
     places = np.stack((rng.integers(0, rows, 400), rng.integers(0, COLS, 400)), axis=1)
     lines = [

@@ -85,7 +85,9 @@ def test_a_resampled_volume_has_the_same_bits_for_every_block(tmp_path, scale):
     valid = rng.random(shape) > 0.1
     masks = []
     for k, block in enumerate([(96, 128, 128), (32, 64, 64), (64, 64, 128)]):
-        scene = array_scene(tmp_path / str(k), image, valid, Frame(shape, model_shape, scale))
+        scene = array_scene(
+            tmp_path / str(k), image, valid, Frame(native_shape=shape, model_shape=model_shape, scale=scale)
+        )
         tiling = {"tile": 16, "halo": 2, "overlap": 2, "block": block}
         work = fake_work(scene, tmp_path / str(k) / "store", "threshold", tiling=tiling, threshold=0.5)
         run(work)

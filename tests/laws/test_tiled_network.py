@@ -205,7 +205,7 @@ def test_a_resampled_volume_through_a_network_has_the_same_bits_for_every_block(
     shape, scale = (40, 130, 90), (1.0, 0.6, 0.6)
     image = np.random.default_rng(2).normal(size=(1, *shape)).astype(np.float32)
     model_shape = tuple(int(np.ceil(n * s)) for n, s in zip(shape, scale, strict=True))
-    scene = array_scene(tmp_path, image, frame=Frame(shape, model_shape, scale))
+    scene = array_scene(tmp_path, image, frame=Frame(native_shape=shape, model_shape=model_shape, scale=scale))
     masks = [
         segment(
             make_work(

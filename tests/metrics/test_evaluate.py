@@ -56,12 +56,12 @@ def save(
 
 
 def windows(predicted: Path, reference: Path, reading: Reading = NEAREST):
-    with opened_pair(PairFiles("pair", predicted, reference), reading) as pair:
+    with opened_pair(PairFiles(id="pair", predicted=predicted, reference=reference), reading) as pair:
         return pair, pair.read(Box.of_shape(pair.shape))
 
 
 def counts(predicted: Path, reference: Path, reading: Reading) -> Confusion:
-    with opened_pair(PairFiles("pair", predicted, reference), reading) as pair:
+    with opened_pair(PairFiles(id="pair", predicted=predicted, reference=reference), reading) as pair:
         return count_confusion(pair)
 
 
@@ -185,7 +185,7 @@ def test_no_read_depends_on_its_window(tmp_path, kind):
             write_volume(tmp_path / "a.nii.gz", blobs((12, 11, 9), 6), tilted),
             write_volume(tmp_path / "b.nii.gz", blobs((14, 13, 8), 7)),
         )
-    with opened_pair(PairFiles("pair", *paths), NEAREST) as pair:
+    with opened_pair(PairFiles(id="pair", predicted=paths[0], reference=paths[1]), NEAREST) as pair:
         whole = pair.read(Box.of_shape(pair.shape))
         assert whole.observed.any()
         for start in range(0, pair.shape[0], 3):
@@ -197,14 +197,16 @@ def test_no_read_depends_on_its_window(tmp_path, kind):
 
 def test_metres_of_a_pixel_are_geodesic_in_any_crs():
     for crs, affine in (("EPSG:4326", (1e-3, 0, 10, 0, -1e-3, 60)), ("EPSG:3857", (100, 0, 1.1e6, 0, -100, 8.4e6))):
-        grid = RasterGrid(200, 300, tuple(map(float, affine)), rasterio.crs.CRS.from_string(crs).to_wkt())
+        grid = RasterGrid(
+            rows=200, cols=300, affine=tuple(map(float, affine)), crs_wkt=rasterio.crs.CRS.from_string(crs).to_wkt()
+        )
         rows, cols = spacings_of(grid)["m"]
         x, y = grid.pixel_to_world(np.array([100.0, 101.0, 100.0]), np.array([150.0, 150.0, 151.0]))
         lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
         geod = Geod(ellps="WGS84")
         assert rows == pytest.approx(geod.inv(lon[0], lat[0], lon[1], lat[1])[2], rel=1e-3)
         assert cols == pytest.approx(geod.inv(lon[0], lat[0], lon[2], lat[2])[2], rel=1e-3)
-    assert spacings_of(RasterGrid(5, 5)) == {"px": (1.0, 1.0)}
+    assert spacings_of(RasterGrid(rows=5, cols=5)) == {"px": (1.0, 1.0)}
 
 
 # Volumes

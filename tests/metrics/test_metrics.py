@@ -115,7 +115,7 @@ def test_slabs_partition_and_no_read_is_larger_than_one():
     def answer(box: Box) -> Window:
         read.append(box)
         labels = np.broadcast_to(image, box.shape)
-        return Window(labels, labels, np.ones(box.shape, bool))
+        return Window(predicted=labels, reference=labels, observed=np.ones(box.shape, bool))
 
     pair = pair_of(np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
     with pytest.MonkeyPatch.context() as patch:

@@ -28,12 +28,18 @@ def pair_of(ours, theirs) -> tuple[MaskPair, object]:
     def read(box):
         mine, seen = labels[box.slices], labels[box.slices] != OPEN
         its, also = other[box.slices], other[box.slices] != OPEN
-        return Window(np.where(seen, mine, 0), np.where(also, its, 0), seen & also, seen, also)
+        return Window(
+            predicted=np.where(seen, mine, 0),
+            reference=np.where(also, its, 0),
+            observed=seen & also,
+            predicted_seen=seen,
+            reference_seen=also,
+        )
 
     def read_ids(box):
         return ids[box.slices], other_ids[box.slices]
 
-    return MaskPair("pair", labels.shape, read, {}, ids=read_ids), read_ids
+    return MaskPair(id="pair", shape=labels.shape, read=read, spacings={}, ids=read_ids), read_ids
 
 
 def counted(ours, theirs, background=0):

@@ -331,7 +331,16 @@ def test_tiles_lie_where_monai_puts_windows(length, overlap):
     padded = max(length, tile)
     interval = _get_scan_interval((padded,) * 2, (tile,) * 2, 2, (overlap,) * 2)
     theirs = sorted({part[0].start for part in dense_patch_slices((padded,) * 2, (tile,) * 2, interval)})
-    axis = TileAxis(length, tile, 0, tile - int(tile * (1 - overlap)), 4, 0, "shifted", 0.125)
+    axis = TileAxis(
+        length=length,
+        tile=tile,
+        halo=0,
+        overlap=tile - int(tile * (1 - overlap)),
+        stride=4,
+        margin=0,
+        placement="shifted",
+        sigma=0.125,
+    )
     assert [origin + (padded - length) // 2 for origin in axis.origins] == theirs
     assert {stop - start for start, stop in axis.cores} <= {tile, length}
 
@@ -429,5 +438,5 @@ def test_shifted_tiles_give_the_same_bits_for_every_block(tmp_path):
 def test_a_card_says_how_another_programs_tiles_are_blended():
     tiling = Tiling(tile=(16,) * 3, halo=(0,) * 3, overlap=(8,) * 3, placement="shifted", sigma=0.125, blend="logits")
     assert json.loads(tiling.model_dump_json(exclude_none=True))["blend"] == "logits"
-    axis = TileAxis(40, 16, 0, 12, 1, 0, "shifted")
+    axis = TileAxis(length=40, tile=16, halo=0, overlap=12, stride=1, margin=0, placement="shifted")
     assert axis.step == 4, "neighbours may share more than half"

@@ -65,7 +65,7 @@ def whole_scores(card, image: np.ndarray) -> np.ndarray:
     """One untiled pass over the features."""
     bands = dict(zip(card.channels, image, strict=True))
     batch = np.stack([feature(bands) for feature in card_features(card)])[np.newaxis]
-    return load_predictor(card, None, RunSettings(image.shape[1:])).predict(batch)[0]
+    return load_predictor(card, None, RunSettings(tile=image.shape[1:])).predict(batch)[0]
 
 
 def segmented(scene: ArrayScene, folder, card, **tiling) -> tuple[np.ndarray, np.ndarray]:
@@ -318,17 +318,19 @@ def test_fitted_numbers_that_do_not_belong_together_are_refused(name, numbers, w
         network = card.network.model_copy(update={"arguments": card.network.arguments | {"fitted": fitted_numbers}})
         changed = card.model_copy(update={"network": network})
         if wrong is None:
-            assert load_predictor(changed, None, RunSettings((8, 8))).spec.n_classes == 2
+            assert load_predictor(changed, None, RunSettings(tile=(8, 8))).spec.n_classes == 2
             continue
         with pytest.raises(CardError, match=f"arguments of '{name}' do not fit.*{wrong}"):
-            load_predictor(changed, None, RunSettings((8, 8)))
+            load_predictor(changed, None, RunSettings(tile=(8, 8)))
 
 
 def test_a_volume_has_one_channel_and_a_card_that_was_not_fitted_no_predictor():
     with pytest.raises(CardError, match=r"a volume has one channel; the features name CT, PET"):
         card_without_weights("kmeans", {"classes": 2, "features": "CT - PET"}, ("1",), "volume")
     with pytest.raises(CardError, match=r"not fitted to a scene yet; take the model\.json"):
-        load_predictor(card_without_weights("kmeans", {"classes": 2}, ("1",), "volume"), None, RunSettings((64,) * 3))
+        load_predictor(
+            card_without_weights("kmeans", {"classes": 2}, ("1",), "volume"), None, RunSettings(tile=(64,) * 3)
+        )
     card = card_without_weights("threshold", {"threshold": 1, "features": "B0"}, ("B0",), "raster")
     with pytest.raises(CardError, match=r"names B0; its channels are B7"):
         card_features(card.model_copy(update={"channels": ("B7",)}))

@@ -85,7 +85,9 @@ def test_objects_are_those_of_torchvision_with_the_same_weights(n_channels, shap
         theirs.backbone.body.conv1 = torch.nn.Conv2d(n_channels, 64, 7, 2, 3, bias=False)
     theirs.load_state_dict(ours.state_dict())
     images = np.random.default_rng(0).standard_normal((2, n_channels, *shape)).astype(np.float32)
-    detector = TorchDetector(ours, card_spec(card(arguments, n_channels)), RunSettings(shape, 2, "cpu"))
+    detector = TorchDetector(
+        ours, card_spec(card(arguments, n_channels)), RunSettings(tile=shape, batch=2, device="cpu")
+    )
     found = detector.detect(images).objects
     for image, objects in zip(images, found, strict=True):
         with torch.inference_mode():
@@ -103,8 +105,8 @@ def test_objects_are_those_of_torchvision_with_the_same_weights(n_channels, shap
 
 def test_objects_are_the_same_whatever_is_beside_the_tile(written):
     tiles = np.random.default_rng(1).standard_normal((3, 2, 96, 96)).astype(np.float32)
-    alone = load_predictor(*written, RunSettings((96, 96), 1, "cpu"))
-    together = load_predictor(*written, RunSettings((96, 96), 3, "cpu"))
+    alone = load_predictor(*written, RunSettings(tile=(96, 96), batch=1, device="cpu"))
+    together = load_predictor(*written, RunSettings(tile=(96, 96), batch=3, device="cpu"))
     assert isinstance(alone, ObjectPredictor)
     assert alone.spec.output == "objects"
     for one, other in zip(together.detect(tiles).objects, together.detect(tiles[::-1]).objects[::-1], strict=True):
@@ -118,7 +120,8 @@ def test_objects_are_the_same_whatever_is_beside_the_tile(written):
 def test_a_tile_that_was_shrunk_to_its_scene_is_pasted_in_its_own_size(written):
     tiles = np.random.default_rng(4).standard_normal((1, 2, 64, 32)).astype(np.float32)
     found, expected = (
-        load_predictor(*written, RunSettings(side, 1, "cpu")).detect(tiles).objects[0] for side in ((96, 96), (64, 32))
+        load_predictor(*written, RunSettings(tile=side, batch=1, device="cpu")).detect(tiles).objects[0]
+        for side in ((96, 96), (64, 32))
     )
     same(found, expected)
     assert len(found.scores) > 0
@@ -175,12 +178,12 @@ def test_a_job_that_names_the_card_makes_a_product(written, tmp_path, monkeypatc
 
 def test_what_does_not_fit_is_refused_by_name(written, network):
     with pytest.raises(CardError, match=r"tile \(90, 96\).*multiples of \(32, 32\)"):
-        load_predictor(*written, RunSettings((90, 96), 1, "cpu"))
+        load_predictor(*written, RunSettings(tile=(90, 96), batch=1, device="cpu"))
     with pytest.raises(DeviceError, match="float32, not bfloat16"):
-        load_predictor(*written, RunSettings((96, 96), 1, "cpu", "bfloat16"))
+        load_predictor(*written, RunSettings(tile=(96, 96), batch=1, device="cpu", dtype="bfloat16"))
     with pytest.raises(CardError, match=r"maskrcnn.*anchors"):
         build_network(Network(name="maskrcnn", arguments={"anchors": [8, 16]}), 3, 2)
-    small = load_predictor(*written, RunSettings((96, 96), 1, "cpu"))
+    small = load_predictor(*written, RunSettings(tile=(96, 96), batch=1, device="cpu"))
     assert small.probe() >= 0
 
 
@@ -205,21 +208,23 @@ def squares(seed, size=160):
             kind, side = int(rng.integers(1, 3)), int(rng.integers(12, 21))
             labels[row : row + side, col : col + side] = kind
             image[:, row : row + side, col : col + side] += 3 * (3 - 2 * kind)
-    return Sample(image, labels, np.ones(labels.shape, bool), f"squares {seed}")
+    return Sample(image=image, labels=labels, valid=np.ones(labels.shape, bool), name=f"squares {seed}")
 
 
 def test_a_few_steps_lower_the_loss_and_the_same_fit_gives_the_same_weights():
     quick = card({**SMALL, "boxes_per_crop": 16})
     # At 1e-3 it diverges on processors that round otherwise: heads without norms, see docs/models.md.
-    fitted = fit_card([squares(0)], quick, TrainSettings(10, 1, (64, 64), learning_rate=3e-4, averaging=0.5))
+    fitted = fit_card(
+        [squares(0)], quick, TrainSettings(steps=10, batch=1, crop=(64, 64), learning_rate=3e-4, averaging=0.5)
+    )
     losses = [loss for _, loss, _ in fitted.history]
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     assert fitted.card.parameters == sum(p.numel() for p in build_network(quick.network, 2, 3).parameters())
-    once, again = (fit_card([squares(0)], quick, TrainSettings(2, 1, (64, 64))) for _ in range(2))
+    once, again = (fit_card([squares(0)], quick, TrainSettings(steps=2, batch=1, crop=(64, 64))) for _ in range(2))
     assert once.history == again.history
     assert all(torch.equal(value, again.state_dict[name]) for name, value in once.state_dict.items())
     with pytest.raises(CardError, match=r"crop of \(60, 64\).*multiples of \(32, 32\)"):
-        fit_card([squares(0)], quick, TrainSettings(1, 1, (60, 64)))
+        fit_card([squares(0)], quick, TrainSettings(steps=1, batch=1, crop=(60, 64)))
 
 
 def test_a_training_job_names_the_network_and_writes_a_model_that_segments(tmp_path):
@@ -237,5 +242,5 @@ def test_a_training_job_names_the_network_and_writes_a_model_that_segments(tmp_p
     written, folder = resolve_model(str(tmp_path / "trained" / "fire-unet.json"))
     assert 0 <= written.tiling.disagreement <= 1
     assert written.bfloat16_disagreement is None
-    detector = load_predictor(written, folder, RunSettings((64, 64), 1, "cpu"))
+    detector = load_predictor(written, folder, RunSettings(tile=(64, 64), batch=1, device="cpu"))
     assert len(detector.detect(np.zeros((1, 6, 64, 64), np.float32)).objects) == 1

@@ -82,7 +82,7 @@ def test_a_written_model_is_read_back_as_it_was_in_float16(written):
 
 
 def loaded(card, folder):
-    return load_predictor(card, folder, RunSettings(card.tiling.tile, device="cpu"))
+    return load_predictor(card, folder, RunSettings(tile=card.tiling.tile, device="cpu"))
 
 
 def test_weights_of_another_hash_are_refused(written):
@@ -169,16 +169,16 @@ def test_a_card_of_a_fake_needs_no_weights(tmp_path):
     found, folder = resolve_model(str(tmp_path / "fake.json"))
     assert (found, folder) == (card, None)
     batch = np.array([[[[0, 1], [1, 0]]]], np.float32)
-    scores = load_predictor(found, folder, RunSettings((2, 2))).predict(batch)
+    scores = load_predictor(found, folder, RunSettings(tile=(2, 2))).predict(batch)
     assert np.array_equal(scores.argmax(1), batch[:, 0])
 
 
 def test_a_card_without_weights_or_with_wrong_arguments_is_an_error_of_the_card(tmp_path):
     with pytest.raises(CardError, match="names no weights"):
-        load_predictor(small_card(), tmp_path, RunSettings((16, 16)))
+        load_predictor(small_card(), tmp_path, RunSettings(tile=(16, 16)))
     fake = small_card().model_copy(update={"network": Network(name="threshold", arguments={"limit": 2})})
     with pytest.raises(CardError, match="limit"):
-        load_predictor(fake, None, RunSettings((16, 16)))
+        load_predictor(fake, None, RunSettings(tile=(16, 16)))
 
 
 @pytest.mark.parametrize("dtype", CPU_DTYPES)
@@ -188,8 +188,8 @@ def test_scores_of_a_tile_do_not_depend_on_its_batch(tmp_path, dtype, arguments)
     card = write_model(tmp_path, card, random_state(card))
     tile = (4, 24, 16)[-len(card.tiling.tile) :]
     batch = np.random.default_rng(1).normal(size=(4, 2, *tile)).astype(np.float32)
-    alone = load_predictor(card, tmp_path, RunSettings(tile, 1, "cpu", dtype))
-    together = load_predictor(card, tmp_path, RunSettings(tile, 4, "cpu", dtype))
+    alone = load_predictor(card, tmp_path, RunSettings(tile=tile, batch=1, device="cpu", dtype=dtype))
+    together = load_predictor(card, tmp_path, RunSettings(tile=tile, batch=4, device="cpu", dtype=dtype))
     expected = np.concatenate([alone.predict(batch[i : i + 1]).numpy().copy() for i in range(4)])
     assert expected.dtype == np.float32
     assert np.array_equal(together.predict(batch).numpy(), expected)
@@ -207,7 +207,7 @@ def test_a_predictor_gives_the_networks_own_softmax(written):
     with torch.inference_mode():
         logits = network(torch.from_numpy(batch))
     for activation, expected in (("softmax", logits.softmax(1)), ("logits", logits)):
-        settings = RunSettings((16, 24), 2, "cpu", activation=activation)
+        settings = RunSettings(tile=(16, 24), batch=2, device="cpu", activation=activation)
         torch.testing.assert_close(
             load_predictor(card, folder, settings).predict(batch), expected, atol=1e-4, rtol=1e-4
         )
@@ -218,17 +218,17 @@ def test_a_network_of_two_axes_runs_over_slices(tmp_path):
     state = random_state(flat)
     flat, deep = write_model(tmp_path / "flat", flat, state), write_model(tmp_path / "deep", deep, state)
     batch = np.random.default_rng(3).normal(size=(2, 2, 16, 24)).astype(np.float32)
-    slices = load_predictor(deep, tmp_path / "deep", RunSettings((1, 16, 24), 2, "cpu"))
-    expected = load_predictor(flat, tmp_path / "flat", RunSettings((16, 24), 2, "cpu")).predict(batch)
+    slices = load_predictor(deep, tmp_path / "deep", RunSettings(tile=(1, 16, 24), batch=2, device="cpu"))
+    expected = load_predictor(flat, tmp_path / "flat", RunSettings(tile=(16, 24), batch=2, device="cpu")).predict(batch)
     assert torch.equal(slices.predict(batch[:, :, None]), expected[:, :, None])
     assert slices.spec.stride == (1, 2, 2)
     with pytest.raises(CardError, match="first length 1"):
-        load_predictor(deep, tmp_path / "deep", RunSettings((2, 16, 24), 2, "cpu"))
+        load_predictor(deep, tmp_path / "deep", RunSettings(tile=(2, 16, 24), batch=2, device="cpu"))
 
 
 def test_a_tile_that_is_no_multiple_of_the_stride_is_refused(written):
     with pytest.raises(CardError, match="multiples of"):
-        load_predictor(*written, RunSettings((15, 16), device="cpu"))
+        load_predictor(*written, RunSettings(tile=(15, 16), device="cpu"))
 
 
 def test_a_device_that_is_not_there_is_named():
@@ -238,13 +238,13 @@ def test_a_device_that_is_not_there_is_named():
 
 def test_a_dtype_that_the_device_does_not_compute_in_is_named(written):
     with pytest.raises(DeviceError, match=r"float16.*float32"):
-        load_predictor(*written, RunSettings((16, 16), device="cpu", dtype="float16"))
+        load_predictor(*written, RunSettings(tile=(16, 16), device="cpu", dtype="float16"))
 
 
 def test_a_batch_that_cannot_fit_is_refused_before_it_is_tried(written):
-    predictor = load_predictor(*written, RunSettings((16, 16), device="cpu"))
+    predictor = load_predictor(*written, RunSettings(tile=(16, 16), device="cpu"))
     assert predictor.probe() > 0
-    huge = load_predictor(*written, RunSettings((2**20, 2**20), device="cpu"))
+    huge = load_predictor(*written, RunSettings(tile=(2**20, 2**20), device="cpu"))
     with pytest.raises(DeviceError, match="does not fit"):
         huge.probe()
 

@@ -146,7 +146,7 @@ def our_labels(
         }
     )
     request = make_request(job, out)
-    scene = describe(request, Input("scan", {"image": str(scan)}))
+    scene = describe(request, Input(id="scan", files={"image": str(scan)}))
     labels = segment_whole(request, scene, 1)
     write_nifti(labels, "uint8", scene, out / "mask.nii.gz")
     product = nib.load(out / "mask.nii.gz")
@@ -440,7 +440,7 @@ def test_tiles_lie_and_weigh_as_theirs(length, tile):
         warnings.simplefilter("ignore")
         from acvl_utils.cropping_and_padding.padding import pad_nd_image
         from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
-    axis = TileAxis(length, tile, 0, tile // 2, placement="even")
+    axis = TileAxis(length=length, tile=tile, halo=0, overlap=tile // 2, placement="even")
     padded, inside = pad_nd_image(np.ones(length), (tile,), return_slicer=True)
     (theirs,) = compute_steps_for_sliding_window(padded.shape, (tile,), 0.5)
     assert list(axis.origins) == [origin - inside[0].start for origin in theirs]

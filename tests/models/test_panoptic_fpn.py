@@ -119,14 +119,16 @@ def test_objects_are_those_of_the_mask_rcnn_inside_and_scores_are_probabilities(
     inside = build_network(card(name="maskrcnn").network, 2, 3)
     inside.load_state_dict(network.objects.state_dict())
     tiles = np.random.default_rng(0).standard_normal((3, 2, 96, 96)).astype(np.float32)
-    read = load_predictor(*written, RunSettings((96, 96), 2, "cpu"))
+    read = load_predictor(*written, RunSettings(tile=(96, 96), batch=2, device="cpu"))
     assert isinstance(read, TorchPanoptic)
     assert isinstance(read, ObjectPredictor)
     assert (read.spec.output, read.spec.n_classes) == ("panoptic", 3)
     # Not as it was read: files hold half precision.
-    panoptic = TorchPanoptic(network, read.spec, RunSettings((96, 96), 2, "cpu"))
+    panoptic = TorchPanoptic(network, read.spec, RunSettings(tile=(96, 96), batch=2, device="cpu"))
     found = panoptic.detect(tiles)
-    alone = TorchDetector(inside, card_spec(card(name="maskrcnn")), RunSettings((96, 96), 1, "cpu")).detect(tiles)
+    alone = TorchDetector(
+        inside, card_spec(card(name="maskrcnn")), RunSettings(tile=(96, 96), batch=1, device="cpu")
+    ).detect(tiles)
     for one, other in zip(found.objects, alone.objects, strict=True):
         assert one.scores.tobytes() == other.scores.tobytes()
         assert all(np.array_equal(a, b) for a, b in zip(one.masks, other.masks, strict=True))
@@ -212,12 +214,12 @@ def test_a_few_steps_lower_the_loss_and_stuff_alone_is_refused():
     for row in range(8, 136, 32):
         labels[row : row + 16, row : row + 16] = 1
     image += 3 * (labels == 1) - 3 * (labels == 2)
-    sample = Sample(image, labels, np.ones(labels.shape, bool), "squares")
+    sample = Sample(image=image, labels=labels, valid=np.ones(labels.shape, bool), name="squares")
     fitted = fit_card([sample], card(), TrainSettings(steps=9, batch=2, crop=(64, 64), learning_rate=1e-3))
     losses = [loss for _, loss, _ in fitted.history]
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
     assert set(fitted.state_dict) == set(build_network(card().network, 2, 3).state_dict())
     with pytest.raises(CardError, match="which are things"):
-        fit_card([sample], card(things=()), TrainSettings(1, 1, (64, 64)))
+        fit_card([sample], card(things=()), TrainSettings(steps=1, batch=1, crop=(64, 64)))
     with pytest.raises(CardError, match="which are things"):
         panoptic_rules(PanopticSettings(), card(things=()).classes)

@@ -72,7 +72,7 @@ def test_probabilities_and_logits_are_those_of_the_network(models, name):
     with torch.inference_mode():
         expected = network(torch.from_numpy(batch))
     for activation, scores in (("softmax", expected.softmax(1)), ("logits", expected)):
-        settings = RunSettings(TILES[ndim], device="auto", activation=activation)
+        settings = RunSettings(tile=TILES[ndim], device="auto", activation=activation)
         chosen = choose_run(card, folder / name, settings, "auto", 1.0, 2)
         assert chosen.settings.dtype == "float32"
         assert chosen.spec.stride == (2,) * ndim
@@ -83,7 +83,7 @@ def test_probabilities_and_logits_are_those_of_the_network(models, name):
 def loaded(card, folder, settings=None):
     from models.predictors.loading import load_predictor
 
-    return load_predictor(card, folder, settings or RunSettings(card.tiling.tile, device="cpu"))
+    return load_predictor(card, folder, settings or RunSettings(tile=card.tiling.tile, device="cpu"))
 
 
 class OneLogit(torch.nn.Module):
@@ -111,7 +111,7 @@ def test_a_sigmoids_logit_and_finished_probabilities_become_scores_of_the_classe
         raw = network(torch.from_numpy(batch))
     wanted = torch.cat([1 - raw.sigmoid(), raw.sigmoid()], 1) if output == "logit" else raw
     for activation in ("softmax", "logits"):
-        predictor = loaded(card, tmp_path, RunSettings(TILES[2], device="cpu", activation=activation))
+        predictor = loaded(card, tmp_path, RunSettings(tile=TILES[2], device="cpu", activation=activation))
         assert predictor.spec.receptive_field == (1, 1)
         found = torch.as_tensor(predictor.predict(batch))
         np.testing.assert_allclose(found.softmax(1) if activation == "logits" else found, wanted, atol=1e-6)
@@ -139,15 +139,15 @@ def test_a_card_that_is_not_the_programs_is_refused(tmp_path, name, change, text
         change = {"network": Network(name=kind, **change["network"])}
     card = program_card(tmp_path, name, kind, template, **change)
     with pytest.raises(CardError, match=text):
-        choose_run(card, tmp_path / name, RunSettings(TILES[2], device="cpu"), "auto", 1.0, None)
+        choose_run(card, tmp_path / name, RunSettings(tile=TILES[2], device="cpu"), "auto", 1.0, None)
 
 
 def test_a_graph_of_fixed_axes_says_which_tile_it_takes(tmp_path):
     exported(Probabilities(), tmp_path, 2, dynamic_axes=None)
     card = program_card(tmp_path, "graph.onnx", "onnx", small_card(2))
     with pytest.raises(CardError, match=r"arrays of shape \(1, 3, 64, 64\), it would be given \(1, 3, 32, 32\)"):
-        loaded(card, tmp_path, RunSettings((32, 32), device="cpu"))
-    assert loaded(card, tmp_path, RunSettings((64, 64), device="cpu")).probe() == 0
+        loaded(card, tmp_path, RunSettings(tile=(32, 32), device="cpu"))
+    assert loaded(card, tmp_path, RunSettings(tile=(64, 64), device="cpu")).probe() == 0
 
 
 @pytest.mark.parametrize("kind", ["torchscript", "onnx"])
@@ -161,7 +161,7 @@ def test_a_file_that_is_no_program_or_another_one_is_refused(tmp_path, kind):
     with pytest.raises(WeightsError, match="SHA-256"):
         loaded(card, tmp_path)
     with pytest.raises(CardError, match=r"run\.dtype"):
-        loaded(card, tmp_path, RunSettings(TILES[2], device="cpu", dtype="bfloat16"))
+        loaded(card, tmp_path, RunSettings(tile=TILES[2], device="cpu", dtype="bfloat16"))
 
 
 def test_weights_beside_a_graph_are_not_read(tmp_path, monkeypatch):
@@ -191,7 +191,7 @@ def test_a_device_that_onnxruntime_does_not_know_is_refused(tmp_path):
     exported(Probabilities(), tmp_path, 2)
     card = program_card(tmp_path, "graph.onnx", "onnx", small_card(2))
     with pytest.raises(DeviceError, match="onnxruntime does not run on 'cuda'"):
-        loaded(card, tmp_path, RunSettings(TILES[2], device="cuda"))
+        loaded(card, tmp_path, RunSettings(tile=TILES[2], device="cuda"))
 
 
 def test_a_plan_records_the_version_of_what_runs_the_graph(tmp_path):

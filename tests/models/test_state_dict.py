@@ -77,7 +77,7 @@ def test_a_state_dict_is_read_whatever_a_training_program_put_round_it(tmp_path,
     torch.save(wrap(state_dict()), path)
     card_beside(path)
     card, folder = resolve_model(str(path))
-    predictor = load_predictor(card, folder, RunSettings((32, 32), device="cpu"))
+    predictor = load_predictor(card, folder, RunSettings(tile=(32, 32), device="cpu"))
     own = build_network(NETWORK, 1, 2).eval()
     own.load_state_dict(state_dict())
     image = torch.rand((1, 1, 32, 32))
@@ -144,7 +144,7 @@ def test_weights_of_a_library_give_what_they_give_in_the_library(tmp_path, make,
     with torch.inference_mode():
         raw = theirs(image)
         expected = raw["out"].softmax(1) if isinstance(raw, dict) else torch.cat([1 - raw.sigmoid(), raw.sigmoid()], 1)
-    found = load_predictor(card, folder, RunSettings((64, 64), device="cpu")).predict(image.numpy())
+    found = load_predictor(card, folder, RunSettings(tile=(64, 64), device="cpu")).predict(image.numpy())
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
 
 
@@ -164,7 +164,7 @@ def test_a_pickle_that_would_run_code_is_refused_with_the_conversion_and_not_run
     with pytest.raises(
         WeightsError, match=r"(?s)theirs.pth: .*would run code \(it asks for posix.mkdir.*save_file\("
     ) as told:
-        load_predictor(card, folder, RunSettings((32, 32), device="cpu"))
+        load_predictor(card, folder, RunSettings(tile=(32, 32), device="cpu"))
     assert "weights.file and weights.sha256 of its card, where it has one, name theirs.safetensors" in str(told.value)
     assert not left.exists()
     # The trap is one, and the script in the message is the conversion that it says.
@@ -172,7 +172,7 @@ def test_a_pickle_that_would_run_code_is_refused_with_the_conversion_and_not_run
     assert left.exists()
     (tmp_path / "theirs.json").unlink()
     card_beside(tmp_path / "theirs.safetensors")
-    load_predictor(*resolve_model(str(tmp_path / "theirs.safetensors")), RunSettings((32, 32), device="cpu"))
+    load_predictor(*resolve_model(str(tmp_path / "theirs.safetensors")), RunSettings(tile=(32, 32), device="cpu"))
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict", "model", "network"])

@@ -25,7 +25,7 @@ def test_a_shipped_model_is_complete_small_and_runs(name):
     assert all(told)
     assert 0 <= card.bfloat16_disagreement < 0.05
     assert 0 <= card.tiling.disagreement < 0.1
-    predictor = load_predictor(card, folder, RunSettings(card.tiling.tile, device="cpu"))
+    predictor = load_predictor(card, folder, RunSettings(tile=card.tiling.tile, device="cpu"))
     axes = zip(card.tiling.tile, card.tiling.halo, card.tiling.overlap, predictor.spec.stride, strict=True)
     assert all((tile - 2 * halo - overlap) % stride == 0 for tile, halo, overlap, stride in axes)
     scores = predictor.predict(np.zeros((1, card.n_inputs, *card.tiling.tile), np.float32))

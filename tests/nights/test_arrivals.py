@@ -52,7 +52,7 @@ def inbox(tmp_path):
 
 @given(st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from(["x", "y", "z"])), max_size=8))
 def test_scenes_of_one_name_are_one_that_fails_and_the_others_stay(named):
-    items = [Input(name, {"file": f"{name}.{suffix}"}) for name, suffix in named]
+    items = [Input(id=name, files={"file": f"{name}.{suffix}"}) for name, suffix in named]
     found = {item.id: item for item in fail_clashes(items, "Rename one")}
     for name in {name for name, _ in named}:
         files = {item.files["file"] for item in items if item.id == name}

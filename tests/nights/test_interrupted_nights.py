@@ -43,7 +43,7 @@ analysis: {kind: area}
 nightly: {retention: {scenes_days: 30, superseded_days: 0}}
 """
 NOW = "2026-07-25T02:00:00+00:00"
-A_FIRE = Alert(uuid.UUID(int=1), "rule|S", "raised", 1, {"key": "rule|S", "text": "a fire"})
+A_FIRE = Alert(id=uuid.UUID(int=1), key="rule|S", kind="raised", count=1, payload={"key": "rule|S", "text": "a fire"})
 
 
 class Death(BaseException):
@@ -104,15 +104,15 @@ class Runs:
 
     def _do_one(self, ledger: Ledger, item: Input) -> SceneOutcome:
         key = Path(item.files["post"]).read_text()
-        row = ProductRow(item.id, key, key, "done", None, {"area_ha": 1.0})
+        row = ProductRow(scene=item.id, request=key, product=key, status="done", error=None, headline={"area_ha": 1.0})
         if ledger.product(item.id) == row and self.out.link(item.id).exists():
-            return SceneOutcome(item.id, "skipped", None, None, row.headline)
+            return SceneOutcome(scene=item.id, status="skipped", error=None, product=None, headline=row.headline)
         finished = self.out.scratch / "finished"
         finished.mkdir()
         (finished / "mask.tif").write_text(key)
         publish(self.out, item.id, key, finished)
         ledger.record(row, f"run{self.runs}", NOW)
-        return SceneOutcome(item.id, "done", None, None, row.headline)
+        return SceneOutcome(scene=item.id, status="done", error=None, product=None, headline=row.headline)
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_an_earlier_night_takes_nothing_from_the_page_of_one_that_died(runs, mon
     with pytest.raises(Death):
         runs.night("2026-07-20")
     runs.after = lambda: None
-    runs.nights.enter(Night("2026-07-21", "greens"), NOW)
+    runs.nights.enter(Night(date="2026-07-21", job="greens"), NOW)
     listed = list_arrivals
 
     def until_that_night(inbox: str, job: Job, tonight: str, last: str | None, n_channels: int) -> list[Input]:

@@ -37,10 +37,20 @@ def folder_with(root: Path, *, n_done: int, n_failed: int) -> OutFolder:
         product.mkdir(parents=True)
         facts = {"blocks": 4, "tiles": 16, "block_seconds": 2.5, "stage_seconds": {"segment": 3.0, "finish": 1.0}}
         (product / "run.json").write_text(json.dumps(facts))
-        ledger.record(ProductRow(f"s{number}", "q", "key", "done", None, {}), "r1", NOW)
+        ledger.record(
+            ProductRow(scene=f"s{number}", request="q", product="key", status="done", error=None, headline={}),
+            "r1",
+            NOW,
+        )
     for number in range(n_failed):
-        ledger.record(ProductRow(f"f{number}", "", None, "failed", "SceneError: torn", {}), "r1", NOW)
-    NightLedger(out.ledger).enter(Night("2026-11-19", "fire"), NOW)
+        ledger.record(
+            ProductRow(
+                scene=f"f{number}", request="", product=None, status="failed", error="SceneError: torn", headline={}
+            ),
+            "r1",
+            NOW,
+        )
+    NightLedger(out.ledger).enter(Night(date="2026-11-19", job="fire"), NOW)
     return out
 
 
@@ -158,7 +168,7 @@ def test_a_first_night_that_began_and_never_ended_is_overdue_until_one_ends(tmp_
     shown = io.StringIO()
     Console(file=shown, width=200).print(tables.status(late))
     assert "overdue, none has ended" in shown.getvalue()
-    nights.enter(Night("2026-11-19", "fire"), "2026-11-19T05:00:00+00:00")
+    nights.enter(Night(date="2026-11-19", job="fire"), "2026-11-19T05:00:00+00:00")
     assert not status_of(out.root, "2026-11-19T06:00:00+00:00").overdue
 
 

@@ -121,7 +121,7 @@ def test_a_night_that_a_wrong_clock_dated_ahead_costs_later_nights_nothing(tmp_p
     inbox, ledger = tmp_path / "in", NightLedger(tmp_path / "out" / "state.sqlite")
     arrive(inbox, "A_20260720")
     run("2026-07-21")
-    ledger.enter(Night("2999-01-01", "greens"), "2999-01-01T02:00:00+00:00")
+    ledger.enter(Night(date="2999-01-01", job="greens"), "2999-01-01T02:00:00+00:00")
     arrive(inbox, "B_20260722")
     night = run("2026-07-23")
     assert [scene.id for scene in night.scenes] == ["B_20260722"]
@@ -267,16 +267,36 @@ def test_a_night_that_a_prefect_worker_starts_says_what_it_does(tmp_path, caplog
 
 
 def test_a_second_run_of_a_night_adds_to_the_first():
-    items = [Input("a", {}, None, "2026-07-20"), Input("b", {}), Input("w", {}, error="waits for c", waits=True)]
+    items = [
+        Input(id="a", files={}, site=None, date="2026-07-20"),
+        Input(id="b", files={}),
+        Input(id="w", files={}, error="waits for c", waits=True),
+    ]
     night = after_run(
-        Night("2026-07-21", "j"), items, [SceneOutcome("a", "done"), SceneOutcome("b", "failed", "x")], {"b"}
+        Night(date="2026-07-21", job="j"),
+        items,
+        [SceneOutcome(scene="a", status="done"), SceneOutcome(scene="b", status="failed", error="x")],
+        {"b"},
     )
-    assert night.scenes == (NightScene("a", "new", "2026-07-20"), NightScene("b", "failed", None, "x"))
+    assert night.scenes == (
+        NightScene(id="a", status="new", date="2026-07-20"),
+        NightScene(id="b", status="failed", date=None, error="x"),
+    )
     assert night.waiting == {"w": "waits for c"}
-    after = after_run(night, items, [SceneOutcome("a", "skipped"), SceneOutcome("b", "done")], {"a", "b"})
+    after = after_run(
+        night, items, [SceneOutcome(scene="a", status="skipped"), SceneOutcome(scene="b", status="done")], {"a", "b"}
+    )
     assert {scene.id: scene.status for scene in after.scenes} == {"a": "new", "b": "superseded"}
-    assert after_run(after, items, [SceneOutcome("a", "skipped"), SceneOutcome("b", "skipped")], {"a", "b"}) == after
-    assert after_run(after, items, [SceneOutcome("a", "done")], {"a", "b"}).scenes[0].status == "new"
+    assert (
+        after_run(
+            after,
+            items,
+            [SceneOutcome(scene="a", status="skipped"), SceneOutcome(scene="b", status="skipped")],
+            {"a", "b"},
+        )
+        == after
+    )
+    assert after_run(after, items, [SceneOutcome(scene="a", status="done")], {"a", "b"}).scenes[0].status == "new"
     assert Night.from_facts(json.loads(json.dumps(after.facts()))) == after
 
 
@@ -320,13 +340,13 @@ def test_eight_digits_of_an_id_are_a_date_only_where_the_job_says_so(tmp_path):
         (tmp_path / name).symlink_to(f".products/{name}/key")
     names = ["tile_20200101", "20200102-x"]
     rules = Retention(scenes_days=30)
-    undated = dates_of_products("in", retaining({}), [Input("tile_20200101", {})], names)
+    undated = dates_of_products("in", retaining({}), [Input(id="tile_20200101", files={})], names)
     assert undated == {}
     assert prune(OutFolder(tmp_path), rules, undated, "2026-07-21", "2026-07-21") == 0
     dated = retaining({"dates": {"post": "{scene:%Y%m%d}"}})
     assert dates_of_products("in", dated, [], names) == {"tile_20200101": "2020-01-01", "20200102-x": "2020-01-02"}
     # As the listing says, which a table may have dated.
-    assert dates_of_products("in", dated, [Input(names[0], {}, None, "2026-07-20")], names[:1]) == {
+    assert dates_of_products("in", dated, [Input(id=names[0], files={}, site=None, date="2026-07-20")], names[:1]) == {
         "tile_20200101": "2026-07-20"
     }
 
@@ -354,11 +374,19 @@ def test_the_server_is_told_of_a_night_what_its_page_says(tmp_path):
     from flows.display.artifacts import night_text
 
     scenes = (
-        NightScene("A_1", "new", "2026-07-20", None, {"burned_ha": 12.5, "note": "a|b"}),
-        NightScene("B", "superseded", None, None, {"burned_ha": 3.0}),
-        NightScene("C", "failed", None, "SceneError: <b>"),
+        NightScene(id="A_1", status="new", date="2026-07-20", error=None, headline={"burned_ha": 12.5, "note": "a|b"}),
+        NightScene(id="B", status="superseded", date=None, error=None, headline={"burned_ha": 3.0}),
+        NightScene(id="C", status="failed", date=None, error="SceneError: <b>"),
     )
-    night = Night("2026-07-21", "fires", scenes, {"w": "waits for x"}, 4, ("2026-07-20",), ("a fire",))
+    night = Night(
+        date="2026-07-21",
+        job="fires",
+        scenes=scenes,
+        waiting={"w": "waits for x"},
+        unchanged=4,
+        missed=("2026-07-20",),
+        alerts=("a fire",),
+    )
     text = night_text(night, tmp_path)
     assert "**1** new, **1** superseded, **1** failed, **1** waiting, **4** unchanged" in text
     assert r"| A\_1 | new | 12.5 | a\|b |" in text
@@ -367,4 +395,4 @@ def test_the_server_is_told_of_a_night_what_its_page_says(tmp_path):
     assert r"SceneError: \<b\>" in text
     for line in ("2026-07-20", "a fire", "waits for x"):
         assert line.replace("-", r"\-") in text
-    assert "Nothing came." in night_text(Night("2026-07-22", "fires"), tmp_path)
+    assert "Nothing came." in night_text(Night(date="2026-07-22", job="fires"), tmp_path)

@@ -50,7 +50,9 @@ def field(shape, seed=0, classes=3):
 )
 def test_the_product_lies_on_the_inputs_grid_and_is_a_valid_cog(tmp_path_factory, shape, affine, crs, point):
     path = tmp_path_factory.mktemp("cog") / "mask.tif"
-    grid = RasterGrid(*shape, affine, crs, "Point" if point else "Area")
+    grid = RasterGrid(
+        rows=shape[0], cols=shape[1], affine=affine, crs_wkt=crs, area_or_point="Point" if point else "Area"
+    )
     values = field(shape)
     write(path, values, grid)
     valid, errors, remarks = cog_validate(str(path), strict=True)
@@ -67,7 +69,7 @@ def test_the_product_lies_on_the_inputs_grid_and_is_a_valid_cog(tmp_path_factory
 
 
 def test_equal_values_give_equal_bytes(tmp_path):
-    grid = RasterGrid(1300, 1100, AFFINE, UTM)
+    grid = RasterGrid(rows=1300, cols=1100, affine=AFFINE, crs_wkt=UTM)
     (tmp_path / "elsewhere").mkdir()
     for name in ("a.tif", "elsewhere/b.tif"):
         write(tmp_path / name, field((1300, 1100)), grid, tags={"SWATHE_MODEL": "m", "A": "1"})
@@ -78,7 +80,12 @@ def test_equal_values_give_equal_bytes(tmp_path):
 
 def test_names_colours_and_provenance_travel_with_the_file(tmp_path):
     path = tmp_path / "mask.tif"
-    write(path, field((600, 600)), RasterGrid(600, 600, AFFINE, UTM), tags={"SWATHE_MODEL": "fire-unet"})
+    write(
+        path,
+        field((600, 600)),
+        RasterGrid(rows=600, cols=600, affine=AFFINE, crs_wkt=UTM),
+        tags={"SWATHE_MODEL": "fire-unet"},
+    )
     with rasterio.open(path) as dataset:
         colours = dataset.colormap(1)
         assert colours[1] == (255, 0, 0, 255)
@@ -93,7 +100,7 @@ def test_names_colours_and_provenance_travel_with_the_file(tmp_path):
 def test_overviews_hold_the_mode_and_ignore_what_is_not_observed(tmp_path):
     values = np.full((1024, 1024), 255, np.uint8)
     values[::2, ::2] = 2
-    write(tmp_path / "mask.tif", values, RasterGrid(1024, 1024, AFFINE, UTM))
+    write(tmp_path / "mask.tif", values, RasterGrid(rows=1024, cols=1024, affine=AFFINE, crs_wkt=UTM))
     with rasterio.open(tmp_path / "mask.tif", overview_level=0) as overview:
         assert np.unique(overview.read(1)).tolist() == [2]
 
@@ -101,7 +108,13 @@ def test_overviews_hold_the_mode_and_ignore_what_is_not_observed(tmp_path):
 def test_confidence_has_no_colours_and_averages(tmp_path):
     values = np.full((1024, 1024), 255, np.uint8)
     values[::2, ::2], values[1::2, 1::2] = 20, 60
-    write(tmp_path / "c.tif", values, RasterGrid(1024, 1024, AFFINE, UTM), kind="confidence", classes=())
+    write(
+        tmp_path / "c.tif",
+        values,
+        RasterGrid(rows=1024, cols=1024, affine=AFFINE, crs_wkt=UTM),
+        kind="confidence",
+        classes=(),
+    )
     assert not (tmp_path / "c.tif.aux.xml").exists()
     with rasterio.open(tmp_path / "c.tif", overview_level=0) as overview:
         assert np.unique(overview.read(1)).tolist() == [40]
@@ -111,7 +124,7 @@ def test_confidence_has_no_colours_and_averages(tmp_path):
 def test_above_255_classes_the_mask_is_uint16(tmp_path):
     classes = tuple(ClassEntry(name=f"c{n}", colour="#0a0b0c") for n in range(300))
     values = np.array([[299, 65535]], np.uint16)
-    write(tmp_path / "m.tif", values, RasterGrid(1, 2, AFFINE, UTM), classes=classes)
+    write(tmp_path / "m.tif", values, RasterGrid(rows=1, cols=2, affine=AFFINE, crs_wkt=UTM), classes=classes)
     with rasterio.open(tmp_path / "m.tif") as dataset:
         np.testing.assert_array_equal(dataset.read(1), values)
         assert dataset.nodata == 65535
@@ -121,14 +134,14 @@ def test_above_255_classes_the_mask_is_uint16(tmp_path):
 def test_any_crs_reads_back_equal(tmp_path, epsg):
     affine = (0.001, 0.0, 8.0, 0.0, -0.001, 46.0) if epsg == 4326 else AFFINE
     crs = CRS.from_epsg(epsg)
-    write(tmp_path / "m.tif", field((5, 7)), RasterGrid(5, 7, affine, crs.to_wkt()))
+    write(tmp_path / "m.tif", field((5, 7)), RasterGrid(rows=5, cols=7, affine=affine, crs_wkt=crs.to_wkt()))
     with rasterio.open(tmp_path / "m.tif") as dataset:
         assert dataset.crs == crs
 
 
 def test_a_crs_that_geotiff_cannot_say_is_kept_beside(tmp_path):
     crs = CRS.from_proj4("+proj=ob_tran +o_proj=longlat +o_lon_p=10 +o_lat_p=40 +lon_0=5 +datum=WGS84 +no_defs")
-    write(tmp_path / "m.tif", field((5, 7)), RasterGrid(5, 7, AFFINE, crs.to_wkt()))
+    write(tmp_path / "m.tif", field((5, 7)), RasterGrid(rows=5, cols=7, affine=AFFINE, crs_wkt=crs.to_wkt()))
     with rasterio.open(tmp_path / "m.tif") as dataset:
         assert dataset.crs == crs
 
@@ -136,7 +149,7 @@ def test_a_crs_that_geotiff_cannot_say_is_kept_beside(tmp_path):
 def test_ground_control_points_are_kept(tmp_path):
     points = ((0.0, 0.0, 10.0, 50.0, 0.0), (0.0, 9.0, 11.0, 50.0, 0.0), (9.0, 0.0, 10.0, 49.0, 0.0))
     control = GroundControl(points, CRS.from_epsg(4326).to_wkt())
-    write(tmp_path / "m.tif", field((9, 9)), RasterGrid(9, 9, ground_control=control))
+    write(tmp_path / "m.tif", field((9, 9)), RasterGrid(rows=9, cols=9, ground_control=control))
     with rasterio.open(tmp_path / "m.tif") as dataset:
         assert [(p.row, p.col, p.x, p.y, p.z) for p in dataset.gcps[0]] == list(points)
 
@@ -144,11 +157,15 @@ def test_ground_control_points_are_kept(tmp_path):
 def test_an_unwritable_place_is_a_product_error(tmp_path):
     (tmp_path / "m.tif").mkdir()
     with pytest.raises(ProductError, match="cannot be written"):
-        write(tmp_path / "m.tif", field((5, 7)), RasterGrid(5, 7, AFFINE, UTM))
+        write(tmp_path / "m.tif", field((5, 7)), RasterGrid(rows=5, cols=7, affine=AFFINE, crs_wkt=UTM))
 
 
 def test_nothing_stays_of_an_attempt_that_was_killed(tmp_path, monkeypatch):
-    path, grid, values = tmp_path / "mask.tif", RasterGrid(3, 700, AFFINE, UTM), field((3, 700))
+    path, grid, values = (
+        tmp_path / "mask.tif",
+        RasterGrid(rows=3, cols=700, affine=AFFINE, crs_wkt=UTM),
+        field((3, 700)),
+    )
     with monkeypatch.context() as killed:
         # Of a process that is killed no clearing away runs.
         killed.setattr("tasks.products.cog.shutil.rmtree", lambda *_, **__: None)

@@ -37,8 +37,14 @@ def left(tmp_path):
     ledger.begin_run("r", "j", NOW)
     for name in ("alpha", "beta"):
         publish(out, name, "key", finished(out, name))
-        ledger.record(ProductRow(name, "q", "key", "done", None, {}), "r", NOW)
-    ledger.record(ProductRow("torn", "", None, "failed", "SceneError: torn", {}), "r", NOW)
+        ledger.record(
+            ProductRow(scene=name, request="q", product="key", status="done", error=None, headline={}), "r", NOW
+        )
+    ledger.record(
+        ProductRow(scene="torn", request="", product=None, status="failed", error="SceneError: torn", headline={}),
+        "r",
+        NOW,
+    )
     ledger.end_run("r", "failed scenes", NOW)
     with (out.root / "batch.csv").open("w") as file:
         rows = csv.writer(file)

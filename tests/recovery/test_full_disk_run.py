@@ -26,8 +26,8 @@ from tasks.out.outcome import SceneOutcome
 from tasks.out.tickets import Ticket, Tickets
 
 JOB = Job.model_validate({"job": "j", "kind": "raster", "model": {"name": "identity", "arguments": {"n_classes": 3}}})
-ITEM = Input("a", {"file": "/a.tif"})
-FRESH = Fresh(ITEM, Fingerprint("0" * 64, content_hashed=True))
+ITEM = Input(id="a", files={"file": "/a.tif"})
+FRESH = Fresh(item=ITEM, fingerprint=Fingerprint("0" * 64, content_hashed=True))
 
 
 @pytest.fixture
@@ -62,18 +62,25 @@ def test_figures_that_find_no_room_cost_a_warning(request_, monkeypatch, caplog)
 
 def test_a_scene_whose_failure_finds_no_room_either_has_failed_all_the_same(request_, monkeypatch, caplog):
     ledger = Ledger(request_.out.ledger)
-    row = ProductRow("a", "request", "key", "done", None, {})
+    row = ProductRow(scene="a", request="request", product="key", status="done", error=None, headline={})
     ledger.record(row, "earlier", "now")
 
     def make(*_args) -> None:
         raise DiskFullError("no room for the block store")
 
     monkeypatch.setattr(scene, "_make", make)
-    run = Run("run", request_, SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), Event())
+    run = Run(
+        id="run",
+        request=request_,
+        engine=SimpleNamespace(),
+        slot=SimpleNamespace(),
+        progress=SimpleNamespace(),
+        stopping=Event(),
+    )
     with monkeypatch.context() as full:
         fill(full)
         outcome = segment_one(run, FRESH)
-    assert outcome == SceneOutcome("a", "failed", "DiskFullError: no room for the block store")
+    assert outcome == SceneOutcome(scene="a", status="failed", error="DiskFullError: no room for the block store")
     assert "a: its failure could not be entered into the ledger" in caplog.text
     assert ledger.product("a") == row, "an earlier product is not lost"
     assert segment_one(run, FRESH) == outcome
@@ -86,7 +93,7 @@ def test_an_answer_that_finds_no_room_costs_a_warning_and_the_asker_keeps_waitin
         held.admit(Line([FRESH]))
         with monkeypatch.context() as full:
             fill(full)
-            held.tell(SceneOutcome("a", "done", None, "p"))
+            held.tell(SceneOutcome(scene="a", status="done", error=None, product="p"))
         assert tickets.answers("t") == {}
         assert [ticket.id for ticket in tickets.waiting()] == ["t"]
     assert held.outcomes["a"].status == "done"

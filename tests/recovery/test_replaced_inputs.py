@@ -23,7 +23,7 @@ def scene(tmp_path):
     request = make_request(Job.model_validate(RAW), tmp_path / "out")
     work = request.out.work("scene", "key")
     work.mkdir(parents=True)
-    return path, request, Input("scene", {"image": str(path)}), work
+    return path, request, Input(id="scene", files={"image": str(path)}), work
 
 
 def test_what_was_made_of_replaced_files_is_thrown_away(scene):

@@ -34,8 +34,16 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     for name, text in {"plain": "burned", "hostile": HOSTILE, "long": LONG}.items():
         (folder / f"{name}.html").write_bytes(render_report(full_report(text)))
-    rows = [SceneOutcome(f"scene-{k}", "done", None, "p", {"burned_ha": 10.0 + k, "note": LONG}) for k in range(6)]
-    rows += [SceneOutcome("far", "done", None, "p", {"burned_ha": 9e5}), SceneOutcome(LONG, "failed", LONG + HOSTILE)]
+    rows = [
+        SceneOutcome(
+            scene=f"scene-{k}", status="done", error=None, product="p", headline={"burned_ha": 10.0 + k, "note": LONG}
+        )
+        for k in range(6)
+    ]
+    rows += [
+        SceneOutcome(scene="far", status="done", error=None, product="p", headline={"burned_ha": 9e5}),
+        SceneOutcome(scene=LONG, status="failed", error=LONG + HOSTILE),
+    ]
     for row in rows[:7]:
         (folder / row.scene).mkdir()
         (folder / row.scene / "report.html").write_bytes(b"<!doctype html><title>report</title>")
@@ -50,9 +58,12 @@ def pages(tmp_path_factory) -> dict[str, Path]:
 def night_of(text: str, day: int) -> Night:
     """A night to which everything happened, with ``text`` wherever text may come from outside."""
     numbers = {"fires": 3, "burned_ha": 1234.5, "largest_fire_ha": 900.0, "high_severity_ha": 1.5, text: text}
-    scenes = (NightScene("T32TQM_20261118", "new", "2026-11-18", None, numbers), NightScene(text, "failed", None, text))
+    scenes = (
+        NightScene(id="T32TQM_20261118", status="new", date="2026-11-18", error=None, headline=numbers),
+        NightScene(id=text, status="failed", date=None, error=text),
+    )
     facts = {"waiting": {"w": text}, "unchanged": 41, "missed": ("2026-11-17",), "alerts": (text,)}
-    return Night(f"2026-11-{day}", "fires", scenes, **facts)
+    return Night(date=f"2026-11-{day}", job="fires", scenes=scenes, **facts)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tasks.reports.pictures.maps import map_picture
 from tasks.reports.pictures.quicklook import quicklook
 
 STYLE = Path(__file__).parents[2] / "tasks" / "reports" / "page.css"
-EMPTY = Report("", "", (), {}, ())
+EMPTY = Report(title="", scene="", lines=(), headline={}, sections=())
 FACTS = {"scene": "CREEK", "job": "fire", "shape": (3, 4), "warnings": ["clouds"], "plan": {"versions": {"numpy": "2"}}}
 
 
@@ -163,7 +163,9 @@ def test_columns_of_numbers_are_found_and_names_of_rows_are_none():
 
 def test_a_table_under_its_own_name_says_it_once_to_the_eye():
     tables = tuple(Table(caption, ("a",), (("1",),)) for caption in ("Fields", "Others"))
-    page = Page.read(render_report(Report("t", "s", (), {}, (Section("Fields", tables),))))
+    page = Page.read(
+        render_report(Report(title="t", scene="s", lines=(), headline={}, sections=(Section("Fields", tables),)))
+    )
     assert [caption.get("class") for caption in page.all("caption")] == ["unseen", None]
 
 

@@ -41,13 +41,18 @@ def test_a_plain_name_is_its_own_key():
 
 def test_text_from_outside_is_no_markup(tmp_path):
     evil = "![x](http://h/x.png) <img src=x> [a](b) `c` **d**\n# e"
-    text = scene_text("fire", SceneOutcome(evil, "done", None, None, {evil: 1.0}, (evil,)), tmp_path, None)
+    text = scene_text(
+        "fire",
+        SceneOutcome(scene=evil, status="done", error=None, product=None, headline={evil: 1.0}, warnings=(evil,)),
+        tmp_path,
+        None,
+    )
     unescaped = re.sub(r"\\.", "", text)
     assert not re.search(r"!\[|\]\(|<|`c|^# e", unescaped, re.MULTILINE)
 
 
 def test_links_are_paths_until_a_server_shows_them(tmp_path, monkeypatch):
-    outcome = SceneOutcome("a b", "done", None, None, HEADLINE)
+    outcome = SceneOutcome(scene="a b", status="done", error=None, product=None, headline=HEADLINE)
     (tmp_path / "a b").mkdir()
     (tmp_path / "a b" / "report.html").write_bytes(b"")
     monkeypatch.delenv(PRODUCTS_URL, raising=False)
@@ -59,10 +64,13 @@ def test_links_are_paths_until_a_server_shows_them(tmp_path, monkeypatch):
 
 
 def test_a_batch_names_what_failed_and_what_stands_out(tmp_path):
-    rows = [SceneOutcome(name, "done", None, None, {"burned_ha": 10.0 + k}) for k, name in enumerate("abcdef")]
+    rows = [
+        SceneOutcome(scene=name, status="done", error=None, product=None, headline={"burned_ha": 10.0 + k})
+        for k, name in enumerate("abcdef")
+    ]
     rows += [
-        SceneOutcome("torn", "failed", "SceneError: ends early"),
-        SceneOutcome("far", "done", None, None, {"burned_ha": 900.0}),
+        SceneOutcome(scene="torn", status="failed", error="SceneError: ends early"),
+        SceneOutcome(scene="far", status="done", error=None, product=None, headline={"burned_ha": 900.0}),
     ]
     text = batch_text("fire", ranked(rows), tmp_path)
     assert "8 scenes: 1 failed, 0 with warnings, 1 outlying" in text

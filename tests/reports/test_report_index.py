@@ -13,14 +13,14 @@ from tasks.reports.index_rank import ranked, robust_z
 
 
 def done(scene: str, **headline) -> SceneOutcome:
-    return SceneOutcome(scene, "done", None, f".products/{scene}/key", headline)
+    return SceneOutcome(scene=scene, status="done", error=None, product=f".products/{scene}/key", headline=headline)
 
 
 def batch() -> list[SceneOutcome]:
     areas = {"a": 100.0, "b": 102.0, "far": 5.0, "c": 98.0, "d": 101.0, "farther": 900.0, "e": 99.0}
     return [
         *(done(scene, burned_ha=area, observed_percent=100.0) for scene, area in areas.items()),
-        SceneOutcome("torn", "failed", "UnreadableSceneError: torn: ends early"),
+        SceneOutcome(scene="torn", status="failed", error="UnreadableSceneError: torn: ends early"),
         done("unmeasured", burned_ha=None, response="SD"),
     ]
 
@@ -78,9 +78,11 @@ def test_links_lead_to_files_from_where_the_page_lies_and_errors_stand_on_top(tm
 
 
 def test_names_and_errors_are_text(tmp_path):
-    rows = [done(HOSTILE, burned_ha=1.0), SceneOutcome(HOSTILE, "failed", HOSTILE)]
+    rows = [done(HOSTILE, burned_ha=1.0), SceneOutcome(scene=HOSTILE, status="failed", error=HOSTILE)]
     page = Page.read(render_index(tmp_path, HOSTILE, rows))
-    plain = Page.read(render_index(tmp_path, "t", [done("a", burned_ha=1.0), SceneOutcome("b", "failed", "e")]))
+    plain = Page.read(
+        render_index(tmp_path, "t", [done("a", burned_ha=1.0), SceneOutcome(scene="b", status="failed", error="e")])
+    )
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
 
 

@@ -290,7 +290,7 @@ def test_archives_are_refused_by_name(tmp_path):
 
 
 def test_a_grid_maps_pixels_to_the_world_and_back():
-    grid = RasterGrid(5, 7, (3.0, 1.0, 100.0, -1.0, -4.0, 50.0), None)
+    grid = RasterGrid(rows=5, cols=7, affine=(3.0, 1.0, 100.0, -1.0, -4.0, 50.0), crs_wkt=None)
     rows, cols = np.array([0.0, 2.5, 5.0]), np.array([0.0, 3.5, 7.0])
     np.testing.assert_allclose(grid.world_to_pixel(*grid.pixel_to_world(rows, cols)), (rows, cols), atol=1e-9)
 

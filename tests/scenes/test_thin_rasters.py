@@ -46,7 +46,13 @@ def subject_of(tmp_path, shape) -> RasterMask:
     scene = describe_raster("strip", {"": str(path)}, source, channels)
     caption = Caption("Strip")
     return RasterMask(
-        "strip", scene.grid, CLASSES, lambda box: labels[box.slices], caption, image=scene, channels=channels
+        id="strip",
+        grid=scene.grid,
+        classes=CLASSES,
+        read=lambda box: labels[box.slices],
+        caption=caption,
+        image=scene,
+        channels=channels,
     )
 
 

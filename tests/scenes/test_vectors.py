@@ -32,7 +32,7 @@ def table(n: int = 3, crs: str | None = UTM, name: str = "fires") -> VectorTable
         "note": [None] * n,
         "flag": np.arange(n) % 2 == 0,
     }
-    return VectorTable(name, crs, np.asarray(boxes, dtype=object).reshape(n), columns)
+    return VectorTable(name=name, crs_wkt=crs, geometries=np.asarray(boxes, dtype=object).reshape(n), columns=columns)
 
 
 def plain(column) -> list:
@@ -94,7 +94,9 @@ def test_geoparquet_says_what_it_holds(tmp_path):
 def test_text_survives(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("text") / "names.gpkg"
     points = np.asarray(shapely.points(np.arange(len(values)), 0.0), dtype=object)
-    write_gpkg(path, VectorTable("names", UTM, points, {"name": values}, "Point"))
+    write_gpkg(
+        path, VectorTable(name="names", crs_wkt=UTM, geometries=points, columns={"name": values}, geometry_type="Point")
+    )
     assert plain(read_vectors(path).columns["name"]) == values
 
 

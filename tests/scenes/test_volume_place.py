@@ -140,7 +140,7 @@ def test_axes_that_sform_and_qform_turn_to_other_sides_are_said(tmp_path):
 
 def test_the_contradiction_costs_its_scene_in_a_check_and_the_job_decides(tmp_path):
     path = write(tmp_path / "v.nii", turned((0.9, 0.9, 0.8)), srow=turned((1, 1, 1))[:3].ravel())
-    items = [Input("v", {"image": str(path)})]
+    items = [Input(id="v", files={"image": str(path)})]
 
     def checked(**source):
         job = Job.model_validate({"job": "j", "kind": "volume", "model": {"name": "identity"}, "source": source})

@@ -88,7 +88,7 @@ def test_a_block_has_the_bits_of_the_whole(lattice: Lattice, blend: str, side: i
 
 
 def test_hann_weights_of_half_overlapping_tiles_are_the_window_of_scipy() -> None:
-    axis = TileAxis(40 * 16, 64, 0, 32)
+    axis = TileAxis(length=40 * 16, tile=64, halo=0, overlap=32)
     inner = axis_weights(axis, "hann")[3]
     # Taken in the middle of pixels: every second value of a window of twice as many.
     np.testing.assert_allclose(inner, windows.hann(2 * 64 + 1)[1::2], atol=1e-6)
@@ -96,13 +96,13 @@ def test_hann_weights_of_half_overlapping_tiles_are_the_window_of_scipy() -> Non
 
 
 def test_core_stitching_gives_each_pixel_to_one_tile() -> None:
-    axis = TileAxis(1000, 128, 16, 0)
+    axis = TileAxis(length=1000, tile=128, halo=16, overlap=0)
     for weights in axis_weights(axis, "core"):
         assert set(np.unique(weights)) <= {0.0, 1.0}
 
 
 def test_a_tiles_weight_has_fallen_where_its_core_ends() -> None:
-    axis = TileAxis(2000, 512, 16, 32)
+    axis = TileAxis(length=2000, tile=512, halo=16, overlap=32)
     inner = axis_weights(axis, "gaussian")[1]
     assert inner[0] < 0.005
     assert inner[-1] < 0.005

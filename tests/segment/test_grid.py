@@ -59,9 +59,9 @@ def test_every_pixel_of_a_block_gets_all_of_its_tiles(
 
 def test_a_halo_that_eats_the_tile_is_refused_by_name() -> None:
     with pytest.raises(PlanError, match="leaves no room for halo 32"):
-        TileAxis(100, 64, 32, 0).step  # noqa: B018
+        TileAxis(length=100, tile=64, halo=32, overlap=0).step  # noqa: B018
 
 
 def test_a_tile_off_the_stride_is_refused_with_the_next_that_fits() -> None:
     with pytest.raises(PlanError, match=r"tiling\.tile=64"):
-        TileAxis(100, 50, 0, 0, stride=32).step  # noqa: B018
+        TileAxis(length=100, tile=50, halo=0, overlap=0, stride=32).step  # noqa: B018

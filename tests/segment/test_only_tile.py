@@ -66,7 +66,7 @@ def test_tiles_keep_the_one_length_whatever_the_scene(tmp_path, kind, shape):
 def test_another_tile_is_refused_with_the_one_that_it_takes(tmp_path, kind):
     card = fixed_model(tmp_path, kind, 2)
     path = tmp_path / card.weights.file
-    settings = RunSettings((2 * TILE, TILE), device="cpu")
+    settings = RunSettings(tile=(2 * TILE, TILE), device="cpu")
     with pytest.raises(CardError, match="32, 32"):
         choose_run(card, path, settings, "auto", 1.0, None)
 

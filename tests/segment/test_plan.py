@@ -30,17 +30,22 @@ CARD = Card(
     origin="test",
     orientation="SPL",
 )
-SPEC = PredictorSpec(1, 2, (4, 8, 8), (0, 0, 0), None)
+SPEC = PredictorSpec(n_channels=1, n_classes=2, stride=(4, 8, 8), margin=(0, 0, 0), receptive_field=None)
 
 
 def plan(shape, device="cpu", n_slots=1, **tiling):
     job = Job.model_validate({"job": "j", "kind": "volume", "model": {"name": "net"}, "tiling": tiling})
-    slot = Slot(RunSettings(CARD.tiling.tile, 1, device), "a processor", 0, SPEC)
-    return make_plan(job, CARD, Frame(shape, shape, (1.0, 1.0, 1.0)), slot, n_slots)
+    slot = Slot(
+        settings=RunSettings(tile=CARD.tiling.tile, batch=1, device=device),
+        device_name="a processor",
+        peak_bytes=0,
+        spec=SPEC,
+    )
+    return make_plan(job, CARD, Frame(native_shape=shape, model_shape=shape, scale=(1.0, 1.0, 1.0)), slot, n_slots)
 
 
 def passed(made, shape) -> int:
-    lattice = made.lattice(Frame(shape, shape, (1.0, 1.0, 1.0)))
+    lattice = made.lattice(Frame(native_shape=shape, model_shape=shape, scale=(1.0, 1.0, 1.0)))
     return math.prod(len(axis.origins) for axis in lattice.axes) * math.prod(made.tile)
 
 
@@ -54,7 +59,7 @@ def test_an_automatic_tile_of_a_volume_passes_no_more_voxels_than_the_cards(shap
     assert passed(grown, shape) <= passed(as_asked, shape)
     assert math.prod(grown.tile) <= 4 * math.prod(CARD.tiling.tile)
     assert all(t % s == 0 for t, s in zip(grown.tile, SPEC.stride, strict=True))
-    for axis in grown.lattice(Frame(shape, shape, (1.0, 1.0, 1.0))).axes:
+    for axis in grown.lattice(Frame(native_shape=shape, model_shape=shape, scale=(1.0, 1.0, 1.0))).axes:
         assert axis.cores[0][0] == 0
         assert axis.cores[-1][1] == axis.length
 
@@ -62,9 +67,16 @@ def test_an_automatic_tile_of_a_volume_passes_no_more_voxels_than_the_cards(shap
 @given(st.tuples(sides, sides, sides), st.integers(20, 40), st.integers(1, 4))
 @settings(max_examples=60)
 def test_an_automatic_block_fits_into_memory_or_is_a_single_chunk(shape, log_bytes, n_slots):
-    slot = Slot(RunSettings(CARD.tiling.tile, 1, "cpu"), "a processor", 0, SPEC, (), 2**log_bytes)
+    slot = Slot(
+        settings=RunSettings(tile=CARD.tiling.tile, batch=1, device="cpu"),
+        device_name="a processor",
+        peak_bytes=0,
+        spec=SPEC,
+        versions=(),
+        memory_bytes=2**log_bytes,
+    )
     job = Job.model_validate({"job": "j", "kind": "volume", "model": {"name": "net"}})
-    frame = Frame(shape, shape, (1.0, 1.0, 1.0))
+    frame = Frame(native_shape=shape, model_shape=shape, scale=(1.0, 1.0, 1.0))
     made, unlimited = (make_plan(job, CARD, frame, replace(slot, memory_bytes=m), n_slots) for m in (2**log_bytes, 0))
     assert made.identity() == unlimited.identity(), "memory changes no bit of the mask"
     assert all(b % c == 0 and c <= b <= u for b, c, u in zip(made.block, made.chunk, unlimited.block, strict=True))

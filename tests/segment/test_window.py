@@ -11,14 +11,14 @@ from tasks.geometry.box import Box
 from tasks.geometry.frame import Frame
 from tasks.segment.window import read_normalised
 
-NUMBERS = ResolvedNormalization(((-1.0, 1.0), (-2.0, 2.0)), (0.1, -0.2), (0.5, 2.0))
+NUMBERS = ResolvedNormalization(clip=((-1.0, 1.0), (-2.0, 2.0)), mean=(0.1, -0.2), std=(0.5, 2.0))
 
 
 def scene(shape):
     rng = np.random.default_rng(sum(shape))
     image = rng.normal(size=(2, *shape)).astype(np.float32)
     valid = rng.random(shape) > 0.2
-    return ArrayReader(image, valid, Frame(shape, shape, (1.0,) * len(shape)))
+    return ArrayReader(image, valid, Frame(native_shape=shape, model_shape=shape, scale=(1.0,) * len(shape)))
 
 
 def whole(reader, shape):

@@ -105,7 +105,7 @@ def services(tmp_path_factory) -> Iterator[Services]:
             second.bind(("127.0.0.1", port + 1))
         except OSError:
             port += 2
-    settings = LocalSettings(root / "home", root / "data", root / "out", port)
+    settings = LocalSettings(home=root / "home", data=root / "data", out=root / "out", port=port)
     up(settings, lambda _: None)
     yield Services(settings, job)
     down(settings.home)

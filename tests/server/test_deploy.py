@@ -62,7 +62,7 @@ def serve(monkeypatch) -> Iterator:
     def start(*first_answers: int) -> tuple[Server, Target]:
         running.append(server := Server(*first_answers))
         Thread(target=server.serve_forever, daemon=True).start()
-        return server, Target(f"http://127.0.0.1:{server.server_port}", None, runs=3)
+        return server, Target(api=f"http://127.0.0.1:{server.server_port}", auth=None, runs=3)
 
     yield start
     for server in running:

@@ -69,7 +69,7 @@ time.sleep(600)
 
 @pytest.fixture
 def settings(tmp_path) -> LocalSettings:
-    return LocalSettings(tmp_path / "home", tmp_path, tmp_path, free_port(2))
+    return LocalSettings(home=tmp_path / "home", data=tmp_path, out=tmp_path, port=free_port(2))
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def test_what_runs_is_not_started_twice(tmp_path):
     service = start("server", SLEEP, {}, tmp_path / "server.log")
     write_services(tmp_path / "services.json", [service])
     with pytest.raises(SwatheError, match="swathe down"):
-        up(LocalSettings(tmp_path, tmp_path, tmp_path), lambda _: None)
+        up(LocalSettings(home=tmp_path, data=tmp_path, out=tmp_path), lambda _: None)
     assert service.runs
     stop(service)
 

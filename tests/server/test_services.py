@@ -303,7 +303,7 @@ def test_a_schedule_fires_and_a_batch_runs_on_the_services_of_the_compose_file(s
 
     assert limits(services) == {"swathe": 4, "urgent": 3, "routine": 2, "gpu": 1}
     names = automations(services)
-    with _server(Target(services.api, ":".join(AUTH), 4)) as server:
+    with _server(Target(api=services.api, auth=":".join(AUTH), runs=4)) as server:
         # What `swathe deploy` does on a server that it was run on before.
         _make_pool(server, 4)
         _make_automations(server)

@@ -49,7 +49,7 @@ def samples(n=4, shape=(30, 21)):
         labels[tuple(slice(k + index, k + index + 9) for k in range(len(shape)))] = 1
         image = random.normal(10, 1, (2, *shape)).astype(np.float32)
         image[0] += 1.5 * labels
-        made.append(Sample(image, labels, np.ones(shape, bool), f"scene-{index}"))
+        made.append(Sample(image=image, labels=labels, valid=np.ones(shape, bool), name=f"scene-{index}"))
     return made
 
 
@@ -253,7 +253,14 @@ def test_a_warp_is_scipys_affine_transform(shape):
 
 
 def test_a_fit_that_sees_positions_learns_what_only_they_tell():
-    scenes = [Sample(np.zeros((2, 24, 24), np.float32), np.zeros((24, 24), np.uint8), np.ones((24, 24), bool), "s")]
+    scenes = [
+        Sample(
+            image=np.zeros((2, 24, 24), np.float32),
+            labels=np.zeros((24, 24), np.uint8),
+            valid=np.ones((24, 24), bool),
+            name="s",
+        )
+    ]
     scenes[0].labels[8:16, 8:16] = 1
     settings = TrainSettings(
         steps=60, batch=4, crop=(16, 16), learning_rate=1e-2, bfloat16=False, averaging=0.8, foreground=0
@@ -285,8 +292,8 @@ def test_fixed_statistics_look_at_valid_pixels_only():
     sample = samples(1)[0]
     image, valid = sample.image.copy(), sample.valid.copy()
     image[:, :4], valid[:4] = 1e6, False
-    changed = Sample(image, sample.labels, valid, "changed")
-    inside = Sample(image[:, 4:], sample.labels[4:], valid[4:], "inside")
+    changed = Sample(image=image, labels=sample.labels, valid=valid, name="changed")
+    inside = Sample(image=image[:, 4:], labels=sample.labels[4:], valid=valid[4:], name="inside")
     assert fixed_statistics([changed]) == fixed_statistics([inside])
 
 

@@ -96,7 +96,7 @@ def verdict(path, job="fire-otsu", **bands):
     source = Source.model_validate({"bands": bands or {"dNBR": {"band": 1}}})
     made = base.model_copy(update={"source": source, "analysis": None})
     request = make_request(made, path.parent / "out")
-    return check_inputs([Input("s", {"file": str(path)})], made, request.card.channels, request.card)[0]
+    return check_inputs([Input(id="s", files={"file": str(path)})], made, request.card.channels, request.card)[0]
 
 
 @pytest.mark.parametrize("fill", [-9999.0, -32768.0, 1e20, 3.0])
@@ -181,7 +181,7 @@ def test_an_unknown_quantity_is_refused_with_those_that_there_are(tmp_path):
 def test_training_takes_down_how_channels_go_together():
     image = rng.normal(0, 1, (3, 50, 50)).astype(np.float32)
     image[1] = 2 * image[0] + 5
-    sample = Sample(image, np.zeros((50, 50), np.uint8), np.ones((50, 50), bool), "a")
+    sample = Sample(image=image, labels=np.zeros((50, 50), np.uint8), valid=np.ones((50, 50), bool), name="a")
     together = np.array(fixed_statistics([sample]).together)
     assert np.diag(together) == pytest.approx(1, abs=1e-3)
     assert together[0, 1] == pytest.approx(1, abs=1e-3)

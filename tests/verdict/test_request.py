@@ -91,9 +91,9 @@ def test_a_fake_does_not_take_the_band_that_says_what_is_invalid_for_a_channel(n
 def test_a_model_of_several_channels_is_refused_for_volumes_by_their_names(tmp_path):
     card = load_card(ZOO / "sarcoma-t1-unet.json").model_copy(update={"channels": ("T1", "T2")})
     job = Job.model_validate(RAW | {"kind": "volume", "model": {"name": card.name}})
-    item = Input("p1", {"": str(tmp_path / "p1.nii.gz")})
+    item = Input(id="p1", files={"": str(tmp_path / "p1.nii.gz")})
     with pytest.raises(BandError, match=r"p1: the model reads 2 channel\(s\) \(T1, T2\), and the scene has 1 file"):
-        describe(Request(job, card, None, OutFolder(tmp_path)), item)
+        describe(Request(job=job, card=card, card_folder=None, out=OutFolder(tmp_path)), item)
 
 
 def test_the_name_or_the_path_of_a_model_is_the_same_request():

@@ -200,9 +200,9 @@ def test_a_scene_is_checked_with_all_its_files_and_bands(tmp_path):
     source["bands"] = {"B8": {"file": "a", "band": 2}, "B12": {"file": "b", "band": 1}}
     job = Job.model_validate({"job": "j", "kind": "raster", "model": {"name": "m"}, "source": source})
     items = [
-        Input("good", {"a": a, "b": b}),
-        Input("bad", {"a": a, "b": str(tmp_path / "absent.tif")}),
-        Input("listed", {}, error="listed: file 'b' missing"),
+        Input(id="good", files={"a": a, "b": b}),
+        Input(id="bad", files={"a": a, "b": str(tmp_path / "absent.tif")}),
+        Input(id="listed", files={}, error="listed: file 'b' missing"),
     ]
     good, bad, listed = check_inputs(items, job, ("B8", "B12"))
     assert (good.go, good.facts["bands"]) == (True, 2)
@@ -215,13 +215,13 @@ def test_a_scene_is_checked_with_all_its_files_and_bands(tmp_path):
 def test_a_file_of_the_other_kind_is_refused_by_name(tmp_path):
     path = tif(tmp_path / "a.tif", noise(1, 8, 8))
     job = Job.model_validate({"job": "j", "kind": "volume", "model": {"name": "m"}})
-    (verdict,) = check_inputs([Input("a", {"file": path})], job, ("T1",))
+    (verdict,) = check_inputs([Input(id="a", files={"file": path})], job, ("T1",))
     assert verdict.error == "UnsupportedSceneError"
     assert "a TIFF file; the job segments a volume" in verdict.message
 
 
 def test_the_first_refusal_of_a_file_is_the_scenes():
-    fine = Verdict("a", "raster", True, None, "fine", {"bytes": 3}, ("w",))
+    fine = Verdict(path="a", kind="raster", go=True, error=None, message="fine", facts={"bytes": 3}, warnings=("w",))
     bad = Verdict.refusal("b", "raster", UnreadableSceneError("b: damaged"))
     assert merge("s", [fine, bad]).message == "b: damaged"
     merged = merge("s", [fine, fine])

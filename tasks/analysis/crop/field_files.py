@@ -49,7 +49,9 @@ def write_fields(folder: Path, measured: MeasuredFields, names: list[str], colle
         **{renamed[name]: column for name, column in measured.fields.columns.items()},
     }
     wkt = measured.fields.crs_wkt
-    table = VectorTable("fields", wkt, cut(measured.fields.geometries, turn_of(wkt)), columns)
+    table = VectorTable(
+        name="fields", crs_wkt=wkt, geometries=cut(measured.fields.geometries, turn_of(wkt)), columns=columns
+    )
     write_gpkg(folder / "fields.gpkg", table)
     collections = {"collection": collection, "schemas": {collection: list(_SCHEMAS)}}
     write_parquet(folder / "fields.parquet", _as_fiboa(table, measured, date), ("id", "collection"), collections)
@@ -90,7 +92,7 @@ def _as_fiboa(table: VectorTable, measured: MeasuredFields, date: str | None) ->
     degrees = measured.fields.placed.geographic
     if not geodetic.is_plain:
         degrees = cut(reprojected(own, geodetic.crs.to_wkt(), wkt, beside=0.0))
-    return VectorTable("fields", wkt, shapely.orient_polygons(degrees), columns)
+    return VectorTable(name="fields", crs_wkt=wkt, geometries=shapely.orient_polygons(degrees), columns=columns)
 
 
 def found_columns(measured: MeasuredFields, names: list[str], collection: str, date: str | None) -> dict[str, Column]:

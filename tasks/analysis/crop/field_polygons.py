@@ -19,7 +19,7 @@ from tasks.geometry.raster_grid import RasterGrid
 from tasks.scenes.vectors import Column, read_vectors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FieldPolygons:
     """Fields on a map.
 

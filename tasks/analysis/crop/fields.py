@@ -38,7 +38,7 @@ class FieldWeed:
         return None if self.decision == UNDECIDED else self.decision == SPRAY
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasuredFields:
     """Fields of a map.
 

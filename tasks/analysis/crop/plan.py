@@ -21,7 +21,7 @@ from tasks.products.vectors import write_gpkg
 from tasks.scenes.vectors import Column, VectorTable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SampleWishes:
     """What a sample is to achieve.
 
@@ -44,7 +44,7 @@ class SampleWishes:
     leave_out: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedSample:
     """A sample that waits for interpreters.
 

@@ -24,7 +24,7 @@ _DEGREES = (("lon", "lat"), ("longitude", "latitude"))
 _SHOWN = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReferenceSamples:
     """Points on a map that have been interpreted.
 

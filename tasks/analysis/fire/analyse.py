@@ -159,7 +159,12 @@ def _write_objects(
         "severity_table": [None if table is None else table.name] * count,
         "dnbr_offset": np.full(count, np.nan if severity is None else severity.offset.value),
     }
-    vectors = VectorTable(LAYER, subject.grid.crs_wkt, geometries, {**detection_columns(found.fires, table), **facts})
+    vectors = VectorTable(
+        name=LAYER,
+        crs_wkt=subject.grid.crs_wkt,
+        geometries=geometries,
+        columns={**detection_columns(found.fires, table), **facts},
+    )
     write_gpkg(folder / f"{OBJECTS}.gpkg", vectors)
     write_parquet(folder / f"{OBJECTS}.parquet", vectors)
 

@@ -33,8 +33,12 @@ def write_events(folder: Path, site: str, history: History, crs_wkt: str, facts:
     Raises:
         ProductError: When a file cannot be written.
     """
-    events = VectorTable(EVENTS, crs_wkt, _geometries(history.events), _event_columns(site, history))
-    growth = VectorTable(GROWTH, crs_wkt, _geometries(history.steps), _growth_columns(history.steps))
+    events = VectorTable(
+        name=EVENTS, crs_wkt=crs_wkt, geometries=_geometries(history.events), columns=_event_columns(site, history)
+    )
+    growth = VectorTable(
+        name=GROWTH, crs_wkt=crs_wkt, geometries=_geometries(history.steps), columns=_growth_columns(history.steps)
+    )
     detections = _detections(history, crs_wkt)
     write_gpkg(folder / "events.gpkg", events, growth, detections)
     write_parquet(folder / "events.parquet", events)
@@ -67,7 +71,9 @@ def _detections(history: History, crs_wkt: str) -> VectorTable:
         "date": [member.date for _, member in pairs],
         "event": [event.id for event, _ in pairs],
     }
-    return VectorTable(DETECTIONS, crs_wkt, _geometries([member for _, member in pairs]), columns)
+    return VectorTable(
+        name=DETECTIONS, crs_wkt=crs_wkt, geometries=_geometries([member for _, member in pairs]), columns=columns
+    )
 
 
 def _geometries(items: Sequence[Event | Growth | Member]) -> NDArray[np.object_]:

@@ -26,7 +26,7 @@ from tasks.scenes.raster.scene import RasterReader
 _STRIP = 128
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SeverityReader:
     """Rates windows of a mask whose bands are open.
 

@@ -14,7 +14,7 @@ _HEADER = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VolumeInstance:
     """One object of a volume.
 

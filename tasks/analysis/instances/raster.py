@@ -27,7 +27,7 @@ NAME = "instances"
 MOST_ROWS = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """Instances, and what is known of each by id.
 
@@ -97,7 +97,7 @@ def _vectors(
         "area_ha": np.full(n, np.nan) if hectares is None else hectares,
         "touches_border": found.touches_border,
     }
-    return VectorTable(NAME, grid.crs_wkt, outlines(found.areas, grid), columns)
+    return VectorTable(name=NAME, crs_wkt=grid.crs_wkt, geometries=outlines(found.areas, grid), columns=columns)
 
 
 def _by_class(

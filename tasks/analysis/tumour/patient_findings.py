@@ -19,7 +19,7 @@ _NONE = "\u2013"
 _SUM = "Sum of the target lesions' diameters"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Visit:
     """One date of a patient.
 

@@ -134,8 +134,17 @@ def _visits(
             left_out.append(f"{scan.scene} of {scan.date} is left out: {error}")
             continue
         lesions = found.components.lesions
-        burdens = history.recist[-1].sum, history.rano[-1].sum
-        visits.append(Visit(scan.scene, scan.date, len(lesions), total_ml(lesions), *burdens, follow_up))
+        visits.append(
+            Visit(
+                scene=scan.scene,
+                date=scan.date,
+                lesions=len(lesions),
+                volume_ml=total_ml(lesions),
+                recist_sum_mm=history.recist[-1].sum,
+                rano_sum_mm2=history.rano[-1].sum,
+                follow_up=follow_up,
+            )
+        )
     return visits, left_out
 
 

@@ -16,7 +16,7 @@ Z_95 = 1.96
 _FEWEST_PER_STRATUM = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StratifiedSample:
     """Units drawn at random within strata, each with its map class and its reference class.
 
@@ -64,7 +64,7 @@ class Estimate:
         return Estimate(self.value * factor, self.standard_error * factor)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """What a sample says of a map.
 

@@ -21,7 +21,7 @@ _WINDOW = (2048, 2048)
 _UNKNOWN_CONFIDENCE = 255
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FieldCounts:
     """Pixels per field; sums of whole numbers, so that no windowing changes them.
 
@@ -59,7 +59,7 @@ class FieldRules:
     min_observed: float = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FieldRow:
     """One field; None where there is nothing to tell it from.
 
@@ -131,8 +131,13 @@ def count_fields(
     """
     n = len(fields.whole)
     counts = FieldCounts(
-        *(np.zeros((n, n_classes), np.int64) if per_class else np.zeros(n, np.int64) for per_class in (1, 0, 1, 0)),
-        *(np.zeros(n, np.int64) for _ in range(3)),
+        classes=np.zeros((n, n_classes), np.int64),
+        pixels=np.zeros(n, np.int64),
+        inner=np.zeros((n, n_classes), np.int64),
+        inner_pixels=np.zeros(n, np.int64),
+        confidence_sum=np.zeros(n, np.int64),
+        confidence_pixels=np.zeros(n, np.int64),
+        margin_sum=np.zeros(n, np.int64),
     )
     edges, inner_edges = ([edges_of(field) for field in shapes] for shapes in (fields.whole, fields.inner))
     frames = shapely.bounds(fields.whole)

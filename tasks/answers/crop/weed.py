@@ -83,7 +83,7 @@ def decide(classes: NDArray[np.int64], pixels: NDArray[np.int64], rule: SprayRul
     return decided
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SprayZones:
     """Square zones over a mask, decided as they are read.
 
@@ -107,10 +107,10 @@ class SprayZones:
         a, b, c, d, e, f = self.grid.affine
         side = self.side
         return RasterGrid(
-            -(-self.grid.rows // side),
-            -(-self.grid.cols // side),
-            (a * side, b * side, c, d * side, e * side, f),
-            self.grid.crs_wkt,
+            rows=-(-self.grid.rows // side),
+            cols=-(-self.grid.cols // side),
+            affine=(a * side, b * side, c, d * side, e * side, f),
+            crs_wkt=self.grid.crs_wkt,
         )
 
     def decisions(self, box: Box) -> NDArray[np.uint8]:

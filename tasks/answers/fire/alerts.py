@@ -20,7 +20,7 @@ _NAMESPACE = uuid.UUID("6f0b1a52-7f0e-4f3b-9d0c-2f6a5f1d3c88")
 _METRES_PER_KM = 1000.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """A value that a rule looks at.
 
@@ -75,7 +75,7 @@ class AlertState:
     count: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Alert:
     """One thing to tell.
 

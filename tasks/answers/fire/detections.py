@@ -22,7 +22,7 @@ from tasks.jobs.severity import SeverityTable
 _ID_DIGITS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Detection:
     """One fire in one observation; None is not known.
 

@@ -18,7 +18,7 @@ from tasks.answers.fire.geodesy import Earth
 from tasks.answers.fire.growth import Before, Growth, as_multipolygon, first_detection, growth_since
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Seen:
     """One fire in one observation.
 
@@ -71,7 +71,7 @@ class Member:
     geometry: Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """One fire over all nights.
 
@@ -208,7 +208,19 @@ def _update(when: str, own: list[Event], fires: list[tuple[str, Seen]], earth: E
     if not own:
         first = max(fires, key=lambda pair: (pair[1].geometry.area, pair[1].id))[1].id
         growth = first_detection(first, when, ground, earth)
-        return [Event(first, when, when, growth.geometry, *_size(growth.geometry, earth), **now, growth=growth)]
+        area_ha, perimeter_km = _size(growth.geometry, earth)
+        return [
+            Event(
+                id=first,
+                first=when,
+                last=when,
+                geometry=growth.geometry,
+                area_ha=area_ha,
+                perimeter_km=perimeter_km,
+                **now,
+                growth=growth,
+            )
+        ]
     kept, *merged = sorted(own, key=lambda event: (event.first, -event.geometry.area, event.id))
     known = shapely.union_all([event.geometry for event in own])
     growth = growth_since(

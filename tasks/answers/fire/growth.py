@@ -17,7 +17,7 @@ _POINTS = 2000
 _FRONT_PERCENTILE = 95.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Growth:
     """New ground of one event at one date; None where it cannot be computed, and ``reason`` says why.
 
@@ -64,7 +64,9 @@ class Before:
 def first_detection(event: str, when: str, geometry: Any, earth: Earth) -> Growth:  # noqa: ANN401 - shapely
     """Return the ground that a fire had burned when it was first seen: nothing can be said of its growth."""
     ground = as_multipolygon(geometry)
-    return Growth(event, when, ground, round(earth.area_ha(ground), 6), reason="first detection")
+    return Growth(
+        event=event, date=when, geometry=ground, area_ha=round(earth.area_ha(ground), 6), reason="first detection"
+    )
 
 
 def growth_since(event: str, when: str, before: Before, seen: Any, earth: Earth) -> Growth:  # noqa: ANN401 - shapely

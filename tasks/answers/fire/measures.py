@@ -31,7 +31,7 @@ class Rated:
     dnbr: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FireSums:
     """Per fire, in the order of the components.
 

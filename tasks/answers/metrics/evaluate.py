@@ -38,7 +38,7 @@ class MetricSettings:
     challenge: Challenge | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassScores:
     """One class of one pair.
 
@@ -57,7 +57,7 @@ class ClassScores:
     scores: Scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """One pair, measured.
 
@@ -96,7 +96,7 @@ class Evaluation:
         return {key: statistics(found.scores[key] for found in self.foreground) for key in keys}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Statistics:
     """What several scores have in common; those without a number are counted, not averaged.
 

@@ -26,7 +26,7 @@ _KEYS = ("object_f1", "object_precision", "object_recall")
 _PANOPTIC_KEYS = ("pq", "sq", "rq")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Matches:
     """Objects of one class in both masks.
 

@@ -17,7 +17,7 @@ Labels: TypeAlias = NDArray[np.integer[Any]]
 SLAB_PIXELS = 1 << 21
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Window:
     """The same window of both masks.
 
@@ -46,7 +46,7 @@ def step_vectors(steps: Steps) -> NDArray[np.float64]:
     return np.diag(found) if found.ndim == 1 else found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MaskPair:
     """A prediction and its reference on one grid.
 
@@ -114,6 +114,6 @@ def pair_of(
     seen = np.ones(predicted.shape, np.bool_) if observed is None else observed
 
     def read(box: Box) -> Window:
-        return Window(predicted[box.slices], reference[box.slices], seen[box.slices])
+        return Window(predicted=predicted[box.slices], reference=reference[box.slices], observed=seen[box.slices])
 
-    return MaskPair("arrays", predicted.shape, read, spacings or {"px": (1.0,) * predicted.ndim})
+    return MaskPair(id="arrays", shape=predicted.shape, read=read, spacings=spacings or {"px": (1.0,) * predicted.ndim})

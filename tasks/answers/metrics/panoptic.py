@@ -24,7 +24,7 @@ _IDS = 1 << 32
 _UNSEEN, _NOTHING = -2, -1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PanopticCounts:
     """One class of one pair.
 
@@ -162,8 +162,8 @@ def _counted(ours: Ints, theirs: Ints, pixels: Ints) -> dict[int, PanopticCounts
     labels = np.unique(np.concatenate([mine.segments, other.segments]) // _IDS)
     return {
         label: PanopticCounts(
-            label,
-            label in things,
+            label=label,
+            is_thing=label in things,
             n_matched=int((pairs[0] // _IDS == label).sum()),
             n_invented=int((invented // _IDS == label).sum()),
             n_missed=int((missed // _IDS == label).sum()),

@@ -11,7 +11,7 @@ from tasks.answers.tumour.components import Lesion
 _EDGE = "the edge of its scan or what was not observed there"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Burden:
     """One date as a criterion sees it.
 
@@ -63,9 +63,9 @@ def first_burden(targets: Collection[int], total: float | None, lesions: Sequenc
     left = tuple(lesion.id for lesion in lesions if lesion.id in others)
     cut = [lesion.id for lesion in lesions if lesion.id in set(targets) and lesion.touches_border]
     if not cut:
-        return Burden(total, bool(targets), left)
+        return Burden(sum=total, targets_present=bool(targets), others_present=left)
     reason = f"target lesion(s) {_ids(cut)} of the baseline reach {_EDGE}: how large they are is not known"
-    return Burden(None, bool(targets), left, reason=reason)
+    return Burden(sum=None, targets_present=bool(targets), others_present=left, reason=reason)
 
 
 def burden(targets: Collection[int], found: Sequence[Change], sizes: Sizes) -> Burden:

@@ -14,7 +14,7 @@ Kind: TypeAlias = Literal["new", "gone", "not seen", "grown", "shrunk", "stable"
 WHOLE = 0.999
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """What became of lesions.
 

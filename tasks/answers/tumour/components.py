@@ -21,7 +21,7 @@ _MM3_PER_ML = 1000.0
 _SLAB_VOXELS = 1 << 19
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lesion:
     """One connected part of a mask.
 
@@ -89,7 +89,7 @@ class Part:
         return Part(self.numbers.transpose(order), self.number, affine)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Components:
     """All lesions of a mask, and which voxel belongs to which.
 

@@ -53,7 +53,7 @@ class PlacedLine:
         return one, other
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """What is known of one lesion; null values have their reason in ``reasons``, by attribute.
 
@@ -107,7 +107,7 @@ def measure(components: Components, sources: Sources, settings: TumourAnalysis) 
     why = f"only the {settings.measured} largest lesions are measured in full (analysis.measured)"
     names = ("long", "shape", "intensity", "mean_probability", "interval")
     rest = components.lesions[settings.measured :]
-    return found + [Measurement(lesion, reasons=dict.fromkeys(names, why)) for lesion in rest]
+    return found + [Measurement(lesion=lesion, reasons=dict.fromkeys(names, why)) for lesion in rest]
 
 
 def to_lps(point: Point) -> Point:

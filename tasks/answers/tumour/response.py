@@ -23,7 +23,7 @@ _RANO_UNSEEN = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Criterion:
     """The numbers of one set of response criteria.
 
@@ -62,7 +62,7 @@ RANO = Criterion(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Response:
     """A proposed category, and what it follows from. No diagnosis, and no reading.
 

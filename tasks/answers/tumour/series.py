@@ -19,7 +19,7 @@ from tasks.jobs.tumour import TumourAnalysis
 _NORMAL_NODE_MM = 10.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Study:
     """The lesions of one date.
 
@@ -42,7 +42,7 @@ class Study:
     other_classes: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class History:
     """What is kept of earlier dates.
 
@@ -61,7 +61,7 @@ class History:
     rano: tuple[Burden, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FollowUp:
     """What became of lesions up to one date.
 

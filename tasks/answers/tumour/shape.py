@@ -18,7 +18,7 @@ _STRAIGHT = "all voxel centres of the lesion lie on one line"
 _ALONE = "the lesion is one voxel"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """Shape of a lesion; lengths in mm. Null features have their reason in ``reasons``, by attribute.
 

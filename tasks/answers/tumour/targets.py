@@ -16,7 +16,7 @@ _RANO_MM = 10.0
 _RANO_SLICES = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Targets:
     """The lesions that a follow-up is measured by, and their sum.
 

@@ -22,7 +22,7 @@ _MOST_KEPT = 1_000_000
 _PLANES = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Intensity:
     """Values of the image inside a lesion, in the image's own unit.
 

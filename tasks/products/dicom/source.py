@@ -46,7 +46,7 @@ _UTF8 = "ISO_IR 192"
 _FIRST_NUMBER, _APART = 10_000, 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """The source as results refer to it.
 

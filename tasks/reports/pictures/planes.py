@@ -36,7 +36,7 @@ class DrawnLine:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """One plane of a volume, as it lies on the screen.
 

@@ -21,7 +21,7 @@ from tasks.scenes.stated import Stated, StatedBands
 _ROUNDING = 1e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Band:
     """One band of a scene: ``physical = stored * scale + offset``.
 
@@ -93,7 +93,7 @@ class InvalidRule:
     bits: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BandFinder:
     """Finds bands in the files of one scene.
 
@@ -134,7 +134,7 @@ class BandFinder:
             indexes = next((found for found in (header.spectral, every) if len(found) == len(self.channels)), None)
             if indexes is not None:
                 pairs = zip(self.channels, indexes, strict=True)
-                return self._with_inputs([Band(name, role, index) for name, index in pairs])
+                return self._with_inputs([Band(name=name, role=role, index=index) for name, index in pairs])
         missing = self.channels[[member is None for member in found].index(True)]
         raise self._missing(missing)
 
@@ -174,7 +174,7 @@ class BandFinder:
         for role, header in self.headers.items():
             index = _described(header, name)
             if index is not None:
-                return Band(name, role, index)
+                return Band(name=name, role=role, index=index)
         return None
 
     def _named(self, name: str, place: BandSource) -> Band:
@@ -196,11 +196,11 @@ class BandFinder:
                     f"{self.scene_id}: band '{name}' is number {place.band} of {header.path}, which has "
                     f"{len(header.dtypes)} band(s). Correct source.bands.{name}.band"
                 )
-            return Band(name, role, place.band)
+            return Band(name=name, role=role, index=place.band)
         index = _described(header, place.band or name)
         if index is None:
             raise self._missing(name, place.band)
-        return Band(name, role, index)
+        return Band(name=name, role=role, index=index)
 
     def _calibrated(self, band: Band) -> Band:
         header = self.headers[band.role]

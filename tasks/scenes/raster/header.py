@@ -90,7 +90,7 @@ def available_drivers() -> tuple[str, ...]:
     return tuple(name for name in DRIVERS if name in known) if known else DRIVERS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Header:
     """What a raster says about itself without a pixel being read.
 

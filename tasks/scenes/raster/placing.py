@@ -21,7 +21,7 @@ _LATTICE = 101
 _ALMOST = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RasterFile:
     """One file of a scene.
 
@@ -98,7 +98,7 @@ def place(scene_id: str, role: str, header: Header, grid: RasterGrid) -> RasterF
                 f"{scene_id}: {header.path} shares no ground with the finest file of the scene. Put files of one place "
                 "together"
             )
-    return RasterFile(role, header.path, aligned, header.grid)
+    return RasterFile(role=role, path=header.path, aligned=aligned, grid=header.grid)
 
 
 def _same_crs(one: RasterGrid, other: RasterGrid) -> bool:

@@ -50,7 +50,7 @@ class Beneath:
     rules: tuple[InvalidRule | None, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RasterScene:
     """A raster as the engine sees it; implements ``tasks.scenes.scene.Scene``.
 
@@ -75,7 +75,7 @@ class RasterScene:
     @property
     def frame(self) -> Frame:
         """The input's own grid: rasters are not resampled for the network."""
-        return Frame(self.grid.shape, self.grid.shape, (1.0, 1.0))
+        return Frame(native_shape=self.grid.shape, model_shape=self.grid.shape, scale=(1.0, 1.0))
 
     @property
     def n_channels(self) -> int:

@@ -113,7 +113,7 @@ def urls_of(path: str) -> tuple[str, ...]:
 def _looked_through(path: str) -> _Looking:
     known = _looks.get(path)
     if known is None or any(file_state(name) != state for name, state in known.states.items()):
-        looking = _Looking(Path(path))
+        looking = _Looking(path=Path(path))
         looking.visit(Path(path), ())
         while len(_looks) >= _REMEMBERED:
             _looks.pop(next(iter(_looks)), None)
@@ -164,7 +164,7 @@ def _folders(path: Path) -> tuple[Path, ...]:
     return path.absolute().parent, path.resolve().parent
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Looking:
     """One look through a raster.
 

@@ -46,14 +46,14 @@ def frame_of(
         lengths.append(max(1, math.ceil(length * scales[-1] - _SAME_SPACING_PIXELS)))
     if resampling is not None:
         return _centred(shape, tuple(scales), resampling)
-    return Frame(shape, tuple(lengths), tuple(scales))
+    return Frame(native_shape=shape, model_shape=tuple(lengths), scale=tuple(scales))
 
 
 def _centred(shape: tuple[int, ...], scale: tuple[float, ...], resampling: CentredResampling) -> Frame:
     """Do as ``compute_shape_offset`` of MONAI does."""
     lengths = tuple(round((length - 1) * along + 1) for length, along in zip(shape, scale, strict=True))
     orders: tuple[tuple[Order, Order], ...] = ((1, 0),) * len(shape) if resampling.back == "labels" else ()
-    return Frame(shape, lengths, scale, orders=orders, anchor=0.0)
+    return Frame(native_shape=shape, model_shape=lengths, scale=scale, orders=orders, anchor=0.0)
 
 
 def part_of(frame: Frame, part: Box) -> Frame:

@@ -40,7 +40,7 @@ _FOREIGN = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VolumeHeader:
     """A checked NIfTI header and what follows from it.
 

@@ -33,7 +33,7 @@ class ModelGrid:
     def frame(self) -> Frame:
         """One grid for both."""
         shape = self.volume.frame.model_shape
-        return Frame(shape, shape, (1.0,) * len(shape))
+        return Frame(native_shape=shape, model_shape=shape, scale=(1.0,) * len(shape))
 
     @property
     def n_channels(self) -> int:

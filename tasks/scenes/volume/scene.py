@@ -77,7 +77,7 @@ class VolumeFile:
         return _physical(self.stored(window), self.header)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VolumeScene:
     """One volume; small, and all that a worker needs to read it.
 
