@@ -1,29 +1,31 @@
-"""One block of output: read, normalise, predict, blend, classify, store."""
+"""One block of output: read, normalise, predict, then blend and classify or cut objects, store."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from contextlib import closing
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.predictor import DeviceArray, Predictor
+from models.predictor import Output
 from tasks.geometry.box import Box
-from tasks.geometry.resample import model_box
-from tasks.segment.batches import in_batches, slot_predictor
-from tasks.segment.classify import blended, brings_back_logits, classify, sigmoid, softmax
-from tasks.segment.detect import detect_block
-from tasks.segment.lattice import Tile
-from tasks.segment.native import native_slabs
-from tasks.segment.panoptic import segment_and_detect_block
-from tasks.segment.plan import Plan
-from tasks.segment.prefetch import prefetch
+from tasks.segment.classified import classify_tiles
+from tasks.segment.detected import detect_in_tiles
+from tasks.segment.fragments import FRAGMENTS, BlockFragments, write_fragments
+from tasks.segment.panoptic import classify_and_detect_in_tiles
 from tasks.segment.store import BlockReport, BlockStore
-from tasks.segment.tiles import BlockTiles, TileInputs
+from tasks.segment.tiles import BlockTiles
 from tasks.segment.work import Work
+
+# Fills the layers of a block, or gathers what its tiles show of objects, or both.
+_Fill: TypeAlias = Callable[[Work, BlockTiles, dict[str, NDArray[Any]], BlockFragments], None]
+_FILLS: Mapping[Output, _Fill] = {
+    "scores": classify_tiles,
+    "objects": detect_in_tiles,
+    "panoptic": classify_and_detect_in_tiles,
+}
 
 
 def segment_block(work: Work, block: Box) -> BlockReport:
@@ -36,16 +38,12 @@ def segment_block(work: Work, block: Box) -> BlockReport:
     Returns:
         What the journal holds.
     """
-    output = work.plan.slot.spec.output
-    if output != "scores":
-        return detect_block(work, block) if output == "objects" else segment_and_detect_block(work, block)
     begin = time.perf_counter()
     layers = {name: np.full(block.shape, np.iinfo(dtype).max, dtype) for name, dtype in work.layers.items()}
+    fragments = BlockFragments(len(block.shape))
     with work.scene.open() as reader:
         tiles = BlockTiles(work, reader, block)
-        with closing(_native_scores(work, block, tiles)) as slabs:
-            for row, scores in slabs:
-                classify(scores, row - block.start[0], layers, work)
+        _FILLS[work.plan.slot.spec.output](work, tiles, layers, fragments)
     answered = work.scene.frame.answered
     if answered is not None:
         _clear_outside(layers, answered, block)
@@ -53,6 +51,8 @@ def segment_block(work: Work, block: Box) -> BlockReport:
         values[~tiles.valid] = np.iinfo(values.dtype).max
     store = BlockStore(work.store)
     checksums = store.write(block, layers)
+    if work.finds_objects:
+        checksums |= {FRAGMENTS: write_fragments(work.store, block, fragments)}
     report = BlockReport(
         start=block.start,
         stop=block.stop,
@@ -64,28 +64,7 @@ def segment_block(work: Work, block: Box) -> BlockReport:
     return report
 
 
-def _native_scores(work: Work, block: Box, tiles: BlockTiles) -> Generator[tuple[int, DeviceArray]]:
-    """Yield ``(first native row, blended scores (classes, rows, ...))`` of a block, top down."""
-    frame = work.scene.frame
-    region = model_box(block, frame)
-    predictor = slot_predictor(work)
-    # The network is busy with the next tiles while these are blended and stored.
-    with closing(prefetch(_score(predictor, iter(tiles), work.plan))) as scored:
-        slabs = blended(work, region, scored)
-        if work.plan.blend == "logits" and not brings_back_logits(work):
-            likely = softmax if work.card.network.regions is None else sigmoid
-            slabs = ((row, likely(logits)) for row, logits in slabs)
-        yield from native_slabs(slabs, frame, block)
-
-
-def _score(predictor: Predictor, tiles: Generator[TileInputs], plan: Plan) -> Generator[tuple[Tile, DeviceArray]]:
-    with closing(in_batches(predictor.predict, tiles, plan)) as batches:
-        for group, scores in batches:
-            for k, (tile, _) in enumerate(group):
-                yield tile, scores[k]
-
-
-def _clear_outside(layers: dict[str, NDArray[Any]], answered: Box, block: Box) -> None:
+def _clear_outside(layers: Mapping[str, NDArray[Any]], answered: Box, block: Box) -> None:
     """Call what the model does not look at background, for certain."""
     outside = np.ones(block.shape, np.bool_)
     outside[answered.intersection(block).relative_to(block.start).slices] = False

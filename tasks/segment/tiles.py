@@ -27,21 +27,24 @@ _ROWS = 32
 class BlockTiles:
     """Iterates over the tiles of a block with their normalised inputs, in the lattice's order.
 
-    A strip of tiles is read once and its tiles are views of it. Tiles that answer for no wanted pixel of the block
-    are left out.
+    A strip of tiles is read once and its tiles are views of it. Tiles whose answer would be thrown away are left out:
+    of scores, those that answer for no wanted pixel of the block; where objects are found, those in whose window
+    nothing was observed, and of objects alone those that are another block's own.
 
     Attributes:
+        block: In the native grid.
         valid: Which pixels of the block the mask answers for; complete once the iteration has ended.
         n_tiles: Tiles given out so far.
     """
 
     def __init__(self, work: Work, reader: SceneReader, block: Box) -> None:
-        self._work = work
-        self._reader = featured(reader, work.card)
-        self._block = block
-        self._frame = work.scene.frame
+        self.block = block
         self.valid = np.zeros(block.shape, np.bool_)
         self.n_tiles = 0
+        self._work = work
+        self._reader = featured(reader, work.card)
+        self._frame = work.scene.frame
+        self._observed: dict[tuple[int, ...], tuple[NDArray[np.bool_], Box]] = {}
 
     def __iter__(self) -> Generator[TileInputs]:
         """Read ahead in a thread while the caller computes."""
@@ -51,12 +54,24 @@ class BlockTiles:
                     self.n_tiles += 1
                     yield item
 
+    def is_own(self, tile: Tile) -> bool:
+        """Tell whether the first pixel that a tile answers for lies in the block."""
+        return all(a <= s < b for a, s, b in zip(self.block.start, tile.core.start, self.block.stop, strict=True))
+
+    def take_observed(self, tile: Tile) -> tuple[NDArray[np.bool_], Box]:
+        """Return which pixels of a tile are answered for, and the part of the scene that they lie in; once.
+
+        It is kept where objects are found.
+        """
+        return self._observed.pop(tile.index)
+
     def _strips(self) -> Generator[list[TileInputs]]:
         if not self._frame.is_identity:
             self._read_validity()
             if not self.valid.any():
                 return
-        for tiles in self._work.lattice.strips(model_box(self._block, self._frame)):
+        for tiles in self._work.lattice.strips(model_box(self.block, self._frame)):
+            # All tiles that meet the block are read: together they say what of it was observed.
             window = Box(tiles[0].window.start, tiles[-1].window.stop)
             strip = read_normalised(
                 self._reader,
@@ -67,31 +82,42 @@ class BlockTiles:
                 placement=self._work.plan.placement,
                 beyond=self._work.plan.beyond,
             )
-            if self._frame.is_identity:
-                self._take_validity(strip)
-            wanted = [tile for tile in tiles if self._is_wanted(tile)]
+            # Of scores no pixel beyond the block is asked about; objects reach beyond it.
+            seen = strip.inside if self._work.finds_objects else strip.inside.intersection(self.block)
+            valid = self._valid_in(strip, seen) if self._frame.is_identity else None
+            if valid is not None:
+                part = seen.intersection(self.block)
+                self.valid[part.relative_to(self.block.start).slices] = valid[part.relative_to(seen.start).slices]
             yield [
-                (tile, strip.inputs[(slice(None), *tile.window.relative_to(window.start).slices)]) for tile in wanted
+                (tile, strip.inputs[(slice(None), *tile.window.relative_to(window.start).slices)])
+                for tile in tiles
+                if valid is None or self._is_wanted(tile, valid, seen)
             ]
 
     def _read_validity(self) -> None:
         """Read it in the native grid, where that is not the network's."""
-        first, *others = zip(self._block.start, self._block.stop, strict=True)
+        first, *others = zip(self.block.start, self.block.stop, strict=True)
         for row in range(*first, _ROWS):
             rows = ((row, min(row + _ROWS, first[1])), *others)
             box = Box(*(tuple(ends) for ends in zip(*rows, strict=True)))
-            self.valid[box.relative_to(self._block.start).slices] = self._reader.valid(box)
+            self.valid[box.relative_to(self.block.start).slices] = self._reader.valid(box)
 
-    def _take_validity(self, strip: Strip) -> None:
-        """Take it from what was just read for the network."""
-        part = strip.inside.intersection(self._block)
-        valid = strip.observed[part.relative_to(strip.inside.start).slices]
+    def _valid_in(self, strip: Strip, part: Box) -> NDArray[np.bool_]:
+        """Tell which pixels of a part of a strip were observed and are not called invalid by the job."""
+        observed = strip.observed[part.relative_to(strip.inside.start).slices]
         invalid = self._reader.invalid(part)
-        self.valid[part.relative_to(self._block.start).slices] = valid if invalid is None else valid & ~invalid
+        return observed if invalid is None else observed & ~invalid
 
-    def _is_wanted(self, tile: Tile) -> bool:
-        """Tell whether the tile answers for any wanted pixel; else its scores would be thrown away."""
-        if not self._frame.is_identity:
-            return True
-        core = tile.core.intersection(self._block).relative_to(self._block.start)
-        return bool(self.valid[core.slices].any())
+    def _is_wanted(self, tile: Tile, valid: NDArray[np.bool_], seen: Box) -> bool:
+        """Tell whether anything of a tile's answer is kept; where objects are found, keep what was observed of it."""
+        if not self._work.finds_objects:
+            core = tile.core.intersection(self.block).relative_to(self.block.start)
+            return bool(self.valid[core.slices].any())
+        if self._work.plan.slot.spec.output == "objects" and not self.is_own(tile):
+            return False
+        part = tile.window.intersection(seen)
+        observed = valid[part.relative_to(seen.start).slices]
+        if not observed.any():
+            return False
+        self._observed[tile.index] = (observed.copy(), part)
+        return True
