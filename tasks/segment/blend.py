@@ -14,23 +14,18 @@ from numpy.typing import NDArray
 from models.predictor import DeviceArray
 from tasks.geometry.box import Box
 from tasks.segment.lattice import Lattice, Tile, TileAxis
-
-# Of MONAI's weights.
-_FLOOR = 1e-3
+from tasks.segment.placement import FLOOR
 
 
 @lru_cache(maxsize=256)
 def axis_weights(axis: TileAxis, blend: str) -> tuple[NDArray[np.float32], ...]:
     """Weigh each tile of an axis over its core, so that all tiles sum to one at every pixel.
 
-    The Gaussian's sigma is ``sqrt(step * overlap / 12)``: a tile's weight has fallen to 1/400 where its core ends,
-    whatever the overlap, so that no step is left there; at half overlap this is the sigma of an eighth of a tile
-    that nnU-Net and MONAI use. Tiles that are laid as these lay them have exactly theirs.
-
     Args:
         axis: The tiles.
         blend: ``core`` gives each pixel to one tile, cut in the middle of an overlap; ``hann`` weighs by a raised
-            cosine over the overlaps; anything else is Gaussian.
+            cosine over the overlaps; anything else is Gaussian, as the placement
+            of the tiles has it.
 
     Returns:
         One float32 array per tile, as long as its core.
@@ -73,40 +68,7 @@ def _hann(axis: TileAxis) -> list[NDArray[np.float64]]:
 def _gaussians(axis: TileAxis) -> list[NDArray[np.float64]]:
     if len(axis.cores) == 1:
         return [np.ones(axis.length)]
-    if axis.placement == "even":
-        # compute_gaussian of nnU-Net v2: an even tile has its centre half a pixel late.
-        variance, half = (axis.tile / 8) ** 2, float(axis.tile // 2)
-    elif axis.placement == "shifted":
-        return [np.ones(stop - start) for start, stop in axis.cores]
-    else:
-        variance, half = max(axis.step * axis.overlap / 12, 1.0), axis.tile / 2 - 0.5
-    weights = []
-    for origin, core in zip(axis.origins, axis.cores, strict=True):
-        distance = np.arange(*core) - (origin + half)
-        # Far from its centre a lone tile would underflow to 0/0.
-        weights.append(np.maximum(np.exp(-(distance**2) / (2 * variance)), 1e-280))
-    return weights
-
-
-@lru_cache(maxsize=8)
-def floored_gaussian(tile: tuple[int, ...], sigma: float) -> NDArray[np.float32]:
-    """Weigh the pixels of a tile as ``compute_importance_map`` of MONAI does: a Gaussian, nowhere below 1/1000.
-
-    That floor is why these weights are no product of weights along the axes.
-
-    Args:
-        tile: Pixels along each axis.
-        sigma: In tiles.
-
-    Returns:
-        Float32 ``tile``, 1 in the middle.
-    """
-    weights = np.ones((1,) * len(tile), np.float32)
-    for axis, length in enumerate(tile):
-        places = np.arange(length, dtype=np.float32) - np.float32((length - 1) / 2)
-        along = np.exp(places**2 / np.float32(-2 * (length * sigma) ** 2))
-        weights = weights * along.reshape([-1 if k == axis else 1 for k in range(len(tile))])
-    return np.maximum(weights, np.float32(_FLOOR))
+    return axis.placement.gaussians(axis, axis.origins, axis.cores)
 
 
 def tile_weights(lattice: Lattice, tile: Tile, blend: str) -> list[NDArray[np.float32]]:
@@ -188,13 +150,13 @@ class SlabBlender:
     @property
     def _floored(self) -> NDArray[np.float32] | None:
         """Weights of a tile whose sum over all tiles is not one, so that it is kept beside the scores."""
-        first = self.lattice.axes[0]
-        if first.placement != "shifted" or first.sigma is None or self.blend in ("core", "hann"):
+        if self.blend in ("core", "hann"):
             return None
-        return floored_gaussian(tuple(axis.tile for axis in self.lattice.axes), first.sigma)
+        axes = self.lattice.axes
+        return axes[0].placement.floored(tuple(axis.tile for axis in axes))
 
     def _divided(self, slab: DeviceArray) -> DeviceArray:
         if self._floored is None:
             return slab
         # Where no tile was added there is nothing to divide.
-        return slab[:-1] / array_namespace(slab).clip(slab[-1], _FLOOR, None)
+        return slab[:-1] / array_namespace(slab).clip(slab[-1], FLOOR, None)

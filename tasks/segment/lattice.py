@@ -2,60 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
-from models.card import Placement
 from tasks.errors import PlanError
 from tasks.geometry.box import Box
+from tasks.segment.placement import ON_STRIDE, Extent, Placement, round_up
 
 
 @dataclass(frozen=True, kw_only=True)
-class TileAxis:
+class TileAxis(Extent):
     """The tiles along one axis of the model grid.
 
-    Origins are multiples of ``stride``. The first tile starts at the scene's edge, the last one is moved back until
-    it ends there, so that edges are seen as an untiled pass would see them. Spread evenly, tiles lie between the two
-    edges wherever that puts them; the only tile of a shorter axis is centred on it. Shifted, they lie a step apart, the
-    last one excepted.
-
     Attributes:
-        length: Pixels of the scene.
-        tile: Pixels of a tile.
-        halo: Pixels at each inner side that a tile reads but does not answer for.
-        overlap: Pixels that neighbouring cores share, at least.
-        stride: Of the network.
-        margin: Pixels that the network loses at each side; none where tiles do not lie on its stride.
-        placement: As in ``models.card.Tiling``.
-        sigma: As there.
+        placement: How they are laid.
     """
 
-    length: int
-    tile: int
-    halo: int
-    overlap: int
-    stride: int = 1
-    margin: int = 0
-    placement: Placement = "stride"
-    sigma: float | None = None
-
-    @property
-    def beyond(self) -> int:
-        """Pixels beyond an edge that are read, a multiple of the stride."""
-        return _round_up(self.margin, self.stride)
-
-    @property
-    def whole(self) -> int:
-        """Side of a tile that holds the whole axis."""
-        return _round_up(self.length + 2 * self.beyond, self.stride)
-
-    @property
-    def inner(self) -> int:
-        """Pixels from the side of a tile to its core."""
-        return max(self.halo, self.margin)
+    placement: Placement = ON_STRIDE
 
     @property
     def step(self) -> int:
@@ -67,44 +32,18 @@ class TileAxis:
         if self.tile % self.stride:
             raise PlanError(
                 f"tile {self.tile} is not a multiple of the network's stride {self.stride}; "
-                f"use tiling.tile={_round_up(self.tile, self.stride)}"
+                f"use tiling.tile={round_up(self.tile, self.stride)}"
             )
-        lattice = self.stride if self.placement == "stride" else 1
-        step = (self.tile - 2 * self.inner - self.overlap) // lattice * lattice
-        if step < 1 or (self.overlap > step and self.placement == "stride"):
-            raise PlanError(
-                f"tile {self.tile} leaves no room for halo {self.inner} at each side and overlap {self.overlap}; "
-                "enlarge tiling.tile, or reduce tiling.halo or tiling.overlap"
-            )
-        return step
+        return self.placement.step(self)
 
     @cached_property
     def origins(self) -> tuple[int, ...]:
-        """First pixel that each tile reads; may lie outside the scene."""
-        if self.placement == "even":
-            return self._even_origins()
-        if self.placement == "shifted":
-            return self._shifted_origins()
-        first = -self.beyond
-        last = max(first, _round_up(self.length + self.margin - self.tile, self.stride))
-        # One tile that holds the whole axis needs no room for halo and overlap.
-        return (first,) if first == last else (*range(first, last, self.step), last)
+        """First pixel that each tile reads; may lie outside the scene.
 
-    def _even_origins(self) -> tuple[int, ...]:
-        """Place tiles as ``compute_steps_for_sliding_window`` and ``pad_nd_image`` of nnU-Net v2 do."""
-        room = self.length - self.tile
-        if room <= 0:
-            return (-(-room // 2),)
-        # Half of an odd tile is no whole number.
-        halved = self.overlap > 0 and self.overlap == self.tile // 2 and self.inner == 0
-        step = self.tile / 2 if halved else self.tile - 2 * self.inner - self.overlap
-        count = math.ceil(room / step)
-        return tuple(round(room / count * i) for i in range(count + 1))
-
-    def _shifted_origins(self) -> tuple[int, ...]:
-        """Place tiles as ``sliding_window_inference`` of MONAI does."""
-        room = self.length - self.tile
-        return (-(-room // 2),) if room <= 0 else (*range(0, room, self.step), room)
+        Raises:
+            PlanError: When halo and overlap leave nothing of the tile.
+        """
+        return self.placement.origins(self)
 
     @cached_property
     def cores(self) -> tuple[tuple[int, int], ...]:
@@ -150,7 +89,3 @@ class Lattice:
     def count(self, region: Box) -> int:
         """Return how many tiles answer for some of ``region``."""
         return sum(len(strip) for strip in self.strips(region))
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

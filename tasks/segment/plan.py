@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal, TypeAlias
 
-from models.card import Beyond, Blend, Card, Placement
+from models.card import Blend, Card
 from models.predictor import PredictorSpec
 from models.run_settings import RunSettings
 from tasks.errors import PlanError
@@ -16,6 +16,7 @@ from tasks.geometry.frame import Frame
 from tasks.jobs.job import Job
 from tasks.segment.lattice import Lattice, TileAxis
 from tasks.segment.memory import fit_block
+from tasks.segment.placement import ON_STRIDE, Placement, placement_of, round_up
 
 # The product's internal tile: blocks are multiples of it, so that no two blocks write one chunk.
 CHUNK_2D = (512, 512)
@@ -67,9 +68,7 @@ class Plan:
         blend: ``gaussian``, ``hann``, ``core`` or ``logits``.
         slot: Device, precision, threads and batch.
         agreement: From which intersection over union on what two tiles saw their objects are one.
-        placement: How tiles are laid over the scene, and what they see beyond it; the card's.
-        sigma: How tiles are weighed that are laid ``shifted``; the card's.
-        beyond: What they see outside the scene; the card's.
+        placement: How tiles are laid over the scene, what they weigh, and what they see beyond it; the card's.
     """
 
     tile: tuple[int, ...]
@@ -80,9 +79,7 @@ class Plan:
     blend: str
     slot: Slot
     agreement: float = field(default=0.5, kw_only=True)
-    placement: Placement = "stride"
-    sigma: float | None = None
-    beyond: Beyond = "zeros"
+    placement: Placement = ON_STRIDE
 
     def lattice(self, frame: Frame) -> Lattice:
         """Return the tiles of a scene."""
@@ -97,7 +94,6 @@ class Plan:
                     stride=spec.stride[axis],
                     margin=spec.margin[axis],
                     placement=self.placement,
-                    sigma=self.sigma,
                 )
                 for axis, length in enumerate(frame.model_shape)
             )
@@ -149,19 +145,16 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
     """
     tile, halo, overlap = plan_tiles(job, card)
     chunk = CHUNK_2D if len(tile) == 2 else CHUNK_3D
-    blend, laid = choose_blend(job, card), card.tiling
     plan = Plan(
         tile=tile,
         halo=halo,
         overlap=overlap,
         block=chunk,
         chunk=chunk,
-        blend=blend,
+        blend=choose_blend(job, card),
         slot=slot,
         agreement=job.tiling.agreement,
-        placement=laid.placement,
-        sigma=laid.sigma,
-        beyond=laid.beyond,
+        placement=placement_of(card.tiling),
     )
     axes = plan.lattice(frame).axes
     for axis in axes:
@@ -171,7 +164,7 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
                 f"tiles of {axis.tile} pixels share none, and objects are joined on what two tiles both see; "
                 "enlarge tiling.halo or tiling.overlap"
             )
-    if plan.placement == "stride" and slot.spec.only_tile is None:
+    if plan.placement.may_shrink and slot.spec.only_tile is None:
         # Where a smaller tile holds the whole axis, no pass goes over padding alone.
         tile = tuple(min(axis.tile, max(axis.whole, _least_side(axis, slot.spec))) for axis in axes)
         plan = replace(plan, tile=tile)
@@ -218,7 +211,7 @@ def _even_sides(axis: TileAxis, least: int) -> list[int]:
     length = axis.length + 2 * axis.margin
     sides = {axis.tile}
     for count in range(1, len(axis.origins) + 1):
-        side = min(axis.whole, _round_up(-(-(length - edge) // count) + edge, axis.stride))
+        side = min(axis.whole, round_up(-(-(length - edge) // count) + edge, axis.stride))
         if side >= least and side - edge >= max(axis.stride, axis.overlap + axis.stride):
             sides.add(side)
     return sorted(sides)
@@ -237,14 +230,10 @@ def _per_axis(setting: Setting, recommended: tuple[int, ...], n_axes: int) -> tu
 def _auto_block(frame: Frame, chunk: tuple[int, ...], n_slots: int) -> tuple[int, ...]:
     """Cut along the first axis until every slot has a block; large scenes get two per slot, to balance and resume."""
     limit = _BLOCK_2D if len(chunk) == 2 else _BLOCK_3D
-    block = [min(limit, _round_up(n, c)) for n, c in zip(frame.native_shape, chunk, strict=True)]
+    block = [min(limit, round_up(n, c)) for n, c in zip(frame.native_shape, chunk, strict=True)]
     pixels = math.prod(frame.native_shape)
     wanted = 1 if pixels < 2**21 else n_slots * (2 if pixels > 2**25 else 1)
     others = math.prod(-(-n // b) for n, b in zip(frame.native_shape[1:], block[1:], strict=True))
-    rows = _round_up(-(-frame.native_shape[0] // max(1, -(-wanted // others))), chunk[0])
+    rows = round_up(-(-frame.native_shape[0] // max(1, -(-wanted // others))), chunk[0])
     block[0] = min(block[0], rows)
     return tuple(block)
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

@@ -80,7 +80,6 @@ class BlockTiles:
                 self._work.normalization,
                 position=self._work.card.position,
                 placement=self._work.plan.placement,
-                beyond=self._work.plan.beyond,
             )
             # Of scores no pixel beyond the block is asked about; objects reach beyond it.
             seen = strip.inside if self._work.finds_objects else strip.inside.intersection(self.block)

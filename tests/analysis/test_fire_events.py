@@ -437,7 +437,7 @@ def test_damaged_events_cost_the_events_never_the_batch_until_they_are_deleted(t
         {"job": "t", "kind": "raster", "model": {"name": "identity"}, "analysis": {"kind": "fire", "min_area_ha": 0}}
     )
     request = make_request(job, site.out.root)
-    monkeypatch.setattr(fire_following, "fold_fires", lambda *_: site.fold())
+    monkeypatch.setattr(fire_following, "fold_fires", lambda *_, **__: site.fold())
     told = []
     monkeypatch.setattr(following.logger, "error", lambda text, *about: told.append(text % about))
     assert following.follow(request, [], []) == ()

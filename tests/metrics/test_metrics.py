@@ -1,6 +1,7 @@
 """Overlap: equal to the library's, bounded, symmetric, the same however a mask is cut, and honest about emptiness."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,14 +123,14 @@ def test_slabs_partition_and_no_read_is_larger_than_one():
         cut_slabs(patch, 4000)
         covered = [slab.box(shape) for slab in slabs(shape)]
         assert sum(box.shape[0] for box in covered) == shape[0]
-        evaluate(type(pair)("far", shape, answer, pair.spacings, {1: "fire"}), RASTER)
+        evaluate(replace(pair, id="far", shape=shape, read=answer, names={1: "fire"}), RASTER)
     assert max(math.prod(box.shape) for box in read) <= 4000 + 2 * 40
 
 
 def test_means_are_over_the_classes_but_background_and_leave_out_what_is_no_number():
     predicted, reference = np.array([[0, 1, 1, 2]], np.uint8), np.array([[0, 1, 2, 2]], np.uint8)
     pair = pair_of(predicted, reference)
-    named = type(pair)("p", pair.shape, pair.read, pair.spacings, {3: "beet"})
+    named = replace(pair, names={3: "beet"})
     found = evaluate(named, RASTER)
     assert [entry.label for entry in found.foreground] == [1, 2, 3]
     assert found.classes[3].name == "beet"
@@ -151,7 +152,9 @@ def test_statistics_over_pairs_and_their_pooled_counts():
     together = pooled([one.confusion for one in found]).of_class(1)
     assert together == tuple(np.sum([one.confusion.of_class(1) for one in found], axis=0))
     assert statistics([Score(None, "why")]).mean is None
-    assert statistics([Score(2.0), Score(None, "why")]) == type(over)(1, 1, 2.0, None, 2.0)
+    assert statistics([Score(2.0), Score(None, "why")]) == replace(
+        over, n=1, n_missing=1, mean=2.0, std=None, median=2.0
+    )
 
 
 def test_json_holds_null_with_a_reason_and_no_nan():
@@ -159,6 +162,6 @@ def test_json_holds_null_with_a_reason_and_no_nan():
 
     empty = np.zeros((5, 5), np.uint8)
     pair = pair_of(empty, empty)
-    found = evaluation_json(evaluate(type(pair)("p", pair.shape, pair.read, pair.spacings, {1: "fire"}), RASTER))
+    found = evaluation_json(evaluate(replace(pair, names={1: "fire"}), RASTER))
     scores = json.loads(json.dumps(found, allow_nan=False))["classes"][1]["scores"]
     assert all(score["value"] is None and score["reason"] for score in scores.values())

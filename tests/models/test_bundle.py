@@ -33,10 +33,10 @@ from tasks.products.begin import begin_product
 from tasks.products.finish import finish
 from tasks.scenes.volume.frame import frame_of
 from tasks.scenes.volume.scene import describe_volume
-from tasks.segment.blend import floored_gaussian
 from tasks.segment.graph import PlainEngine
 from tasks.segment.lattice import TileAxis
 from tasks.segment.measure import measure_slot
+from tasks.segment.placement import Shifted, floored_gaussian
 from tasks.segment.prepare import prepare
 from tasks.segment.settle import settle
 
@@ -338,8 +338,7 @@ def test_tiles_lie_where_monai_puts_windows(length, overlap):
         overlap=tile - int(tile * (1 - overlap)),
         stride=4,
         margin=0,
-        placement="shifted",
-        sigma=0.125,
+        placement=Shifted(sigma=0.125, beyond="zeros"),
     )
     assert [origin + (padded - length) // 2 for origin in axis.origins] == theirs
     assert {stop - start for start, stop in axis.cores} <= {tile, length}
@@ -438,5 +437,7 @@ def test_shifted_tiles_give_the_same_bits_for_every_block(tmp_path):
 def test_a_card_says_how_another_programs_tiles_are_blended():
     tiling = Tiling(tile=(16,) * 3, halo=(0,) * 3, overlap=(8,) * 3, placement="shifted", sigma=0.125, blend="logits")
     assert json.loads(tiling.model_dump_json(exclude_none=True))["blend"] == "logits"
-    axis = TileAxis(length=40, tile=16, halo=0, overlap=12, stride=1, margin=0, placement="shifted")
+    axis = TileAxis(
+        length=40, tile=16, halo=0, overlap=12, stride=1, margin=0, placement=Shifted(sigma=None, beyond="zeros")
+    )
     assert axis.step == 4, "neighbours may share more than half"

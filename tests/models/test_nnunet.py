@@ -31,6 +31,7 @@ from tasks.products.nifti import write_nifti
 from tasks.segment.blend import axis_weights
 from tasks.segment.lattice import TileAxis
 from tasks.segment.measure import measure_slot
+from tasks.segment.placement import Even
 from tasks.training.whole import segment_whole
 
 # nnU-Net says on import, in print, that its folders are not set; they are for training.
@@ -440,7 +441,7 @@ def test_tiles_lie_and_weigh_as_theirs(length, tile):
         warnings.simplefilter("ignore")
         from acvl_utils.cropping_and_padding.padding import pad_nd_image
         from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
-    axis = TileAxis(length=length, tile=tile, halo=0, overlap=tile // 2, placement="even")
+    axis = TileAxis(length=length, tile=tile, halo=0, overlap=tile // 2, placement=Even())
     padded, inside = pad_nd_image(np.ones(length), (tile,), return_slicer=True)
     (theirs,) = compute_steps_for_sliding_window(padded.shape, (tile,), 0.5)
     assert list(axis.origins) == [origin - inside[0].start for origin in theirs]

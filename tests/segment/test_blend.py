@@ -61,9 +61,9 @@ class ConstantScores(RandomScores):
 lattices = st.one_of(
     st.tuples(axes(), axes()).map(Lattice),
     st.tuples(
-        st.builds(TileAxis, st.integers(1, 11), st.just(6), st.just(1), st.just(1)),
-        st.builds(TileAxis, st.integers(1, 19), st.just(8), st.just(0), st.just(2)),
-        st.builds(TileAxis, st.integers(1, 9), st.just(1), st.just(0), st.just(0)),
+        st.builds(TileAxis, length=st.integers(1, 11), tile=st.just(6), halo=st.just(1), overlap=st.just(1)),
+        st.builds(TileAxis, length=st.integers(1, 19), tile=st.just(8), halo=st.just(0), overlap=st.just(2)),
+        st.builds(TileAxis, length=st.integers(1, 9), tile=st.just(1), halo=st.just(0), overlap=st.just(0)),
     ).map(Lattice),
 )
 

@@ -89,7 +89,7 @@ def test_a_reader_that_dies_or_hangs_costs_its_file_only(tmp_path, monkeypatch):
         "    if path == 'kill': os.kill(os.getpid(), 11)\n"
         "    if path == 'raise': raise RuntimeError('odd header')\n"
         "    if path == 'hang': time.sleep(60)\n"
-        "    print(Verdict(path, 'raster', True, None, 'fine').to_json(), flush=True)\n"
+        "    print(Verdict(path=path, kind='raster', go=True, error=None, message='fine').to_json(), flush=True)\n"
     )
     popen = child_process.subprocess.Popen
     monkeypatch.setattr(child_process.subprocess, "Popen", lambda command, **k: popen([command[0], str(child)], **k))
