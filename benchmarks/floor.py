@@ -80,6 +80,7 @@ def _forward(card: str, way: tuple[tuple[int, ...], int, str, int], barrier: Any
 
     from models.card import load_card
     from models.networks.builders import build_network
+    from models.networks.layout import memory_layout
     from models.weights.files import read_weights
 
     tile, threads, dtype, passes = way
@@ -89,7 +90,7 @@ def _forward(card: str, way: tuple[tuple[int, ...], int, str, int], barrier: Any
     if described.weights is not None:
         weights = Path(card).parent / described.weights.file
         network.load_state_dict(read_weights(weights, described.weights.sha256, network))
-    layout = torch.channels_last if len(tile) == 2 else torch.channels_last_3d
+    layout = memory_layout(network, len(tile), torch.device("cpu"))
     number = getattr(torch, dtype)
     network = network.eval().to(number).to(memory_format=layout)
     image = torch.rand(1, described.n_inputs, *tile).to(number).contiguous(memory_format=layout)

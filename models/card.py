@@ -155,6 +155,7 @@ class Tiling(_Frozen):
 
     Attributes:
         tile: Length of a tile.
+        whole: Whether one tile holds the whole scene; ``tile`` is then what is tried out before a scene is known.
         halo: What a tile reads but does not answer for, at each side.
         overlap: By how much neighbouring cores overlap and are blended.
         placement: ``stride`` puts tiles on multiples of the network's stride and mirrors the scene at its edges.
@@ -171,6 +172,7 @@ class Tiling(_Frozen):
     tile: tuple[int, ...]
     halo: tuple[int, ...]
     overlap: tuple[int, ...]
+    whole: bool = False
     placement: Placement = "stride"
     sigma: Annotated[float, Field(gt=0)] | None = None
     beyond: Beyond = "zeros"

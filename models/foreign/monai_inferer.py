@@ -9,8 +9,8 @@ from models.errors import CardError
 from models.foreign.monai_config import Component
 from models.foreign.monai_transforms import mapping
 
-# Longer than any volume that a network is shown whole, and a multiple of every likely stride.
-_WHOLE = 1 << 13
+# What a network is tried out with that is shown whole volumes: a multiple of every likely stride.
+_TRIED = 64
 _BEYOND: dict[str, Beyond] = {"constant": "zeros", "replicate": "edge"}
 
 
@@ -21,8 +21,7 @@ def map_inferer(inferer: Component) -> Tiling:
         CardError: When it is another inferer, or one that does what cannot be mapped.
     """
     if inferer.name == "SimpleInferer":
-        # The whole volume is one tile: a plan makes it no longer than the scene.
-        return Tiling(tile=(_WHOLE,) * 3, halo=(0, 0, 0), overlap=(0, 0, 0), blend="logits")
+        return Tiling(tile=(_TRIED,) * 3, whole=True, halo=(0, 0, 0), overlap=(0, 0, 0), blend="logits")
     if inferer.name != "SlidingWindowInferer":
         raise CardError(f"inferer {inferer.name} cannot be mapped, only SlidingWindowInferer and SimpleInferer")
     inferer.require(

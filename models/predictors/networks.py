@@ -16,6 +16,7 @@ from models.card import Card
 from models.errors import CardError
 from models.networks.builders import build_network, network_geometry
 from models.networks.geometry import Geometry
+from models.networks.layout import memory_layout
 from models.predictor import PredictorSpec
 from models.predictors.device import choose_device, choose_dtype, keep_memory, probe
 from models.predictors.fusion import fuse
@@ -59,8 +60,8 @@ class TorchPredictor:
         self._check_tile()
         make_reproducible(settings.threads)
         example = torch.zeros((1, spec.n_channels, *self._example_shape()))
-        self._layout = torch.channels_last if self._ndim == 2 else torch.channels_last_3d
         fused = fuse(network, example)
+        self._layout = memory_layout(fused, self._ndim, self.device)
         self._network = fused.to(self.device, self.dtype, memory_format=self._layout)  # type: ignore[call-overload]
         # torch counts threads per thread.
         self._side_by_side = ThreadPoolExecutor(

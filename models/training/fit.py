@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from models.card import Card, FixedNormalization
 from models.errors import CardError
 from models.networks.builders import build_network, network_geometry
+from models.networks.layout import memory_layout
 from models.normalization import normalise, resolve
 from models.position import positions
 from models.training.averaging import RunningMean
@@ -119,7 +120,7 @@ class _Run:
     """One fit under way."""
 
     def __init__(self, network: nn.Module, card: Card, settings: TrainSettings, valid: list[PreparedScene]) -> None:
-        layout = torch.channels_last if len(settings.crop) == 2 else torch.channels_last_3d
+        layout = memory_layout(network, len(settings.crop), torch.device(settings.device))
         self.network = network.to(settings.device, memory_format=layout)  # type: ignore[call-overload]
         self.card, self.settings, self.valid, self.layout = card, settings, valid, layout
         self.geometry = network_geometry(card.network)

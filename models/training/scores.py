@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.networks.layout import memory_layout
 from models.training.crops import IGNORED, mirrored
 
 
@@ -35,7 +36,7 @@ def predict_scores(
         places = torch.arange(-beyond, max(stop + -stop % step, least * step - beyond), device=image.device)
         image = image.index_select(axis + 1, mirrored(places, size))
         parts.append(slice(beyond - side, beyond - side + size))
-    layout = torch.channels_last if len(stride) == 2 else torch.channels_last_3d
+    layout = memory_layout(network, len(stride), image.device)
     network.eval()
     with torch.inference_mode():
         scores: Tensor = network(image[None].contiguous(memory_format=layout)).float().softmax(1)[0]

@@ -65,10 +65,10 @@ class PixelAreas:
     @cached_property
     def reason(self) -> str | None:
         """Why the raster has no areas; None when it has."""
-        if self.grid.crs_wkt is None:
-            return "the raster has no CRS"
         if self.grid.ground_control is not None:
             return "the raster is placed by ground control points only"
+        if self.grid.crs_wkt is None:
+            return "the raster has no CRS"
         if not (self._crs.is_geographic or self._crs.is_projected):
             return f"the CRS '{self._crs.name}' is not tied to the Earth"
         if self._crs.ellipsoid is None or self._crs.geodetic_crs is None:

@@ -103,6 +103,13 @@ class RasterGrid:
         return a * self.cols / 2 + b * self.rows / 2 + c
 
     @property
+    def unplaced(self) -> str | None:
+        """Why its pixels have no place on the ground; None where they have one."""
+        if self.ground_control is not None:
+            return "placed by ground control points alone"
+        return "no CRS" if self.crs_wkt is None else None
+
+    @property
     def pixel_area(self) -> float:
         """Area of a pixel in squared units of the CRS."""
         a, b, _, d, e, _ = self.affine

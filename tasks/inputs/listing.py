@@ -30,6 +30,11 @@ from tasks.scenes.tables import TableError, read_table
 SINGLE_ROLE = "file"
 # What files are called that are scenes, by kind.
 EXTENSIONS = {"raster": (".tif", ".tiff", ".vrt", ".jp2", ".img"), "volume": (".nii", ".nii.gz")}
+# What could become scenes, and how.
+_TO_BE_MADE = {
+    **dict.fromkeys((".zip", ".tar", ".tar.gz", ".tgz", ".7z"), "an archive; unpack it"),
+    ".hdr": "of a pair of .hdr and .img; convert it to one .nii.gz, or name the .img if it is a raster of ENVI",
+}
 _DOCUMENTS = (".json", ".geojson")
 _NAMELESS = "unnamed"
 _NOTHING = ": no scene found; looked for "
@@ -221,7 +226,16 @@ def _without_scene(folder: str, job: Job, reason: str | None) -> Input:
         return Input(id=f"input-{pseudonym(str(Path(folder).resolve()))}", files={}, error=reason)
     alike = next((path for text in job.source.files.values() for path in Pattern(text).alike(Path(folder))), None)
     hint = "" if alike is None else f"; {alike.name} differs from that in the case of its letters"
+    hint = hint or next((f"; {path.name}: {told}" for path, told in _to_be_made(Path(folder))), "")
     return replace(item, error=f"{folder}{_NOTHING}{looked_for(job)}{hint}")
+
+
+def _to_be_made(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Give files that could become scenes, each with what has to be done."""
+    for path in sorted(folder.iterdir()):
+        ending = next((ending for ending in _TO_BE_MADE if path.name.casefold().endswith(ending)), None)
+        if ending is not None and path.is_file() and not path.name.startswith("."):
+            yield path, _TO_BE_MADE[ending]
 
 
 def _inside(item: Input, folder: Path, named: str = "") -> Input:

@@ -164,7 +164,11 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
                 f"tiles of {axis.tile} pixels share none, and objects are joined on what two tiles both see; "
                 "enlarge tiling.halo or tiling.overlap"
             )
-    if plan.placement.may_shrink and slot.spec.only_tile is None:
+    if card.tiling.whole and job.tiling.tile == "auto":
+        # Every block, and every tile beside it in a batch, would be another pass over the whole scene.
+        n_slots = 1
+        plan = replace(plan, tile=_whole(axes, slot), slot=replace(slot, settings=replace(slot.settings, batch=1)))
+    elif plan.placement.may_shrink and slot.spec.only_tile is None:
         # Where a smaller tile holds the whole axis, no pass goes over padding alone.
         tile = tuple(min(axis.tile, max(axis.whole, _least_side(axis, slot.spec))) for axis in axes)
         plan = replace(plan, tile=tile)
@@ -180,6 +184,22 @@ def make_plan(job: Job, card: Card, frame: Frame, slot: Slot, n_slots: int) -> P
     if any(b % c or b < c for b, c in zip(block, chunk, strict=True)):
         raise PlanError(f"block {block} is not a multiple of the product's internal tile {chunk}; change tiling.block")
     return replace(plan, block=block)
+
+
+def _whole(axes: tuple[TileAxis, ...], slot: Slot) -> tuple[int, ...]:
+    """Return the tile that holds a scene.
+
+    Raises:
+        PlanError: When a pass over it, as far as the one that was tried tells, needs more memory than is there.
+    """
+    tile = tuple(axis.whole for axis in axes)
+    needed = slot.peak_bytes * math.prod(tile) // math.prod(slot.settings.tile)
+    if slot.settings.device == "cpu" and 0 < slot.memory_bytes < needed:
+        raise PlanError(
+            f"the model looks at {'x'.join(map(str, tile))} pixels at once, which needs about {needed >> 20} MiB, and "
+            f"{slot.memory_bytes >> 20} MiB are free. Cut it into tiles: tiling.tile, with a tiling.overlap"
+        )
+    return tile
 
 
 def _economical(plan: Plan, frame: Frame) -> tuple[int, ...]:

@@ -150,10 +150,10 @@ def check_values(scene: RasterScene, boxes: Sequence[Box], fitted: Fitted) -> tu
         if int(here.sum()) < _LEAST_VALUES:
             continue
         if band.quantity is None or not QUANTITIES[band.quantity].has_limits:
-            found += _fills(f"{scene.id}: {band.name}", own[here], band)
+            found += _fills(band.name, own[here], band)
         else:
             found += weigh(
-                f"{scene.id}: {band.name}",
+                band.name,
                 own[here],
                 quantity=QUANTITIES[band.quantity],
                 remedy=_remedy(band),
@@ -187,7 +187,7 @@ def _of_indices(scene: RasterScene, channels: Values) -> Iterator[str]:
         share = float(np.mean((known < limits.lowest) | (known > limits.highest))) if known.size else 0.0
         if share > _IMPOSSIBLE_SHARE:
             yield (
-                f"{scene.id}: {member.name}: {share:.0%} of the values looked at, {_range(known)}, cannot be "
+                f"{member.name}: {share:.0%} of the values looked at, {_range(known)}, cannot be "
                 f"{limits.name} ({limits.told()}): check scale and offset of the bands that it is made of"
             )
 
@@ -226,13 +226,13 @@ def _of_model(scene: RasterScene, channels: Values, fitted: Fitted) -> Iterator[
         share = float(np.mean((own < low) | (own > high))) if own.size else 0.0
         if share > _UNUSUAL_SHARE:
             yield (
-                f"{scene.id}: {name}: {share:.0%} of the values looked at, {_range(own)}, lie outside of what "
+                f"{name}: {share:.0%} of the values looked at, {_range(own)}, lie outside of what "
                 f"{fitted.model} was fitted on ({low:g} to {high:g}). Check its scale, and whether it is that band"
             )
     pair = _exchanged(channels, fitted)
     if pair is not None:
         yield (
-            f"{scene.id}: {' and '.join(pair)} look as if they were exchanged: so they go together better with what "
+            f"{' and '.join(pair)} look as if they were exchanged: so they go together better with what "
             f"{fitted.model} was fitted on. Check their numbers under source.bands"
         )
 

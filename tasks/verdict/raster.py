@@ -14,6 +14,7 @@ from models.plain import is_hollow
 from tasks.errors import EmptySceneError, OversizedSceneError, UnsupportedSceneError
 from tasks.files.declared import is_local
 from tasks.geometry.box import Box, split
+from tasks.geometry.raster_grid import RasterGrid
 from tasks.scenes.raster.align import read_window
 from tasks.scenes.raster.header import Header, opened_raster, read_header
 from tasks.verdict.verdict import Verdict
@@ -62,7 +63,7 @@ def check_raster(path: str) -> Verdict:
         "dtype": header.dtypes[0],
         "bands": n_bands,
         "descriptions": list(header.descriptions),
-        "crs": _crs_name(grid.crs_wkt),
+        "crs": _crs_name(grid),
         "driver": header.driver,
         "bytes": expected,
         "constant_bands": found.constant,
@@ -179,15 +180,16 @@ def _starts(length: int) -> list[int]:
 
 def _warnings(path: str, header: Header) -> Iterator[str]:
     # In the words of the scene's notes, which stand beside them.
-    if header.grid.crs_wkt is None:
-        yield "no CRS: areas cannot be computed"
+    if header.grid.unplaced is not None:
+        yield f"{header.grid.unplaced}: areas cannot be computed"
     if header.driver == "VRT":
         yield f"{path.rsplit('/', 1)[-1]}: a VRT; pixels come from the files it names"
     if header.driver in ("PNG", "JPEG"):
         yield f"{header.driver}: a picture; its numbers are not physical values"
 
 
-def _crs_name(wkt: str | None) -> str:
-    if wkt is None:
-        return "no CRS"
-    return wkt.split('"')[1] if '"' in wkt else wkt
+def _crs_name(grid: RasterGrid) -> str:
+    control = grid.ground_control
+    wkt = grid.crs_wkt if control is None else control.crs_wkt
+    name = "no CRS" if wkt is None else wkt.split('"')[1] if '"' in wkt else wkt
+    return name if control is None else f"{name} by {len(control.points)} ground control points"

@@ -56,9 +56,18 @@ def sniff(path: Path) -> tuple[str, str]:
     for magic, format_name, is_raster in _FORMATS:
         if head.startswith(magic):
             return ("raster" if is_raster else "foreign"), format_name
+    if name.endswith(".img") and _begins_as_nifti(path.with_name(path.name[: -len(".img")] + ".hdr")):
+        return "foreign", "the voxels of an Analyze or NIfTI pair (.hdr and .img)"
     if head[:4] in _NIFTI_SIZES or name.endswith(_VOLUME_SUFFIXES):
         return "volume", "a NIfTI file"
     return "raster", "no known format"
+
+
+def _begins_as_nifti(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) in _NIFTI_SIZES
 
 
 def _head(path: Path) -> bytes:

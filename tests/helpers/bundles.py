@@ -7,8 +7,20 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
+
+from tasks.files.fingerprint import Fingerprint
+from tasks.intake.request import make_request
+from tasks.jobs.job import Job
+from tasks.products.begin import begin_product
+from tasks.products.finish import finish
+from tasks.scenes.volume.scene import describe_volume
+from tasks.segment.graph import PlainEngine
+from tasks.segment.measure import measure_slot
+from tasks.segment.prepare import prepare
+from tasks.segment.settle import settle
 
 NETWORK = {
     "_target_": "UNet",
@@ -55,7 +67,7 @@ def transforms(spacing: list[float] | None, normalization: dict[str, Any], *, fi
 
 
 def config(before: list[dict], after: list[dict], inferer: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return ``inference.json``; three classes unless ``n_classes`` is changed."""
+    """Return ``inference.json``; three classes unless ``n_classes`` is changed, another inferer where it is named."""
     window = {"_target_": "SlidingWindowInferer", "roi_size": "@window", "sw_batch_size": 2, "overlap": 0.5}
     return {
         "imports": ["$import torch"],
@@ -68,7 +80,7 @@ def config(before: list[dict], after: list[dict], inferer: dict[str, Any] | None
         "preprocessing": {"_target_": "Compose", "transforms": before},
         "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
-        "inferer": window | {"mode": "gaussian"} | (inferer or {}),
+        "inferer": inferer if inferer and "_target_" in inferer else window | {"mode": "gaussian"} | (inferer or {}),
         "postprocessing": {"_target_": "Compose", "transforms": after},
         "evaluator": {
             "_target_": "SupervisedEvaluator",
@@ -126,8 +138,8 @@ def write_bundle(folder: Path, inference: dict[str, Any], weights: object, metad
     return folder
 
 
-def monai_labels(bundle: Path, image: Path) -> np.ndarray:
-    """Return what MONAI's evaluator makes of a file, in file order."""
+def monai_labels(bundle: Path, *images: Path) -> np.ndarray:
+    """Return what MONAI's evaluator makes of a file, or of one for each channel, in file order."""
     from monai.bundle import ConfigParser
 
     with warnings.catch_warnings():
@@ -135,7 +147,7 @@ def monai_labels(bundle: Path, image: Path) -> np.ndarray:
         warnings.simplefilter("ignore")
         parser = ConfigParser()
         parser.read_config(str(bundle / "configs" / "inference.json"))
-        parser["datalist"] = [{"image": str(image)}]
+        parser["datalist"] = [{"image": [str(image) for image in images] if len(images) > 1 else str(images[0])}]
         evaluator = parser.get_parsed_content("evaluator")
         weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
         parser.get_parsed_content("network_def").load_state_dict(weights)
@@ -143,3 +155,23 @@ def monai_labels(bundle: Path, image: Path) -> np.ndarray:
     pred = evaluator.state.output[0]["pred"]
     labels: np.ndarray = np.asarray(pred)[0]
     return labels
+
+
+def own_labels_of(bundle: Path, images: list[Path], folder: Path) -> np.ndarray:
+    """Return the mask of swathe's product of files, one for each channel; it lies on the first one's grid."""
+    image = images[0]
+    job = Job.model_validate({"job": "test", "kind": "volume", "model": {"weights": str(bundle)}})
+    request = make_request(job, folder)
+    card = request.card
+    scene = describe_volume("scan", images, card.orientation, card.spacing_mm, folder / "spool", card.resampling)
+    slot = measure_slot(card, request.card_folder, job, 1)
+    prepared = prepare(request, scene, Fingerprint("scan", content_hashed=False), slot, 1)
+    work = prepared.work
+    list(PlainEngine().run_blocks(work, work.plan.blocks(work.scene.frame)))
+    if work.is_settled:
+        settle(work)
+    product = begin_product(prepared)
+    finish(request, prepared, product)
+    mask = nib.load(product / "mask.nii.gz")
+    np.testing.assert_array_equal(mask.affine, nib.load(image).affine)
+    return np.asarray(mask.dataobj)

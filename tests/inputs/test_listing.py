@@ -64,6 +64,13 @@ def test_a_folder_without_patterns_is_matched_by_kind(tmp_path):
     assert [item.id for item in list_inputs([str(tmp_path)], job("volume"))] == ["d", "e"]
 
 
+@pytest.mark.parametrize(("name", "told"), [("S2A.SAFE.zip", "unpack it"), ("case.hdr", "convert it to one .nii.gz")])
+def test_a_folder_of_what_could_become_scenes_says_how(tmp_path, name, told):
+    (found,) = list_inputs([str(touch(tmp_path, name))], job(kind="volume"))
+    assert f"{name}: " in found.error
+    assert told in found.error
+
+
 def test_a_folder_of_damaged_dicom_is_refused_by_name(tmp_path):
     touch(tmp_path, "1.dcm")
     (item,) = list_inputs([str(tmp_path)], job("volume"))

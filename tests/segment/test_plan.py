@@ -12,6 +12,7 @@ from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
 from models.predictor import PredictorSpec
 from models.run_settings import RunSettings
 from tasks.errors import PlanError
+from tasks.geometry.box import Box
 from tasks.geometry.frame import Frame
 from tasks.jobs.job import Job
 from tasks.segment.memory import available_bytes, left_in_groups
@@ -47,6 +48,26 @@ def plan(shape, device="cpu", n_slots=1, **tiling):
 def passed(made, shape) -> int:
     lattice = made.lattice(Frame(native_shape=shape, model_shape=shape, scale=(1.0, 1.0, 1.0)))
     return math.prod(len(axis.origins) for axis in lattice.axes) * math.prod(made.tile)
+
+
+def test_a_model_that_sees_scenes_whole_gets_one_tile_and_one_pass_as_far_as_memory_reaches():
+    card = CARD.model_copy(update={"tiling": Tiling(tile=(64,) * 3, whole=True, halo=(0,) * 3, overlap=(0,) * 3)})
+    frame = Frame(native_shape=(131, 67, 700), model_shape=(131, 67, 700), scale=(1.0, 1.0, 1.0))
+    slot = Slot(
+        settings=RunSettings(tile=card.tiling.tile, batch=2, device="cpu"),
+        device_name="a processor",
+        peak_bytes=1 << 20,
+        spec=SPEC,
+        memory_bytes=1 << 30,
+    )
+    job = Job.model_validate({"job": "j", "kind": "volume", "model": {"name": "net"}})
+    made = make_plan(job, card, frame, slot, 4)
+    assert made.tile == (132, 72, 704)
+    assert (made.slot.settings.batch, made.lattice(frame).count(Box.of_shape(frame.model_shape))) == (1, 1)
+    with pytest.raises(PlanError, match=r"132x72x704 pixels at once.*tiling\.tile"):
+        make_plan(job, card, frame, replace(slot, memory_bytes=1 << 20), 4)
+    cut = job.model_copy(update={"tiling": job.tiling.model_copy(update={"tile": 64})})
+    assert make_plan(cut, card, frame, replace(slot, memory_bytes=1 << 20), 4).tile == (64, 64, 64)
 
 
 sides = st.one_of(st.sampled_from([1, 31, 32, 33, 67, 131]), st.integers(1, 300))

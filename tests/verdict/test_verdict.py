@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 import rasterio
+from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine
 
 from tasks.errors import SceneError, UnreadableSceneError
@@ -20,6 +21,7 @@ from tasks.inputs.input import Input
 from tasks.jobs.job import Job
 from tasks.verdict.check import check_files, check_inputs
 from tasks.verdict.raster import check_raster
+from tasks.verdict.sniff import sniff
 from tasks.verdict.verdict import Verdict, merge
 from tasks.verdict.volume import check_volume
 
@@ -46,6 +48,26 @@ def nii(path, values, affine=None, **fields):
 
 def noise(*shape):
     return np.random.default_rng(0).integers(0, 60_000, shape).astype(np.uint16)
+
+
+def test_ground_control_points_are_told_of_with_their_crs(tmp_path):
+    corners = [GroundControlPoint(row, col, 11 + col / 100, 44 - row / 100) for row in (0, 30) for col in (0, 40)]
+    path = tmp_path / "gcp.tif"
+    profile = {"driver": "GTiff", "height": 30, "width": 40, "count": 1, "dtype": "uint16"}
+    with rasterio.open(path, "w", **profile, gcps=corners, crs="EPSG:4326") as out:
+        out.write(noise(1, 30, 40))
+    verdict = check_raster(str(path))
+    assert verdict.facts["crs"] == "WGS 84 by 4 ground control points"
+    assert verdict.warnings == ("placed by ground control points alone: areas cannot be computed",)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Pair, nibabel.AnalyzeImage])
+def test_a_pair_of_header_and_voxels_is_refused_by_what_it_is(tmp_path, kind):
+    nibabel.save(kind(np.zeros((3, 4, 5), np.int16), np.eye(4)), tmp_path / "case.img")
+    assert sniff(tmp_path / "case.img")[0] == "foreign"
+    assert "pair (.hdr and .img)" in sniff(tmp_path / "case.img")[1]
+    with pytest.raises(SceneError, match=r"NIfTI pair \(\.hdr and \.img\); convert it"):
+        check_volume(str(tmp_path / "case.hdr"))
 
 
 @needs_data

@@ -415,5 +415,5 @@ def _notes(
             )
     if grid.counts_beyond:
         yield "longitudes are counted beyond 180: products keep that, and whatever is laid over them is turned"
-    if grid.crs_wkt is None:
-        yield "no CRS: areas cannot be computed"
+    if grid.unplaced is not None:
+        yield f"{grid.unplaced}: areas cannot be computed"
