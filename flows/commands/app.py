@@ -12,6 +12,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from flows.commands.analyse import analyse_app
+from flows.commands.deidentify import deidentify_command
 from flows.commands.keys import key_app
 from flows.commands.local import deploy_command, down_command, status_command, up_command
 from flows.commands.options import (
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 app.add_typer(analyse_app, name="analyse")
 app.add_typer(key_app, name="key")
+app.command("deidentify")(deidentify_command)
 app.command("submit")(submit_command)
 app.command("deploy")(deploy_command)
 app.command("up")(up_command)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from tasks.jobs.analysis import ANALYSES, Analysis
+from tasks.jobs.deidentify import Deidentification
 from tasks.jobs.dicom_output import DicomOutput
 from tasks.jobs.instances import InstanceSettings, PanopticSettings
 from tasks.jobs.nightly import Nightly
@@ -109,6 +110,7 @@ class Job(Section):
     Attributes:
         job: Its name, in reports and run names.
         kind: What scenes are.
+        deidentify: DICOM files are freed of what names a patient before anything else, by these options.
         nightly: What ``swathe nightly`` does beside segmenting.
         title: One line for reports.
     """
@@ -121,6 +123,7 @@ class Job(Section):
     run: Run = Run()
     output: Output = Output()
     analysis: Analysis | None = None
+    deidentify: Deidentification | None = None
     nightly: Nightly = Nightly()
     title: str = ""
 
