@@ -57,11 +57,16 @@ _TEXT_VALUE = 0x0040A160
 _ROI_NAME = 0x30060026
 _SEGMENT_LABEL = 0x00620005
 
+# Defined terms although their VR is one of text: Rescale Type.
+_TERMS = {0x00281054}
 # Described by people in their own words, although Table E.1-1 does not name them.
 _DESCRIBED = {_TEXT_VALUE, _ROI_NAME, _SEGMENT_LABEL}
 _CODE_VALUE, _CODE_SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
 _CODE = (_CODE_VALUE, _CODE_SCHEME, _CODE_MEANING)
-_PRIVATE_SCHEME = re.compile(r"99[A-Z_]{1,14}")
+# Of a maker or a hospital; L is what HL7 called a local one.
+_PRIVATE_SCHEME = re.compile(r"99[A-Z_]{1,14}|L")
+# Of those, what is too short to count patients.
+_PRIVATE_VALUE = re.compile(r"\d{1,5}")
 # Versions, and names that makers give their machines: long numbers in them are no numbers of patients.
 _MADE = {0x00080070, 0x00080103, 0x00081090, 0x00181020, 0x00181060}
 # UIDs that name schemes of codes, which HL7 registers, and not what belongs to a patient.
@@ -263,7 +268,8 @@ class Cleaner:
             private = _PRIVATE_SCHEME.fullmatch(scheme) is not None and not self.scrubber.names(scheme[2:])
             said = scheme if private or is_scheme(scheme) else DUMMY_TEXT
         else:
-            said = value if is_public(scheme, value) else DUMMY_TEXT
+            private = _PRIVATE_SCHEME.fullmatch(scheme) is not None and _PRIVATE_VALUE.fullmatch(value) is not None
+            said = value if is_public(scheme, value) or (private and not self.scrubber.names(value)) else DUMMY_TEXT
         if said == bare(str(element.value or "")):
             return self._count("kept", element)
         return self._count("replaced", DataElement(element.tag, element.VR, said))
@@ -311,7 +317,7 @@ class Cleaner:
             return lambda text: text if _DECIMAL.fullmatch(text) else ""
         if vr == "AS":
             return _age
-        if vr == "CS" and action is not Action.CLEAN:
+        if (vr == "CS" and action is not Action.CLEAN) or tag in _TERMS:
             return lambda text: self.scrubber.coded(text) if _CODE_STRING.fullmatch(text) else ""
         if vr in _PAGES or (vr in _LINES | {"CS"} and (action is Action.CLEAN or tag.group == _PATIENT_GROUP)):
             return self.scrubber.described
@@ -332,8 +338,8 @@ class Cleaner:
 
     def _emptied(self, element: DataElement) -> DataElement | None:
         """Do what the basic profile asks for where there is nothing left to keep."""
-        fallback = self.rules.fallback(element.tag)
-        if fallback is Action.REMOVE:
+        fallback = Action.DUMMY if element.tag in _DESCRIBED else self.rules.fallback(element.tag)
+        if fallback is Action.REMOVE and self.rules.action(element.tag) is not Action.KEEP:
             return self._count("removed", None)
         if fallback is Action.DUMMY:
             return self._count("replaced", self._dummy(element.tag, element.VR))

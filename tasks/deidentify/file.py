@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -214,7 +215,15 @@ def _put(path: Path) -> Iterator[BinaryIO]:
 def _write(file: BinaryIO, cleaned: Dataset, source: Opened) -> None:
     whole = FileDataset(io.BytesIO(), cleaned, preamble=bytes(128), file_meta=_file_meta(cleaned, source.syntax))
     try:
-        dcmwrite(file, whole, enforce_file_format=True)
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            dcmwrite(file, whole, enforce_file_format=True)
+        if any("encode value" in str(warning.message) for warning in heard):
+            # pydicom writes question marks where it does not know how: Latin letters beside katakana of ISO_IR 13.
+            _become_utf8(whole)
+            file.seek(0)
+            file.truncate()
+            dcmwrite(file, whole, enforce_file_format=True)
     except UNDECODABLE as error:
         raise IdentifyingError(
             "damaged", f"what is left of it cannot be written ({type(error).__name__}): an element has a wrong value"
@@ -222,6 +231,14 @@ def _write(file: BinaryIO, cleaned: Dataset, source: Opened) -> None:
     if source.has_pixels:
         file.seek(0, os.SEEK_END)
         copy_pixels(source.body, file, source.header, source.syntax)
+
+
+def _become_utf8(dataset: Dataset) -> None:
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value:
+                _become_utf8(item)
 
 
 def _sha256(file: BinaryIO) -> str:

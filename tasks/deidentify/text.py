@@ -15,6 +15,8 @@ _HERE = Path(__file__).parent
 _SHORTEST = 3
 # From here on a token is looked for within words as well: SMITHJOHN.
 _LONG = 5
+# Letters of abbreviations in defined terms, without and with a digit among them: W2, SOM5.
+_ABBREVIATED, _NUMBERED = 2, 4
 _SINGLE = frozenset("abcfhlmnoprstwx")
 
 # Joined or not, dates of any common form, times of day, addresses of mail and pages, and numbers that are dialled or
@@ -58,7 +60,17 @@ _EDGES = " \t\r\n-_/\\,;:.&+=()[]{}<>#*|'\"!?^~"
 @cache
 def vocabulary() -> frozenset[str]:
     """Return the words that may stay in descriptions, case folded."""
-    lines = (_HERE / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
+    return _words("vocabulary.txt")
+
+
+@cache
+def terms() -> frozenset[str]:
+    """Return the words that defined terms are made of beside those of the vocabulary, case folded."""
+    return _words("terms.txt")
+
+
+def _words(name: str) -> frozenset[str]:
+    lines = (_HERE / name).read_text(encoding="utf-8").splitlines()
     return frozenset(word for line in lines if not line.startswith("#") for word in line.casefold().split())
 
 
@@ -129,9 +141,10 @@ class Scrubber:
         return text if cleaned == text else _tidy(cleaned)
 
     def coded(self, text: str) -> str:
-        """Return a defined term as it is where it is made of words of the vocabulary, whoever is called like it."""
-        known = all(_is_known(token[0]) for token in _TOKEN.finditer(text))
-        return text if known else self.scrubbed(text)
+        """Return a defined term as it is where it is made of known words, whoever is called like it; others go."""
+        if all(_is_term(token[0]) for token in _TOKEN.finditer(text)):
+            return text
+        return _tidy(_TOKEN.sub(self._kept_term, text))
 
     def described(self, text: str) -> str:
         """Return text with words of the vocabulary and short numbers alone; line breaks stay."""
@@ -140,6 +153,10 @@ class Scrubber:
     def _described_line(self, line: str) -> str:
         cleaned = _TOKEN.sub(self._kept, _without_patterns(line))
         return line if cleaned == line else _tidy(cleaned)
+
+    def _kept_term(self, match: re.Match[str]) -> str:
+        token = match[0]
+        return token if _is_term(token) and not self.names(token) else ""
 
     def _kept(self, match: re.Match[str]) -> str:
         token = match[0]
@@ -153,6 +170,12 @@ def _tells(part: str, *, of_person: bool) -> bool:
     word = part.casefold()
     # Short names, too, where nothing else is called so.
     return (of_person and len(part) >= _SHORTEST) or (len(part) >= _SHORTEST - of_person and not _known(word))
+
+
+def _is_term(token: str) -> bool:
+    """Tell whether a word may stand in a term: abbreviations this short name nobody."""
+    short = len(token) <= _ABBREVIATED or (len(token) <= _NUMBERED and any(map(str.isdigit, token)))
+    return short or token.casefold() in terms() or _is_known(token)
 
 
 def _is_known(token: str) -> bool:
@@ -178,4 +201,5 @@ def _tidy(text: str) -> str:
     """Take away what stood between words that are gone."""
     text = re.sub(r"\(\s*\)|\[\s*\]|\{\s*\}", " ", text)
     text = re.sub(r"([\-/,;:.&+=^|*])(?:\s*[\-/,;:.&+=^|*])+", r"\1", text)
+    text = re.sub(r"\s+([,;:.])(?=\s)", r"\1", text)
     return _BETWEEN.sub(" ", text).strip(_EDGES)

@@ -16,6 +16,7 @@ import pytest
 from deidentified import ALL, BASIC, PSEUDONYMS, read, run
 from dicom_corpus import Planted, Planting
 
+from tasks.deidentify.dates import shifted_date
 from tasks.deidentify.journal import FileVerdict
 from tasks.jobs.deidentify import Deidentification
 
@@ -117,9 +118,17 @@ def test_not_one_marker_is_left_anywhere(planted, cleaned, name):
 
 
 def test_no_date_of_the_corpus_is_left(planted, cleaned):
-    days = {one.value[:8] for planting in planted[1] for one in planting.planted if one.vr in ("DA", "DT")}
+    days: dict[str, set[str]] = {}
+    for planting in planted[1]:
+        moves = PSEUDONYMS.days(planting.patient_id)
+        for one in planting.planted:
+            if one.vr in ("DA", "DT"):
+                days.setdefault(one.value[:8], set()).add(shifted_date(one.value[:8], moves))
+    # What one date became may be what another was.
+    searched = days.keys() - set().union(*days.values())
+    assert len(searched) > 0.7 * len(days)
     for out, _ in cleaned.values():
-        assert leaks.search(out, days) == []
+        assert leaks.search(out, searched) == []
 
 
 def score(planting: Planting, ds: pydicom.Dataset, settings: Deidentification, checks, total: midi_b.Score) -> None:
@@ -190,7 +199,7 @@ REAL = (
     "medical-tumour/ibsi-sts/STS_002/*/mask/*.dcm",
     "dicom-series/oblique-mr/Study3/*/000001.dcm",
     "dicom-series/torchio-ct/tests/image_data/dicom/IMG0002.dcm",
-    "dicom-series/rt-utils-mock/tests/mock_data/*.dcm",
+    "dicom-series/rt-utils-mock/tests/mock_data/[!i]*.dcm",
     "dicom-series/*/In/**/*0[12]*",
     "dicom-seg/dcmqi-ct-3slice/*.dcm",
     "dicom-seg/highdicom/*.dcm",
@@ -225,7 +234,8 @@ def pairs_of(real) -> list[tuple[pydicom.Dataset, pydicom.Dataset]]:
 def kept_by_the_profile(was: pydicom.Dataset, now: pydicom.Dataset | None, named: set[int]):
     """Yield every standard attribute that the table does not name, at every depth, with what it is now."""
     for element in was:
-        if element.tag.is_private or element.tag in named or element.tag.group in (0x0002, 0x7FE0):
+        # Lengths of groups are retired, and would be wrong.
+        if element.tag.is_private or element.tag.element == 0 or element.tag in named or element.tag.group in (0x0002, 0x7FE0):
             continue
         if element.keyword in OWN:
             continue

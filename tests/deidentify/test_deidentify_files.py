@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import dicom_corpus as made
@@ -32,6 +33,17 @@ def test_a_name_in_any_character_set_is_gone_from_every_text(tmp_path):
     for path in (tmp_path / "out").rglob("*.dcm"):
         assert read(path).StudyDescription == "CT abdomen"
         assert read(path).ManufacturerModelName == "Scanner"
+
+
+def test_letters_that_stay_are_not_replaced_by_question_marks(tmp_path):
+    """Halfwidth katakana beside Latin letters: pydicom reads them and cannot write them."""
+    ds, _ = made.base(made.CT, 1, 1, made.Markers(0))
+    ds.SpecificCharacterSet = "ISO_IR 13"
+    ds.PatientName = "YAMADA^TAROU"
+    ds.Manufacturer = "ACME ﾄｳｼﾊﾞ".encode("shift_jis")
+    made.save(ds, tmp_path / "in" / "a.dcm")
+    (verdict,) = run(tmp_path / "in", tmp_path / "out")
+    assert read(tmp_path / "out" / verdict.file).Manufacturer == "ACME ﾄｳｼﾊﾞ"
 
 
 def test_comments_in_a_codestream_are_gone_and_its_pixels_are_not(tmp_path):
@@ -63,7 +75,8 @@ def test_bytes_behind_the_pixels_are_gone(tmp_path):
     made.save(ds, tmp_path / "in" / "a.dcm")
     (verdict,) = run(tmp_path / "in", tmp_path / "out")
     assert leaks.search(tmp_path / "out", ["Zqbehind", "Zqpadding"]) == []
-    assert np.array_equal(read(tmp_path / "out" / verdict.file).pixel_array, read(tmp_path / "in/a.dcm").pixel_array)
+    before, after = read(tmp_path / "in" / "a.dcm").PixelData, read(tmp_path / "out" / verdict.file).PixelData
+    assert after == before[:2048] + bytes(len(before) - 2048)
 
 
 def test_overlays_in_unused_bits_are_gone_and_the_image_is_not(tmp_path):
@@ -113,13 +126,13 @@ def test_text_that_passes_for_numbers_is_no_number(tmp_path):
 def test_the_oldest_are_not_told_from_one_another(tmp_path):
     for number, age in enumerate(("045Y", "089Y", "090Y", "104Y", "006M", "about 91")):
         ds, _ = made.base(made.CT, number, number, made.Markers(0))
-        ds.PatientAge = age
+        ds.add(pydicom.DataElement("PatientAge", "AS", age, validation_mode=pydicom.config.IGNORE))
         made.save(ds, tmp_path / "in" / f"{number}.dcm")
     ages = {
         str(read(tmp_path / "out" / verdict.file).get("PatientAge"))
         for verdict in run(tmp_path / "in", tmp_path / "out")
     }
-    assert ages == {"045Y", "089Y", "090Y", "006M", "None"}
+    assert ages == {"045Y", "089Y", "090Y", "006M", ""}
 
 
 def test_it_says_what_was_done_in_the_codes_of_the_standard(tmp_path):
@@ -258,7 +271,7 @@ def test_the_command_says_nothing_that_names_anybody(planted, tmp_path):
     words = {one.marker for planting in planted[1] for one in planting.planted if one.marker}
     words = {word for word in words if word.lower().startswith("zq")}
     assert leaks.search_text(ended.stdout + ended.stderr, words, "terminal") == []
-    rows = list(csv.DictReader((out / REPORT).open()))
+    rows = list(csv.DictReader(StringIO((out / REPORT).read_text())))
     assert len(rows) == len(planted[1])
     assert leaks.search(out, words) == []
     found = subprocess.run(

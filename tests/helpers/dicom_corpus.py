@@ -372,7 +372,9 @@ def foreign_names(folder: Path) -> list[str]:
         ds.SpecificCharacterSet = charset.split("\\")
         ds.PatientName = name
         ds.StudyDescription = f"CT abdomen {name.split('=')[-1].split('^')[-1]}"
-        ds.ManufacturerModelName = f"Scanner {name.split('=')[-1].split('^')[0]}"
+        model = f"Scanner {name.split('=')[-1].split('^')[0]}"
+        # pydicom writes no Latin letters beside katakana; hospitals do.
+        ds.ManufacturerModelName = model.encode("shift_jis") if charset == "ISO_IR 13" else model
         ds.ReferencedImageSequence = Sequence([Dataset()])
         ds.ReferencedImageSequence[0].PersonName = name
         add_pixels(ds)
