@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.batch.auditing import scene_made
 from flows.batch.line import Fresh
 from flows.batch.waiting import wait_for_folder as wait_until_free
 from flows.display.progress import BatchProgress
@@ -198,7 +199,8 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     scene_id, out = prepared.scene.id, request.out
     if folder.exists():
         # Otherwise the product was moved into place before this step was begun again.
-        record = RunRecord(facts.run, now(), prepared.work.plan, facts.reports, dict(facts.stages))
+        told = scene_made(request, prepared, facts.run, now(), facts.headline)
+        record = RunRecord(facts.run, now(), prepared.work.plan, facts.reports, dict(facts.stages), told)
         write_run_record(folder / "run.json", record)
     if facts.sighting is not None:
         # Before the product: a run that dies after it leaves no scene that the next one does not know of.

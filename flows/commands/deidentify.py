@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,9 +18,6 @@ if TYPE_CHECKING:
     from tasks.deidentify.journal import FileVerdict
     from tasks.jobs.deidentify import Deidentification
 
-logger = logging.getLogger(__name__)
-
-_LINE_INTERVAL_S = 10.0
 _STYLES = {"done": "green", "same": "cyan", "left out": "yellow", "refused": "red"}
 
 
@@ -39,22 +34,25 @@ def deidentify_command(
     overrides: Overrides = None,
 ) -> None:
     """Write DICOM files without what names a patient, and a table that says what became of each."""
-    from tasks.deidentify.folder import deidentify_folder, find_source
-    from tasks.deidentify.journal import REPORT
+    from flows.batch.freeing import free_folder
+    from tasks.deidentify.folder import find_source
     from tasks.deidentify.pseudonyms import Pseudonyms
     from tasks.files.keys import institution_key
+    from tasks.inputs.naming import FREED
+    from tasks.out.audit import AuditLog
     from tasks.out.folder import OutFolder
 
+    folder = OutFolder(out)
     settings = _settings(job, burnt_in, overrides or [])
     pseudonyms = Pseudonyms(institution_key(out))
     if find is not None:
         path = find_source(source, find, pseudonyms)
         OUT.print("not in IN" if path is None else str(path), soft_wrap=True, markup=False, highlight=False)
         raise typer.Exit(FAILED_SCENES if path is None else 0)
-    verdicts = deidentify_folder(source, OutFolder(out), settings, pseudonyms, Progress().tell)
+    verdicts = free_folder([source], folder, settings, pseudonyms, AuditLog(folder, pseudonyms.key))
     OUT.print(verdict_table(verdicts))
     patients = {verdict.patient for verdict in verdicts if verdict.patient}
-    told = f"{len(verdicts)} files of {len(patients)} patients, key {pseudonyms.key.id}; {out / REPORT}"
+    told = f"{len(verdicts)} files of {len(patients)} patients, key {pseudonyms.key.id}; {out / FREED}"
     OUT.print(told, soft_wrap=True, markup=False, highlight=False)
     if any(verdict.status == "refused" for verdict in verdicts):
         raise typer.Exit(FAILED_SCENES)
@@ -72,22 +70,6 @@ def _settings(job: str | None, burnt_in: str | None, overrides: list[str]) -> De
     else:
         settings = load_job(job, tuple(overrides)).deidentify or Deidentification()
     return settings if burnt_in is None else settings.model_copy(update={"burnt_in": burnt_in})
-
-
-class Progress:
-    """A line in the log every ten seconds."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._last = time.monotonic()
-
-    def tell(self, verdict: FileVerdict) -> None:
-        """Count a file."""
-        self._counts[verdict.status] += 1
-        if time.monotonic() - self._last >= _LINE_INTERVAL_S:
-            self._last = time.monotonic()
-            told = ", ".join(f"{count} {status}" for status, count in sorted(self._counts.items()))
-            logger.info("%s files: %s", self._counts.total(), told)
 
 
 def verdict_table(verdicts: Sequence[FileVerdict]) -> Table:

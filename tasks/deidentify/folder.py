@@ -13,13 +13,14 @@ from pathlib import Path
 from tasks.deidentify.burnt_in import frames_to_read, marked, require_tesseract, words_in_frame
 from tasks.deidentify.dataset import UNDECODABLE
 from tasks.deidentify.file import deidentify_file
-from tasks.deidentify.journal import REPORT, FileVerdict, Journal, Status
+from tasks.deidentify.journal import FileVerdict, Journal, Status
 from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.deidentify.reading import Opened, opened, text_of
 from tasks.deidentify.rules import classes
 from tasks.errors import IdentifyingError, StoreError
 from tasks.files.durable import replace_file
 from tasks.files.fingerprint import facts_sha256
+from tasks.inputs.naming import FREED
 from tasks.jobs.deidentify import Deidentification
 from tasks.out.folder import OutFolder
 
@@ -85,7 +86,7 @@ def deidentify_folder(
                     recorded = len(verdicts)
         finally:
             journal.record(verdicts[recorded:])
-        write_report(out.root / REPORT, journal)
+        write_report(out.root / FREED, journal)
     return verdicts
 
 

@@ -7,9 +7,6 @@ from typing import ClassVar, Literal
 
 from tasks.out.ledger_file import LedgerFile
 
-# The table of a folder.
-REPORT = "deidentified.csv"
-
 Status = Literal["done", "same", "refused", "left out"]
 
 _COLUMNS = "source, stamp, settings, status, code, message, patient, study, series, file, sha256, counts"

@@ -18,10 +18,10 @@ from deidentified import ALL, BASIC, REFUSE, read, run
 
 from tasks.deidentify import folder as folder_module
 from tasks.deidentify.folder import find_source
-from tasks.deidentify.journal import REPORT
 from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.errors import IdentifyingError, StoreError
 from tasks.files.keys import create_key, load_key
+from tasks.inputs.naming import FREED
 from tasks.jobs.deidentify import Deidentification
 
 
@@ -271,7 +271,7 @@ def test_the_command_says_nothing_that_names_anybody(planted, tmp_path):
     words = {one.marker for planting in planted[1] for one in planting.planted if one.marker}
     words = {word for word in words if word.lower().startswith("zq")}
     assert leaks.search_text(ended.stdout + ended.stderr, words, "terminal") == []
-    rows = list(csv.DictReader(StringIO((out / REPORT).read_text())))
+    rows = list(csv.DictReader(StringIO((out / FREED).read_text())))
     assert len(rows) == len(planted[1])
     assert leaks.search(out, words) == []
     found = subprocess.run(
