@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from flows.batch.freeing import free_inputs
+from flows.nightly.night import Nightly, run_night
 from tasks.errors import JobError
 from tasks.files.keys import create_key
 from tasks.intake.request import make_request
@@ -118,6 +119,13 @@ def test_freed_inputs_are_a_folder_per_series_and_are_taken_as_they_are(studies)
     next((folder / "in" / "Zqfamily3 Zqgiven3").glob("*-5.dcm")).unlink()
     free_inputs([str(folder / "in")], request)
     assert sorted(len(list(Path(series).glob("*.dcm"))) for series in freed.inputs) == [N_SLICES - 1, N_SLICES]
+
+
+def test_a_night_takes_no_job_that_is_to_free_files(studies):
+    folder, _ = studies
+    order = Nightly(inbox=str(folder / "in"), job=str(folder / "job.yaml"), out=folder / "out")
+    with pytest.raises(JobError, match="files of an inbox are not freed"):
+        run_night(order)
 
 
 def test_what_is_no_dicom_is_refused_without_its_name(studies):
