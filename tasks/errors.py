@@ -18,10 +18,12 @@ SwatheError (models.errors)
 │   ├── PolygonError           polygons without a CRS, in another place than the map, or damaged
 │   ├── GeometryError          a header that contradicts itself about the size of voxels
 │   ├── GridError              two masks that do not lie on one grid
-│   └── OversizedSceneError    declares more pixels than its file or this machine can hold
+│   ├── OversizedSceneError    declares more pixels than its file or this machine can hold
+│   └── IdentifyingError       cannot be freed of what names a patient
 ├── CatalogueError             a catalogue of scenes that is not there or cannot be searched
 ├── InboxError                 a folder that scenes arrive in is not there or cannot be listed
 ├── ClusterError               a running Dask cluster that cannot be used, or is lost
+├── AuditError                 an audit log that cannot be continued
 ├── PlanError                  tile, halo, overlap and block that do not fit together, or the model
 ├── StoreError                 work in progress that cannot be continued
 │   ├── DiskFullError          the disk, or somebody's quota of it, is full
@@ -99,6 +101,22 @@ class GridError(SceneError):
 
 class OversizedSceneError(SceneError):
     """The scene declares more pixels than can be."""
+
+
+class IdentifyingError(SceneError):
+    """A DICOM file cannot be freed of what names a patient, or nobody knows whether it is.
+
+    Attributes:
+        code: The reason in one word, for tables.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class AuditError(SwatheError):
+    """An audit log cannot be continued."""
 
 
 class CatalogueError(SwatheError):

@@ -29,6 +29,9 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ["SWATHE_CACHE"] = mkdtemp(prefix="swathe-tests-")
 atexit.register(shutil.rmtree, os.environ["SWATHE_CACHE"], ignore_errors=True)
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+# The institution's key of whoever runs the tests is neither read nor made.
+os.environ["XDG_DATA_HOME"] = mkdtemp(prefix="swathe-tests-data-")
+atexit.register(shutil.rmtree, os.environ["XDG_DATA_HOME"], ignore_errors=True)
 
 
 # They start servers, workers and whole runs, and mostly wait: begun last, they would be waited for alone.

@@ -14,8 +14,10 @@ from threading import Event
 from rich.console import Console
 
 from flows.batch import steps
+from flows.batch.auditing import run_began, run_ended
 from flows.batch.figures import Figures, write_figures
 from flows.batch.following import follow
+from flows.batch.freeing import free_inputs
 from flows.batch.line import Fresh, Line
 from flows.batch.orders import Batch, Setup
 from flows.batch.scene import Run, segment_one
@@ -76,7 +78,7 @@ def listed(inputs: Sequence[str], request: Request) -> list[Input]:
         JobError: When they cannot be listed.
     """
     try:
-        return list_inputs(inputs, request.job, request.card.n_channels)
+        return list_inputs(free_inputs(inputs, request).inputs, request.job, request.card.n_channels)
     except SwatheError as error:
         # Its text names files; on a terminal that is no harm.
         raise JobError(
@@ -118,10 +120,12 @@ def _run(setup: Setup, request: Request, items: list[Input], run_id: str, *, urg
     interruption.write_down("ledger", lambda text: ledger.end_run(run_id, text, steps.now()))
     ledger.begin_run(run_id, request.job.job, steps.now())
     try:
+        run_began(request, run_id, steps.now())
         arrivals = _segment_all(setup, request, items, run_id, urgent=urgent)
         outcomes = [arrivals.outcomes[item.id] for item in items]
         _report(request, arrivals, outcomes)
         ledger.end_run(run_id, "failed scenes" if n_failed(outcomes) else "done", steps.now())
+        run_ended(request, run_id, steps.now(), outcomes)
     except BaseException:
         # Cancelled, or no cluster: whoever asks shall not be told that it runs.
         ledger.end_run(run_id, interruption.text, steps.now())

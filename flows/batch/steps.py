@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flows.batch.auditing import scene_made
 from flows.batch.line import Fresh
 from flows.batch.waiting import wait_for_folder as wait_until_free
 from flows.display.progress import BatchProgress
@@ -194,7 +195,12 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
     if folder.exists():
         # Otherwise the product was moved into place before this step was begun again.
         record = RunRecord(
-            run=facts.run, finished=now(), plan=prepared.work.plan, reports=facts.reports, stages=dict(facts.stages)
+            run=facts.run,
+            finished=now(),
+            plan=prepared.work.plan,
+            reports=facts.reports,
+            stages=dict(facts.stages),
+            audit=scene_made(request, prepared, facts.run, now(), facts.headline),
         )
         write_run_record(folder / "run.json", record)
     if facts.sighting is not None:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from flows.batch import steps
+from flows.batch.auditing import scene_failed
 from flows.batch.line import Fresh
 from flows.display.logs import about
 from models.errors import SwatheError
@@ -57,6 +58,7 @@ def failed(request: Request, item: Input, error: str, run_id: str, seconds: floa
         logger.error("%s: failed%s: %s", item.id, "" if seconds is None else f" after {seconds:.1f} s", error)
     try:
         _enter_failure(Ledger(request.out.ledger), item, error, run_id)
+        scene_failed(request, item.id, error, run_id, steps.now())
     except (OSError, sqlite3.Error, SwatheError) as unwritten:
         # The scene has failed all the same, and the others are still to be tried; the next run does it again.
         logger.warning("%s: its failure could not be entered into the ledger: %s", item.id, unwritten)

@@ -12,6 +12,8 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from flows.commands.analyse import analyse_app
+from flows.commands.audit import audit_command
+from flows.commands.deidentify import deidentify_command, verdict_table
 from flows.commands.keys import key_app
 from flows.commands.local import deploy_command, down_command, status_command, up_command
 from flows.commands.options import (
@@ -50,6 +52,8 @@ app = typer.Typer(
 )
 app.add_typer(analyse_app, name="analyse")
 app.add_typer(key_app, name="key")
+app.command("audit")(audit_command)
+app.command("deidentify")(deidentify_command)
 app.command("submit")(submit_command)
 app.command("deploy")(deploy_command)
 app.command("up")(up_command)
@@ -102,6 +106,7 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
                 "swathe init writes a job for files of yours"
             )
         job, overrides, model = job_for(inputs, out, model, overrides or [])
+    from flows.batch.freeing import free_inputs
     from flows.batch.orders import Batch
     from flows.batch.segment import segment_batch, starting_early
     from flows.commands import tables
@@ -123,17 +128,20 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     )
     request = make_request(load_job(job, batch.all_overrides), out, model)
     with orchestrated(home, prefect) as has_server, starting_early(batch, request):
+        freed = free_inputs(inputs, request)
         # Names that are wrong end here, before a folder is made.
-        require_scenes(list_inputs(inputs, request.job, request.card.n_channels))
-        batch = batch.model_copy(update={"inputs": [request.out.keep_inputs(inputs)]})
+        require_scenes(list_inputs(freed.inputs, request.job, request.card.n_channels))
+        batch = batch.model_copy(update={"inputs": [request.out.keep_inputs(freed.inputs)]})
         if has_server():
             from flows.batch.flow import segment as segment_flow
 
             outcomes = segment_flow(batch)
         else:
             outcomes = segment_batch(batch)
+    if freed.n_refused:
+        OUT.print(verdict_table(freed.verdicts))
     OUT.print(tables.outcomes(outcomes, out))
-    if any(outcome.status == "failed" for outcome in outcomes):
+    if freed.n_refused or any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(FAILED_SCENES)
 
 

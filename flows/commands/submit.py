@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from flows.commands.deidentify import verdict_table
 from flows.commands.options import (
     FAILED_SCENES,
     HOME,
@@ -48,6 +49,7 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     home: Home = HOME,
 ) -> None:
     """Check a batch and queue it on the Prefect server; exit code 1 where some of it was refused."""
+    from flows.batch.freeing import free_inputs
     from flows.batch.orders import Submission, all_overrides
     from flows.batch.queueing import check_batch, queue_run
     from flows.commands import tables
@@ -62,7 +64,10 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     from tasks.out.manifest import keep_manifest
 
     request = make_request(load_job(job, all_overrides(overrides, device, strict=strict)), out, model)
-    checked = check_batch(request, inputs)
+    freed = free_inputs(inputs, request)
+    if freed.n_refused:
+        OUT.print(verdict_table(freed.verdicts))
+    checked = check_batch(request, freed.inputs)
     for line in tables.refusals(checked.refused):
         OUT.print(line, soft_wrap=True)
     if not checked.accepted:
@@ -90,7 +95,7 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     told = f"{len(checked.accepted)} of {checked.n_inputs} scenes submitted"
     OUT.print(Text(f"{told} to the queue '{queued.queue}', run {queued.id}"), soft_wrap=True)
     OUT.print(Text(queued.page), soft_wrap=True)
-    if checked.refused:
+    if checked.refused or freed.n_refused:
         raise typer.Exit(FAILED_SCENES)
 
 

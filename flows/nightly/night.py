@@ -17,6 +17,7 @@ from flows.batch.segment import run_held
 from flows.batch.waiting import take
 from flows.nightly.telling import tell_end, tell_missed
 from flows.orchestration.current import orchestrator
+from tasks.errors import JobError
 from tasks.inputs.input import Input
 from tasks.intake.request import Request, make_request
 from tasks.jobs.job import load_job
@@ -61,6 +62,12 @@ def run_night(order: Nightly) -> Night:
     """
     require_begun(order.tonight, _today())
     job, tonight = load_job(order.job, order.all_overrides), order.tonight
+    if job.deidentify is not None:
+        # Or they would be taken with the names of patients.
+        raise JobError(
+            f"job '{job.job}': deidentify is a stage of segment and submit, and files of an inbox are not freed yet. "
+            "Free them with: swathe deidentify, into a folder that is the inbox, and leave deidentify out"
+        )
     require_dates(order.inbox, job)
     request = make_request(job, order.out, order.model)
     with ExitStack() as held:

@@ -57,7 +57,7 @@ def list_all_inputs(inputs: Sequence[str], job: Job, n_channels: int = 1) -> lis
         JobError: As ``list_scenes`` does.
     """
     found: list[Input] = []
-    for text in _all_named(inputs):
+    for text in all_named(inputs):
         items = list(_list_one(text, job))
         if all(item.left_out for item in items):
             items.append(_without_scene(text, job, left_out(items)))
@@ -83,7 +83,7 @@ def list_scenes(inputs: Sequence[str], job: Job, n_channels: int = 1) -> list[In
         JobError: When a table lacks a column, or a pattern of the job is wrong.
         CatalogueError: When a STAC document is not there, or does not answer.
     """
-    found = [item for text in _all_named(inputs) for item in _list_one(text, job)]
+    found = [item for text in all_named(inputs) for item in _list_one(text, job)]
     return _finished([item for item in found if not item.left_out], job, n_channels)
 
 
@@ -114,7 +114,12 @@ def _finished(found: Sequence[Input], job: Job, n_channels: int) -> list[Input]:
     return [replace(item, id=f"{item.id}-{next(nameless)}") if item.id == _NAMELESS else item for item in scenes]
 
 
-def _all_named(inputs: Sequence[str]) -> Iterator[str]:
+def all_named(inputs: Sequence[str]) -> Iterator[str]:
+    """Yield what inputs name, lists opened.
+
+    Raises:
+        JobError: When a list cannot be read.
+    """
     return itertools.chain.from_iterable(map(_expanded, inputs))
 
 

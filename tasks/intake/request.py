@@ -48,10 +48,11 @@ class Request:
     def key(self, input_sha256: str) -> str:
         """Return the hash of an input, the model and the job: an answered request is not worked on again."""
         # Neither the block nor the number of threads changes what is asked for, nor does which scenes are refused, nor
-        # what comes after the scene.
+        # what comes after the scene. What is done to its files before is seen in the input's hash.
         later = {} if self.job.analysis is None else {"analysis": set(self.job.analysis.later_keys)}
         job = self.job.model_dump(
-            mode="json", exclude={"tiling": {"block"}, "run": {"threads", "strict"}, "nightly": True, **later}
+            mode="json",
+            exclude={"tiling": {"block"}, "run": {"threads", "strict"}, "nightly": True, "deidentify": True, **later},
         )
         if self.job.output.dicom is None:
             # What earlier versions made without it is not made again.

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from models.extensions import PRODUCTS, extensions
 from tasks.jobs.analysis import Analysis, kinds_for
+from tasks.jobs.deidentify import Deidentification
 from tasks.jobs.dicom_output import DicomOutput
 from tasks.jobs.instances import InstanceSettings, PanopticSettings
 from tasks.jobs.nightly import Nightly
@@ -124,6 +125,7 @@ class Job(Section):
     Attributes:
         job: Its name, in reports and run names.
         kind: What scenes are.
+        deidentify: DICOM files are freed of what names a patient before anything else, by these options.
         nightly: What ``swathe nightly`` does beside segmenting.
         title: One line for reports.
     """
@@ -136,6 +138,7 @@ class Job(Section):
     run: Run = Run()
     output: Output = Output()
     analysis: Analysis | None = None
+    deidentify: Deidentification | None = None
     nightly: Nightly = Nightly()
     title: str = ""
 

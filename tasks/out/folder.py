@@ -15,7 +15,7 @@ from pathlib import Path
 from tasks.errors import HeldFolderError, StoreError
 from tasks.files.durable import replace_file
 from tasks.files.room import require_writable, writing
-from tasks.inputs.naming import FIRES, LEDGER, LEDGER_FILES, NIGHTS, PATIENTS, lettered
+from tasks.inputs.naming import AUDIT, FIRES, LEDGER, LEDGER_FILES, NIGHTS, PATIENTS, lettered
 
 # Whoever asks whether the folder is held, holds it for less than that.
 _GLANCE_S = 0.3
@@ -187,7 +187,7 @@ class OutFolder:
             ) from error
 
     def _names(self) -> Iterator[Path]:
-        own = (*LEDGER_FILES, ".swathe", ".products", FIRES, PATIENTS, NIGHTS)
+        own = (AUDIT, *LEDGER_FILES, ".swathe", ".products", FIRES, PATIENTS, NIGHTS)
         for name in (*own, f"{FIRES}/.products", f"{PATIENTS}/.products"):
             yield self.root / name
         for folder in (self.scratch, self.scratch / "scenes", self.root / ".products"):

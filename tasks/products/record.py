@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from models.parsed import from_json
+from tasks.out.audit import Head
 from tasks.segment.plan import Plan
 from tasks.segment.store import BlockReport
 
@@ -27,6 +28,7 @@ class RunRecord:
         plan: Blocks included.
         reports: Of the blocks.
         stages: Seconds by stage; two of them may have run side by side.
+        audit: The line of the audit log that tells of the product; None where there is no log.
     """
 
     run: str
@@ -34,6 +36,7 @@ class RunRecord:
     plan: Plan
     reports: Sequence[BlockReport]
     stages: Mapping[str, float] = field(default_factory=dict)
+    audit: Head | None = None
 
 
 def write_run_record(path: Path, record: RunRecord) -> None:
@@ -43,11 +46,12 @@ def write_run_record(path: Path, record: RunRecord) -> None:
         "finished": record.finished,
         "host": socket.gethostname(),
         "platform": platform.platform(),
-        "plan": asdict(record.plan),
+        "plan": asdict(record.plan) | {"placement": record.plan.placement.name},
         "blocks": len(record.reports),
         "tiles": sum(report.n_tiles for report in record.reports),
         "block_seconds": round(sum(report.seconds for report in record.reports), 3),
         "stage_seconds": dict(record.stages),
+        **({} if record.audit is None else {"audit": asdict(record.audit)}),
     }
     path.write_text(json.dumps(facts, indent=2) + "\n")
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +67,10 @@ class Extent:
 class Placement(ABC):
     """A way to lay tiles. It is small and frozen: it travels with the plan."""
 
+    # As cards call it.
+    name: ClassVar[str]
     # Whether a tile may be made shorter where that holds the whole axis.
-    may_shrink = False
+    may_shrink: ClassVar[bool] = False
 
     def step(self, extent: Extent) -> int:
         """Return the distance of neighbouring origins.
@@ -120,7 +123,8 @@ class OnStride(Placement):
     as an untiled pass would see them.
     """
 
-    may_shrink = True
+    name: ClassVar[str] = "stride"
+    may_shrink: ClassVar[bool] = True
 
     def step(self, extent: Extent) -> int:
         """Return the distance of neighbouring origins, a multiple of the stride."""
@@ -166,6 +170,8 @@ class OnStride(Placement):
 class Even(Placement):
     """Tiles spread evenly from edge to edge, over zeros: as nnU-Net v2 lays them."""
 
+    name: ClassVar[str] = "even"
+
     def origins(self, extent: Extent) -> tuple[int, ...]:
         """Lay tiles as ``compute_steps_for_sliding_window`` and ``pad_nd_image`` of nnU-Net v2 do."""
         if extent.room <= 0:
@@ -198,6 +204,7 @@ class Shifted(Placement):
         beyond: What tiles see outside the scene: zeros, or the pixels at its ``edge``.
     """
 
+    name: ClassVar[str] = "shifted"
     sigma: float | None
     beyond: Beyond
 

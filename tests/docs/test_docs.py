@@ -25,6 +25,7 @@ from tasks.jobs import job as jobs
 from tasks.jobs import training as training_job
 from tasks.jobs.analysis import AreaAnalysis
 from tasks.jobs.crop import CropAnalysis
+from tasks.jobs.deidentify import Deidentification
 from tasks.jobs.dicom_output import ClassTerms, DicomOutput, Term
 from tasks.jobs.fire import AlertRules, FireAnalysis
 from tasks.jobs.instances import InstanceSettings, PanopticSettings
@@ -58,6 +59,7 @@ SECTIONS = {
     "output.dicom": DicomOutput,
     "output.dicom.terms.CLASS": ClassTerms,
     "output.dicom.terms.CLASS.type": Term,
+    "deidentify": Deidentification,
     "nightly": Nightly,
     "nightly.retention": Retention,
     "nightly.stac": StacSearch,

@@ -85,7 +85,8 @@ def write_results(request: Request, prepared: Prepared, folder: Path) -> None:
             ),
             report=settings.report,
             absent=() if counts[main_class] else (name,),
-            whose=settings.patient,
+            # Of files that were freed of names the source's own are pseudonyms.
+            whose=settings.patient if request.job.deidentify is None else "original",
             key=key.secret.hex(),
             made=prepared.product_key,
             model=prepared.work.card.name,

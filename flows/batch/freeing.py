@@ -1,0 +1,131 @@
+"""The first stage of jobs that ask for it: DICOM files are freed of what names a patient before they are looked at."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from tasks.deidentify.folder import deidentify_folder
+from tasks.deidentify.journal import FileVerdict
+from tasks.deidentify.pseudonyms import Pseudonyms
+from tasks.errors import JobError
+from tasks.files.durable import replace_file
+from tasks.files.fingerprint import file_sha256
+from tasks.files.keys import institution_key
+from tasks.inputs.listing import all_named
+from tasks.inputs.naming import FREED
+from tasks.intake.request import Request
+from tasks.jobs.deidentify import Deidentification
+from tasks.out.audit import AuditLog
+from tasks.out.folder import OutFolder
+
+logger = logging.getLogger(__name__)
+
+_LINE_INTERVAL_S = 10.0
+
+
+@dataclass(frozen=True)
+class Freed:
+    """What takes the place of the inputs.
+
+    Attributes:
+        inputs: A folder for each series, below OUT's work folder.
+        verdicts: What became of each file.
+    """
+
+    inputs: list[str]
+    verdicts: Sequence[FileVerdict]
+
+    @property
+    def n_refused(self) -> int:
+        """How many files cannot be freed, so that nothing of them goes on."""
+        return sum(verdict.status == "refused" for verdict in self.verdicts)
+
+
+def free_inputs(inputs: Sequence[str], request: Request) -> Freed:
+    """Free the inputs of a job of what names a patient; from here on nothing sees the source.
+
+    Args:
+        inputs: DICOM files and folders; freed ones are taken as they are.
+        request: Whose job has a section ``deidentify``.
+
+    Raises:
+        JobError: When an input is none of these, or nothing of them may be shown.
+        KeyFileError: When the institution's key cannot be used.
+        StoreError: When OUT cannot be used.
+    """
+    settings, out = request.job.deidentify, request.out
+    named = [Path(text) for text in all_named(inputs)]
+    work = OutFolder(out.scratch / "freed")
+    if settings is None or all(path.resolve().is_relative_to(work.root) for path in named):
+        return Freed(list(inputs), ())
+    # What is wrong is not told by its name: this may be a run on a server.
+    unfit = sum(not path.exists() or path.suffix.casefold() == ".csv" for path in named)
+    if unfit:
+        raise JobError(
+            f"job '{request.job.job}': deidentify takes DICOM files and folders that are here, and {unfit} of "
+            f"{len(named)} inputs are none. Name those, or leave deidentify out"
+        )
+    pseudonyms = Pseudonyms(institution_key(out.root))
+    log = AuditLog(out, pseudonyms.key)
+    verdicts = free_folder(named, work, settings, pseudonyms, log)
+    replace_file(out.root / FREED, (work.root / FREED).read_bytes())
+    files = {work.root / verdict.file for verdict in verdicts if verdict.file}
+    folders = sorted({file.parent for file in files})
+    for folder in folders:
+        # Of an earlier run, which was asked for more of the series.
+        for stale in set(folder.glob("*.dcm")) - files:
+            stale.unlink()
+    if not folders:
+        counts = Counter(verdict.code for verdict in verdicts)
+        said = ", ".join(f"{count} {code}" for code, count in sorted(counts.items())) or "there is none"
+        raise JobError(f"none of {len(verdicts)} files may be shown: {said}; {out.root / FREED} says why")
+    return Freed([str(folder) for folder in folders], verdicts)
+
+
+def free_folder(
+    sources: Sequence[Path], out: OutFolder, settings: Deidentification, pseudonyms: Pseudonyms, log: AuditLog
+) -> list[FileVerdict]:
+    """Free files and folders of names, with a line in the log every ten seconds, and one in an audit log.
+
+    Raises:
+        AuditError: When that is not as it was written.
+        StoreError: When OUT cannot be used, or Tesseract is missing.
+        IdentifyingError: When there is no such folder.
+    """
+    log.require_whole()
+    told = _Progress()
+    verdicts = [row for source in sources for row in deidentify_folder(source, out, settings, pseudonyms, told.tell)]
+    facts = {
+        "files": Counter(verdict.status for verdict in verdicts),
+        "refused": Counter(verdict.code for verdict in verdicts if verdict.status == "refused"),
+        "patients": sorted({verdict.patient for verdict in verdicts if verdict.patient}),
+        "settings": settings.model_dump(mode="json"),
+        "key": pseudonyms.key.id,
+        "table_sha256": file_sha256(out.root / FREED),
+        "swathe": version("swathe"),
+    }
+    log.append("files freed", datetime.now(UTC).isoformat(timespec="seconds"), facts)
+    return verdicts
+
+
+class _Progress:
+    """A line in the log every ten seconds."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._last = time.monotonic()
+
+    def tell(self, verdict: FileVerdict) -> None:
+        """Count a file."""
+        self._counts[verdict.status] += 1
+        if time.monotonic() - self._last >= _LINE_INTERVAL_S:
+            self._last = time.monotonic()
+            told = ", ".join(f"{count} {status}" for status, count in sorted(self._counts.items()))
+            logger.info("%s files: %s", self._counts.total(), told)

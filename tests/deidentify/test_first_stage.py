@@ -1,0 +1,135 @@
+"""De-identification as the first stage of a batch: nothing of a patient is anywhere but in the source."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dicom_corpus as made
+import leaks
+import numpy as np
+import pytest
+
+from flows.batch.freeing import free_inputs
+from flows.nightly.night import Nightly, run_night
+from tasks.errors import JobError
+from tasks.files.keys import create_key
+from tasks.intake.request import make_request
+from tasks.jobs.job import load_job
+
+JOB = """
+job: freed
+kind: volume
+source: {dicom: {modality: CT}}
+model: {name: threshold, arguments: {threshold: 600}}
+deidentify: {burnt_in: allow}
+output: {dicom: {}}
+"""
+N_SLICES = 6
+PLACES = ("StudyDescription", "SeriesDescription", "ImageComments", "PatientComments", "ReferringPhysicianName",
+          "InstitutionName", "AccessionNumber", "OperatorsName", "StationName", "PatientAddress")  # fmt: skip
+
+
+def save_series(folder: Path, patient: int, markers: made.Markers) -> set[str]:
+    """Write a series of one patient, and return what must not be found of it."""
+    words = {place: markers.word() for place in PLACES}
+    uids = {"1.2.826.0.1.3680043.8.498.77." + str(patient)}
+    picture = np.add.outer(np.arange(32), np.arange(32)).astype(np.uint16) * 31
+    for number in range(N_SLICES):
+        ds, patient_id = made.base(made.CT, number, patient, markers)
+        ds.SeriesInstanceUID = f"1.2.826.0.1.3680043.8.498.77.{patient}.9"
+        ds.FrameOfReferenceUID = f"1.2.826.0.1.3680043.8.498.77.{patient}.8"
+        for place, word in words.items():
+            setattr(ds, place, word)
+        ds.ImagePositionPatient, ds.ImageOrientationPatient = [0, 0, 3 * number], [1, 0, 0, 0, 1, 0]
+        ds.PixelSpacing, ds.SliceThickness, ds.InstanceNumber = [1, 1], 3, number + 1
+        ds.RescaleSlope, ds.RescaleIntercept, ds.ImageType = 1, 0, ["ORIGINAL", "PRIMARY", "AXIAL"]
+        ds.StudyID, ds.PatientBirthDate = f"Zqstudy{patient:04d}", "19531117"
+        made.add_pixels(ds, picture)
+        made.save(ds, folder / f"Zqfamily{patient} Zqgiven{patient}" / f"Zqfile{patient}-{number}.dcm")
+    names = {f"Zqfamily{patient}", f"Zqgiven{patient}", f"Zqfile{patient}", patient_id, str(ds.StudyID), "19531117"}
+    return {*words.values(), *uids, *names, str(ds.StudyDate)}
+
+
+@pytest.fixture
+def studies(tmp_path) -> tuple[Path, set[str]]:
+    markers = made.Markers(11)
+    words = set().union(*(save_series(tmp_path / "in", patient, markers) for patient in (3, 4)))
+    cut = next((tmp_path / "in" / "Zqfamily4 Zqgiven4").glob("*-0.dcm"))
+    (tmp_path / "in" / "Zqcut.dcm").write_bytes(cut.read_bytes()[:700])
+    (tmp_path / "job.yaml").write_text(JOB)
+    return tmp_path, words | {"Zqcut"}
+
+
+def swathe(folder: Path, *arguments: object) -> subprocess.CompletedProcess[bytes]:
+    """Run a command, with the institution's key and everything that it keeps in a folder."""
+    key = folder / "keys" / "k"
+    if not key.exists():
+        create_key(key)
+    environment = {
+        **os.environ,
+        "SWATHE_KEY_FILE": str(key),
+        "PREFECT_HOME": str(folder / "prefect"),
+        "SWATHE_CACHE": str(folder / "cache"),
+    }
+    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, check=False, env=environment)
+
+
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--prefect",), marks=pytest.mark.slow)], ids=["plain", "prefect"]
+)
+def test_not_one_marker_is_anywhere_after_a_batch(studies, options):
+    folder, words = studies
+    out = folder / "out"
+    assert {found.token for found in leaks.search(folder / "in", words)} == words
+    ended = swathe(folder, "segment", folder / "in", "--job", folder / "job.yaml", "--out", out, *options,
+                   *(("--home", folder / "home") if options else ()))  # fmt: skip
+    # The file that was cut off is refused; both series have products.
+    assert ended.returncode == 1, ended.stderr
+    rows = json.loads((out / "batch.json").read_text())["scenes"]
+    assert [row["status"] for row in rows] == ["done", "done"]
+    assert len(list(out.glob("*/dicom/segmentation.dcm"))) == 2
+    assert leaks.search_text(ended.stdout + ended.stderr, words - {str(folder)}, "terminal") == []
+    assert leaks.search(out, words) == []
+    for kept in ("prefect", "home", "cache"):
+        assert leaks.search(folder / kept, words) == []
+    audited = swathe(folder, "audit", out)
+    assert audited.returncode == 0, audited.stdout
+    again = swathe(folder, "segment", folder / "in", "--job", folder / "job.yaml", "--out", out)
+    assert again.returncode == 1
+    rows = json.loads((out / "batch.json").read_text())["scenes"]
+    assert [row["status"] for row in rows] == ["skipped", "skipped"]
+
+
+def request_of(folder: Path):
+    return make_request(load_job(str(folder / "job.yaml")), folder / "out", None)
+
+
+def test_freed_inputs_are_a_folder_per_series_and_are_taken_as_they_are(studies):
+    folder, _ = studies
+    request = request_of(folder)
+    freed = free_inputs([str(folder / "in")], request)
+    assert (len(freed.inputs), freed.n_refused) == (2, 1)
+    assert free_inputs(freed.inputs, request).inputs == freed.inputs
+    # Asked for one slice less, a series has one less.
+    next((folder / "in" / "Zqfamily3 Zqgiven3").glob("*-5.dcm")).unlink()
+    free_inputs([str(folder / "in")], request)
+    assert sorted(len(list(Path(series).glob("*.dcm"))) for series in freed.inputs) == [N_SLICES - 1, N_SLICES]
+
+
+def test_a_night_takes_no_job_that_is_to_free_files(studies):
+    folder, _ = studies
+    order = Nightly(inbox=str(folder / "in"), job=str(folder / "job.yaml"), out=folder / "out")
+    with pytest.raises(JobError, match="files of an inbox are not freed"):
+        run_night(order)
+
+
+def test_what_is_no_dicom_is_refused_without_its_name(studies):
+    folder, _ = studies
+    with pytest.raises(JobError, match="takes DICOM files and folders") as refused:
+        free_inputs([str(folder / "Zqnone")], request_of(folder))
+    assert "Zqnone" not in str(refused.value)
