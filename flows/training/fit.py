@@ -127,7 +127,7 @@ def read_scenes(job: TrainingJob, card: Card, scratch: Path) -> list[LabelledSce
         labels = folder / job.training.labels.replace("{scene}", item.id)
         if not lies_below(labels, [folder]):
             raise UndeclaredError(f"{labels}: a link out of {folder}. Put the labels themselves there")
-        scenes.append(read_labelled(describe(request, item), labels, card.n_classes))
+        scenes.append(read_labelled(describe(request, item), labels, card.n_classes, job.training.ignore))
     return scenes
 
 

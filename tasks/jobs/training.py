@@ -24,11 +24,13 @@ class TrainingSource(Section):
         folder: Folder that holds them; ``{data}`` is the folder of the sample data.
         labels: Pattern of the label file, relative to the folder.
         exclude: Scene ids that are left out of training and validation alike.
+        ignore: Value of pixels without a label, beside what the label file declares as nodata; None for no other.
     """
 
     folder: str
     labels: Pattern
     exclude: tuple[str, ...] = ()
+    ignore: Annotated[int | None, Field(ge=0)] = None
 
 
 class Baseline(Section):
