@@ -2,6 +2,7 @@
 
 SwatheError (models.errors)
 ├── JobError                   a job file that cannot be run as written
+├── FitError                   a fitted network that does not tell classes apart; it is not written
 ├── SceneError                 one input that cannot be segmented; costs that scene only
 │   ├── UnreadableSceneError   damaged, truncated, a Git-LFS pointer, no format we know
 │   ├── UnreachableSceneError  cannot be read at the moment: a network, a mount
@@ -37,6 +38,10 @@ from models.errors import SwatheError
 
 class JobError(SwatheError):
     """A job file cannot be run as written."""
+
+
+class FitError(SwatheError):
+    """A fitted network does not tell classes apart."""
 
 
 class SceneError(SwatheError):

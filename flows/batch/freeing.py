@@ -74,7 +74,7 @@ def free_inputs(inputs: Sequence[str], request: Request) -> Freed:
         )
     pseudonyms = Pseudonyms(institution_key(out.root))
     log = AuditLog(out, pseudonyms.key)
-    verdicts = free_folder(named, work, settings, pseudonyms, log)
+    verdicts = free_folder(named, work, settings=settings, pseudonyms=pseudonyms, log=log)
     replace_file(out.root / FREED, (work.root / FREED).read_bytes())
     files = {work.root / verdict.file for verdict in verdicts if verdict.file}
     folders = sorted({file.parent for file in files})
@@ -101,7 +101,11 @@ def free_folder(
     """
     log.require_whole()
     told = _Progress()
-    verdicts = [row for source in sources for row in deidentify_folder(source, out, settings, pseudonyms, told.tell)]
+    verdicts = [
+        row
+        for source in sources
+        for row in deidentify_folder(source, out, settings=settings, pseudonyms=pseudonyms, told=told.tell)
+    ]
     facts = {
         "files": Counter(verdict.status for verdict in verdicts),
         "refused": Counter(verdict.code for verdict in verdicts if verdict.status == "refused"),

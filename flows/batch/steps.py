@@ -200,7 +200,7 @@ def publish(request: Request, prepared: Prepared, folder: Path, facts: RunFacts)
             plan=prepared.work.plan,
             reports=facts.reports,
             stages=dict(facts.stages),
-            audit=scene_made(request, prepared, facts.run, now(), facts.headline),
+            audit=scene_made(request, prepared, run_id=facts.run, time=now(), headline=facts.headline),
         )
         write_run_record(folder / "run.json", record)
     if facts.sighting is not None:

@@ -58,7 +58,7 @@ def failed(request: Request, item: Input, error: str, run_id: str, seconds: floa
         logger.error("%s: failed%s: %s", item.id, "" if seconds is None else f" after {seconds:.1f} s", error)
     try:
         _enter_failure(Ledger(request.out.ledger), item, error, run_id)
-        scene_failed(request, item.id, error, run_id, steps.now())
+        scene_failed(request, item.id, error=error, run_id=run_id, time=steps.now())
     except (OSError, sqlite3.Error, SwatheError) as unwritten:
         # The scene has failed all the same, and the others are still to be tried; the next run does it again.
         logger.warning("%s: its failure could not be entered into the ledger: %s", item.id, unwritten)

@@ -49,7 +49,9 @@ def deidentify_command(
         path = find_source(source, find, pseudonyms)
         OUT.print("not in IN" if path is None else str(path), soft_wrap=True, markup=False, highlight=False)
         raise typer.Exit(FAILED_SCENES if path is None else 0)
-    verdicts = free_folder([source], folder, settings, pseudonyms, AuditLog(folder, pseudonyms.key))
+    verdicts = free_folder(
+        [source], folder, settings=settings, pseudonyms=pseudonyms, log=AuditLog(folder, pseudonyms.key)
+    )
     OUT.print(verdict_table(verdicts))
     patients = {verdict.patient for verdict in verdicts if verdict.patient}
     told = f"{len(verdicts)} files of {len(patients)} patients, key {pseudonyms.key.id}; {out / FREED}"

@@ -177,13 +177,25 @@ def training(result: TrainingResult) -> Table:
     table = Table("what", "value", title=result.name)
     table.add_row("weights", Text(str(result.folder / result.weights)))
     table.add_row("card", Text(str(result.folder / f"{result.name}.json")))
-    if not result.scores:
+    if result.figures is None:
         table.add_row("cross-validation", "left out by folds: 0")
-    for name, value in result.scores.items():
-        table.add_row(name, _short(value))
+    else:
+        table.add_row("Dice on scenes not seen", _dice(result.figures.network.mean))
+        for name, scores in result.figures.network.by_class.items():
+            table.add_row(Text(f"  {name}"), _dice(scores))
+        if result.figures.baseline:
+            table.add_row("Dice of the simple method", _dice(result.figures.baseline.mean))
     for name, share in (("tiles", result.tiled_disagreement), ("bfloat16", result.bfloat16_disagreement)):
         table.add_row(f"labels changed by {name}", "not measured" if share is None else f"{100 * share:.4g} %")
     return table
+
+
+def _dice(scores: Mapping[str, float]) -> str:
+    """Write figures of cross-validation in one line."""
+    if not scores["dice_n"]:
+        return "in no scene"
+    bounds = f"{scores['dice_low']:.3f} to {scores['dice_high']:.3f}" if "dice_low" in scores else "too few"
+    return f"{scores['dice_mean']:.3f}, 95 % {bounds}; lowest {scores['dice_min']:.3f}; {scores['dice_n']:.0f} scenes"
 
 
 def _short(value: object) -> str:

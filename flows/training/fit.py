@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from flows.orchestration.current import step
 from flows.training.disagreement import bfloat16_disagreement, quiet_models, tiled_disagreement
-from models.card import Card, Training, write_card
-from tasks.answers.metrics.overlap import dice
+from models.card import Card, Training
 from tasks.errors import JobError, UndeclaredError
 from tasks.files.declared import lies_below
 from tasks.inputs.listing import list_inputs
@@ -23,11 +24,25 @@ from tasks.jobs.job import Job, ModelChoice
 from tasks.jobs.training import TrainingJob, load_training_job
 from tasks.out.folder import OutFolder
 from tasks.samples.scenes import data_folder
-from tasks.training.baseline import Baseline
+from tasks.training.baseline import baseline_mask
 from tasks.training.labelled import LabelledScene, read_labelled
+from tasks.training.scores import Collapse, DiceScores, class_dice, summarise
 from tasks.training.whole import segment_whole
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What cross-validation measured.
+
+    Attributes:
+        network: Of the masks that the engine makes of scenes which a network has not seen.
+        baseline: Of the simple method on the same scenes; None without one.
+    """
+
+    network: DiceScores
+    baseline: DiceScores | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +53,7 @@ class TrainingResult:
         name: Of the model.
         folder: Holds its weights and card.
         weights: File of the weights, in that folder.
-        scores: Validation figures and, with the prefix ``baseline_``, those of the simple method; empty without folds.
+        figures: Of cross-validation; None without folds.
         tiled_disagreement: Share of labels that tiles change.
         bfloat16_disagreement: Share of labels that bfloat16 changes; None where it was not measured.
     """
@@ -46,7 +61,7 @@ class TrainingResult:
     name: str
     folder: Path
     weights: str
-    scores: dict[str, float]
+    figures: Figures | None
     tiled_disagreement: float | None
     bfloat16_disagreement: float | None
 
@@ -62,19 +77,21 @@ def train_model(job_name: str, out: Path, overrides: list[str]) -> TrainingResul
     Raises:
         JobError: When the job cannot be run as written.
         SceneError: When a scene or its labels cannot be read.
+        FitError: When a fitted network does not tell classes apart; nothing is written then.
     """
     job = load_training_job(job_name, tuple(overrides))
     card = _template(job)
+    _check(job, card)
     # Decompressed volumes stay until every fold is scored.
     with tempfile.TemporaryDirectory(prefix="swathe-training-") as scratch:
         scenes = read_scenes(job, card, Path(scratch))
-        scores, baseline = cross_validation(job, card, scenes) if job.folds else ({}, {})
-        written = fit_and_write(job, card, scenes=scenes, figures=Figures(scores, baseline), out=out)
+        figures = cross_validation(job, card, scenes) if job.folds else None
+        written = fit_and_write(job, card, scenes=scenes, figures=figures, out=out)
     return TrainingResult(
         name=card.name,
         folder=out,
         weights=written.weights.file if written.weights else "",
-        scores=scores | {f"baseline_{name}": value for name, value in baseline.items()},
+        figures=figures,
         tiled_disagreement=written.tiling.disagreement,
         bfloat16_disagreement=written.bfloat16_disagreement,
     )
@@ -85,6 +102,15 @@ def _template(job: TrainingJob) -> Card:
         return Card.model_validate(job.card)
     except ValidationError as error:
         raise JobError(f"{job.job}: 'card' is not one: {error}") from error
+
+
+def _check(job: TrainingJob, card: Card) -> None:
+    """Refuse before a scene is read what would fail hours later."""
+    fit_settings(job)
+    if job.baseline and card.n_classes > 2:
+        raise JobError(f"{job.job}: 'baseline' marks one class, and the card has {card.n_classes - 1}: leave it out")
+    if job.baseline and job.baseline.channel >= len(card.channels):
+        raise JobError(f"{job.job}: 'baseline.channel': got {job.baseline.channel}; 0 to {len(card.channels) - 1}")
 
 
 @step("read scenes")
@@ -101,7 +127,7 @@ def read_scenes(job: TrainingJob, card: Card, scratch: Path) -> list[LabelledSce
         labels = folder / job.training.labels.replace("{scene}", item.id)
         if not lies_below(labels, [folder]):
             raise UndeclaredError(f"{labels}: a link out of {folder}. Put the labels themselves there")
-        scenes.append(read_labelled(describe(request, item), labels, card.n_classes))
+        scenes.append(read_labelled(describe(request, item), labels, card.n_classes, job.training.ignore))
     return scenes
 
 
@@ -120,84 +146,109 @@ def _folder(job: TrainingJob) -> Path:
 
 
 @step("cross-validate")
-def cross_validation(
-    job: TrainingJob, card: Card, scenes: list[LabelledScene]
-) -> tuple[dict[str, float], dict[str, float]]:
+def cross_validation(job: TrainingJob, card: Card, scenes: list[LabelledScene]) -> Figures:
     """Score every scene by a network that has not seen it, and the simple method on the same scenes.
 
     Masks come from the engine, with the weights as they are written, on the native grid: what a user would get.
     """
     # Here, because it brings torch, which the command line need not wait for.
-    from models.training.folds import k_folds, summary
+    from models.training.folds import k_folds
     from models.training.slices import fit_card
     from models.weights.files import write_model
 
-    scores: dict[str, float] = {}
-    for number, held_out in enumerate(k_folds([scene.name for scene in scenes], job.folds, fit_settings(job).seed)):
+    try:
+        folds = k_folds([scene.name for scene in scenes], job.folds, fit_settings(job).seed)
+    except ValueError as error:
+        raise JobError(f"{job.job}: 'folds': {error}") from error
+    classes = [entry.name for entry in card.classes]
+    scores: dict[str, NDArray[np.float64]] = {}
+    for number, held_out in enumerate(folds):
         fitted = fit_card(as_samples(scenes, without=held_out), card, fit_settings(job), _tell)
+        collapse = Collapse(card.name, classes)
         with tempfile.TemporaryDirectory(prefix="swathe-fold-") as folder:
             written = write_model(Path(folder), fitted.card, fitted.state_dict)
             request = Request(
                 job=segmenting_job(job), card=written, card_folder=Path(folder), out=OutFolder(Path(folder))
             )
             for scene in (scene for scene in scenes if scene.name in held_out):
-                scores[scene.name] = dice(segment_whole(request, scene.scene), scene.native_labels, 1)
-                logger.info("fold %d, %s: Dice %.3f", number, scene.name, scores[scene.name])
-    simple = {}
+                mask = segment_whole(request, scene.scene)
+                collapse.look_at(mask, scene.native_labels)
+                found = scores[scene.name] = class_dice(mask, scene.native_labels, card.n_classes)
+                told = ", ".join(f"{name} {value:.3f}" for name, value in zip(classes[1:], found, strict=True))
+                logger.info("fold %d, %s: Dice %s", number, scene.name, told)
+        collapse.refuse(f"the {len(held_out)} scenes that fold {number} holds back")
+    simple = None
     if job.baseline:
-        method = Baseline(**job.baseline)
-        simple = summary({scene.name: method.dice(scene) for scene in scenes}, "dice")
-    return summary(scores, "dice"), simple
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What cross-validation measured, by name."""
-
-    scores: dict[str, float]
-    baseline: dict[str, float]
+        masks = {scene.name: (baseline_mask(job.baseline, scene), scene.labels) for scene in scenes}
+        simple = summarise({name: class_dice(*pair, card.n_classes) for name, pair in masks.items()}, classes[1:])
+    return Figures(summarise(scores, classes[1:]), simple)
 
 
 @step("fit")
-def fit_and_write(job: TrainingJob, card: Card, scenes: list[LabelledScene], figures: Figures, out: Path) -> Card:
-    """Fit on all scenes and write the model; return its card."""
+def fit_and_write(
+    job: TrainingJob, card: Card, scenes: list[LabelledScene], figures: Figures | None, out: Path
+) -> Card:
+    """Fit on all scenes, look at what comes out of it, and write the model; return its card."""
     from models.training.slices import fit_card
     from models.weights.files import write_model
 
     fitted = fit_card(as_samples(scenes), card, fit_settings(job), _tell)
+    plain = segmenting_job(job)
+    # Nothing is put into OUT before the network has been seen to work.
+    with tempfile.TemporaryDirectory(prefix="swathe-fitted-") as folder:
+        tried = write_model(Path(folder), fitted.card, fitted.state_dict)
+        logger.info(
+            "segmenting %d scenes five times each: whether every class is found, and which share of labels tiles "
+            "change, and bfloat16",
+            len(scenes),
+        )
+        with quiet_models():
+            _refuse_collapse(plain, tried, scenes, Path(folder))
+            seams = tiled_disagreement(plain, tried, scenes, Path(folder))
+            halved = bfloat16_disagreement(plain, tried, scenes, Path(folder))
     # A card travels: whose disk the scenes were on is nobody's business.
     data = _folder(job).absolute().name
     training = card.training or Training(data=data, licence="", attribution="", protocol="")
-    measured = training.model_copy(update={"scores": figures.scores, "baseline": figures.baseline})
-    written = write_model(out, fitted.card.model_copy(update={"training": measured}), fitted.state_dict)
-    logger.info(
-        "measuring on %d scenes which share of labels tiles change, and which bfloat16: each is segmented four times",
-        len(scenes),
-    )
-    plain = segmenting_job(job)
-    with quiet_models():
-        seams = tiled_disagreement(plain, written, scenes, out)
-        halved = bfloat16_disagreement(plain, written, scenes, out)
-    tiling = written.tiling.model_copy(update={"disagreement": seams})
-    measured_card = written.model_copy(update={"tiling": tiling, "bfloat16_disagreement": halved})
-    write_card(measured_card, out / f"{card.name}.json")
-    return measured_card
+    if figures:
+        measured = {"scores": figures.network.mean, "by_class": figures.network.by_class}
+        baseline = {"baseline": figures.baseline.mean} if figures.baseline else {}
+        training = training.model_copy(update=measured | baseline)
+    complete = {
+        "training": training,
+        "tiling": fitted.card.tiling.model_copy(update={"disagreement": seams}),
+        "bfloat16_disagreement": halved,
+    }
+    return write_model(out, fitted.card.model_copy(update=complete), fitted.state_dict)
+
+
+def _refuse_collapse(job: Job, card: Card, scenes: list[LabelledScene], folder: Path) -> None:
+    collapse = Collapse(card.name, [entry.name for entry in card.classes])
+    for scene in scenes:
+        with tempfile.TemporaryDirectory(prefix="swathe-whole-") as scratch:
+            mask = segment_whole(
+                Request(job=job, card=card, card_folder=folder, out=OutFolder(Path(scratch))), scene.scene
+            )
+        collapse.look_at(mask, scene.native_labels)
+    collapse.refuse(f"the {len(scenes)} scenes that it was fitted on")
 
 
 def fit_settings(job: TrainingJob) -> Any:  # noqa: ANN401 - its class comes with torch
     """Return what ``models.training`` is told, checked.
 
     Raises:
-        JobError: When a setting does not exist.
+        JobError: When a setting does not exist, is missing, or has a value that it cannot have.
     """
-    from models.training.settings import Augmentation, TrainSettings
+    from models.training.settings import TrainSettings
 
-    fields = dict(job.settings)
     try:
-        augmentation = Augmentation(**fields.pop("augmentation", {}))
-        return TrainSettings(**{**fields, "crop": tuple(fields["crop"]), "augmentation": augmentation})
-    except (TypeError, KeyError) as error:
-        raise JobError(f"{job.job}: 'settings' do not fit: {error}") from error
+        return TrainSettings(**job.settings)
+    except ValidationError as error:
+        reasons = "; ".join(
+            f"'settings.{'.'.join(map(str, found['loc']))}': {found['msg'][:1].lower()}{found['msg'][1:]}"
+            + ("" if found["type"] == "missing_argument" else f", got {found['input']!r}")
+            for found in error.errors()
+        )
+        raise JobError(f"{job.job}: {reasons}. docs/jobs.md lists what there is") from error
 
 
 def as_samples(scenes: list[LabelledScene], without: tuple[str, ...] = ()) -> list[Any]:
@@ -208,6 +259,6 @@ def as_samples(scenes: list[LabelledScene], without: tuple[str, ...] = ()) -> li
     return [Sample(image=scene.image, labels=scene.labels, valid=scene.valid, name=scene.name) for scene in kept]
 
 
-def _tell(step: int, steps: int, loss: float, score: float | None) -> None:
-    if score is not None or step % max(1, steps // 10) == 0:
-        logger.info("step %d of %d: loss %.4f%s", step, steps, loss, "" if score is None else f", Dice {score:.3f}")
+def _tell(step: int, steps: int, loss: float) -> None:
+    if step % max(1, steps // 10) == 0:
+        logger.info("step %d of %d: loss %.4f", step, steps, loss)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from models.card import Card, FixedNormalization
 from models.errors import CardError
@@ -15,13 +14,13 @@ from models.networks.builders import build_network, network_geometry
 from models.networks.layout import memory_layout
 from models.normalization import normalise, resolve
 from models.position import positions
+from models.predictors.device import choose_device
 from models.training.averaging import RunningMean
 from models.training.crops import PreparedScene, prepare, random_batch
 from models.training.losses import MaskedDiceCrossEntropy
 from models.training.scores import mean_dice, predict_classes
 from models.training.settings import FitResult, Progress, Sample, TrainSettings
 
-_LOG = logging.getLogger(__name__)
 _CLIP_PERCENTILES = (0.1, 99.9)
 
 
@@ -74,7 +73,7 @@ def fit(
         card: Network, channels, classes, normalisation. A ``fixed`` normalisation without numbers is taken from
             ``train``.
         settings: How.
-        progress: Told after every validation and every hundredth of the way.
+        progress: Told every hundredth of the way.
 
     Returns:
         The weights; the same ones for the same input on the same machine and thread count.
@@ -82,6 +81,7 @@ def fit(
     Raises:
         UnknownModelError: When no network has the card's name.
         CardError: When the network's arguments or the crop do not fit it.
+        DeviceError: When the device is not there.
     """
     _check_crop(card, settings)
     card = with_numbers(card, train)
@@ -91,10 +91,23 @@ def fit(
         torch.manual_seed(settings.seed)
         network = build_network(card.network, card.n_inputs, card.n_classes)
         card = card.model_copy(update={"parameters": sum(p.numel() for p in network.parameters())})
-        run = _Run(network, card, settings, [prepare_sample(sample, card) for sample in valid])
+        run = _Run(network, card, settings)
         history = run.train([prepare_sample(sample, card) for sample in train], progress)
-    names = [sample.name for sample in valid]
-    return FitResult(card, run.kept, dict(zip(names, run.kept_scores, strict=True)), tuple(history))
+        scores = {sample.name: run.score(prepare_sample(sample, card)) for sample in valid}
+    return FitResult(card, run.average.on_cpu(), scores, tuple(history))
+
+
+def check_turns(settings: TrainSettings) -> None:
+    """Refuse crops that are no longer of one shape once some of them are turned.
+
+    Raises:
+        CardError: When they are turned by quarters and their last two axes differ.
+    """
+    if settings.augmentation.turn and settings.crop[-2:] != settings.crop[:-3:-1]:
+        raise CardError(
+            f"a crop of {settings.crop} cannot be turned by quarters: give one length for the last two axes as "
+            "settings.crop, or settings.augmentation.turn: false"
+        )
 
 
 def _check_crop(card: Card, settings: TrainSettings) -> None:
@@ -114,21 +127,21 @@ def _check_crop(card: Card, settings: TrainSettings) -> None:
             f"a crop of {settings.crop} does not fit network {card.network.name!r}: "
             f"give multiples of {geometry.stride}{longer} as settings.crop"
         )
+    check_turns(settings)
 
 
 class _Run:
     """One fit under way."""
 
-    def __init__(self, network: nn.Module, card: Card, settings: TrainSettings, valid: list[PreparedScene]) -> None:
-        layout = memory_layout(network, len(settings.crop), torch.device(settings.device))
-        self.network = network.to(settings.device, memory_format=layout)  # type: ignore[call-overload]
-        self.card, self.settings, self.valid, self.layout = card, settings, valid, layout
+    def __init__(self, network: nn.Module, card: Card, settings: TrainSettings) -> None:
+        self.device = choose_device(settings.device)
+        layout = memory_layout(network, len(settings.crop), self.device)
+        self.network = network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        self.card, self.settings, self.layout = card, settings, layout
         self.geometry = network_geometry(card.network)
         self.average = RunningMean(network, settings.averaging)
-        self.kept: dict[str, Tensor] = {}
-        self.kept_scores: list[float] = []
 
-    def train(self, scenes: list[PreparedScene], progress: Progress | None) -> list[tuple[int, float, float | None]]:
+    def train(self, scenes: list[PreparedScene], progress: Progress | None) -> list[tuple[int, float]]:
         settings = self.settings
         generator = torch.Generator().manual_seed(settings.seed)
         optimizer = torch.optim.AdamW(
@@ -138,23 +151,18 @@ class _Run:
             optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.2
         )
         criterion = MaskedDiceCrossEntropy()
-        history: list[tuple[int, float, float | None]] = []
+        history: list[tuple[int, float]] = []
         losses: list[float] = []
         for step in range(1, settings.steps + 1):
             losses.append(self._step(scenes, generator, optimizer, criterion))
             schedule.step()
             self.average.follow(self.network, step)
-            validated = self._is_validation(step)
-            if validated:
-                history.append((step, float(np.mean(losses)), self._validate()))
-            if progress and (validated or step % max(1, settings.steps // 100) == 0):
-                progress(step, settings.steps, float(np.mean(losses)), history[-1][2] if validated else None)
-                losses = [] if validated else losses
+            if step == settings.steps or step % max(1, settings.steps // 100) == 0:
+                history.append((step, float(np.mean(losses))))
+                losses = []
+                if progress:
+                    progress(step, settings.steps, history[-1][1])
         return history
-
-    def _is_validation(self, step: int) -> bool:
-        interval = self.settings.validation_interval
-        return step == self.settings.steps or (interval > 0 and step % interval == 0)
 
     def _step(
         self,
@@ -164,33 +172,21 @@ class _Run:
         criterion: nn.Module,
     ) -> float:
         self.network.train()
-        device = self.settings.device
         images, labels = random_batch(scenes, self.settings, generator, self.geometry.margin)
-        images = images.to(device).contiguous(memory_format=self.layout)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.settings.bfloat16):
+        images = images.to(self.device).contiguous(memory_format=self.layout)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16 is not False):
             logits = self.network(images)
-        loss: Tensor = criterion(logits, labels.to(device))
+        loss = criterion(logits, labels.to(self.device))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         optimizer.step()
         return float(loss.detach())
 
-    def _validate(self) -> float | None:
-        raw = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+    def score(self, scene: PreparedScene) -> float:
+        """Return the Dice of the averaged weights on a whole scene, mean over the classes but background."""
         self.network.load_state_dict(self.average.state)
-        scores = [self._score(scene) for scene in self.valid]
-        score = float(np.mean(scores)) if scores else None
-        best = float(np.mean(self.kept_scores)) if self.kept_scores else -1.0
-        if self.settings.keep == "last" or score is None or score > best:
-            self.kept = self.average.on_cpu()
-            self.kept_scores = scores
-        self.network.load_state_dict(raw)
-        _LOG.debug("validation of %s: %s", self.card.name, score)
-        return score
-
-    def _score(self, scene: PreparedScene) -> float:
-        inputs = scene.inputs.to(self.settings.device)
+        inputs = scene.inputs.to(self.device)
         least = 2 if self.geometry.receptive_field is None else 1
         classes = predict_classes(
             self.network, inputs, stride=self.geometry.stride, margin=self.geometry.margin, least=least

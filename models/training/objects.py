@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from models.card import Card
 from models.errors import CardError
 from models.networks.builders import build_network, network_geometry
+from models.predictors.device import choose_device
 from models.training.averaging import RunningMean
 from models.training.crops import IGNORED, PreparedScene, random_batch
-from models.training.fit import prepare_sample, with_numbers
+from models.training.fit import check_turns, prepare_sample, with_numbers
 from models.training.settings import FitResult, Progress, Sample, TrainSettings
 
 _LARGEST_GRADIENT = 5.0
@@ -73,25 +74,30 @@ def fit_objects(
     Args:
         samples: Rasters with their class maps.
         card: As for ``fit``.
-        settings: As for ``fit``; what is said there of validation and of bfloat16 has no meaning here.
+        settings: As for ``fit``.
         progress: Told every hundredth of the way.
 
     Returns:
         The running mean of the weights; the same for the same input on the same machine and thread count.
 
     Raises:
-        CardError: When the network's arguments or the crop do not fit it, or a panoptic one's card names no things.
+        CardError: When the network's arguments or the crop do not fit it, a panoptic one's card names no things, or
+            the settings ask for bfloat16.
+        DeviceError: When the device is not there.
     """
     target = _target(card)
     stride = network_geometry(card.network).stride
     if len(settings.crop) != len(stride) or any(n % s for n, s in zip(settings.crop, stride, strict=True)):
         raise CardError(f"a crop of {settings.crop} does not fit {card.network.name!r}: give multiples of {stride}")
+    check_turns(settings)
+    if settings.bfloat16:
+        raise CardError(f"{card.network.name!r} is fitted in float32: leave settings.bfloat16 out")
     card = with_numbers(card, samples)
     torch.set_num_threads(settings.threads)
     with torch.random.fork_rng(devices=[]):
         # Of the weights, and of torchvision's choice of the anchors and boxes that count.
         torch.manual_seed(settings.seed)
-        network = build_network(card.network, card.n_inputs, card.n_classes).to(settings.device)
+        network = build_network(card.network, card.n_inputs, card.n_classes).to(choose_device(settings.device))
         mean, history = _train(
             network,
             [prepare_sample(sample, card) for sample in samples],
@@ -119,14 +125,14 @@ def _train(
     settings: TrainSettings,
     progress: Progress | None,
     target: Target,
-) -> tuple[RunningMean, list[tuple[int, float, float | None]]]:
+) -> tuple[RunningMean, list[tuple[int, float]]]:
     generator = torch.Generator().manual_seed(settings.seed)
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.2
     )
     mean = RunningMean(network, settings.averaging)
-    history: list[tuple[int, float, float | None]] = []
+    history: list[tuple[int, float]] = []
     losses: list[float] = []
     for step in range(1, settings.steps + 1):
         losses.append(
@@ -135,10 +141,10 @@ def _train(
         schedule.step()
         mean.follow(network, step)
         if step == settings.steps or step % max(1, settings.steps // 100) == 0:
-            history.append((step, float(np.mean(losses)), None))
+            history.append((step, float(np.mean(losses))))
             losses = []
             if progress:
-                progress(step, settings.steps, history[-1][1], None)
+                progress(step, settings.steps, history[-1][1])
     return mean, history
 
 
@@ -152,8 +158,9 @@ def _step(
 ) -> float:
     network.train()
     images, labels = random_batch(scenes, settings, generator)
-    targets = [{name: value.to(settings.device) for name, value in target(one).items()} for one in labels]
-    losses: dict[str, Tensor] = network([image.to(settings.device) for image in images], targets)
+    device = next(network.parameters()).device
+    targets = [{name: value.to(device) for name, value in target(one).items()} for one in labels]
+    losses: dict[str, Tensor] = network([image.to(device) for image in images], targets)
     loss = torch.stack(list(losses.values())).sum()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

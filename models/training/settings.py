@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
+import pydantic.dataclasses
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from models.card import Card
+from models.run_settings import Device
 
-# Called with step, steps, mean loss since the last call, and the validation score where one was taken.
-Progress: TypeAlias = Callable[[int, int, float, float | None], None]
+# Called with step, steps and the mean loss since the last call.
+Progress: TypeAlias = Callable[[int, int, float], None]
 
 Outside: TypeAlias = Literal["mirror", "zero"]
 
@@ -37,7 +40,13 @@ class Sample:
     position: NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+# A key or a value that means nothing would be left out of the fit unnoticed.
+_CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
+_Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+_BelowOne: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_CHECKED)
 class Augmentation:
     """How far a crop may be changed; 0 switches a change off.
 
@@ -53,18 +62,18 @@ class Augmentation:
         stretch: Largest relative change of the length of each axis, beside the common ``zoom``.
     """
 
-    zoom: float = 0.0
-    contrast: float = 0.1
-    brightness: float = 0.1
-    gamma: float = 0.0
-    noise: float = 0.0
+    zoom: _BelowOne = 0.0
+    contrast: NonNegativeFloat = 0.1
+    brightness: NonNegativeFloat = 0.1
+    gamma: NonNegativeFloat = 0.0
+    noise: NonNegativeFloat = 0.0
     flip: bool = True
     turn: bool = True
-    rotation: float = 0.0
-    stretch: float = 0.0
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    stretch: _BelowOne = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_CHECKED)
 class TrainSettings:
     """Everything that decides a fit besides its data and the network.
 
@@ -79,29 +88,26 @@ class TrainSettings:
         outside: What a crop shows beyond its scene: the scene mirrored, or 0. With 0 the network can tell where the
             scene ends, which helps where scenes are cut round what is looked for.
         averaging: Decay of the running mean of the weights, which is what the fit returns; 0 for none.
-        keep: ``last`` weights, or the ``best`` by validation score (optimistic if reported on the same scenes).
-        validation_interval: Steps between validations; 0 for one at the end.
-        bfloat16: Whether to run the network under autocast.
+        bfloat16: Whether to run the network under autocast; None for where it can be, which is in all but those that
+            find objects.
         seed: Of weights, crops and augmentation.
         threads: Of torch.
-        device: Where to train.
+        device: Where to train; ``auto`` for a GPU where there is one.
         augmentation: How crops are changed.
     """
 
-    steps: int
-    batch: int
-    crop: tuple[int, ...]
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
-    foreground: float = 0.5
+    steps: PositiveInt
+    batch: PositiveInt
+    crop: tuple[PositiveInt, ...]
+    learning_rate: PositiveFloat = 3e-3
+    weight_decay: NonNegativeFloat = 1e-2
+    foreground: _Share = 0.5
     outside: Outside = "mirror"
-    averaging: float = 0.98
-    keep: Literal["last", "best"] = "last"
-    validation_interval: int = 0
-    bfloat16: bool = True
-    seed: int = 0
-    threads: int = 1
-    device: str = "cpu"
+    averaging: _BelowOne = 0.98
+    bfloat16: bool | None = None
+    seed: NonNegativeInt = 0
+    threads: PositiveInt = 1
+    device: Device = "auto"
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -112,11 +118,11 @@ class FitResult:
     Attributes:
         card: The template with normalisation and parameter count filled in.
         state_dict: The weights, float32 on the CPU.
-        scores: Validation Dice per scene, mean over the classes but background.
-        history: Step, loss and score of every validation.
+        scores: Dice per validation scene, mean over the classes but background.
+        history: What progress is told: steps, and the mean loss since the one before.
     """
 
     card: Card
     state_dict: dict[str, Tensor]
     scores: dict[str, float]
-    history: tuple[tuple[int, float, float | None], ...]
+    history: tuple[tuple[int, float], ...]

@@ -116,7 +116,13 @@ def deidentify_file(
         header = source.header
         rules = _rules(source, settings)
         patient = patient_of(header, pseudonyms)
-        cleaner = Cleaner(rules, pseudonyms, patient, Scrubber.of(identifiers(header, rules)), Done())
+        cleaner = Cleaner(
+            rules=rules,
+            pseudonyms=pseudonyms,
+            patient=patient,
+            scrubber=Scrubber.of(identifiers(header, rules)),
+            done=Done(),
+        )
         cleaned = cleaner.cleaned(header)
         _declare(cleaned, settings)
         study = pseudonyms.study(text_of(header, "StudyInstanceUID"))

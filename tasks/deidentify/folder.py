@@ -74,7 +74,7 @@ def deidentify_folder(
         require_tesseract()
     with out.locked():
         journal = Journal(out.scratch / "deidentify.sqlite")
-        work = _Work(source, out.root, settings, pseudonyms, journal)
+        work = _Work(source, out.root, settings=settings, pseudonyms=pseudonyms, journal=journal)
         verdicts: list[FileVerdict] = []
         recorded = 0
         try:
@@ -205,7 +205,7 @@ class _Work:
                 )
             return False
 
-        written = deidentify_file(path, self._root, self._settings, self._pseudonyms, admit)
+        written = deidentify_file(path, self._root, settings=self._settings, pseudonyms=self._pseudonyms, admit=admit)
         counts = {**written.done.counts, "undecodable": written.done.undecodable}
         return replace(
             now,

@@ -60,7 +60,7 @@ def copy_pixels(source: BinaryIO, target: BinaryIO, header: Dataset, syntax: UID
         _copy_fragments(source, target, order)
     else:
         cleared = _without_overlays(header, order) if layered else bytes
-        _copy_native(source, target, length, _native_bytes(header, tag), cleared)
+        _copy_native(source, target, length=length, expected=_native_bytes(header, tag), cleared=cleared)
 
 
 def _element_head(source: BinaryIO, order: str, *, implicit: bool) -> tuple[int, int, bytes]:

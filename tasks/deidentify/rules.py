@@ -94,7 +94,13 @@ class SafePrivate:
 def profile() -> Mapping[str, Row]:
     """Return Table E.1-1 by tag."""
     rows = (
-        Row(row["tag"], row["name"], row["vr"], row["basic"], dict(mark.split("=") for mark in row["options"].split()))
+        Row(
+            tag=row["tag"],
+            name=row["name"],
+            vr=row["vr"],
+            basic=row["basic"],
+            options=dict(mark.split("=") for mark in row["options"].split()),
+        )
         for row in _table("profile.csv")
     )
     return {row.tag: row for row in rows}

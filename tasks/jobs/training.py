@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from tasks.jobs.reading import load_section
 from tasks.jobs.section import Section
 from tasks.jobs.source import Pattern, Source
+
+
+def _not_one(folds: int) -> int:
+    if folds == 1:
+        raise ValueError("one fold leaves nothing to fit on: give 0, or 2 and more")
+    return folds
 
 
 class TrainingSource(Section):
@@ -18,11 +24,35 @@ class TrainingSource(Section):
         folder: Folder that holds them; ``{data}`` is the folder of the sample data.
         labels: Pattern of the label file, relative to the folder.
         exclude: Scene ids that are left out of training and validation alike.
+        ignore: Value of pixels without a label, beside what the label file declares as nodata; None for no other.
     """
 
     folder: str
     labels: Pattern
     exclude: tuple[str, ...] = ()
+    ignore: Annotated[int | None, Field(ge=0)] = None
+
+
+class Baseline(Section):
+    """A simple method to compare with: class 1 on one side of a value of one channel.
+
+    Attributes:
+        kind: ``threshold`` takes ``value``; ``otsu`` finds it in each scene (Otsu 1979).
+        channel: Number of the channel, from 0.
+        value: Physical; for ``threshold``.
+        side: Where class 1 lies.
+    """
+
+    kind: Literal["threshold", "otsu"]
+    channel: Annotated[int, Field(ge=0)] = 0
+    value: Annotated[float | None, Field(allow_inf_nan=False)] = None
+    side: Literal["above", "below"] = "above"
+
+    @model_validator(mode="after")
+    def _value_where_it_counts(self) -> Self:
+        if (self.kind == "threshold") != (self.value is not None):
+            raise ValueError("'value' goes with kind: threshold, and with no other")
+        return self
 
 
 class TrainingJob(Section):
@@ -30,6 +60,7 @@ class TrainingJob(Section):
 
     Attributes:
         card: Card fields that do not come out of training: name, network, channels, classes, tiling, origin.
+        baseline: What the network is compared with; None for nothing.
         folds: Cross-validation folds over scenes before the final fit; 0 leaves it out.
         settings: Fields of ``models.training.settings.TrainSettings``.
     """
@@ -39,8 +70,8 @@ class TrainingJob(Section):
     source: Source = Source()
     training: TrainingSource
     card: dict[str, Any]
-    baseline: dict[str, Any] = Field(default={})
-    folds: Annotated[int, Field(ge=0)] = 4
+    baseline: Baseline | None = None
+    folds: Annotated[int, Field(ge=0), AfterValidator(_not_one)] = 4
     settings: dict[str, Any] = Field(default={})
 
 

@@ -45,7 +45,7 @@ def opened_raster_pair(
     with ExitStack() as stack:
         stack.enter_context(gdal_env())
         datasets = [stack.enter_context(open_raster(str(path))) for path in paths]
-        aligned = not resample or _coincide(predicted.grid, reference.grid)
+        aligned = not resample or coincide(predicted.grid, reference.grid)
         ours = DirectFile(datasets[0]) if aligned else WarpedFile(datasets[0], predicted.grid, reference.grid)
         theirs = DirectFile(datasets[1])
 
@@ -67,6 +67,15 @@ def opened_raster_pair(
             names=names,
             notes=notes,
         )
+
+
+def coincide(ours: RasterGrid, theirs: RasterGrid) -> bool:
+    """Tell whether two rasters have the same pixels; where one alone has a CRS it counts for both."""
+    if ours.crs_wkt is not None and theirs.crs_wkt is not None and ours.crs_wkt != theirs.crs_wkt:
+        same_crs = bool(CRS.from_wkt(ours.crs_wkt) == CRS.from_wkt(theirs.crs_wkt))
+    else:
+        same_crs = True
+    return same_crs and ours.lies_on(theirs)
 
 
 def spacings_of(grid: RasterGrid) -> dict[str, tuple[float, ...]]:
@@ -108,7 +117,7 @@ def _header(path: Path) -> Header:
 
 def _placed(pair_id: str, ours: RasterGrid, theirs: RasterGrid, *, resample: bool) -> tuple[str, ...]:
     """Say what is done with grids that differ, or refuse them."""
-    if _coincide(ours, theirs):
+    if coincide(ours, theirs):
         if (ours.crs_wkt is None) != (theirs.crs_wkt is None):
             return ("one mask alone has a CRS; their pixels coincide, so it was taken for both",)
         return ()
@@ -125,14 +134,6 @@ def _placed(pair_id: str, ours: RasterGrid, theirs: RasterGrid, *, resample: boo
             "the centres of the reference's pixels"
         )
     return (f"the prediction was resampled (nearest) onto the reference's grid. {both}",)
-
-
-def _coincide(ours: RasterGrid, theirs: RasterGrid) -> bool:
-    if ours.crs_wkt is not None and theirs.crs_wkt is not None and ours.crs_wkt != theirs.crs_wkt:
-        same_crs = bool(CRS.from_wkt(ours.crs_wkt) == CRS.from_wkt(theirs.crs_wkt))
-    else:
-        same_crs = True
-    return same_crs and ours.lies_on(theirs)
 
 
 def describe_grid(grid: RasterGrid) -> str:

@@ -66,6 +66,7 @@ def _card_rows(card: Card) -> dict[str, Any]:
         "Licence of that data": card.training.licence,
         "Validation": card.training.protocol,
         "Scores": _scores(card.training.scores),
+        **{f"Scores of {name}": _scores(scores) for name, scores in card.training.by_class.items()},
         "A simple method on the same folds": _scores(card.training.baseline),
     }
     # A card that is silent on something says nothing of it.

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
-from tasks.answers.metrics.overlap import dice
+from tasks.jobs.training import Baseline
 from tasks.training.labelled import LabelledScene
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """Class 1 on one side of a value of one channel.
-
-    Attributes:
-        kind: ``threshold`` takes ``value``; ``otsu`` finds it in each scene (Otsu 1979).
-        channel: Number of the channel.
-        value: Physical.
-        side: Where class 1 lies.
-    """
-
-    kind: Literal["threshold", "otsu"]
-    channel: int = 0
-    value: float = 0.0
-    side: Literal["above", "below"] = "above"
-
-    def dice(self, scene: LabelledScene) -> float:
-        """Score the method on one scene."""
-        band = scene.image[self.channel]
-        value = self.value if self.kind == "threshold" else _otsu(band[scene.valid])
-        marked = band > value if self.side == "above" else band <= value
-        predicted = np.where(scene.valid, marked.astype(np.uint8), np.uint8(255))
-        return dice(predicted, scene.labels, 1)
-
-
-def _otsu(values: NDArray[np.float32]) -> float:
-    return float(threshold_otsu(values))
+def baseline_mask(method: Baseline, scene: LabelledScene) -> NDArray[np.uint8]:
+    """Return classes 0 and 1 of a scene on the model grid, 255 where it is not valid."""
+    band = scene.image[method.channel]
+    value = float(threshold_otsu(band[scene.valid])) if method.value is None else method.value
+    marked = band > value if method.side == "above" else band <= value
+    return np.where(scene.valid, marked.astype(np.uint8), np.uint8(255))

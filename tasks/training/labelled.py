@@ -41,25 +41,27 @@ class LabelledScene:
         return self.scene.id
 
 
-def read_labelled(scene: RasterScene | VolumeScene, labels: Path, n_classes: int) -> LabelledScene:
+def read_labelled(
+    scene: RasterScene | VolumeScene, labels: Path, n_classes: int, ignore: int | None = None
+) -> LabelledScene:
     """Read a scene and its labels.
 
     Args:
         scene: As described for the model.
         labels: A file on the scene's native grid.
         n_classes: Numbers from 0 that labels may hold.
+        ignore: A value that is no label.
 
     Raises:
-        SceneError: When labels and scene lie on two grids, or a label is no class.
+        GridError: When labels and scene lie on two grids.
+        SceneError: When a label is no class, or no pixel has one where the scene was observed.
     """
-    native = read_labels(labels, scene if isinstance(scene, VolumeScene) else None)
-    if native.shape != scene.frame.native_shape:
-        raise SceneError(f"{scene.id}: labels {labels} are {native.shape}, the scene is {scene.frame.native_shape}")
+    native = read_labels(labels, scene, ignore)
     if native.max() >= n_classes:
         held = ", ".join(str(number) for number in np.unique(native) if number != UNLABELLED)
         raise SceneError(
             f"{scene.id}: labels {labels} hold {held}; classes are 0 to {n_classes - 1}. Number them so, or declare "
-            "what is not observed as nodata"
+            "what is not observed as nodata, or name its value as training.ignore"
         )
     with scene.open() as reader:
         image, observed = reader.read(Box.of_shape(scene.frame.model_shape))
@@ -67,6 +69,11 @@ def read_labelled(scene: RasterScene | VolumeScene, labels: Path, n_classes: int
     valid = observed if invalid is None else observed & ~invalid
     on_grid = _on_model_grid(scene, native, n_classes)
     labelled = on_grid != UNLABELLED
+    if not (valid & labelled).any():
+        raise SceneError(
+            f"{scene.id}: labels {labels} say nothing: no pixel has a class where the scene was observed. Label it, or "
+            "leave it out by training.exclude"
+        )
     return LabelledScene(
         scene=scene,
         native_labels=native,

@@ -210,6 +210,7 @@ def test_every_key_of_a_job_is_described_with_its_default():
     expected["`analysis.kind`"] = "required"
     training = expected_defaults("", training_job.TrainingJob)
     expected |= {key: default for key, default in training.items() if key not in expected and key != "`training`"}
+    expected |= expected_defaults("baseline", training_job.Baseline)
     expected |= fit_defaults("settings", TrainSettings) | fit_defaults("settings.augmentation", Augmentation)
     assert described == expected
 

@@ -217,7 +217,7 @@ def test_a_few_steps_lower_the_loss_and_the_same_fit_gives_the_same_weights():
     fitted = fit_card(
         [squares(0)], quick, TrainSettings(steps=10, batch=1, crop=(64, 64), learning_rate=3e-4, averaging=0.5)
     )
-    losses = [loss for _, loss, _ in fitted.history]
+    losses = [loss for _, loss in fitted.history]
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     assert fitted.card.parameters == sum(p.numel() for p in build_network(quick.network, 2, 3).parameters())
     once, again = (fit_card([squares(0)], quick, TrainSettings(steps=2, batch=1, crop=(64, 64))) for _ in range(2))
@@ -225,6 +225,8 @@ def test_a_few_steps_lower_the_loss_and_the_same_fit_gives_the_same_weights():
     assert all(torch.equal(value, again.state_dict[name]) for name, value in once.state_dict.items())
     with pytest.raises(CardError, match=r"crop of \(60, 64\).*multiples of \(32, 32\)"):
         fit_card([squares(0)], quick, TrainSettings(steps=1, batch=1, crop=(60, 64)))
+    with pytest.raises(CardError, match=r"leave settings\.bfloat16 out"):
+        fit_card([squares(0)], quick, TrainSettings(steps=1, batch=1, crop=(64, 64), bfloat16=True))
 
 
 def test_a_training_job_names_the_network_and_writes_a_model_that_segments(tmp_path):

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.metrics import compute_dice
+from pydantic import ValidationError
 from scipy.ndimage import affine_transform
 
 from models.card import Card, ClassEntry, FixedNormalization, Network, SceneNormalization, Tiling
-from models.errors import CardError
+from models.errors import CardError, DeviceError
 from models.position import positions
 from models.training.augmentation import _random_affine, warp
 from models.training.crops import IGNORED, cut, mirrored, prepare, random_batch
 from models.training.fit import fit, fixed_statistics
-from models.training.folds import cross_validate, k_folds, summary
+from models.training.folds import k_folds
 from models.training.losses import MaskedDiceCrossEntropy
 from models.training.scores import dice
 from models.training.settings import Augmentation, Sample, TrainSettings
@@ -62,7 +65,8 @@ def test_training_lowers_the_loss_and_is_reproducible():
     first = fit(samples(), [], card(), SHORT, lambda *told: seen.append(told))
     second = fit(samples(), [], card(), SHORT)
     other = fit(samples(), [], card(), TrainSettings(**{**SHORT.__dict__, "seed": 1}))
-    losses = [loss for _, _, loss, _ in seen]
+    losses = [loss for _, _, loss in seen]
+    assert first.history == tuple((step, loss) for step, _, loss in seen)
     assert [step for step, *_ in seen] == list(range(1, 13))
     assert losses[-1] < losses[0]
     assert states_equal(first.state_dict, second.state_dict)
@@ -115,14 +119,90 @@ def test_volumes_are_fitted_with_the_scenes_own_statistics():
     )
     result = fit(samples(2, (9, 13, 12)), samples(1, (9, 13, 12)), card(3, SceneNormalization()), settings)
     assert 0 <= result.scores["scene-0"] <= 1
-    assert len(result.history) == 1
+    assert len(result.history) == 2
 
 
-def test_the_best_weights_are_kept_when_asked():
-    settings = TrainSettings(**{**SHORT.__dict__, "keep": "best", "validation_interval": 3})
-    result = fit(samples(3), samples(1), card(), settings)
-    assert [step for step, _, _ in result.history] == [3, 6, 9, 12]
-    assert np.mean(list(result.scores.values())) == max(score for _, _, score in result.history)
+# Of every option of a fit, a value that is not the one of BASE, and what makes it count.
+BASE = TrainSettings(
+    steps=3, batch=4, crop=(16, 16), bfloat16=False, device="cpu", augmentation=Augmentation(contrast=0, brightness=0)
+)
+OTHERS = {
+    "steps": 4,
+    "batch": 5,
+    "crop": (12, 12),
+    "learning_rate": 1e-2,
+    "weight_decay": 0.5,
+    "foreground": 1.0,
+    "outside": "zero",
+    "averaging": 0.1,
+    "bfloat16": True,
+    "seed": 1,
+    "augmentation.zoom": 0.3,
+    "augmentation.contrast": 0.2,
+    "augmentation.brightness": 0.2,
+    "augmentation.gamma": 0.5,
+    "augmentation.noise": 0.2,
+    "augmentation.flip": False,
+    "augmentation.turn": False,
+    "augmentation.rotation": 20.0,
+    "augmentation.stretch": 0.2,
+}
+# Where a fit is carried out, which changes no more than how numbers are rounded.
+PLACES = {"threads", "device"}
+
+
+def changed(option, value):
+    name, _, inner = option.partition(".")
+    return replace(BASE, **{name: replace(BASE.augmentation, **{inner: value}) if inner else value})
+
+
+@pytest.fixture(scope="module")
+def base_state():
+    return fit_card(samples(), card(), BASE).state_dict
+
+
+def test_no_option_of_a_fit_is_left_untried():
+    options = {field.name for field in fields(TrainSettings)} - {"augmentation"} - PLACES
+    assert set(OTHERS) == options | {f"augmentation.{field.name}" for field in fields(Augmentation)}
+
+
+@pytest.mark.parametrize(("option", "value"), OTHERS.items())
+def test_every_option_of_a_fit_changes_it(base_state, option, value):
+    assert not states_equal(fit_card(samples(), card(), changed(option, value)).state_dict, base_state)
+
+
+def test_a_fit_runs_where_and_on_as_many_threads_as_it_is_told(monkeypatch):
+    told = []
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    fit_card(samples(1), card(), replace(BASE, steps=1, threads=2))
+    assert told == [2]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match="'cuda' is not there"):
+        fit_card(samples(1), card(), replace(BASE, steps=1, device="cuda"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"keep": "banana"},
+        {"outside": "banana"},
+        {"steps": 0},
+        {"averaging": 1.0},
+        {"foreground": 1.5},
+        {"learning_rate": float("nan")},
+        {"augmentation": {"noise": -1}},
+        {"augmentation": {"flop": True}},
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        TrainSettings(**{"steps": 1, "batch": 1, "crop": (16, 16), **wrong})
+
+
+def test_crops_that_cannot_be_turned_are_refused():
+    with pytest.raises(CardError, match="turned by quarters"):
+        fit(samples(1), [], card(), replace(BASE, crop=(16, 8)))
+    assert fit(samples(1), [], card(), changed("augmentation.turn", False)).history
 
 
 def test_a_network_that_looks_at_the_whole_tile_is_scored_on_a_scene_of_one_pixel_too():
@@ -130,13 +210,6 @@ def test_a_network_that_looks_at_the_whole_tile_is_scored_on_a_scene_of_one_pixe
     looking = card().model_copy(update={"network": network})
     settings = TrainSettings(**{**SHORT.__dict__, "steps": 1})
     assert list(fit(samples(2), samples(1, (1, 1)), looking, settings).scores) == ["scene-0"]
-
-
-def test_every_scene_is_scored_by_a_fit_that_has_not_seen_it():
-    found = cross_validate(samples(5), card(), SHORT, 2, baseline=lambda sample: float(sample.labels.mean()))
-    assert set(found.dice) == set(found.baseline) == {f"scene-{k}" for k in range(5)}
-    assert sorted(len(fold.scores) for fold in found.folds) == [2, 3]
-    assert summary(found.dice, "dice")["dice_n"] == 5
 
 
 @given(st.sets(st.text(min_size=1), min_size=2, max_size=30), st.integers(0, 5), st.data())

@@ -1,9 +1,11 @@
 """Training by its flow: folds are scored on scenes they have not seen, and weights and card are written together."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from rich.console import Console
 
@@ -11,7 +13,9 @@ from flows.commands import tables
 from flows.training.disagreement import quiet_models
 from models.card import Card
 from models.registry import resolve_model
-from tasks.errors import JobError
+from models.training import slices
+from models.training.slices import fit_card
+from tasks.errors import FitError, JobError
 from tasks.jobs.reading import CONFIGS
 from tasks.samples.synthetic import write_synthetic_fire, write_synthetic_volume
 
@@ -20,7 +24,7 @@ def small(name: str, folder: Path, **changes) -> dict:
     job = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
     job["training"] |= {"folder": str(folder), "exclude": []}
     job["card"]["network"] = {"name": "unet", "arguments": {"widths": [4, 8]}}
-    job["settings"] |= {"steps": 4, "batch": 2, "crop": [32, 32]}
+    job["settings"] |= {"steps": 30, "batch": 4, "crop": [32, 32], "learning_rate": 0.02, "averaging": 0.5}
     return job | changes
 
 
@@ -36,12 +40,18 @@ def test_a_raster_network_is_scored_held_out_and_written_with_its_card(tmp_path)
     for seed in range(3):
         write_synthetic_fire(tmp_path / "scenes", f"fire-{seed}", 64, seed)
     result = train(small("train-fire", tmp_path / "scenes", folds=3), tmp_path)
-    assert result.scores["dice_n"] == 3
+    assert result.figures.network.mean["dice_n"] == 3
     # Its spectra are drawn round what the threshold separates.
-    assert result.scores["baseline_dice_mean"] > 0.9
+    assert result.figures.baseline.mean["dice_mean"] > 0.9
     card, folder = resolve_model(str(tmp_path / "trained" / "fire-unet.json"))
     assert folder == tmp_path / "trained"
-    assert card.training.scores["dice_n"] == 3
+    assert card.training.scores == result.figures.network.mean
+    assert card.training.by_class == {"burned": card.training.scores}
+    assert card.training.baseline == result.figures.baseline.mean
+    console = Console(width=400)
+    with console.capture() as told:
+        console.print(tables.training(result))
+    assert "too few; lowest" in told.get()
     assert len(card.normalization.mean) == 6
     assert card.bfloat16_disagreement is None or 0 <= card.bfloat16_disagreement <= 1
 
@@ -59,7 +69,7 @@ def test_networks_of_two_and_three_axes_are_fitted_and_scored_on_volumes(tmp_pat
     job["card"]["tiling"] = {"tile": [depth[0], 32, 32], "halo": [depth[1], 4, 4], "overlap": [0, 0, 0]}
     job["settings"]["crop"] = [16, 16, 16][:n_axes]
     result = train(job, tmp_path)
-    assert result.scores["dice_n"] == 2
+    assert result.figures.network.mean["dice_n"] == 2
     card, _ = resolve_model(str(tmp_path / "trained" / "sarcoma-t1-unet.json"))
     assert card.normalization.kind == "scene"
     assert card.position
@@ -86,7 +96,7 @@ def test_without_folds_the_command_tells_where_the_weights_are_and_what_was_meas
         logging.getLogger("flows.training.fit"), "info", lambda text, *values: lines.append(text % values)
     )
     result = train(job, tmp_path)
-    assert sum("measuring on 2 scenes" in line for line in lines) == 1
+    assert sum("segmenting 2 scenes" in line for line in lines) == 1
     console = Console(width=400)
     with console.capture() as told:
         console.print(tables.training(result))
@@ -99,9 +109,54 @@ def test_without_folds_the_command_tells_where_the_weights_are_and_what_was_meas
     assert str(tmp_path) not in text
 
 
-def test_settings_that_do_not_exist_are_refused_by_name(tmp_path):
-    write_synthetic_fire(tmp_path / "scenes", "fire", 64)
-    job = small("train-fire", tmp_path / "scenes", folds=0)
-    job["settings"]["stepps"] = 3
-    with pytest.raises(JobError, match="stepps"):
+@pytest.mark.parametrize("folds", [0, 2])
+def test_a_network_that_finds_nothing_is_not_written(tmp_path, monkeypatch, folds):
+    for seed in range(2):
+        write_synthetic_fire(tmp_path / "scenes", f"fire-{seed}", 64, seed)
+    job = small("train-fire", tmp_path / "scenes", folds=folds)
+    job["settings"]["steps"] = 1
+
+    def collapsed(*arguments):
+        fitted = fit_card(*arguments)
+        head = {"head.weight": torch.zeros(2, 4, 1, 1), "head.bias": torch.tensor([1.0, 0.0])}
+        return replace(fitted, state_dict=fitted.state_dict | head)
+
+    monkeypatch.setattr(slices, "fit_card", collapsed)
+    with pytest.raises(FitError, match=r"fire-unet: every pixel of the .* Nothing is written"):
+        train(job, tmp_path)
+    assert not (tmp_path / "trained").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "named"),
+    [
+        ("settings", {"stepps": 3}, r"settings\.stepps"),
+        ("settings", {"keep": "banana"}, r"settings\.keep"),
+        ("settings", {"outside": "banana"}, r"settings\.outside.*'mirror' or 'zero'"),
+        ("settings", {"augmentation": {"noise": -1}}, r"settings\.augmentation\.noise"),
+        ("baseline", {"kind": "banana"}, r"baseline\.kind"),
+        ("baseline", {"side": "banana"}, r"baseline\.side"),
+        ("baseline", {"channel": 6}, r"baseline\.channel"),
+        ("baseline", {"kind": "otsu"}, "goes with kind: threshold"),
+    ],
+)
+def test_what_means_nothing_in_a_training_job_is_refused_by_name(tmp_path, section, changes, named):
+    job = small("train-fire", tmp_path / "no-scenes-are-read", folds=0)
+    job[section] |= changes
+    with pytest.raises(JobError, match=named):
+        train(job, tmp_path)
+
+
+@pytest.mark.parametrize(("folds", "named"), [(1, "one fold leaves nothing"), (3, "2 scenes cannot be split into 3")])
+def test_folds_that_cannot_be_made_are_refused(tmp_path, folds, named):
+    for seed in range(2):
+        write_synthetic_fire(tmp_path / "scenes", f"fire-{seed}", 64, seed)
+    with pytest.raises(JobError, match=named):
+        train(small("train-fire", tmp_path / "scenes", folds=folds), tmp_path)
+
+
+def test_a_simple_method_of_one_class_is_no_measure_of_several(tmp_path):
+    job = small("train-fire", tmp_path / "scenes")
+    job["card"]["classes"].append({"name": "water", "colour": "#0000ff"})
+    with pytest.raises(JobError, match="'baseline' marks one class, and the card has 2"):
         train(job, tmp_path)

@@ -1,0 +1,119 @@
+"""How a fit scores on scenes: Dice per class, the mean of the classes, and whether it tells classes apart at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.answers.metrics.interval import mean_interval
+from tasks.answers.metrics.overlap import dice
+from tasks.errors import FitError
+
+_NOT_OBSERVED = 255
+
+
+@dataclass(frozen=True)
+class DiceScores:
+    """Figures of several scenes: mean, standard deviation, median, lowest, number, and an interval of the mean.
+
+    Attributes:
+        mean: Of each scene's mean over the classes but the first.
+        by_class: The same of each of these classes, by its name.
+    """
+
+    mean: dict[str, float]
+    by_class: dict[str, dict[str, float]]
+
+
+def class_dice(
+    predicted: NDArray[np.integer[Any]], reference: NDArray[np.integer[Any]], n_classes: int
+) -> NDArray[np.float64]:
+    """Return the Dice of every class but the first; NaN for a class that is in neither mask.
+
+    Args:
+        predicted: Class numbers; 255 is left out.
+        reference: Class numbers; negative ones are left out.
+        n_classes: With the first.
+    """
+    return np.array([dice(predicted, reference, label) for label in range(1, n_classes)])
+
+
+def summarise(scores: Mapping[str, NDArray[np.float64]], classes: Sequence[str]) -> DiceScores:
+    """Return what the scores of several scenes have in common.
+
+    Args:
+        scores: Of each scene what ``class_dice`` gives.
+        classes: Names of these classes.
+    """
+    rows = np.stack(list(scores.values()))
+    seen = rows[~np.isnan(rows).all(axis=1)]
+    columns = zip(classes, rows.T, strict=True)
+    return DiceScores(
+        _statistics(np.nanmean(seen, axis=1)),
+        {name: _statistics(column[~np.isnan(column)]) for name, column in columns},
+    )
+
+
+def _statistics(values: NDArray[np.float64]) -> dict[str, float]:
+    if not len(values):
+        return {"dice_n": 0.0}
+    found = {
+        "dice_mean": values.mean(),
+        "dice_std": values.std(),
+        "dice_median": np.median(values),
+        "dice_min": values.min(),
+    }
+    interval = mean_interval(values)
+    if interval is not None:
+        found["dice_low"], found["dice_high"] = interval
+    return {name: round(float(value), 4) for name, value in found.items()} | {"dice_n": float(len(values))}
+
+
+class Collapse:
+    """Looks over the masks of one fit for classes that its labels hold and that it never finds.
+
+    Args:
+        model: Its name, for the message.
+        classes: Names of all classes.
+    """
+
+    def __init__(self, model: str, classes: Sequence[str]) -> None:
+        self._model, self._classes = model, classes
+        self._labelled: set[int] = set()
+        self._predicted: set[int] = set()
+
+    def look_at(self, predicted: NDArray[np.integer[Any]], reference: NDArray[np.integer[Any]]) -> None:
+        """Take in one scene; arguments as of ``class_dice``."""
+        counted = (predicted != _NOT_OBSERVED) & (reference >= 0)
+        self._labelled |= _held(reference[counted])
+        self._predicted |= _held(predicted[counted])
+
+    def refuse(self, scenes: str) -> None:
+        """Raise where a class is missing.
+
+        Args:
+            scenes: Which ones were looked at, for the message.
+
+        Raises:
+            FitError: When every pixel has one class though the labels hold more, or a labelled class never occurs.
+        """
+        missing = self._labelled - self._predicted
+        if not missing:
+            return
+        found = f"every pixel of {scenes} is {self._named(self._predicted)}" if len(self._predicted) == 1 else ""
+        raise FitError(
+            f"{self._model}: {found or f'{self._named(missing)} is never found in {scenes}'}, but the labels hold "
+            f"{self._named(self._labelled)}. Nothing is written. Give more settings.steps, another "
+            "settings.learning_rate, a larger settings.foreground for what is rare, or see whether the labels are right"
+        )
+
+    def _named(self, numbers: Iterable[int]) -> str:
+        return ", ".join(repr(self._classes[number]) for number in sorted(numbers))
+
+
+def _held(numbers: NDArray[np.integer[Any]]) -> set[int]:
+    return {int(number) for number in np.unique(numbers)}
