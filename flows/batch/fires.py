@@ -11,11 +11,12 @@ from flows.batch import steps
 from flows.orchestration.current import orchestrator
 from flows.orchestration.orchestrator import RunEvent, UnsentEventError
 from models.errors import SwatheError
-from tasks.analysis.crop.spraying import RULE as SPRAY
 from tasks.inputs.input import Input
+from tasks.inputs.naming import FIRES
 from tasks.intake.request import Request
 from tasks.jobs.fire import FireAnalysis
 from tasks.out.fire_ledger import FireLedger, Message
+from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import sighting_of
 
@@ -36,13 +37,20 @@ def follow_fires(request: Request, items: Sequence[Input], outcomes: Sequence[Sc
         return
     published = {outcome.scene for outcome in outcomes if outcome.status != "failed"}
     found = [sighting_of(request.job, item) for item in items if item.id in published]
+    sightings = [one for one in found if one is not None]
     try:
-        followed = steps.fold_fires(request, request.job.analysis, [one for one in found if one is not None])
-        for problem in followed.problems:
-            logger.error("%s", problem)
+        # What folds is not even imported where no scene ever had a date.
+        if sightings or _is_any_followed(request.out):
+            followed = steps.fold_fires(request, request.job.analysis, sightings)
+            for problem in followed.problems:
+                logger.error("%s", problem)
     except SwatheError as error:
         logger.error("fires are not followed over nights: %s", error)
     send_alerts(FireLedger(request.out.ledger))
+
+
+def _is_any_followed(out: OutFolder) -> bool:
+    return bool(FireLedger(out.ledger).sites()) or any((out.root / FIRES).glob("*"))
 
 
 def _spray_event(message: Message, scene: str) -> RunEvent:
@@ -74,6 +82,8 @@ def send_alerts(ledger: FireLedger) -> None:
 
 
 def _event(message: Message) -> RunEvent:
+    from tasks.analysis.crop.spraying import RULE as SPRAY
+
     rule, site, *about = (unquote(part) for part in message.payload["key"].split("|"))
     if rule == SPRAY:
         return _spray_event(message, site)

@@ -103,10 +103,8 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
             )
         job, overrides, model = job_for(inputs, out, model, overrides or [])
     from flows.batch.orders import Batch
-    from flows.batch.segment import segment_batch, starting_early
-    from flows.commands import tables
+    from flows.batch.workers import starting_early
     from flows.commands.orchestrated import orchestrated
-    from tasks.inputs.listing import list_inputs, require_scenes
     from tasks.intake.request import make_request
     from tasks.jobs.job import load_job
 
@@ -123,6 +121,11 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     )
     request = make_request(load_job(job, batch.all_overrides), out, model)
     with orchestrated(home, prefect) as has_server, starting_early(batch, request):
+        # Here, because workers start meanwhile.
+        from flows.batch.segment import segment_batch
+        from flows.commands import tables
+        from tasks.inputs.listing import list_inputs, require_scenes
+
         # Names that are wrong end here, before a folder is made.
         require_scenes(list_inputs(inputs, request.job, request.card.n_channels))
         batch = batch.model_copy(update={"inputs": [request.out.keep_inputs(inputs)]})
