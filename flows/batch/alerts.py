@@ -32,6 +32,7 @@ def send_alerts(ledger: FireLedger) -> None:
 
 
 def _event(message: Message) -> RunEvent:
+
     rule, site, *about = (unquote(part) for part in message.payload["key"].split("|"))
     if rule == SPRAY:
         return _spray_event(message, site)

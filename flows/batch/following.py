@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from flows.batch import steps
 from flows.batch.alerts import send_alerts
 from models.errors import SwatheError
-from tasks.analysis.following import following_of, trails_of
+from tasks.analysis.following import trails_of
 from tasks.inputs.input import Input
+from tasks.inputs.naming import FIRES, PATIENTS
 from tasks.intake.request import Request
 from tasks.out.fire_ledger import FireLedger
+from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome
+from tasks.out.sightings import SightingLedger, sightings_of
 from tasks.reports.trail import Trail
 
 logger = logging.getLogger(__name__)
@@ -29,11 +32,15 @@ def follow(request: Request, items: Sequence[Input], outcomes: Sequence[SceneOut
         outcomes: Of the same scenes.
     """
     analysis = request.job.analysis
-    if analysis is None or following_of(analysis) is None:
+    if analysis is None or analysis.following is None:
         return ()
-    published = {outcome.scene for outcome in outcomes if outcome.status != "failed"}
+    made = {outcome.scene for outcome in outcomes if outcome.status != "failed"}
+    published = [item for item in items if item.id in made]
+    if analysis.over_dates and not sightings_of(request.job, published) and not _is_any_followed(request.out):
+        # What follows is not even imported where no scene ever had a date.
+        return ()
     try:
-        for problem in steps.follow(request, analysis, [item for item in items if item.id in published]):
+        for problem in steps.follow(request, analysis, published):
             logger.error("%s", problem)
     except SwatheError as error:
         logger.error("analysis %s: what goes on from scene to scene is not up to date: %s", analysis.kind, error)
@@ -44,3 +51,10 @@ def follow(request: Request, items: Sequence[Input], outcomes: Sequence[SceneOut
     except SwatheError as error:
         logger.error("what was followed is not on the page: %s", error)
         return ()
+
+
+def _is_any_followed(out: OutFolder) -> bool:
+    """Tell whether a folder holds scenes with dates, or what was made of such scenes."""
+    return bool(SightingLedger(out.ledger).sites()) or any(
+        path for name in (FIRES, PATIENTS) for path in (out.root / name).glob("*")
+    )

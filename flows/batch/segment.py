@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import replace
 from threading import Event
@@ -23,7 +22,8 @@ from flows.batch.orders import Batch, Setup
 from flows.batch.scene import Run, segment_one
 from flows.batch.triage import triage
 from flows.batch.urgent import Arrivals
-from flows.cluster.engine import ClusterSettings, open_engine, started_early
+from flows.batch.workers import cluster_settings
+from flows.cluster.engine import open_engine
 from flows.cluster.storage import shared_storage
 from flows.display.logs import about, set_up_where_asked
 from flows.display.progress import BatchProgress
@@ -35,7 +35,6 @@ from tasks.inputs.input import Input
 from tasks.inputs.listing import list_inputs
 from tasks.intake.expectation import expect
 from tasks.intake.request import Request, make_request
-from tasks.jobs.analysis import AREA
 from tasks.jobs.job import load_job
 from tasks.out.ledger import Ledger
 from tasks.out.outcome import SceneOutcome, write_batch
@@ -62,13 +61,6 @@ def segment_batch(batch: Batch) -> list[SceneOutcome]:
     request = make_request(job, batch.out, batch.model)
     items = listed(batch.inputs, request)
     return run_batch(batch, request, items)
-
-
-@contextmanager
-def starting_early(setup: Setup, request: Request) -> Iterator[None]:
-    """Start the workers of a run now, while its inputs are still to be looked at; it takes them when it needs them."""
-    with started_early(_cluster_settings(setup, request)):
-        yield
 
 
 def listed(inputs: Sequence[str], request: Request) -> list[Input]:
@@ -160,7 +152,7 @@ def _segment_all(setup: Setup, request: Request, items: list[Input], run_id: str
 def _segment_fresh(setup: Setup, arrivals: Arrivals, fresh: list[Fresh]) -> None:
     request = arrivals.request
     priority = URGENT if fresh[0].urgent else 0
-    settings = replace(_cluster_settings(setup, request), priority=priority)
+    settings = replace(cluster_settings(setup, request), priority=priority)
     line = Line(fresh)
     logger.info("%s", _order_text(fresh, request))
     with (
@@ -215,22 +207,3 @@ def _order_text(fresh: Sequence[Fresh], request: Request) -> str:
     time = f", about {max(1, round(sum(seconds) / 60))} min of one slot" if seconds else ""
     order = "urgent" if fresh[0].urgent else "the cheapest first, urgent ones that arrive before them"
     return f"{len(fresh)} scenes to do{time}; {order}"
-
-
-def _cluster_settings(setup: Setup, request: Request) -> ClusterSettings:
-    threads = request.job.run.threads
-    return ClusterSettings(
-        address=setup.cluster,
-        workers=setup.workers,
-        device=request.job.run.device,
-        threads=None if threads == "auto" else threads,
-        scratch=request.out.scratch / "dask",
-        preload=_needed(request),
-    )
-
-
-def _needed(request: Request) -> tuple[str, ...]:
-    """Return the modules that blocks and products need; torch only where there is a network."""
-    network = () if request.card.weights is None else ("models.predictors.networks",)
-    answer, _, _ = (request.job.analysis or AREA).answers[request.job.kind].partition(":")
-    return ("tasks.segment.block", "tasks.products.finish", answer, *network)

@@ -46,7 +46,7 @@ from tasks.verdict.verdict import Verdict
 # What workers do: this process does not load what they need for it.
 _MEASURE: Named[Slot] = Named("tasks.segment.measure", "measure_slot")
 _SETTLE: Named[None] = Named("tasks.segment.settle", "settle")
-_ASSEMBLE: Named[None] = Named("tasks.instances.layers", "assemble")
+_ASSEMBLE: Named[None] = Named("tasks.instances.lay", "assemble")
 _FINISH: Named[None] = Named("tasks.products.finish", "finish")
 _ANALYSE: Named[dict[str, Any]] = Named("tasks.analysis.analyse", "analyse")
 

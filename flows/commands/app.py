@@ -106,12 +106,9 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
                 "swathe init writes a job for files of yours"
             )
         job, overrides, model = job_for(inputs, out, model, overrides or [])
-    from flows.batch.freeing import free_inputs
     from flows.batch.orders import Batch
-    from flows.batch.segment import segment_batch, starting_early
-    from flows.commands import tables
+    from flows.batch.workers import starting_early
     from flows.commands.orchestrated import orchestrated
-    from tasks.inputs.listing import list_inputs, require_scenes
     from tasks.intake.request import make_request
     from tasks.jobs.job import load_job
 
@@ -128,6 +125,12 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     )
     request = make_request(load_job(job, batch.all_overrides), out, model)
     with orchestrated(home, prefect) as has_server, starting_early(batch, request):
+        # Here, because workers start meanwhile.
+        from flows.batch.freeing import free_inputs
+        from flows.batch.segment import segment_batch
+        from flows.commands import tables
+        from tasks.inputs.listing import list_inputs, require_scenes
+
         freed = free_inputs(inputs, request)
         # Names that are wrong end here, before a folder is made.
         require_scenes(list_inputs(freed.inputs, request.job, request.card.n_channels))

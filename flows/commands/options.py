@@ -1,4 +1,4 @@
-"""Options, exit codes and consoles that the commands share, and what is said of a wrong option."""
+"""Options, exit codes and consoles that the commands share."""
 
 from __future__ import annotations
 
@@ -9,20 +9,14 @@ from typing import Annotated, Literal
 
 import platformdirs
 import typer
-from pydantic import ValidationError
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from models.errors import SwatheError
 from models.printable import printable
-from models.validation import explained
 
 # Lines in a log are not to be broken at the width of a terminal that is not there.
 _WIDE = 200
-
-# What command lines are made into, by the names of their classes: those bring Prefect, which takes seconds.
-_ORDERS = ("Batch", "Submission", "Nightly")
-_OPTIONS = {"overrides": "--set", "inputs": "INPUT"}
 
 
 class PlainConsole(Console):
@@ -72,16 +66,3 @@ Home = Annotated[
 
 class OptionError(SwatheError):
     """An option of a command has a value that is not allowed."""
-
-
-def concerns_options(error: ValidationError) -> bool:
-    """Tell whether it is about what a command line was made into."""
-    return error.title in _ORDERS
-
-
-def option_error(error: ValidationError) -> OptionError:
-    """Return what is wrong with a command line."""
-    text = explained(error)
-    for field in {str(item["loc"][0]) for item in error.errors() if item["loc"]}:
-        text = text.replace(f"'{field}'", _OPTIONS.get(field, f"--{field.replace('_', '-')}"))
-    return OptionError(text)

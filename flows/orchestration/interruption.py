@@ -18,8 +18,6 @@ from functools import partial
 from threading import Lock, Thread
 from types import FrameType
 
-import psutil
-
 logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -196,6 +194,9 @@ def _silence() -> None:
 
 
 def _kill_children() -> None:
+    # Here, because every command listens for signals, and few are told to end.
+    import psutil
+
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             # Python's own removes what processes shared, when all of them are gone.

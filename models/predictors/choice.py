@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from models.card import Card
+from models.device import choose_device, describe, supported_dtypes
 from models.errors import DeviceError
 from models.predictor import PredictorSpec
-from models.predictors.device import choose_device, describe, supported_dtypes
 from models.predictors.loading import load_weighted
 from models.run_settings import Device, Dtype, RunSettings
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.card import Card
+from models.device import choose_device, choose_dtype, keep_memory, probe
 from models.errors import CardError
 from models.networks.builders import build_network, network_geometry
 from models.networks.geometry import Geometry
 from models.networks.layout import memory_layout
 from models.predictor import PredictorSpec
-from models.predictors.device import choose_device, choose_dtype, keep_memory, probe
 from models.predictors.fusion import fuse
 from models.run_settings import RunSettings
 from models.weights.files import read_weights

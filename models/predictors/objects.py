@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import expand_boxes, expand_masks, paste_mask_in_image
 
 from models.card import Card
+from models.device import choose_device, free_bytes, keep_memory
 from models.errors import CardError, DeviceError
 from models.networks.builders import build_network
 from models.predictor import Detections, PredictorSpec, TileObjects
-from models.predictors.device import choose_device, free_bytes, keep_memory
 from models.predictors.networks import card_spec, make_reproducible
 from models.run_settings import RunSettings
 from models.weights.files import read_weights

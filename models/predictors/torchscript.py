@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from models.card import Card
+from models.device import keep_memory
 from models.errors import CardError, WeightsError
 from models.networks.geometry import Geometry
-from models.predictors.device import keep_memory
 from models.predictors.networks import TorchPredictor, spec_of
 from models.predictors.program import program_geometry, read_program, require_output
 from models.run_settings import RunSettings

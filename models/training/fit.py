@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from models.card import Card, FixedNormalization
+from models.device import choose_device
 from models.errors import CardError
 from models.networks.builders import build_network, network_geometry
 from models.networks.layout import memory_layout
 from models.normalization import normalise, resolve
 from models.position import positions
-from models.predictors.device import choose_device
 from models.training.averaging import RunningMean
 from models.training.crops import PreparedScene, prepare, random_batch
 from models.training.losses import MaskedDiceCrossEntropy

@@ -17,9 +17,9 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from models.card import Card
+from models.device import choose_device
 from models.errors import CardError
 from models.networks.builders import build_network, network_geometry
-from models.predictors.device import choose_device
 from models.training.averaging import RunningMean
 from models.training.crops import IGNORED, PreparedScene, random_batch
 from models.training.fit import check_turns, prepare_sample, with_numbers

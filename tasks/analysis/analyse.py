@@ -20,7 +20,6 @@ from tasks.errors import ProductError
 from tasks.files.room import writing
 from tasks.inputs.naming import dates_of
 from tasks.instances.layers import InstanceLayers, instance_layers, layer_reader
-from tasks.instances.split import MOST_PIXELS
 from tasks.intake.request import Request
 from tasks.jobs.analysis import AREA
 from tasks.jobs.analysis_section import AnalysisSection
@@ -124,6 +123,8 @@ def _uncut(layers: InstanceLayers) -> tuple[str, ...]:
     """Warn of areas that the job wants cut into objects and that are too large for it."""
     if not layers.n_whole:
         return ()
+    from tasks.instances.split import MOST_PIXELS
+
     most = f"{MOST_PIXELS:,}"
     return (f"{layers.n_whole} area(s) with more than {most} pixels in their box were not cut into objects",)
 

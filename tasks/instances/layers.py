@@ -12,93 +12,22 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from tasks.files.durable import sync
 from tasks.geometry.box import Box, split
-from tasks.instances.area_layers import lay_areas
-from tasks.instances.borders import Painted
-from tasks.instances.join import join
-from tasks.instances.paint import WINDOWS, InstanceTable, paint
-from tasks.instances.panoptic import seen_objects, stuff_windows
-from tasks.jobs.instances import PanopticRules
-from tasks.segment.fragments import read_fragments
+from tasks.instances.paint import InstanceTable
 from tasks.segment.settle import settled_reader
 from tasks.segment.store import BlockStore
 from tasks.segment.work import INSTANCES, Work
 
 NOT_OBSERVED = np.iinfo(np.uint32).max
 # The layer with what lies below the things of a panoptic scene.
-_STUFF = "stuff"
+STUFF = "stuff"
 # Windows in which measures are summed and outlines cut, as in ``tasks.answers.components``.
 _WINDOW = (1024, 1024)
 
 
-def assemble(work: Work) -> None:
-    """Lay the objects of a scene onto the grid: those that the model found, or else the areas of the class map.
-
-    Memory does not grow with a raster, but for some hundred bytes per fragment or area.
-
-    Args:
-        work: With instances; every block of it is in the journal.
-    """
-    shape = work.scene.frame.native_shape
-    table_file = _table_file(work.store)
-    table_file.unlink(missing_ok=True)
-    window = WINDOWS[len(shape)]
-    painted = zarr.create_array(
-        work.store / INSTANCES, shape=shape, chunks=window, dtype="uint32", fill_value=0, overwrite=True
-    )
-    if work.finds_objects or work.areas is None:
-        table = _lay_objects(work, painted)
-        if work.panoptic is not None:
-            _lay_stuff(work, work.panoptic, painted, table)
-        _write_table(table_file, table)
-    else:
-        has_confidence = "confidence" in work.layers
-        found = lay_areas(BlockStore(work.store), shape, work.areas, painted, has_confidence=has_confidence)
-        _write_table(table_file, found.table, found.n_whole)
-
-
-def _lay_objects(work: Work, painted: Painted) -> InstanceTable:
-    """Join the fragments of a scene and lay its objects onto the grid."""
-    frame = work.scene.frame
-    shape = frame.native_shape
-    store = BlockStore(work.store)
-    fragments = read_fragments(work.store, work.plan.blocks(frame), len(shape))
-    objects = join(fragments, work.lattice, shape, work.plan.agreement)
-    if work.panoptic is not None:
-        objects = seen_objects(fragments, objects, work.panoptic)
-
-    def unseen(box: Box) -> NDArray[np.bool_]:
-        mask = store.read("mask", box)
-        hidden: NDArray[np.bool_] = mask == np.iinfo(mask.dtype).max
-        return hidden
-
-    def write(box: Box, numbers: NDArray[np.uint32]) -> None:
-        if numbers.any():
-            painted[box.slices] = numbers
-
-    return paint(fragments, objects, shape=shape, unseen=unseen, write=write)
-
-
-def _lay_stuff(work: Work, rules: PanopticRules, painted: Painted, table: InstanceTable) -> None:
-    """Keep what lies below the things of a panoptic scene."""
-    rows, cols = work.scene.frame.native_shape
-    stuff = zarr.create_array(
-        work.store / _STUFF, shape=(rows, cols), chunks=WINDOWS[2], dtype=work.label_dtype, fill_value=0, overwrite=True
-    )
-
-    def read_ids(box: Box) -> NDArray[np.uint32]:
-        found: NDArray[np.uint32] = table.ids[np.asarray(painted[box.slices])]
-        return found
-
-    for box, classes in stuff_windows(partial(BlockStore(work.store).read, "mask"), read_ids, (rows, cols), rules):
-        if classes.any():
-            stuff[box.slices] = classes
-
-
 @dataclass(frozen=True)
 class InstanceLayers:
-    """Reads a scene's layers after ``assemble``.
+    """Reads a scene's layers after ``tasks.instances.lay.assemble``.
 
     Attributes:
         store: Folder of the block store.
@@ -113,13 +42,13 @@ class InstanceLayers:
     @cached_property
     def table(self) -> InstanceTable:
         """The instances by id."""
-        with np.load(_table_file(self.store), allow_pickle=False) as columns:
+        with np.load(table_file(self.store), allow_pickle=False) as columns:
             return InstanceTable(**{field.name: columns[field.name] for field in fields(InstanceTable)})
 
     @property
     def n_whole(self) -> int:
         """How many areas were too large to be cut into objects."""
-        with np.load(_table_file(self.store), allow_pickle=False) as columns:
+        with np.load(table_file(self.store), allow_pickle=False) as columns:
             return int(columns["n_whole"])
 
     @property
@@ -157,9 +86,9 @@ class InstanceLayers:
         return np.where(ids > 0, percent[ids], self._confidence_below(box, hidden))
 
     def _below(self, box: Box) -> NDArray[np.unsignedinteger[Any]]:
-        if not (self.store / _STUFF / "zarr.json").exists():
+        if not (self.store / STUFF / "zarr.json").exists():
             return BlockStore(self.store).read("mask", box)
-        below: NDArray[np.unsignedinteger[Any]] = np.asarray(zarr.open_array(self.store / _STUFF, mode="r")[box.slices])
+        below: NDArray[np.unsignedinteger[Any]] = np.asarray(zarr.open_array(self.store / STUFF, mode="r")[box.slices])
         return below
 
     def _confidence_below(self, box: Box, hidden: NDArray[np.bool_]) -> NDArray[np.unsignedinteger[Any]]:
@@ -182,14 +111,6 @@ def instance_layers(work: Work) -> InstanceLayers:
     return InstanceLayers(work.store, work.scene.frame.native_shape, work.finds_objects)
 
 
-def _table_file(store: Path) -> Path:
+def table_file(store: Path) -> Path:
+    """Return where the table of a block store's instances lies."""
     return store / f"{INSTANCES}.npz"
-
-
-def _write_table(path: Path, table: InstanceTable, n_whole: int = 0) -> None:
-    part = path.with_suffix(".part")
-    columns = {field.name: getattr(table, field.name) for field in fields(InstanceTable)}
-    with part.open("wb") as file:
-        np.savez(file, allow_pickle=False, n_whole=np.array(n_whole), **columns)
-    sync(part)
-    part.replace(path)

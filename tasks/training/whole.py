@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tasks.files.fingerprint import Fingerprint
 from tasks.geometry.box import Box
-from tasks.instances.layers import assemble, layer_reader
+from tasks.instances.lay import assemble
+from tasks.instances.layers import layer_reader
 from tasks.intake.request import Request
 from tasks.scenes.raster.scene import RasterScene
 from tasks.scenes.volume.scene import VolumeScene

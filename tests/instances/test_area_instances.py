@@ -20,7 +20,8 @@ from tasks.errors import JobError
 from tasks.inputs.listing import list_inputs
 from tasks.instances import areas as areas_module
 from tasks.instances import volume_areas as volume_module
-from tasks.instances.layers import NOT_OBSERVED, assemble
+from tasks.instances.lay import assemble
+from tasks.instances.layers import NOT_OBSERVED
 from tasks.intake.describe import describe, identify
 from tasks.intake.request import make_request
 from tasks.jobs.job import load_job

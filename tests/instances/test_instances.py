@@ -25,7 +25,8 @@ from models.predictor import TileObjects
 from tasks.errors import PlanError, StoreError
 from tasks.geometry.box import Box
 from tasks.instances.join import join
-from tasks.instances.layers import NOT_OBSERVED, assemble, instance_layers
+from tasks.instances.lay import assemble
+from tasks.instances.layers import NOT_OBSERVED, instance_layers
 from tasks.instances.paint import WINDOWS, paint
 from tasks.segment.fragments import BlockFragments, read_fragments, write_fragments
 from tasks.segment.graph import PlainEngine

@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from models.predictor import Detections, TileObjects
 from tasks.geometry.box import Box
-from tasks.instances.layers import NOT_OBSERVED, assemble, instance_layers
+from tasks.instances.lay import assemble
+from tasks.instances.layers import NOT_OBSERVED, instance_layers
 from tasks.jobs.instances import PanopticRules
 from tasks.segment.graph import PlainEngine
 from tasks.segment.store import BlockStore

@@ -8,8 +8,8 @@ import torch
 from arrays import array_scene, make_work, read_mask
 
 from models.card import Card, ClassEntry, Network, NoNormalization, Tiling
+from models.device import supported_dtypes
 from models.networks.builders import build_network, network_geometry
-from models.predictors.device import supported_dtypes
 from models.registry import ZOO, resolve_model
 from models.weights.files import write_model
 from tasks.geometry.frame import Frame

@@ -25,7 +25,8 @@ from models.training.settings import Sample, TrainSettings
 from models.training.slices import fit_card
 from models.weights.files import write_model
 from tasks.geometry.box import Box
-from tasks.instances.layers import assemble, instance_layers
+from tasks.instances.lay import assemble
+from tasks.instances.layers import instance_layers
 from tasks.jobs.reading import CONFIGS
 from tasks.samples.synthetic import write_synthetic_fire
 from tasks.segment.graph import PlainEngine

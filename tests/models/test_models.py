@@ -20,10 +20,10 @@ from models.card import (
     load_card,
     write_card,
 )
+from models.device import choose_device, keep_memory, lower_bound, supported_dtypes
 from models.errors import CardError, DeviceError, UnknownModelError, WeightsError
 from models.networks.builders import build_network
 from models.predictor import PredictorSpec
-from models.predictors.device import choose_device, keep_memory, lower_bound, supported_dtypes
 from models.predictors.loading import load_predictor
 from models.predictors.networks import TorchPredictor
 from models.registry import resolve_model

@@ -30,7 +30,8 @@ from tasks.analysis.analyse import analyse
 from tasks.errors import JobError
 from tasks.geometry.box import Box
 from tasks.inputs.listing import list_inputs
-from tasks.instances.layers import assemble, instance_layers
+from tasks.instances.lay import assemble
+from tasks.instances.layers import instance_layers
 from tasks.intake.describe import describe, identify
 from tasks.intake.request import make_request
 from tasks.jobs.instances import PanopticRules, PanopticSettings, panoptic_rules

@@ -74,7 +74,7 @@ def test_file_names_on_a_command_line_do_not_become_parameters_of_the_run(tmp_pa
     job.write_text(json.dumps(RAW))
     seen = []
     monkeypatch.setattr("flows.batch.segment.segment_batch", lambda batch: seen.append(batch) or [])
-    monkeypatch.setattr("flows.batch.segment.started_early", lambda _: nullcontext())
+    monkeypatch.setattr("flows.batch.workers.started_early", lambda _: nullcontext())
     result = CliRunner().invoke(app, ["segment", str(patient), "--job", str(job), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     (batch,) = seen

@@ -207,10 +207,13 @@ def foot_height(width: int, margin: int, caption: Caption) -> int:
     return _FOOT_LINE * len(wrapped(caption.attribution, 13, width - 2 * margin)) + margin // 2 + 8
 
 
-def as_png(canvas: Image.Image) -> bytes:
-    """Return the picture as PNG bytes; the same picture gives the same bytes."""
+def as_png(canvas: Image.Image, *, is_draft: bool = False) -> bytes:
+    """Return the picture as PNG bytes; the same picture gives the same bytes.
+
+    A draft is encoded several times as fast and is larger: for what is encoded again, in another format.
+    """
     buffer = io.BytesIO()
-    canvas.save(buffer, "PNG", optimize=False, compress_level=6)
+    canvas.save(buffer, "PNG", optimize=False, compress_level=1 if is_draft else 6)
     return buffer.getvalue()
 
 

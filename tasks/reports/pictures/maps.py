@@ -58,4 +58,5 @@ def map_picture(
         draw_scale_bar(canvas, (14, shape[0] - 12), width=shape[1], units_per_pixel=metres, unit="m", size=_LETTERS)
     entries = list(legend.values()) + ([LegendEntry(NOT_OBSERVED, _HATCH_COLOUR)] if unseen.any() else [])
     words = " ".join(part for part in (caption, f"{stretched}." if stretched else "") if part)
-    return Picture(as_png(canvas), alt, words, tuple(entries))
+    # A page shows photographs as WebP; colours on paper are small as PNG.
+    return Picture(as_png(canvas, is_draft=image is not None), alt, words, tuple(entries))
