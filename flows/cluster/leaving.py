@@ -58,7 +58,9 @@ async def add_to(worker: Worker) -> None:
 async def _leave(worker: Worker, before: object) -> None:
     if callable(before):
         await _give_back(worker)
-        # Dask's own, where no nanny looks after the worker: it ends the process in good order.
+        # Dask's own, where no nanny looks after the worker: it ends the process in good order, unless the worker has
+        # noticed that it was taken off the list and is in the middle of closing. Both at once wait for each other.
+        asyncio.get_running_loop().call_later(_ANSWER_S, os._exit, 0)
         before(signal.SIGTERM, None)
         return
     # Otherwise it would notice that it was taken off the list, and have its nanny end as well.

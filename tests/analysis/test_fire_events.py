@@ -486,6 +486,7 @@ def test_the_publish_step_enters_what_a_scene_shows_before_its_product(tmp_path,
 
     monkeypatch.setattr(steps, "publish_product", died)
     monkeypatch.setattr(steps, "write_run_record", lambda *_: None)
+    monkeypatch.setattr(steps, "scene_made", lambda *_, **__: None)
     prepared = SimpleNamespace(scene=SimpleNamespace(id="S1"), product_key="k", work=SimpleNamespace(plan=None))
     with pytest.raises(KeyboardInterrupt):
         steps.publish(

@@ -223,7 +223,9 @@ def test_again_does_no_work_and_a_change_is_done_again(tmp_path, monkeypatch):
     calls = []
     real_one = folder_module.deidentify_file
     monkeypatch.setattr(
-        folder_module, "deidentify_file", lambda path, *rest: calls.append(path.name) or real_one(path, *rest)
+        folder_module,
+        "deidentify_file",
+        lambda path, *rest, **named: calls.append(path.name) or real_one(path, *rest, **named),
     )
     run(tmp_path / "in", tmp_path / "out")
     assert calls == []

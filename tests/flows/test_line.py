@@ -31,7 +31,7 @@ import sys, time
 from pathlib import Path
 from tasks.inputs.input import Input
 from tasks.out.tickets import Ticket, Tickets
-with Tickets(Path(sys.argv[1])).offered(Ticket("theirs", "r", (Input("a", {"file": "/a.tif"}),))):
+with Tickets(Path(sys.argv[1])).offered(Ticket("theirs", "r", (Input(id="a", files={"file": "/a.tif"}),))):
     print("offered", flush=True)
     time.sleep(600)
 """

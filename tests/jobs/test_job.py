@@ -57,7 +57,7 @@ def test_a_valid_job_is_read_back_as_it_was_written(tmp_path_factory, raw):
 @pytest.mark.parametrize(
     ("change", "unknown", "known"),
     [
-        ({"modle": {}}, "'modle'", "job, kind, source, model, tiling, run, output, analysis, deidentify, nightly, title"),
+        ({"modle": {}}, "'modle'", ", ".join(Job.model_fields)),
         ({"tiling": {"hallo": 3}}, "'tiling.hallo'", "tile, halo, overlap, block, batch, blend"),
         ({"source": {"bands": {"B1": {"band": 1, "gain": 2}}}}, "'source.bands.B1.gain'", "file, band, scale, offset"),
         ({"source": {"invalid": {"band": "SCL", "value": 3}}}, "value'", "band, values, bits"),
