@@ -67,7 +67,8 @@ def test_networks_of_two_and_three_axes_are_fitted_and_scored_on_volumes(tmp_pat
     depth = {2: (1, 0), 3: (16, 4)}[n_axes]
     job["card"]["network"]["arguments"]["ndim"] = n_axes
     job["card"]["tiling"] = {"tile": [depth[0], 32, 32], "halo": [depth[1], 4, 4], "overlap": [0, 0, 0]}
-    job["settings"]["crop"] = [16, 16, 16][:n_axes]
+    # Enough to find the ball: a network that finds nothing is refused.
+    job["settings"] |= {"crop": [16, 16, 16][:n_axes], "steps": 80, "foreground": 0.9, "bfloat16": False}
     result = train(job, tmp_path)
     assert result.figures.network.mean["dice_n"] == 2
     card, _ = resolve_model(str(tmp_path / "trained" / "sarcoma-t1-unet.json"))
