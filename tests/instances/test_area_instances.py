@@ -14,11 +14,11 @@ from rasterio.features import rasterize
 from scenes import write_raster, write_volume
 from scipy import ndimage
 
-from tasks.analysis import analyse as analyse_module
 from tasks.analysis.analyse import analyse
 from tasks.errors import JobError
 from tasks.inputs.listing import list_inputs
 from tasks.instances import areas as areas_module
+from tasks.instances import split as split_module
 from tasks.instances import volume_areas as volume_module
 from tasks.instances.lay import assemble
 from tasks.instances.layers import NOT_OBSERVED
@@ -115,7 +115,7 @@ def test_ids_polygons_and_summary_agree_and_have_the_same_bytes_for_all_blocks(t
 
 def test_areas_that_are_too_large_to_be_cut_are_warned_of(tmp_path, monkeypatch):
     source = write_raster(tmp_path / "scene.tif", touching()[None], nodata=255)
-    for module in (areas_module, volume_module, analyse_module):
+    for module in (areas_module, volume_module, split_module):
         monkeypatch.setattr(module, "MOST_PIXELS", 5000)
     made = product(tmp_path, RASTER, source, "output.instances.split=distance")
     summary = json.loads((made / "summary.json").read_text())
