@@ -32,7 +32,23 @@ LIGHT = {
         "dask",
         "zarr",
     },
-    "import flows.commands.app": {"torch", "prefect", "monai", "distributed", "rasterio"},
+    # The tree of commands, of which --help is made.
+    "import flows.commands.app": {
+        "torch",
+        "prefect",
+        "monai",
+        "distributed",
+        "rasterio",
+        "numpy",
+        "pydantic",
+        "psutil",
+    },
+    # What workers are started with, before anything else of a batch.
+    "import flows.batch.workers": {"torch", "prefect", "rasterio", "scipy", "pyproj", "shapely", "PIL", "matplotlib"},
+    "import flows.batch.segment": {"torch", "prefect", "scipy", "matplotlib", "zarr", "skimage", "pyogrio", "nibabel"},
+    # The child that verdicts come from.
+    "import tasks.verdict.child": {"torch", "distributed", "scipy", "matplotlib", "zarr", "pydicom", "nibabel", "PIL"},
+    "import tasks.segment.block, tasks.products.finish": {"torch", "skimage", "matplotlib", "pyogrio", "PIL", "pandas"},
 }
 
 
