@@ -8,7 +8,6 @@ from uuid import UUID
 
 from flows.orchestration.current import orchestrator
 from flows.orchestration.orchestrator import RunEvent, UnsentEventError
-from tasks.analysis.crop.spraying import RULE as SPRAY
 from tasks.out.fire_ledger import FireLedger, Message
 
 logger = logging.getLogger(__name__)
@@ -32,6 +31,8 @@ def send_alerts(ledger: FireLedger) -> None:
 
 
 def _event(message: Message) -> RunEvent:
+    # Here, because few runs tell anything, and it brings scipy.
+    from tasks.analysis.crop.spraying import RULE as SPRAY
 
     rule, site, *about = (unquote(part) for part in message.payload["key"].split("|"))
     if rule == SPRAY:

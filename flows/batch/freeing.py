@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from tasks.deidentify.folder import deidentify_folder
 from tasks.deidentify.journal import FileVerdict
 from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.errors import JobError
@@ -99,6 +98,9 @@ def free_folder(
         StoreError: When OUT cannot be used, or Tesseract is missing.
         IdentifyingError: When there is no such folder.
     """
+    # Here, because few jobs free files, and it brings pydicom and scipy.
+    from tasks.deidentify.folder import deidentify_folder
+
     log.require_whole()
     told = _Progress()
     verdicts = [
