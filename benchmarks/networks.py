@@ -65,11 +65,11 @@ class _Subject:
 
 
 _FIRES = _Subject(
-    "fires",
-    "train-fire",
-    3,
-    {"steps": 100, "batch": 4, "crop": [96, 96]},
-    (
+    title="fires",
+    job="train-fire",
+    folds=3,
+    settings={"steps": 100, "batch": 4, "crop": [96, 96]},
+    variants=(
         _Variant("unet", "16 to 128 channels, padded, batch norm"),
         _Variant("unet", "16 to 128 channels, valid convolutions", {"padding": "valid"}),
         _Variant("fcn32s", "small VGG", _SMALL_VGG),
@@ -85,15 +85,17 @@ _FIRES = _Subject(
         _Variant("smp:Segformer", "MiT-B0", {"encoder_name": "mit_b0"}),
         _Variant("smp:UnetPlusPlus", "ResNet-18", {"encoder_name": "resnet18"}),
         _Variant("maskrcnn", "ResNet-18, 64 boxes a crop, 200 steps at 5e-4", _SMALL_BOXES, _BOXES_FIT),
-        _Variant("panoptic-fpn", "ResNet-18, 64 boxes a crop, 200 steps at 5e-4", _SMALL_BOXES, _BOXES_FIT, True),
+        _Variant(
+            "panoptic-fpn", "ResNet-18, 64 boxes a crop, 200 steps at 5e-4", _SMALL_BOXES, _BOXES_FIT, has_things=True
+        ),
     ),
 )
 _SARCOMAS = _Subject(
-    "sarcomas",
-    "train-sarcoma",
-    4,
-    {"steps": 100, "batch": 4, "crop": [48, 32, 32]},
-    (
+    title="sarcomas",
+    job="train-sarcoma",
+    folds=4,
+    settings={"steps": 100, "batch": 4, "crop": [48, 32, 32]},
+    variants=(
         _Variant("unet", "8 to 64 channels, 3-D", {"ndim": 3, "widths": [8, 16, 32, 64]}),
         _Variant("monai:SegResNet", "8 filters", {"init_filters": 8}),
         _Variant("monai:BasicUNet", "8 to 64 channels", {"features": [8, 8, 16, 32, 64, 8]}),
@@ -101,14 +103,14 @@ _SARCOMAS = _Subject(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Row:
     subject: str
     name: str
     what: str
-    parameters: int | None
-    seconds: float | None
     scores: tuple[float, ...]
+    parameters: int | None = None
+    seconds: float | None = None
     seams: float | None = None
 
 
@@ -138,29 +140,33 @@ def run(folder: Path, only: Sequence[str] = (), steps: int | None = None, page: 
 def _compare(folder: Path, subject: _Subject, variants: Sequence[_Variant], steps: int | None) -> Iterator[_Row]:
     from flows.training import fit as training
     from models.training.folds import k_folds
-    from tasks.training.baseline import Baseline
+    from tasks.answers.metrics.overlap import dice
+    from tasks.training.baseline import baseline_mask
 
     job = load_training_job(subject.job)
     settings = {**job.settings, **subject.settings, "threads": len(os.sched_getaffinity(0))}
     job = job.model_copy(update={"settings": settings})
     shortened = {} if steps is None else {"steps": steps}
     template = Card.model_validate(job.card)
-    scenes = training.read_scenes.fn(job, template, folder)
+    scenes = training.read_scenes(job, template, folder)
     held_out = set(k_folds([scene.name for scene in scenes], subject.folds, 0)[0])
     seen = [scene for scene in scenes if scene.name not in held_out]
     unseen = [scene for scene in scenes if scene.name in held_out]
-    method = Baseline(**job.baseline)
     zero = tuple(0.0 for _ in unseen)
-    yield _Row(subject.title, "majority class", "background everywhere", None, None, zero)
-    simple = ", ".join(str(value) for value in job.baseline.values())
-    yield _Row(subject.title, "simple method", simple, None, None, tuple(method.dice(scene) for scene in unseen))
+    yield _Row(subject=subject.title, name="majority class", what="background everywhere", scores=zero)
+    if job.baseline is not None:
+        simple = ", ".join(str(value) for value in job.baseline.model_dump(exclude_defaults=True).values())
+        scores = tuple(dice(baseline_mask(job.baseline, scene), scene.labels, 1) for scene in unseen)
+        yield _Row(subject=subject.title, name="simple method", what=simple, scores=scores)
     for number, variant in enumerate(variants):
         network = Network(name=variant.network, arguments=dict(variant.arguments))
         first, *others = template.classes
         classes = (first, *(one.model_copy(update={"thing": variant.has_things}) for one in others))
         card = template.model_copy(update={"network": network, "classes": classes})
         own = job.model_copy(update={"settings": {**settings, **variant.settings, **shortened}})
-        yield _fit_and_score(folder / f"{subject.title}-{number}", own, card, (seen, unseen), (subject.title, variant))
+        yield _fit_and_score(
+            folder / f"{subject.title}-{number}", own, card=card, scenes=(seen, unseen), row=(subject.title, variant)
+        )
 
 
 def _fit_and_score(
@@ -197,7 +203,15 @@ def _fit_and_score(
     scores = tuple(dice(segment_whole(request, scene.scene), scene.native_labels, 1) for scene in unseen)
     seams = tiled_disagreement(plain, written, unseen, folder)
     name, what = f"`{variant.network}`", variant.what or "as published"
-    return _Row(title, name, what, written.parameters, seconds, scores, seams)
+    return _Row(
+        subject=title,
+        name=name,
+        what=what,
+        scores=scores,
+        parameters=written.parameters,
+        seconds=seconds,
+        seams=seams,
+    )
 
 
 def _line(row: _Row) -> str:
