@@ -27,7 +27,6 @@ from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome
 from tasks.out.sightings import Sighting
 from tasks.products.cog import RasterProductSpec, write_cog
-from tasks.products.item import write_item
 from tasks.reports.index import write_index
 from tasks.reports.legend import Caption
 
@@ -148,12 +147,5 @@ def _analyse(
     subject = open_raster_mask(mask, question.job, name, files or None)
     findings = analyse_fire(subject, question.settings, folder)
     write_cog(subject.read, folder / "mask.tif", RasterProductSpec(subject.grid, "mask", subject.classes))
-    write_item(
-        folder,
-        name,
-        grid=subject.grid,
-        dates=subject.dates.values(),
-        classes=subject.classes,
-        beside=WRITTEN,
-    )
+    subject.write_item(folder, WRITTEN)
     return findings, {"shape": subject.grid.shape}, subject.caption

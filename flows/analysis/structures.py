@@ -17,7 +17,6 @@ from tasks.analysis.subject import Findings
 from tasks.jobs.job import Job
 from tasks.jobs.structures import StructuresAnalysis
 from tasks.out.outcome import SceneOutcome
-from tasks.products.item import write_item
 from tasks.reports.legend import Caption
 
 
@@ -79,14 +78,7 @@ def _task(mask: str, name: str, question: Question) -> MaskTask:
 def _analyse(mask: str, name: str, question: Question, folder: Path) -> tuple[Findings, Mapping[str, Any], Caption]:
     subject = open_raster_mask(mask, question.job, name)
     findings = analyse_structures(subject, question.settings, folder)
-    write_item(
-        folder,
-        name,
-        grid=subject.grid,
-        dates=subject.dates.values(),
-        classes=subject.classes,
-        beside=WRITTEN,
-    )
+    subject.write_item(folder, WRITTEN)
     facts = {
         "job": None if question.job is None else question.job.job,
         "mask": Path(mask).name,

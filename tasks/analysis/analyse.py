@@ -24,7 +24,6 @@ from tasks.intake.request import Request
 from tasks.jobs.analysis import AREA
 from tasks.jobs.analysis_section import AnalysisSection
 from tasks.products.dicom.order import FOLDER as DICOM_FOLDER
-from tasks.products.item import write_item
 from tasks.reports.legend import Caption
 from tasks.scenes.raster.scene import RasterScene
 from tasks.scenes.volume.scene import VolumeScene
@@ -64,8 +63,7 @@ def _analyse(request: Request, prepared: Prepared, folder: Path) -> dict[str, An
     beside += [DICOM_FOLDER] if request.job.output.dicom is not None and prepared.series is not None else []
     beside += [name for added in request.job.output.also for name in _write_added(added, mask, findings, folder)]
     if isinstance(mask, RasterMask):
-        written = (*beside, "summary.json", "report.html")
-        write_item(folder, mask.id, grid=mask.grid, dates=mask.dates.values(), classes=mask.classes, beside=written)
+        mask.write_item(folder, (*beside, "summary.json", "report.html"))
     write_findings(
         folder, findings, facts=facts, caption=_caption(request, prepared.scene.id), card=request.card, beside=beside
     )

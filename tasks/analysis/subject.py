@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from tasks.answers.area import ClassAreas
 from tasks.geometry.box import Box
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.jobs.analysis_section import AnalysisSection
+from tasks.products.item import write_item
 from tasks.reports.blocks import Section
 from tasks.reports.legend import Caption
 from tasks.reports.pictures.product_preview import attempt, raster_preview
@@ -75,6 +76,10 @@ class RasterMask:
         drawn = attempt("preview", draw, undrawn)
         if drawn is not None:
             (folder / "preview.png").write_bytes(drawn)
+
+    def write_item(self, folder: Path, beside: Sequence[str]) -> None:
+        """Write ``item.json`` of a product of this mask; ``beside`` names files that others write beside it."""
+        write_item(folder, self.id, grid=self.grid, dates=self.dates.values(), classes=self.classes, beside=beside)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,6 @@ class AnalysisSection(Section):
         answers: By what a scene is (``raster``, ``volume``), the function that answers, as ``package.module:function``.
             It is called with a ``RasterMask`` or ``VolumeMask``, the section, and the folder of the product, and
             returns ``Findings`` (``tasks/analysis/subject.py``).
-        following: The module that goes on where a batch has ended, a ``tasks.analysis.following.Following``; none
-            where nothing is followed.
         over_dates: Whether the scenes of one site or patient are followed from date to date.
         tells_date: Whether products tell the date of their scene, so that another date makes another product.
         later_keys: Keys that say what happens after a product: they change none.
@@ -27,10 +25,14 @@ class AnalysisSection(Section):
 
     kind: str
     answers: ClassVar[Mapping[str, str]]
-    following: ClassVar[str | None] = None
     over_dates: ClassVar[bool] = False
     tells_date: ClassVar[bool] = False
     later_keys: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def following(self) -> str | None:
+        """The module that goes on where a batch has ended, a ``tasks.analysis.following.Following``; None for none."""
+        return None
 
     @property
     def extra_bands(self) -> tuple[str, ...]:

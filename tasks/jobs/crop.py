@@ -49,7 +49,6 @@ class CropAnalysis(AnalysisSection):
 
     kind: Literal["crop"]
     answers: ClassVar[Mapping[str, str]] = {"raster": "tasks.analysis.crop.analyse:analyse_crop"}
-    following: ClassVar[str | None] = "tasks.analysis.crop.following"
     classes: dict[_ClassNumber, str] = Field(default={})
     fields: _File | None = None
     fields_crs: str | None = None
@@ -75,6 +74,11 @@ class CropAnalysis(AnalysisSection):
         if self.weed and not self.crop:
             raise ValueError("'weed' is weighed against 'crop', which names no class. Name the crop's classes")
         return self
+
+    @property
+    def following(self) -> str | None:
+        """What to spray, where weed is weighed."""
+        return "tasks.analysis.crop.following" if self.weed else None
 
     def unknown_classes(self, names: Mapping[int, str]) -> str | None:
         """Tell of weed and crop classes that neither the model nor ``classes`` names."""

@@ -96,7 +96,6 @@ class FireAnalysis(AnalysisSection):
 
     kind: Literal["fire"]
     answers: ClassVar[Mapping[str, str]] = {"raster": "tasks.analysis.fire.analyse:analyse_fire"}
-    following: ClassVar[str | None] = "tasks.analysis.fire.following"
     over_dates: ClassVar[bool] = True
     tells_date: ClassVar[bool] = True
     later_keys: ClassVar[frozenset[str]] = frozenset({"same_event_days", "join_m", "alerts"})
@@ -130,6 +129,11 @@ class FireAnalysis(AnalysisSection):
         pairs = [pair for pair in (self.pre, self.post) if pair is not None]
         names = [name for pair in pairs for name in (pair.nir, pair.swir)] + ([self.dnbr] if self.dnbr else [])
         return tuple(dict.fromkeys(names))
+
+    @property
+    def following(self) -> str:
+        """Fires over nights."""
+        return "tasks.analysis.fire.following"
 
     @property
     def main_class(self) -> int:

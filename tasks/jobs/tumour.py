@@ -31,7 +31,6 @@ class TumourAnalysis(AnalysisSection):
 
     kind: Literal["tumour"]
     answers: ClassVar[Mapping[str, str]] = {"volume": "tasks.analysis.tumour.analyse:analyse_tumour"}
-    following: ClassVar[str | None] = "tasks.analysis.tumour.following"
     over_dates: ClassVar[bool] = True
     label: int = Field(default=1, ge=1)
     connectivity: Literal[6, 18, 26] = 26
@@ -45,6 +44,11 @@ class TumourAnalysis(AnalysisSection):
     new_mm: float = Field(default=5.0, ge=0)
     modality: Literal["auto", "ct", "mr"] = "auto"
     window: tuple[float, float] | None = None
+
+    @property
+    def following(self) -> str:
+        """Patients over dates."""
+        return "tasks.analysis.tumour.following"
 
     @property
     def main_class(self) -> int:

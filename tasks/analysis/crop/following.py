@@ -12,10 +12,9 @@ from tasks.out.folder import OutFolder
 from tasks.reports.trail import Trail
 
 
-def follow(request: Request, settings: CropAnalysis, published: Sequence[Input], now: str) -> Sequence[str]:
-    """Decide what is to be told of fields and zones in which weed outweighs crop; nothing where none is weighed."""
-    if settings.weed:
-        decide_spraying(request.out, [item.id for item in published], now)
+def follow(request: Request, _settings: CropAnalysis, published: Sequence[Input], now: str) -> Sequence[str]:
+    """Decide what is to be told of fields and zones in which weed outweighs crop."""
+    decide_spraying(request.out, [item.id for item in published], now)
     return ()
 
 
