@@ -26,6 +26,8 @@ Floats = NDArray[np.float64]
 Geometries = NDArray[Any]
 DEGREES = 360.0
 # Beyond every latitude, in whatever unit.
+# Of a turn: how near a point lies to the antimeridian, or to an edge, that lies on it.
+_SEAM = 1e-12
 _FAR = 1e12
 # Where it is asked whether a projection goes round.
 _PROBED_LONGITUDES, _PROBED_LATITUDES = (-135.0, -45.0, 45.0, 135.0), (0.0, 40.0)
@@ -238,7 +240,29 @@ def _unrolled(geometry: Any, turn: float) -> Any:  # noqa: ANN401 - any shapely 
         return type(geometry)(moved)
     # What was cut at the antimeridian is one again, and its outline has no seam.
     united = shapely.union_all(shapely.make_valid(np.array(moved, object)))
-    return shapely.MultiPolygon([*_polygons(united)])
+    return shapely.MultiPolygon([_without_seam(polygon, turn) for polygon in _polygons(united)])
+
+
+def _without_seam(polygon: shapely.Polygon, turn: float) -> shapely.Polygon:
+    """Leave out the points that a cut has put where an edge crosses the antimeridian.
+
+    A geodesic from one end of the edge to the other is not the two to and from that point.
+    """
+    rings = [_ring_without_seam(shapely.get_coordinates(ring), turn) for ring in (polygon.exterior, *polygon.interiors)]
+    return shapely.Polygon(rings[0], rings[1:])
+
+
+def _ring_without_seam(ring: Floats, turn: float) -> Floats:
+    points = ring[:-1]
+    before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
+    close = _SEAM * turn
+    to_seam = np.abs(np.remainder(points[:, 0], turn) - turn / 2)
+    crosses = (points[:, 0] - before[:, 0]) * (after[:, 0] - points[:, 0]) > 0
+    edge, part = after - before, points - before
+    off_edge = np.abs(edge[:, 0] * part[:, 1] - edge[:, 1] * part[:, 0])
+    on_edge = off_edge <= close * np.hypot(edge[:, 0], edge[:, 1])
+    kept = points[~((to_seam <= close) & crosses & on_edge)]
+    return np.concatenate([kept, kept[:1]])
 
 
 def _one_piece(part: Any, turn: float) -> Any:  # noqa: ANN401 - any shapely geometry

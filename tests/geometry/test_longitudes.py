@@ -5,14 +5,15 @@ import math
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyproj import CRS, Geod
 
 from tasks.geometry import longitudes
 
 GEOD = Geod(ellps="WGS84")
-places = st.floats(-180, 180).map(lambda x: round(x, 4))
+# As often where a shape crosses the antimeridian as elsewhere.
+places = (st.floats(-180, 180) | st.floats(177, 183)).map(lambda x: round(x, 4))
 
 
 def one(shape):
@@ -45,6 +46,9 @@ def as_others_write(shape, how):
 
 
 @given(shapes(), places, st.sampled_from(["cut", "wrapped", "east", "far"]))
+# Edges so long that a point of the cut on them shows.
+@example(shapely.box(0, 0, 2, 1), 179.0, "cut")
+@example(shapely.box(-2.3, 40.2, 0.5, 42.7), 180.0, "cut")
 def test_a_shape_has_the_same_measures_at_any_longitude_and_however_it_is_written(shape, place, how):
     expected = longitudes.measured(shape, GEOD)
     oriented = shapely.orient_polygons(shape)
