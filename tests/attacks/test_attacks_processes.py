@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from journals import entries
 from listeners import OtherNetwork, Watch, family, other_network
 from ports import free_port
 from scenes import write_raster
@@ -257,10 +258,6 @@ def passwords(watch: Watch) -> list[str]:
     return sorted(found)
 
 
-def journal(ground: Ground) -> list[Path]:
-    return list(ground.out.glob("**/.swathe/scenes/*/*/blocks/journal/*.json"))
-
-
 def write_scene(ground: Ground, side: int) -> None:
     values = np.random.default_rng(0).integers(0, 200, (1, 64, side)).astype(np.uint8)
     write_raster(ground.inbox / f"{PATIENT}.tif", np.tile(values, (1, side // 64, 1)))
@@ -274,7 +271,7 @@ def test_what_segment_starts_is_open_to_nobody_and_runs_nothing_that_lies_about(
     watch = Watch(lambda: [process.pid])
     try:
         with watch.kept():
-            ground.wait(lambda: journal(ground), process, "no block was done")
+            ground.wait(lambda: entries(ground.out), process, "no block was done")
             require_shut(watch, network)
             found = passwords(watch)
             assert len(found) == len(options), "a server has one password, and no run without one has any"
@@ -310,7 +307,7 @@ def test_what_up_starts_is_open_to_nobody_and_runs_nothing_that_lies_about(groun
             assert ground.finish(order) == 0, ground.said()
             password = (ground.home / "password").read_text().partition(":")[2]
             limit = time.monotonic() + LIMIT_S
-            while not journal(ground) and not (ground.out / "grey" / PATIENT).exists():
+            while not entries(ground.out) and not (ground.out / "grey" / PATIENT).exists():
                 assert time.monotonic() < limit, ground.said()
                 time.sleep(0.1)
             try_as_stranger(ground, watch, open_cluster, [PATIENT, password])
@@ -338,7 +335,7 @@ def test_what_other_commands_start_listens_on_loopback_alone(ground, network, na
     watch = Watch(lambda: [process.pid])
     try:
         with watch.kept():
-            ground.wait(lambda: journal(ground), process, "no block was done")
+            ground.wait(lambda: entries(ground.out), process, "no block was done")
             require_shut(watch, network)
             if name == "demo":
                 # Its large scene takes minutes.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from journals import entries
 from scenes import write_raster
 
 JOB = """
@@ -44,10 +45,6 @@ def run_states(home: Path) -> list[str]:
         return [state for (state,) in connection.execute("SELECT state_type FROM flow_run")]
 
 
-def journal(out: Path) -> list[Path]:
-    return list(out.glob(".swathe/scenes/*/*/blocks/journal/*.json"))
-
-
 def kill_at(point: str, words: list[str], env: dict[str, str]) -> None:
     """Begin a run, and kill it with its process group at a point that it does not pass."""
     held = [sys.executable, str(HELD), point, *words]
@@ -73,7 +70,7 @@ def test_a_killed_run_ends_in_the_same_product(tmp_path, options):
     words = command(job, scene, out, *options)[len(PROGRAM) :]
     kill_at("blocks", words, env)
     assert not (out / "scene").exists(), "nothing half-written is visible under a product's name"
-    committed = {path: path.stat().st_mtime_ns for path in journal(out)}
+    committed = {path: path.stat().st_mtime_ns for path in entries(out)}
     assert 5 <= len(committed) < 36
 
     kill_at("publish", words, env)

@@ -20,6 +20,7 @@ from uuid import uuid4
 import psutil
 from faults.inspection import Product, product_of
 from faults.scenes import GOOD, JOB, write_good
+from journals import entries
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # From the signal to the end of everything.
@@ -265,7 +266,7 @@ def _server_problems(ground: Ground, row: Row, out: Path) -> list[str]:
 
 def _journal(out: Path) -> dict[Path, int]:
     found = {}
-    for path in out.glob(".swathe/scenes/*/*/blocks/journal/*.json"):
+    for path in entries(out):
         try:
             found[path] = path.stat().st_mtime_ns
         except FileNotFoundError:
