@@ -7,10 +7,11 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pages import HOSTILE, LONG, Page, full_report
 from PIL import Image
@@ -23,7 +24,7 @@ from tasks.reports.page import Report, render_report
 from tasks.reports.page_figures import figure, heading, number
 from tasks.reports.page_layout import table_view
 from tasks.reports.page_record import record_tables
-from tasks.reports.pictures.charts import Bar, bar_chart
+from tasks.reports.pictures.charts import Bar, Line, bar_chart, line_chart, round_steps
 from tasks.reports.pictures.maps import map_picture
 from tasks.reports.pictures.quicklook import quicklook
 
@@ -173,9 +174,42 @@ def test_a_chart_says_its_numbers_and_does_not_draw_what_is_absent():
     chart = bar_chart("Area", "ha", [Bar("a", 10.0, interval=(8.0, 12.5)), Bar("b", None)])
     assert chart.alt == "Area: a 10 ha (8 to 12.5); b not computed"
     assert chart.light != chart.dark
-    assert chart.light.count(b'id="patch_') == bar_chart("Area", "ha", [Bar("a", 10.0), Bar("b", 0.0)]).light.count(
-        b'id="patch_'
-    )
+    assert len(_drawn(chart, "rect")) == 1
+    assert {"a", "b", "10", "not computed", "ha"} <= {text.text for text in _drawn(chart, "text")}
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.floats(-1e9, 1e9, allow_subnormal=False)), min_size=1, max_size=12),
+    st.text(max_size=40),
+)
+def test_everything_of_a_chart_is_inside_it_whatever_its_numbers_and_names(values, name):
+    days = tuple(range(len(values)))
+    bars = bar_chart("a", name, [Bar(name, v, interval=None if v is None else (v - 1.0, v + 1.0)) for v in values])
+    lines = line_chart("a", name, days, [name] * len(days), [Line(name, tuple(values)), Line("b", tuple(values))])
+    for chart in (bars, lines):
+        width, height = (float(part) for part in ET.fromstring(chart.light).attrib["viewBox"].split()[2:])
+        for element in _drawn(chart):
+            cols = [float(element.attrib[key]) for key in ("x", "x1", "x2", "cx") if key in element.attrib]
+            rows = [float(element.attrib[key]) for key in ("y", "y1", "y2", "cy") if key in element.attrib]
+            assert all(0 <= col <= width for col in cols)
+            assert all(0 <= row <= height for row in rows)
+    assert len(_drawn(lines, "circle")) == 2 * sum(value is not None for value in values)
+
+
+@given(st.floats(-1e12, 1e12), st.floats(1e-9, 1e12))
+def test_steps_of_an_axis_are_round_few_and_inside(low, span):
+    high = low + span
+    assume(high - low > 1e-9 * max(abs(low), abs(high)))
+    steps = round_steps(low, high)
+    slack = 1e-6 * (high - low) + 1e-9 * max(abs(low), abs(high))
+    assert len(steps) <= 6
+    assert all(low - slack <= step <= high + slack for step in steps)
+    if len(steps) > 1:
+        assert f"{steps[1] - steps[0]:.3e}"[0] in "125" or high - low < 1e-6 * abs(low)
+
+
+def _drawn(chart, tag=""):
+    return [element for element in ET.fromstring(chart.light).iter() if element.tag.endswith(f"}}{tag}" if tag else "")]
 
 
 def test_a_map_has_a_scale_bar_where_the_ground_is_known_and_hatches_what_was_not_observed():
