@@ -44,11 +44,11 @@ LIGHT = {
         "psutil",
     },
     # What workers are started with, before anything else of a batch.
-    "import flows.batch.workers": {"torch", "prefect", "rasterio", "scipy", "pyproj", "shapely", "PIL", "matplotlib"},
-    "import flows.batch.segment": {"torch", "prefect", "scipy", "matplotlib", "zarr", "skimage", "pyogrio", "nibabel"},
+    "import flows.batch.workers": {"torch", "prefect", "rasterio", "scipy", "pyproj", "shapely", "PIL"},
+    "import flows.batch.segment": {"torch", "prefect", "scipy", "zarr", "skimage", "pyogrio", "nibabel"},
     # The child that verdicts come from.
-    "import tasks.verdict.child": {"torch", "distributed", "scipy", "matplotlib", "zarr", "pydicom", "nibabel", "PIL"},
-    "import tasks.segment.block, tasks.products.finish": {"torch", "skimage", "matplotlib", "pyogrio", "PIL", "pandas"},
+    "import tasks.verdict.child": {"torch", "distributed", "scipy", "zarr", "pydicom", "nibabel", "PIL"},
+    "import tasks.segment.block, tasks.products.finish": {"torch", "skimage", "pyogrio", "PIL", "pandas"},
 }
 
 
