@@ -27,16 +27,13 @@ from flows.cluster.certificates import new_security
 from flows.cluster.environment import Shared
 from flows.cluster.pulse import pulse_watched
 from flows.cluster.roster import Roster, watched
+from flows.cluster.seed import ENVIRONMENT, start_seed
 from flows.orchestration.interruption import interruption, unheard
 from tasks.errors import ClusterError
-from tasks.files.safe_path import SAFE_PATH
 from tasks.segment.graph import DaskEngine, FixedSlots
 
 # At the end of the interpreter it would wait for clusters that a signal has ended; ours end with their contexts.
 atexit.unregister(close_clusters)
-
-# glibc otherwise gives memory back to the kernel after every layer and takes it again: a third of float32 time.
-_ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_TOP_PAD_": str(2**26), "MALLOC_MMAP_MAX_": "0"}
 
 _SETTINGS: dict[str, Any] = {
     # A block that was lost with its worker is blamed by us, after it ran alone.
@@ -52,6 +49,9 @@ _SETTINGS: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": None,
     # On a busy machine a worker takes longer than 15 s to be started again, after which it would be given up for good.
     "distributed.deploy.lost-worker-timeout": "1h",
+    # Fifty times a second each process would ask itself whether it is slow.
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.disk": False,
     "distributed.worker.daemon": True,
     "distributed.worker.use-file-locking": False,
     "distributed.comm.timeouts.connect": "60s",
@@ -204,7 +204,7 @@ def _local_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
     logging.getLogger("distributed").setLevel(logging.WARNING)
     with (
         _scratch(settings) as scratch,
-        dask.config.set(_SETTINGS | _for_workers(settings) | {"temporary-directory": str(scratch)}),
+        dask.config.set(_SETTINGS | _for_workers(settings) | _for_processes(start_seed(), scratch)),
         _local_cluster(settings) as cluster,
         Client(cluster, set_as_default=False) as client,
         pulse_watched(client),
@@ -227,18 +227,23 @@ def _scratch(settings: ClusterSettings) -> Iterator[Path]:
 
 @contextmanager
 def _quickly_ended(cluster: SpecCluster, scratch: Path) -> Iterator[None]:
-    """End workers by force where the run is interrupted, instead of waiting for the blocks that they have."""
-    interruption.write_down("cluster", lambda text: _end_workers(cluster, scratch))
+    """End workers by force when the context ends: they have no block then, or none that is waited for.
+
+    Asked to close, they take two seconds, a sixth of the time of a small run.
+    """
+    interruption.write_down("cluster", lambda text: _end_at_once(cluster, scratch))
     try:
         yield
-    except Exception:
-        raise
-    except BaseException:
-        _end_workers(cluster, scratch)
-        raise
+    finally:
+        _end_workers(cluster)
 
 
-def _end_workers(cluster: SpecCluster, scratch: Path) -> None:
+def _end_at_once(cluster: SpecCluster, scratch: Path) -> None:
+    _end_workers(cluster)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _end_workers(cluster: SpecCluster) -> None:
     for nanny in cluster.workers.values():
         pid = nanny.pid
         # Otherwise it would start another process.
@@ -246,7 +251,6 @@ def _end_workers(cluster: SpecCluster, scratch: Path) -> None:
         if pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _connect(address: str) -> Client:
@@ -291,28 +295,32 @@ def _own(security: Security) -> dict[str, Any]:
 
 
 def _for_workers(settings: ClusterSettings) -> dict[str, Any]:
+    return {"distributed.worker.preload": [_LEAVING, *settings.preload]}
+
+
+def _for_processes(method: str, scratch: Path) -> dict[str, Any]:
     return {
-        "distributed.nanny.pre-spawn-environ": _environment(settings),
-        "distributed.worker.preload": [_LEAVING, *settings.preload],
+        "distributed.worker.multiprocessing-method": method,
+        "distributed.nanny.pre-spawn-environ": ENVIRONMENT,
+        "temporary-directory": str(scratch),
     }
 
 
-def _environment(settings: ClusterSettings) -> dict[str, str]:
-    """Return what the C libraries read when a worker process starts."""
+def _environment(settings: ClusterSettings, number: int) -> dict[str, str]:
+    """Return what libraries of networks read when a worker loads them."""
     threads = str(settings.n_threads)
-    libraries = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": "1"}
-    # Workers are started by `python -c`, which would import what lies in the current folder.
-    return _ALLOCATOR | libraries | SAFE_PATH | {"DASK_LOGGING__DISTRIBUTED": "error"}
+    gpus = settings.gpus
+    device = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
+    return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} | device
 
 
 def _worker(settings: ClusterSettings, number: int, security: Security) -> dict[str, Any]:
-    gpus = settings.gpus
     options = {
         **_own(security),
         # One thread holds the device; beside it the last scene is finished and analysed.
         "nthreads": 3,
         "resources": {settings.resource: 1},
-        "env": {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {},
+        "env": _environment(settings, number),
         "memory_limit": psutil.virtual_memory().total,
     }
     return {"cls": Nanny, "options": options}

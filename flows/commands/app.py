@@ -106,6 +106,11 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
                 "swathe init writes a job for files of yours"
             )
         job, overrides, model = job_for(inputs, out, model, overrides or [])
+    if cluster == "local":
+        from flows.cluster.seed import start_seed
+
+        # First of all: it imports beside what this process imports now.
+        start_seed()
     from flows.batch.orders import Batch
     from flows.batch.workers import starting_early
     from flows.commands.orchestrated import orchestrated

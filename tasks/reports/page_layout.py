@@ -156,7 +156,7 @@ def _light(png: bytes) -> tuple[str, bytes]:
     """Return the media type and the bytes of a picture for eyes: where that is smaller, not to the last bit."""
     encoded = io.BytesIO()
     with Image.open(io.BytesIO(png)) as picture:
-        picture.save(encoded, "WEBP", quality=_QUALITY, method=4)
+        picture.save(encoded, "WEBP", quality=_QUALITY, method=2)
     return min(("image/webp", encoded.getvalue()), ("image/png", png), key=lambda one: len(one[1]))
 
 

@@ -131,7 +131,8 @@ def overlay(
         result[_grown(inside, 1) & ~inside] *= 0.45
         result[inside & ~_shrunk(inside, 2)] = colour
     unseen = labels == np.iinfo(labels.dtype).max
-    result[unseen] = hatching(labels.shape)[unseen]
+    if unseen.any():
+        result[unseen] = hatching(labels.shape)[unseen]
     return np.rint(result).astype(np.uint8)
 
 

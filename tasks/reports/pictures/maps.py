@@ -11,7 +11,7 @@ from PIL import Image
 
 from tasks.reports.blocks import Picture
 from tasks.reports.legend import NOT_OBSERVED, LegendEntry
-from tasks.reports.pictures.drawing import as_png, draw_scale_bar, drawn_shape, hatching, overlay, resized
+from tasks.reports.pictures.drawing import as_png, draw_scale_bar, drawn_shape, overlay, resized
 
 # Sides of a map in pixels: wide enough for half a page at twice its density, and a tall one still fits a screen.
 _WIDTH = 900
@@ -51,7 +51,6 @@ def map_picture(
     paper = np.full((*shape, 3), _PAPER, np.uint8) if image is None else resized(image, shape, smooth=True)
     pixels = overlay(paper, drawn, legend, fill=0.75) if image is None else overlay(paper, drawn, legend)
     unseen = drawn == np.iinfo(drawn.dtype).max
-    pixels[unseen] = hatching(shape)[unseen]
     canvas = Image.fromarray(pixels)
     if known:
         metres = pixel_m[1] * labels.shape[1] / shape[1]
