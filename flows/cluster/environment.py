@@ -48,6 +48,7 @@ class Report:
     imports: tuple[str, ...] = ()
     storage: tuple[str, ...] = ()
     host: str = ""
+    folders: tuple[str, ...] = ()
 
     @property
     def build(self) -> tuple[str | None, ...]:
@@ -92,6 +93,7 @@ def parsed(answer: Mapping[str, Any]) -> Report:
         imports=tuple(answer["imports"]),
         storage=tuple(answer["storage"]),
         host=answer["host"],
+        folders=tuple(answer["folders"]),
     )
 
 
@@ -113,7 +115,11 @@ def differences(here: Report, there: Report) -> str | None:
         if _public(other) != _public(version):
             found.append(f"{name} {other or 'missing'} there, {version or 'missing'} here")
     if not found and there.code != here.code:
-        found.append(f"another state of swathe's code there ({there.code}, {here.code} here)")
+        # A folder named like a package of ours, where the worker was started, may stand before what is installed.
+        found.append(
+            f"another state of swathe's code there ({there.code} from {' and '.join(there.folders)}; "
+            f"{here.code} from {' and '.join(here.folders)} here)"
+        )
     elif not found and there.replaced:
         found.append("swathe was replaced there after the worker had started")
     found.extend(there.imports)

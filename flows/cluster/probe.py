@@ -22,14 +22,15 @@ def report(question: dict[str, Any]) -> dict[str, Any]:
             stands in it, both None where nothing is shared.
 
     Returns:
-        ``python``, ``packages`` (versions by name, None where missing), ``code`` (a digest), ``replaced``
-        (whether the code is younger than this process, which then has loaded another), ``imports`` and ``storage``
-        (what is wrong, one line each), ``host``.
+        ``python``, ``packages`` (versions by name, None where missing), ``code`` (a digest), ``folders`` (where that
+        lies), ``replaced`` (whether the code is younger than this process, which then has loaded another), ``imports``
+        and ``storage`` (what is wrong, one line each), ``host``.
     """
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in question["packages"]},
         "code": _digest(question["code"]),
+        "folders": _folders(question["code"]),
         "replaced": was_replaced(question["code"], psutil.Process().create_time()),
         "imports": _failing(question["imports"]),
         "storage": _unseen(question["paths"], question["marker"], question["token"]),
@@ -50,6 +51,11 @@ def _digest(packages: list[str]) -> str:
         digest.update(f"{name}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _folders(packages: list[str]) -> list[str]:
+    depths = {str(path).removesuffix(name) for name, path in _sources(packages)}
+    return sorted(folder.rstrip("/") for folder in depths)
 
 
 def was_replaced(packages: list[str], since: float) -> bool:

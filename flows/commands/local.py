@@ -19,11 +19,17 @@ def up_command(
     home: Home = HOME,
     port: Annotated[int, typer.Option(min=1, max=65534, help="Of the server; the scheduler has the next one.")] = 4200,
     workers: Annotated[int, typer.Option(min=1, help="Dask workers.")] = 1,
+    wait: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds that each service may take to come up; as long as it runs where left out."),
+    ] = None,
 ) -> None:
     """Start server, worker and cluster on this machine, with the deployments, for trying them out."""
     from flows.local.up import LocalSettings, password_file, up
 
-    settings = LocalSettings(home=home.resolve(), data=data.resolve(), out=out.resolve(), port=port, workers=workers)
+    settings = LocalSettings(
+        home=home.resolve(), data=data.resolve(), out=out.resolve(), port=port, workers=workers, wait_s=wait
+    )
     up(settings, lambda line: OUT.print(line, highlight=False))
     OUT.print(f"The server is at {settings.api.removesuffix('/api')}", highlight=False, soft_wrap=True)
     OUT.print(f"User and password stand in {password_file(settings.home)}", highlight=False, soft_wrap=True)

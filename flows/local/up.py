@@ -15,6 +15,7 @@ import httpx
 from flows.local.ports import listens, require_free
 from flows.local.processes import MARK, Service, end, left_behind, read_services, start, stop, write_services
 from flows.server.deploy import POOL, Target, deploy, places
+from flows.server.own import last_words
 from flows.server.profiles import new_password, profile
 from flows.server.reached import listens_itself
 from models.errors import SwatheError
@@ -24,8 +25,8 @@ from tasks.files.safe_path import SAFE
 
 SERVICES = "services.json"
 _HERE = "127.0.0.1"
-# The first start makes the database, which takes minutes on a busy machine. What dies meanwhile is named at once.
-_READY_S = 300.0
+# How often it is said what is waited for: the first start makes the database, which takes minutes on a busy machine.
+_TOLD_EVERY_S = 15.0
 _TRYING_S = 5.0
 _ADDRESS = "address"
 _WORKER = "worker"
@@ -45,6 +46,7 @@ class LocalSettings:
         workers: Dask workers, each with one ``CPU``.
         runs: How many flow runs at a time, beside those of the queue ``gpu``; one of them is kept for urgent ones.
         database: Of the server; SQLite in ``home`` where left out.
+        wait_s: How long each service may take to come up; None for as long as it runs.
     """
 
     home: Path
@@ -54,6 +56,7 @@ class LocalSettings:
     workers: int = 1
     runs: int = 3
     database: str | None = None
+    wait_s: float | None = None
 
     @property
     def api(self) -> str:
@@ -99,14 +102,17 @@ def up(settings: LocalSettings, tell: Callable[[str], None]) -> None:
         tell(f"{name}: process {started[-1].pid}")
 
     try:
-        _start_all(settings, begin, started)
+        _start_all(settings, begin, started, tell)
     except BaseException:
         _stop_all(settings.home, started)
         raise
 
 
 def _start_all(
-    settings: LocalSettings, begin: Callable[[str, list[str], Mapping[str, str]], None], started: list[Service]
+    settings: LocalSettings,
+    begin: Callable[[str, list[str], Mapping[str, str]], None],
+    started: list[Service],
+    tell: Callable[[str], None],
 ) -> None:
     _make_home(settings)
     client = client_environment(settings)
@@ -116,14 +122,14 @@ def _start_all(
           _server_environment(settings))  # fmt: skip
     server = started[-1]
     # Nobody else's server on that port may be told the password.
-    _wait(lambda: _answers(settings.api) and listens_itself(server.pid, settings.port), server, settings)
+    _wait(lambda: _answers(settings.api) and listens_itself(server.pid, settings.port), server, settings, tell)
     replace_file(settings.home / _ADDRESS, settings.api.encode())
     deploy(Target(api=settings.api, auth=_password(settings.home), runs=settings.runs, environment=client))
     port = str(settings.port + 1)
     secured = {**_DASK, "DASK_CONFIG": str(settings.dask_settings)}
     here = ["--host", _HERE, "--protocol", "tls", "--dashboard-address", f"{_HERE}:0", "--no-dashboard"]
     begin("scheduler", [*dask, "scheduler", "--port", port, *here], secured)
-    _wait(lambda: listens(settings.port + 1), started[-1], settings)
+    _wait(lambda: listens(settings.port + 1), started[-1], settings, tell)
     worker = [*dask, "worker", settings.cluster, "--nthreads", "3", "--resources", "CPU=1", "--memory-limit", "0",
               *here, "--local-directory", str(settings.home / "dask")]  # fmt: skip
     for number in range(settings.workers):
@@ -131,7 +137,7 @@ def _start_all(
     name = f"local-{secrets.token_hex(4)}"
     begin(_WORKER, [*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--name", name,
                     "--limit", str(places(settings.runs))], client)  # fmt: skip
-    _wait(lambda: is_online(settings.api, client["PREFECT_API_AUTH_STRING"], name), started[-1], settings)
+    _wait(lambda: is_online(settings.api, client["PREFECT_API_AUTH_STRING"], name), started[-1], settings, tell)
     for service in started:
         # Among them are those that nobody waited for, such as Dask workers.
         if not service.runs:
@@ -242,18 +248,31 @@ def is_online(api: str, auth: str, name: str) -> bool:
     return answer.is_success and any(worker["name"] == name for worker in answer.json())
 
 
-def _wait(ready: Callable[[], bool], service: Service, settings: LocalSettings) -> None:
-    limit = time.monotonic() + _READY_S
+def _wait(ready: Callable[[], bool], service: Service, settings: LocalSettings, tell: Callable[[str], None]) -> None:
+    begin = told = time.monotonic()
     # Whether it runs comes first: something else may answer in its place.
     while not (service.runs and ready()):
-        if not service.runs or time.monotonic() > limit:
+        waited_s = time.monotonic() - begin
+        if not service.runs or (settings.wait_s is not None and waited_s > settings.wait_s):
             raise _did_not_come_up(service, settings)
+        if time.monotonic() - told > _TOLD_EVERY_S:
+            told = time.monotonic()
+            said = last_words(_log(service, settings))
+            tell(f"{service.name}: not up after {waited_s:.0f} s; its log says: {said or 'nothing yet'}")
         time.sleep(0.2)
 
 
 def _did_not_come_up(service: Service, settings: LocalSettings) -> SwatheError:
-    log = settings.home / "logs" / f"{service.name}.log"
-    return SwatheError(f"{service.name} did not come up; {log} says why")
+    log = _log(service, settings)
+    how = f"is not up after {settings.wait_s:.0f} s" if service.runs and settings.wait_s is not None else "ended"
+    return SwatheError(
+        f"{service.name} did not come up: it {how}. The last words of its log are: {last_words(log) or 'none'}. "
+        f"All of them: {log}"
+    )
+
+
+def _log(service: Service, settings: LocalSettings) -> Path:
+    return settings.home / "logs" / f"{service.name}.log"
 
 
 def _stop_all(home: Path, services: list[Service]) -> bool:

@@ -15,8 +15,11 @@ _ENDING_S = 5.0
 
 
 def main() -> int:
-    """Run the program that the command line names, and return its exit code."""
-    program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+    """Run the program that the command line names, and return its exit code.
+
+    It inherits what this process does: a socket that is bound already, among other things.
+    """
+    program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, close_fds=False)
 
     def end() -> None:
         # Returns when nobody holds the other end any more.

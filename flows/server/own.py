@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 _HERE = "127.0.0.1"
 _TRYING_S = 5.0
 _ENDING_S = 10.0
-# How long a command waits that was told to start a server; a busy machine takes minutes.
-_READY_S = 600.0
+# How often a command that waits for its server says so; a busy machine takes minutes to start one.
+_TOLD_EVERY_S = 30.0
+_LOOKED_AT, _LONGEST_WORDS = 4096, 300
 
 
 @dataclass
@@ -57,20 +58,24 @@ class OwnServer:
             return False
         return health.status_code == httpx.codes.OK and listens_itself(self.process.pid, self.port)
 
-    def wait(self, limit_s: float = _READY_S) -> None:
-        """Wait until it answers.
+    def wait(self) -> None:
+        """Wait until it answers, however long that takes, and say every half a minute what is waited for.
 
         Raises:
-            SwatheError: When it ended, or takes too long.
+            SwatheError: When it ended.
         """
-        limit = time.monotonic() + limit_s
+        begin = time.monotonic()
+        told = begin
         while not self.is_ready():
             if self.process.poll() is not None:
-                raise SwatheError(f"Prefect's server for this run ended; {self.log} says why. Run without --prefect")
-            if time.monotonic() > limit:
                 raise SwatheError(
-                    f"Prefect's server for this run does not answer after {limit_s:.0f} s; {self.log} says what it "
-                    "does. Run without --prefect, or start one beforehand: swathe up"
+                    f"Prefect's server for this run ended. Last words of {self.log}: {last_words(self.log)}. "
+                    "Run without --prefect"
+                )
+            if time.monotonic() - told > _TOLD_EVERY_S:
+                told = time.monotonic()
+                logger.info(
+                    "waiting for Prefect's server since %.0f s: %s", told - begin, last_words(self.log) or "no word yet"
                 )
             time.sleep(0.2)
 
@@ -87,11 +92,14 @@ def own_server() -> Iterator[OwnServer]:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     keep_private(home / "prefect.db")
     log = home / "swathe-server.log"
-    password, port = new_password(), _free_port()
-    with log.open("wb") as said:
+    password = new_password()
+    # Bound here and inherited, so that no other program can have the port before the server listens.
+    with socket.socket() as bound, log.open("wb") as said:
         log.chmod(0o600)
+        bound.bind((_HERE, 0))
+        port: int = bound.getsockname()[1]
         process = subprocess.Popen(
-            [sys.executable, SAFE, "-m", "flows.server.attended", *_command(port)],
+            [sys.executable, SAFE, "-m", "flows.server.attended", *_command(bound.fileno())],
             env=os.environ
             | profile("server")
             | SAFE_PATH
@@ -106,6 +114,7 @@ def own_server() -> Iterator[OwnServer]:
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=said,
+            pass_fds=(bound.fileno(),),
             # A signal for the command is not one for the server, which the command still has to tell of its end.
             start_new_session=True,
         )
@@ -127,18 +136,19 @@ def own_server() -> Iterator[OwnServer]:
             os.environ.pop(name, None)
 
 
-def _command(port: int) -> list[str]:
+def last_words(log: Path) -> str:
+    """Return the last line of a log that says something; empty where there is none."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOOKED_AT))
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if any(map(str.isalnum, line))), "")[:_LONGEST_WORDS]
+
+
+def _command(socket_number: int) -> list[str]:
     # Not `prefect server start`, which takes seconds to import what then starts this very program.
     found = find_spec("prefect")
     if found is None or found.origin is None:
         raise SwatheError("Prefect is not installed here; install swathe again")
     app = ["--app-dir", str(Path(found.origin).parent), "--factory", "prefect.server.api.server:create_app"]
-    where = ["--host", _HERE, "--port", str(port), "--log-level", "warning", "--lifespan", "on"]
+    where = ["--fd", str(socket_number), "--log-level", "warning", "--lifespan", "on"]
     return [sys.executable, SAFE, "-m", "uvicorn", *app, *where]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HERE, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -205,6 +205,8 @@ def test_the_check_answers_alike_as_text_and_here():
     assert differences(here, here) is None
     assert {"torch", "numpy", "rasterio", "zarr", "distributed", "swathe"} <= set(decisive_packages())
     assert "prefect" not in decisive_packages()
+    shadowed = replace(here, code="0123456789ab", folders=("/home/me/stack",))
+    assert "0123456789ab from /home/me/stack; " in differences(here, shadowed)
     assert "swathe was replaced there" in differences(here, replace(here, replaced=True))
 
 

@@ -19,6 +19,7 @@ from flows.local import up as up_module
 from flows.local.ports import TakenPortError, listens
 from flows.local.processes import MARK, Service, end, left_behind, read_services, start, stop, write_services
 from flows.local.up import LocalSettings, down, up
+from flows.server import own
 from flows.server.profiles import apply_profile, profile
 from models.errors import SwatheError
 
@@ -110,6 +111,10 @@ def test_everything_runs_when_it_is_up_each_begun_when_the_one_before_answers(se
     assert not listens(settings.port)
 
 
+# What is started has the socket itself, by its number.
+_LISTENS = "import socket, time; print(socket.socket(fileno={number}).getsockname()[1], flush=True); time.sleep(600)"
+
+
 @pytest.mark.parametrize(
     ("dies", "name"),
     [
@@ -121,7 +126,7 @@ def test_everything_runs_when_it_is_up_each_begun_when_the_one_before_answers(se
 )
 def test_a_service_that_died_is_named_with_its_log_and_all_others_are_stopped(settings, stand_in, dies, name):
     stand_in(dies)
-    with pytest.raises(SwatheError, match=rf"^{name} did not come up; .*/logs/{name}\.log says why"):
+    with pytest.raises(SwatheError, match=rf"^{name} did not come up: it ended\. .*of old age\. .*/logs/{name}\.log$"):
         up(settings, lambda _: None)
     assert "of old age" in (settings.home / "logs" / f"{name}.log").read_text()
     assert not settings.services.exists()
@@ -137,11 +142,36 @@ def test_nothing_is_started_where_something_else_has_a_port(settings, stand_in, 
     assert not settings.home.exists()
 
 
-def test_what_answers_in_the_place_of_a_dead_service_is_not_taken_for_it(settings, tmp_path):
-    dead = start("server", SLEEP, {}, tmp_path / "server.log")
+def test_what_answers_in_the_place_of_a_dead_service_is_not_taken_for_it(settings):
+    dead = start("server", SLEEP, {}, settings.home / "logs" / "server.log")
     stop(dead)
-    with pytest.raises(SwatheError, match="server did not come up"):
-        up_module._wait(lambda: True, dead, settings)
+    with pytest.raises(SwatheError, match="server did not come up: it ended"):
+        up_module._wait(lambda: True, dead, settings, tell=lambda _: None)
+
+
+def test_a_service_is_waited_for_as_long_as_is_asked_and_what_it_says_is_told_meanwhile(settings, monkeypatch):
+    monkeypatch.setattr(up_module, "_TOLD_EVERY_S", 0.0)
+    log, told = settings.home / "logs" / "server.log", []
+    slow = start("server", SLEEP, {}, log)
+    try:
+        log.write_text("making the database\n\n ----\n")
+        with pytest.raises(SwatheError, match=r"it is not up after 1 s\. .*making the database"):
+            up_module._wait(lambda: False, slow, replace(settings, wait_s=1.0), tell=told.append)
+    finally:
+        stop(slow)
+    assert told
+    assert all("server: not up after" in line and "making the database" in line for line in told)
+
+
+def test_a_port_of_an_own_server_is_nobody_elses_from_the_beginning(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.setattr(own, "_command", lambda number: [*SLEEP[:2], _LISTENS.format(number=number)])
+    with own.own_server() as server:
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(("127.0.0.1", server.port))
+        while not (said := server.log.read_text()):
+            assert server.process.poll() is None
+        assert said.strip() == str(server.port)
 
 
 def test_what_was_started_is_known_again_and_stopped_with_all_of_its_group(tmp_path):
