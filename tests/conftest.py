@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
+from contextvars import copy_context
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from tempfile import mkdtemp
@@ -111,6 +112,33 @@ def segment(request: pytest.FixtureRequest) -> Any:
     from flows.batch.flow import segment
 
     return segment
+
+
+@pytest.fixture(scope="session")
+def _workers_of_the_session() -> Iterator[Any]:
+    """One local worker, started with the first test that needs it."""
+    from flows.cluster.engine import ClusterSettings, _early, started_early
+
+    def entered() -> Any:
+        context.__enter__()
+        early = _early.get()
+        # Its threads are there before those of a test are looked at.
+        early.engine.result()
+        return early
+
+    context, apart = started_early(ClusterSettings(workers=1, device="cpu", threads=1)), copy_context()
+    yield apart.run(entered)
+    apart.run(context.__exit__, None, None, None)
+
+
+@pytest.fixture
+def shared_worker(_workers_of_the_session: Any) -> Iterator[None]:
+    """Runs of the test take a worker that other tests have as well, unless they ask for more than one of its kind."""
+    from flows.cluster.engine import _early
+
+    token = _early.set(_workers_of_the_session)
+    yield
+    _early.reset(token)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ from tasks.out.sightings import Sighting, sighting_of
 from tasks.products.publish import publish
 from tasks.reports.index import render_index
 
+pytestmark = pytest.mark.usefixtures("shared_worker")
+
 SETTINGS = TumourAnalysis(kind="tumour")
 SHAPE = (40, 44, 16)
 

@@ -18,6 +18,8 @@ from tasks.errors import UndeclaredError, UnreachableSceneError
 from tasks.files.remote import content_sha256, fetch, first_bytes, url_of
 from tasks.scenes.raster.scene import describe_raster, fingerprint
 
+pytestmark = pytest.mark.usefixtures("shared_worker")
+
 JOB = """
 job: remote
 kind: {kind}

@@ -22,6 +22,8 @@ from tasks.nights.night_ledger import NightLedger
 from tasks.nights.status import status_of
 from tasks.out.ledger import Ledger
 
+pytestmark = pytest.mark.usefixtures("shared_worker")
+
 MADE = Path(__file__).parents[1] / "data" / "0.1.0"
 
 

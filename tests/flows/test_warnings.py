@@ -25,6 +25,8 @@ from tasks.reports.index_rank import ranked
 from tasks.verdict.check import check_files, check_inputs
 from tasks.verdict.verdict import Verdict
 
+pytestmark = pytest.mark.usefixtures("shared_worker")
+
 JOB = """
 job: bright
 kind: {kind}

@@ -315,6 +315,7 @@ def segmented(folder, source, workers, *overrides):
     return folder / "out" / outcome.scene, outcome
 
 
+@pytest.mark.usefixtures("shared_worker")
 def test_raster_vectors_and_summary_of_a_job_agree_and_have_the_same_bytes_for_all_blocks(tmp_path):
     image = np.where(drawn() == 0, 0, drawn())[:, :600].astype(np.uint8)
     image[:20] = 200

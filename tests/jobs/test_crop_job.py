@@ -11,6 +11,8 @@ from scenes import write_raster
 from tasks.products.vectors import write_gpkg
 from tasks.scenes.vectors import VectorTable, read_vectors
 
+pytestmark = pytest.mark.usefixtures("shared_worker")
+
 
 def write_squares(path, *corners):
     """Fields of 10 x 10 pixels on the grid of tests/helpers/scenes.py, by row and column of their upper left pixel."""

@@ -13,6 +13,8 @@ from raster_jobs import RASTER_JOB, segmented
 from rio_cogeo.cogeo import cog_validate
 from scenes import write_raster, write_volume
 
+pytestmark = pytest.mark.usefixtures("shared_worker")
+
 VOLUME_JOB = """
 job: test-volume
 kind: volume

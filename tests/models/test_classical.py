@@ -422,6 +422,7 @@ def run(job, out, *inputs, model=None):
     return {o.scene: o for o in segment_batch(Batch(inputs=names, job=str(job), out=out, workers=1, model=model))}
 
 
+@pytest.mark.usefixtures("shared_worker")
 def test_volumes_of_a_batch_have_as_many_classes_each_as_mean_shift_finds(tmp_path):
     rng = np.random.default_rng(0)
     for name, levels in (("two", (-500, 400)), ("three", (-900, 0, 900))):
@@ -442,6 +443,7 @@ def test_volumes_of_a_batch_have_as_many_classes_each_as_mean_shift_finds(tmp_pa
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.usefixtures("shared_worker")
 def test_otsu_on_dnbr_finds_a_real_fire_and_a_second_run_skips_it(data, tmp_path):
     folder = data / "satellite-fire" / "calfire-s2"
     table = tmp_path / "inputs.csv"

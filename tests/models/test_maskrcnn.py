@@ -156,6 +156,7 @@ def test_a_scene_has_the_same_instances_whatever_the_blocks(written, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.usefixtures("shared_worker")
 def test_a_job_that_names_the_card_makes_a_product(written, tmp_path, monkeypatch):
     from flows.batch.orders import Batch
     from flows.batch.segment import segment_batch

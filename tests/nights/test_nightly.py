@@ -29,6 +29,8 @@ from tasks.nights.retention import is_kept, prune
 from tasks.out.folder import OutFolder
 from tasks.out.outcome import SceneOutcome
 
+pytestmark = pytest.mark.usefixtures("shared_worker")
+
 JOB = """
 job: greens
 kind: raster

@@ -18,6 +18,8 @@ from flows.display.artifacts import PRODUCTS_URL, artifact_key, batch_text, scen
 from tasks.out.outcome import SceneOutcome
 from tasks.reports.index_rank import ranked
 
+pytestmark = pytest.mark.usefixtures("shared_worker")
+
 JOB = """
 job: Area_Test
 kind: raster
