@@ -89,6 +89,7 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
     network, n_channels, n_outputs = _network(config.named("network_def"))
     before = map_preprocessing(config.steps("preprocessing"), n_channels)
     after = map_postprocessing(config.steps("postprocessing"))
+    image = _described(metadata, "inputs", "image")
     title = str(metadata.get("name") or path.resolve().name)
     version = metadata.get("version")
     resampling = None
@@ -106,6 +107,7 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
             regions=_regions(after, n_outputs),
         ),
         channels=tuple(_names(metadata, "inputs", key="image", count=n_channels, otherwise="channel")),
+        quantities=("HU",) * n_channels if image.get("format") == "hounsfield" else (),
         classes=_classes(metadata, n_outputs, after),
         normalization=before.normalization,
         tiling=map_inferer(config.named("inferer")),
@@ -201,12 +203,16 @@ def _classes(metadata: Mapping[str, Any], n_outputs: int, after: Postprocessing)
     return tuple(ClassEntry(name=name, colour=class_colour(number)) for number, name in enumerate(names))
 
 
-def _names(metadata: Mapping[str, Any], side: str, key: str, count: int, otherwise: str) -> list[str]:
-    """Return the names of channels as ``network_data_format`` gives them, numbered ones where it does not."""
+def _described(metadata: Mapping[str, Any], side: str, key: str) -> Mapping[str, Any]:
     described: Any = metadata
     for part in ("network_data_format", side, key):
         described = described.get(part) if isinstance(described, Mapping) else None
-    known = described if isinstance(described, Mapping) else {}
+    return described if isinstance(described, Mapping) else {}
+
+
+def _names(metadata: Mapping[str, Any], side: str, key: str, count: int, otherwise: str) -> list[str]:
+    """Return the names of channels as ``network_data_format`` gives them, numbered ones where it does not."""
+    known = _described(metadata, side, key)
     described = known.get("channel_def") or known.get("label_def")
     if not isinstance(described, Mapping):
         return [f"{otherwise} {number}" for number in range(count)]

@@ -30,7 +30,7 @@ _UNUSUAL_SHARE = 0.5
 _EXCHANGED_NATS = 0.15
 # What values are multiplied by, by custom or by mistake.
 _FACTORS = (10.0, 100.0, 255.0, 257.0, 1000.0, 10_000.0, 65_535.0)
-_LEAST_VALUES = 100
+LEAST_VALUES = 100
 # What programs write where there is nothing: by habit, the ends of number types, and netCDF's own.
 _FILLS = (-9999.0, -99_999.0, -32_768.0, -32_767.0, -3.4028234663852886e38, 1e20, 9.969209968386869e36)
 
@@ -51,7 +51,13 @@ class Fitted:
 
 
 def weigh(
-    name: str, values: NDArray[np.floating], quantity: Quantity, remedy: str, scale: float = 1.0
+    name: str,
+    values: NDArray[np.floating],
+    quantity: Quantity,
+    remedy: str,
+    scale: float = 1.0,
+    *,
+    kept: bool = False,
 ) -> tuple[str, ...]:
     """Hold observed values against the limits of their quantity.
 
@@ -61,6 +67,7 @@ def weigh(
         quantity: What they are said to be.
         remedy: What to set, for errors; ``{scale}`` in it becomes the scale that would put them right.
         scale: That they came with.
+        kept: Whether impossible values that are few are seen by the model, instead of being taken as not observed.
 
     Returns:
         Warnings.
@@ -78,17 +85,18 @@ def weigh(
     if len(odd) > _IMPOSSIBLE_SHARE * n_meant or n_meant == 0:
         raise ImpossibleValuesError(_refused(name, values, quantity=quantity, remedy=remedy, scale=scale))
     found = []
+    then, declared = ("left as it is", "") if kept else ("taken as not observed", ". Declare it as nodata")
     if len(fills):
         told = ", ".join(f"{value:g}" for value in fills[:3])
         share = 1 - len(odd) / len(beyond) if len(odd) else 1.0
         found.append(
             f"{name}: {told} in {share * len(beyond) / len(values):.1%} of the pixels looked at cannot be "
-            f"{quantity.name} ({quantity.told()}): taken as not observed. Declare it as nodata"
+            f"{quantity.name} ({quantity.told()}): {then}{declared}"
         )
     if len(odd):
         found.append(
             f"{name}: {len(odd) / len(values):.2%} of the values looked at, such as {odd[0]:g}, cannot be "
-            f"{quantity.name} ({quantity.told()}): taken as not observed"
+            f"{quantity.name} ({quantity.told()}): {then}"
         )
     meant = values[(values >= quantity.lowest) & (values <= quantity.highest)]
     return (*found, *_unusual(name, meant, quantity))
@@ -147,7 +155,7 @@ def check_values(scene: RasterScene, boxes: Sequence[Box], fitted: Fitted) -> tu
     values, seen = np.concatenate(images, axis=1), np.concatenate(observed, axis=1)
     found: list[str] = []
     for band, own, here in zip(bands, values, seen, strict=True):
-        if int(here.sum()) < _LEAST_VALUES:
+        if int(here.sum()) < LEAST_VALUES:
             continue
         if band.quantity is None or not QUANTITIES[band.quantity].has_limits:
             found += _fills(band.name, own[here], band)
@@ -219,7 +227,7 @@ def _possible(values: Values, band: Band) -> NDArray[np.bool_]:
 
 def _of_model(scene: RasterScene, channels: Values, fitted: Fitted) -> Iterator[str]:
     """Warn of channels that lie outside of what the model was fitted on, or look as if they had been exchanged."""
-    if fitted.numbers is None or channels.shape[1] < _LEAST_VALUES or len(fitted.numbers.clip) != len(channels):
+    if fitted.numbers is None or channels.shape[1] < LEAST_VALUES or len(fitted.numbers.clip) != len(channels):
         return
     channels = channels[:, np.isfinite(channels).all(axis=0)].astype(np.float32)
     for name, own, (low, high) in zip(fitted.quantities, channels, fitted.numbers.clip, strict=True):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,6 +25,7 @@ from tasks.jobs.source import Source
 from tasks.scenes.raster.scene import describe_raster
 from tasks.verdict.check import check_inputs
 from tasks.verdict.plausible import weigh
+from tasks.verdict.volume import check_volume
 
 FIRES = Path("../shared/data/satellite-fire/calfire-s2")
 SIDE = 40
@@ -237,3 +239,21 @@ def test_cards_are_written_as_they_are_read():
     for path in Path("models/zoo").glob("*.json"):
         facts = json.loads(path.read_text())
         assert len(facts["quantities"]) == len(facts["channels"])
+
+
+def test_a_volume_is_held_against_what_its_channel_is_said_to_hold(tmp_path):
+    hounsfield = np.random.default_rng(0).normal(-300, 400, (20, 20, 20)).astype(np.float32)
+
+    def told(values, quantity="HU"):
+        nib.save(nib.Nifti1Image(values.astype(np.float32), np.eye(4)), tmp_path / "scan.nii")
+        return check_volume(str(tmp_path / "scan.nii"), None, quantity).warnings
+
+    assert told(hounsfield) == told(hounsfield * 1000, "counts") == ()
+    (warning,) = told(np.where(np.arange(20) == 0, -32768, hounsfield))
+    assert warning.startswith("scan.nii: -32768 in 5.0% of the pixels looked at cannot be HU")
+    assert warning.endswith("left as it is")
+    assert "lie outside of what HU usually is" in told(hounsfield + 9000)[0]
+    with pytest.raises(ImpossibleValuesError, match=r"cannot be HU .* multiplied by 1,000: .*scl_slope"):
+        told(hounsfield * 1000)
+    with pytest.raises(ImpossibleValuesError, match=r"cannot be SUV"):
+        told(np.abs(hounsfield) * 1e4, "SUV")
