@@ -89,7 +89,6 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
     network, n_channels, n_outputs = _network(config.named("network_def"))
     before = map_preprocessing(config.steps("preprocessing"), n_channels)
     after = map_postprocessing(config.steps("postprocessing"))
-    image = _described(metadata, "inputs", "image")
     title = str(metadata.get("name") or path.resolve().name)
     version = metadata.get("version")
     resampling = None
@@ -107,7 +106,7 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
             regions=_regions(after, n_outputs),
         ),
         channels=tuple(_names(metadata, "inputs", key="image", count=n_channels, otherwise="channel")),
-        quantities=("HU",) * n_channels if image.get("format") == "hounsfield" else (),
+        quantities=("HU",) * n_channels if _is_hounsfield(metadata) else (),
         classes=_classes(metadata, n_outputs, after),
         normalization=before.normalization,
         tiling=map_inferer(config.named("inferer")),
@@ -208,6 +207,12 @@ def _described(metadata: Mapping[str, Any], side: str, key: str) -> Mapping[str,
     for part in ("network_data_format", side, key):
         described = described.get(part) if isinstance(described, Mapping) else None
     return described if isinstance(described, Mapping) else {}
+
+
+def _is_hounsfield(metadata: Mapping[str, Any]) -> bool:
+    """Tell whether the image is said to hold Hounsfield units; published bundles of MR say so by mistake."""
+    image = _described(metadata, "inputs", "image")
+    return image.get("format") == "hounsfield" and str(image.get("modality", "CT")).upper() == "CT"
 
 
 def _names(metadata: Mapping[str, Any], side: str, key: str, count: int, otherwise: str) -> list[str]:

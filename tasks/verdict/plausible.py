@@ -25,6 +25,8 @@ _FILL_SHARE = 0.001
 _IMPOSSIBLE_SHARE = 0.02
 # From which share of values outside of what is usual, or of what the model was fitted on, there is a word.
 _UNUSUAL_SHARE = 0.5
+# Of a volume most is air, bed and other tissue: only where next to nothing lies within, there is a word.
+_STRANGE_SHARE = 0.99
 # By how much better, in nats per pixel, two channels have to fit the model's data when exchanged: of the scenes
 # that the shipped models were fitted on none gets beyond 0.04.
 _EXCHANGED_NATS = 0.15
@@ -33,6 +35,23 @@ _FACTORS = (10.0, 100.0, 255.0, 257.0, 1000.0, 10_000.0, 65_535.0)
 LEAST_VALUES = 100
 # What programs write where there is nothing: by habit, the ends of number types, and netCDF's own.
 _FILLS = (-9999.0, -99_999.0, -32_768.0, -32_767.0, -3.4028234663852886e38, 1e20, 9.969209968386869e36)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What one channel of a volume is said to be.
+
+    Attributes:
+        channel: Its name.
+        quantity: What it holds; None where nobody says.
+        model: That reads it.
+        clip: Lowest and highest value that the model tells from others; None where its card has no numbers of its own.
+    """
+
+    channel: str
+    quantity: QuantityName | None
+    model: str
+    clip: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -102,7 +121,49 @@ def weigh(
     return (*found, *_unusual(name, meant, quantity))
 
 
+def weigh_volume(name: str, values: NDArray[np.floating], expected: Expected, slope: float) -> tuple[str, ...]:
+    """Hold a sample of a volume's values against what its channel is said to be, and what the model tells apart.
+
+    Args:
+        name: Of the file, for texts.
+        values: A sample, finite, after slope and intercept.
+        expected: Of the channel.
+        slope: That they came with.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        ImpossibleValuesError: When the values cannot be that.
+    """
+    if len(values) < LEAST_VALUES:
+        return ()
+    found: tuple[str, ...] = ()
+    if expected.quantity is not None:
+        remedy = "mend scl_slope and scl_inter of its header, or the quantity of the card or the job"
+        found = weigh(name, values, quantity=QUANTITIES[expected.quantity], remedy=remedy, scale=slope, kept=True)
+    if expected.clip is not None:
+        low, high = expected.clip
+        share = float(np.mean((values < low) | (values > high)))
+        if share > _STRANGE_SHARE:
+            found += (
+                f"{name}: {share:.1%} of the values looked at, {_range(values)}, lie outside of what {expected.model} "
+                f"tells apart in {expected.channel} ({low:g} to {high:g}). Check its scale, and whether it is that channel",
+            )
+    return found
+
+
 def _unusual(name: str, values: NDArray[np.floating], quantity: Quantity) -> tuple[str, ...]:
+    if quantity.some_below is not None and len(values) and float(values.min()) >= quantity.some_below:
+        return (
+            f"{name}: no value looked at lies below {quantity.some_below:g} {quantity.unit}, as air and fat do "
+            f"({_range(values)}): it may lack its intercept, by custom -1024, or something was cut away",
+        )
+    if quantity.least_spread is not None and len(values) and float(np.ptp(values)) < quantity.least_spread:
+        return (
+            f"{name}: all values looked at lie within {float(np.ptp(values)):.3g} {quantity.unit} ({_range(values)}): they "
+            "look as if they had been scaled",
+        )
     low, high = quantity.usual
     share = float(np.mean((values < low) | (values > high))) if len(values) else 0.0
     if share <= _UNUSUAL_SHARE:

@@ -16,14 +16,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.quantities import QUANTITIES, QuantityName
 from tasks.errors import EmptySceneError, UnreadableSceneError
 from tasks.files.declared import is_local
 from tasks.files.remote import first_bytes, url_of
 from tasks.jobs.source import VoxelSize
 from tasks.scenes.gzipped import GzipStream
 from tasks.scenes.volume.header import VolumeHeader, volume_header
-from tasks.verdict.plausible import LEAST_VALUES, weigh
+from tasks.verdict.plausible import Expected, weigh_volume
 from tasks.verdict.verdict import Verdict
 
 # Time after which a volume is taken for whole although it was not read to its end.
@@ -37,13 +36,13 @@ _BELIEVED_MM = (1e-4, 1e4)
 _USUAL_MM = (0.01, 50.0)
 
 
-def check_volume(path: str, voxel_size: VoxelSize | None = None, quantity: QuantityName | None = None) -> Verdict:
+def check_volume(path: str, voxel_size: VoxelSize | None = None, expected: Expected | None = None) -> Verdict:
     """Give the verdict on a NIfTI file.
 
     Args:
         path: The file, or a URL.
         voxel_size: Which to believe where sform and pixdim differ; None refuses.
-        quantity: What its values are said to be; None where nobody says.
+        expected: What its values are said to be; None where nobody says.
 
     Raises:
         ImpossibleValuesError: When its values cannot be that.
@@ -67,9 +66,8 @@ def check_volume(path: str, voxel_size: VoxelSize | None = None, quantity: Quant
     }
     message = f"{' x '.join(map(str, header.file_shape))} {header.dtype}, {_sides(spacing)} mm"
     warnings = (*_geometry_warnings(header), *look.warnings)
-    if quantity is not None and look.sample.size >= LEAST_VALUES:
-        remedy = "mend scl_slope and scl_inter of its header, or the card's quantities"
-        warnings += weigh(Path(path).name, look.sample, QUANTITIES[quantity], remedy, header.slope, kept=True)
+    if expected is not None and look.constant is None:
+        warnings += weigh_volume(Path(path).name, look.sample, expected, slope=header.slope)
     if look.constant is not None:
         warnings += (f"every voxel is {look.constant:g}",)
     return Verdict(
