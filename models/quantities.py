@@ -39,6 +39,8 @@ class Quantity:
         highest: No value lies above.
         usual: Lowest and highest of nearly all measurements.
         source: Where the limits come from.
+        some_below: Nearly every picture holds a value below this one; None where nothing is known of that.
+        least_spread: Nearly every picture's values lie further apart; None where nothing is known of that.
         whole_number: What one stored whole number stands for in files of whole numbers that state no scale, by the
             quantity's own custom; None where there is none. Whole numbers cannot hold what lies between -1 and 1.
     """
@@ -49,6 +51,8 @@ class Quantity:
     highest: float = math.inf
     usual: tuple[float, float] = (-math.inf, math.inf)
     source: str
+    some_below: float | None = None
+    least_spread: float | None = None
     whole_number: float | None = None
 
     @property
@@ -131,7 +135,9 @@ _TABLE = (
         lowest=-9000.0,
         highest=65535.0,
         usual=(-1100.0, 4000.0),
-        source="Air -1000, water 0; 12 bits hold -1024 to 3071, metal more in extended scales; some scanners fill the "
+        some_below=0.0,
+        least_spread=20.0,
+        source="Air -1000, fat -100, water 0; 12 bits hold -1024 to 3071, metal more in extended scales; some scanners fill the "
         "corners with -2000 or -3024 (DICOM PS3.3 C.11.1.1.2, Rescale Type HU)",
     ),
     Quantity(
@@ -162,6 +168,9 @@ _BY_NAME: Mapping[str, QuantityName] = {
     "tci_r": "8-bit colour",
     "tci_g": "8-bit colour",
     "tci_b": "8-bit colour",
+    "ct": "HU",
+    "hu": "HU",
+    "suv": "SUV",
     "scl": "codes",
     "qa_pixel": "codes",
     "fmask": "codes",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -30,6 +30,7 @@ _AXES = ("spatial_dims", "dimensions")
 _RENAMED = {"dimensions": "spatial_dims", "pos_embed": "proj_type"}
 _DROPPED = {"img_size"}
 _PROGRAM = "model.ts"
+_Of = TypeVar("_Of")
 
 
 def is_folder(path: Path) -> bool:
@@ -86,9 +87,16 @@ def write(path: Path, out: Path) -> None:
 
 
 def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
-    network, n_channels, n_outputs = _network(config.named("network_def"))
+    _require_evaluator(config)
+    network, n_channels, n_outputs, n_axes = _network(config.named("network_def"))
     before = map_preprocessing(config.steps("preprocessing"), n_channels)
     after = map_postprocessing(config.steps("postprocessing"))
+    tiling, across = map_inferer(config.named("inferer"))
+    if (n_axes == 2) != (across is not None):
+        raise CardError(
+            f"network_def has {n_axes} axes, and the inferer is {config.named('inferer').name}: mapped are bundles of "
+            "volumes, whose network has three axes, or two and a SliceInferer"
+        )
     title = str(metadata.get("name") or path.resolve().name)
     version = metadata.get("version")
     resampling = None
@@ -106,20 +114,40 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
             regions=_regions(after, n_outputs),
         ),
         channels=tuple(_names(metadata, "inputs", key="image", count=n_channels, otherwise="channel")),
+        quantities=("HU",) * n_channels if _is_hounsfield(metadata) else (),
         classes=_classes(metadata, n_outputs, after),
         normalization=before.normalization,
-        tiling=map_inferer(config.named("inferer")),
+        tiling=tiling,
         licence=_licence(path, metadata),
         origin=f"{title}{'' if version is None else f' {version}'}, a MONAI bundle",
-        orientation=before.orientation,
-        spacing_mm=before.spacing_mm,
+        orientation="".join(_slices_first(before.orientation, across)),
+        spacing_mm=None if before.spacing_mm is None else _slices_first(before.spacing_mm, across),
         resampling=resampling,
         largest=tuple(range(1, max(n_outputs, 2))) if after.largest is None else after.largest,
     )
 
 
-def _network(described: Component) -> tuple[Network, int, int]:
-    """Return the network, its channels, and what it gives."""
+def _require_evaluator(config: Config) -> None:
+    """Refuse bundles that are run by code of their own, or by several networks."""
+    if not config.has("evaluator"):
+        return
+    evaluator = config.named("evaluator")
+    if evaluator.name != "SupervisedEvaluator" or not evaluator.is_monais:
+        raise CardError(
+            f"evaluator is {evaluator.target!r}, which is not run: mapped are bundles of one network whose evaluator is "
+            "MONAI's SupervisedEvaluator"
+        )
+
+
+def _slices_first(axes: Sequence[_Of], across: int | None) -> tuple[_Of, _Of, _Of]:
+    """Put the axis across slices first, as the tiling has it."""
+    order = (0, 1, 2) if across is None else (across, *(axis for axis in range(3) if axis != across))
+    first, second, third = (axes[axis] for axis in order)
+    return first, second, third
+
+
+def _network(described: Component) -> tuple[Network, int, int, int]:
+    """Return the network, its channels, what it gives, and how many axes it has."""
     module = described.target.rpartition(".")[0]
     if module and not (module + ".").startswith(f"{_LIBRARY}."):
         raise CardError(
@@ -134,15 +162,14 @@ def _network(described: Component) -> tuple[Network, int, int]:
         )
     arguments = {name: described.take(name) for name in described.arguments}
     axes = next((arguments[name] for name in _AXES if name in arguments), 3)
-    if axes != 3:
-        raise CardError(f"network_def has {axes} axes; bundles of volumes alone are mapped")
     counts = []
     for names in (("in_channels",), ("out_channels", "num_classes")):
         name = next((name for name in names if isinstance(arguments.get(name), int)), None)
         if name is None:
             raise CardError(f"network_def does not state {names[0]}, and cannot be mapped")
         counts.append(arguments.pop(name))
-    return Network(name=f"monai:{described.name}", arguments=_current(described.name, arguments)), counts[0], counts[1]
+    network = Network(name=f"monai:{described.name}", arguments=_current(described.name, arguments))
+    return network, counts[0], counts[1], axes
 
 
 def _current(network: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -201,12 +228,22 @@ def _classes(metadata: Mapping[str, Any], n_outputs: int, after: Postprocessing)
     return tuple(ClassEntry(name=name, colour=class_colour(number)) for number, name in enumerate(names))
 
 
-def _names(metadata: Mapping[str, Any], side: str, key: str, count: int, otherwise: str) -> list[str]:
-    """Return the names of channels as ``network_data_format`` gives them, numbered ones where it does not."""
+def _described(metadata: Mapping[str, Any], side: str, key: str) -> Mapping[str, Any]:
     described: Any = metadata
     for part in ("network_data_format", side, key):
         described = described.get(part) if isinstance(described, Mapping) else None
-    known = described if isinstance(described, Mapping) else {}
+    return described if isinstance(described, Mapping) else {}
+
+
+def _is_hounsfield(metadata: Mapping[str, Any]) -> bool:
+    """Tell whether the image is said to hold Hounsfield units; published bundles of MR say so by mistake."""
+    image = _described(metadata, "inputs", "image")
+    return image.get("format") == "hounsfield" and str(image.get("modality", "CT")).upper() == "CT"
+
+
+def _names(metadata: Mapping[str, Any], side: str, key: str, count: int, otherwise: str) -> list[str]:
+    """Return the names of channels as ``network_data_format`` gives them, numbered ones where it does not."""
+    known = _described(metadata, side, key)
     described = known.get("channel_def") or known.get("label_def")
     if not isinstance(described, Mapping):
         return [f"{otherwise} {number}" for number in range(count)]

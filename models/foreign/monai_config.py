@@ -64,6 +64,11 @@ class Component:
         """Of the class."""
         return self.target.rpartition(".")[2]
 
+    @property
+    def is_monais(self) -> bool:
+        """Whether it is MONAI's own; what a bundle brings may be called like one of these."""
+        return self.target == self.name or self.target.startswith("monai.")
+
     def take(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - whatever JSON can say
         """Return an argument as plain data.
 
@@ -128,6 +133,8 @@ class Config:
             CardError: When it is not stated as a component.
         """
         raw = self._followed(raw, where)
+        if isinstance(raw, str) and raw.startswith("$"):
+            raise CardError(f"{self._name}: {where} is {raw[:200]!r}: code, which is not run")
         if not isinstance(raw, Mapping) or not isinstance(raw.get("_target_"), str):
             raise CardError(f"{self._name}: {where} is not a component with a _target_, and cannot be mapped")
         arguments = {name: value for name, value in raw.items() if name not in _OURS}
@@ -144,6 +151,10 @@ class Config:
                 break
             raw = self._raw(raw[1:], where)
         return raw
+
+    def has(self, name: str) -> bool:
+        """Tell whether something stands under that id."""
+        return name in self._content
 
     def named(self, name: str) -> Component:
         """Return a component by its id.

@@ -9,7 +9,9 @@ from typing import Literal
 
 from models.errors import CardError
 from models.foreign.monai_config import Component
-from models.foreign.monai_transforms import ANYHOW, mapping, of_image, refuse_others
+from models.foreign.monai_transforms import ANYHOW, keys_of, mapping, of_image, refuse_others
+
+_PRED = "pred"
 
 
 @dataclass(kw_only=True)
@@ -37,9 +39,10 @@ def map_postprocessing(steps: list[Component]) -> Postprocessing:
     Raises:
         CardError: Naming every transform that cannot be mapped, or the argument that cannot.
     """
-    refuse_others(steps, _FINISH)
+    ours = [step for step in steps if "keys" not in step.arguments or _PRED in keys_of(step)]
+    refuse_others(ours, _FINISH)
     found = Postprocessing()
-    for step in steps:
+    for step in ours:
         if step.name in _FINISH:
             with mapping(step):
                 _FINISH[step.name](step, found)

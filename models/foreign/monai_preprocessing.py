@@ -15,7 +15,7 @@ from models.card import (
 )
 from models.errors import CardError
 from models.foreign.monai_config import Component
-from models.foreign.monai_transforms import ANYHOW, mapping, of_image, refuse_others
+from models.foreign.monai_transforms import ANYHOW, keys_of, mapping, of_image, refuse_others
 
 # Further than any value of float32.
 _UNBOUNDED = (-3.4028235e38, 3.4028235e38)
@@ -49,7 +49,8 @@ def map_preprocessing(steps: list[Component], n_channels: int) -> Preprocessing:
         CardError: Naming every transform that cannot be mapped, or the argument that cannot.
     """
     image = _image_key(steps)
-    ours = [step for step in steps if image in _keys(step)]
+    # One without keys may do anything to the image.
+    ours = [step for step in steps if "keys" not in step.arguments or image in keys_of(step)]
     refuse_others(ours, _PREPARE)
     found = Preprocessing()
     for step in ours:
@@ -62,13 +63,8 @@ def map_preprocessing(steps: list[Component], n_channels: int) -> Preprocessing:
 def _image_key(steps: list[Component]) -> str:
     for step in steps:
         if step.name == "LoadImaged":
-            return _keys(step)[0]
+            return keys_of(step)[0]
     return "image"
-
-
-def _keys(step: Component) -> list[str]:
-    keys = step.take("keys", [])
-    return [keys] if isinstance(keys, str) else list(keys)
 
 
 def _orient(step: Component, found: Preprocessing, _: int) -> None:
@@ -189,7 +185,7 @@ def _crop(step: Component, found: Preprocessing, n_channels: int) -> None:
         ANYHOW | {"source_key", "mode", "start_coord_key", "end_coord_key", "channel_indices"},
         select_fn=None, margin=0, allow_smaller=True, k_divisible=1,
     )  # fmt: skip
-    if step.take("source_key") != _keys(step)[0] or step.take("channel_indices") is not None:
+    if step.take("source_key") != keys_of(step)[0] or step.take("channel_indices") is not None:
         raise CardError(f"{step.where}: CropForegroundd by another key, or by some of the channels, cannot be mapped")
     # What is above 0 then: of a range that is mapped, and of values as they are, a physical value says the same.
     match found.normalization:

@@ -23,7 +23,8 @@ def refuse_others(steps: list[Component], known: dict[str, Any]) -> None:
     Raises:
         CardError: Naming all of them.
     """
-    others = [f"{step.name} ({step.where})" for step in steps if step.name not in known.keys() | _WITHOUT_EFFECT]
+    mapped = known.keys() | _WITHOUT_EFFECT
+    others = [f"{step.target} ({step.where})" for step in steps if step.name not in mapped or not step.is_monais]
     if others:
         raise CardError(
             f"transforms that cannot be mapped: {', '.join(others)}; known: {', '.join(sorted(known))}, and those that "
@@ -42,6 +43,12 @@ def mapping(step: Component) -> Iterator[None]:
         yield
     except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise CardError(f"{step.where}: the arguments of {step.name} cannot be mapped: {error}") from error
+
+
+def keys_of(step: Component) -> list[str]:
+    """Return the keys that a transform works on."""
+    keys = step.take("keys", [])
+    return [keys] if isinstance(keys, str) else list(keys)
 
 
 def of_image(value: Any) -> Any:  # noqa: ANN401 - one value, or one for each key

@@ -6,6 +6,7 @@ It reads one request per line and answers with one verdict per line; ``tasks.ver
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tasks.scenes.volume.header import volume_header
 from tasks.scenes.volume.scene import plan_volume
 from tasks.scenes.volume_channels import files_by_channel
 from tasks.verdict.constant import constant_channels, require_variation
-from tasks.verdict.plausible import Fitted, check_values
+from tasks.verdict.plausible import Expected, Fitted, check_values
 from tasks.verdict.raster import check_raster, looked_at
 from tasks.verdict.sniff import sniff
 from tasks.verdict.verdict import Kind, Verdict, merge
@@ -54,7 +55,10 @@ def _answer(line: str) -> str:
 
 def _check_scene(request: dict[str, Any]) -> Verdict:
     source = Source.model_validate(request["source"])
-    found = {role: _check_file(path, request["kind"], source) for role, path in request["files"].items()}
+    expected = _expected_by_file(request, source)
+    found = {
+        role: _check_file(path, request["kind"], source, expected.get(path)) for role, path in request["files"].items()
+    }
     merged = merge(request["id"], list(found.values()))
     if not merged.go:
         return merged
@@ -76,6 +80,28 @@ def _check_scene(request: dict[str, Any]) -> Verdict:
     values = check_values(scene, looked_at(scene.grid.shape, len(scene.channels.bands)), fitted)
     warnings = tuple(dict.fromkeys((*merged.warnings, *scene.notes, *constant_channels(scene, found), *values)))
     return replace(merged, facts=facts, warnings=warnings)
+
+
+def _expected_by_file(request: dict[str, Any], source: Source) -> dict[str, Expected]:
+    """Return what job and model take each file of a volume scene for; nothing of rasters, whose bands are looked at."""
+    if request["kind"] != "volume":
+        return {}
+    channels: dict[str, QuantityName | None] = request["channels"]
+    numbers = request["numbers"]
+    clips = [None] * len(channels) if numbers is None else FixedNormalization.model_validate(numbers).clip
+    # What does not fit together is refused behind what is wrong with a file.
+    with suppress(SceneError):
+        paths = files_by_channel(request["id"], request["files"], source, tuple(channels))
+        return {
+            path: Expected(
+                channel=channel,
+                quantity=stated.quantity if (stated := source.bands.get(channel)) and stated.quantity else quantity,
+                model=request["model"],
+                clip=clip,
+            )
+            for path, (channel, quantity), clip in zip(paths, channels.items(), clips, strict=True)
+        }
+    return {}
 
 
 def _check_channels(request: dict[str, Any], source: Source, merged: Verdict) -> Verdict:
@@ -103,7 +129,7 @@ def _check_alone(path: str, kind: str | None) -> Verdict:
     return verdict
 
 
-def _check_file(path: str, kind: str | None, source: Source) -> Verdict:
+def _check_file(path: str, kind: str | None, source: Source, expected: Expected | None = None) -> Verdict:
     found = "raster"
     try:
         if is_local(path):
@@ -120,7 +146,7 @@ def _check_file(path: str, kind: str | None, source: Source) -> Verdict:
                     f"{'GeoTIFF' if kind == 'raster' else 'NIfTI (.nii.gz)' if kind else 'GeoTIFF or NIfTI'}"
                 )
         if found == "volume" or kind == "volume":
-            return check_volume(path, source.voxel_size)
+            return check_volume(path, source.voxel_size, expected)
         return check_raster(path)
     except SceneError as error:
         return Verdict.refusal(path, "unknown" if found in ("foreign", "dicom") else found, error)  # type: ignore[arg-type]

@@ -25,14 +25,33 @@ _FILL_SHARE = 0.001
 _IMPOSSIBLE_SHARE = 0.02
 # From which share of values outside of what is usual, or of what the model was fitted on, there is a word.
 _UNUSUAL_SHARE = 0.5
+# Of a volume most is air, bed and other tissue: only where next to nothing lies within, there is a word.
+_STRANGE_SHARE = 0.99
 # By how much better, in nats per pixel, two channels have to fit the model's data when exchanged: of the scenes
 # that the shipped models were fitted on none gets beyond 0.04.
 _EXCHANGED_NATS = 0.15
 # What values are multiplied by, by custom or by mistake.
 _FACTORS = (10.0, 100.0, 255.0, 257.0, 1000.0, 10_000.0, 65_535.0)
-_LEAST_VALUES = 100
+LEAST_VALUES = 100
 # What programs write where there is nothing: by habit, the ends of number types, and netCDF's own.
 _FILLS = (-9999.0, -99_999.0, -32_768.0, -32_767.0, -3.4028234663852886e38, 1e20, 9.969209968386869e36)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What one channel of a volume is said to be.
+
+    Attributes:
+        channel: Its name.
+        quantity: What it holds; None where nobody says.
+        model: That reads it.
+        clip: Lowest and highest value that the model tells from others; None where its card has no numbers of its own.
+    """
+
+    channel: str
+    quantity: QuantityName | None
+    model: str
+    clip: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,13 @@ class Fitted:
 
 
 def weigh(
-    name: str, values: NDArray[np.floating], quantity: Quantity, remedy: str, scale: float = 1.0
+    name: str,
+    values: NDArray[np.floating],
+    quantity: Quantity,
+    remedy: str,
+    scale: float = 1.0,
+    *,
+    kept: bool = False,
 ) -> tuple[str, ...]:
     """Hold observed values against the limits of their quantity.
 
@@ -61,6 +86,7 @@ def weigh(
         quantity: What they are said to be.
         remedy: What to set, for errors; ``{scale}`` in it becomes the scale that would put them right.
         scale: That they came with.
+        kept: Whether impossible values that are few are seen by the model, instead of being taken as not observed.
 
     Returns:
         Warnings.
@@ -78,23 +104,66 @@ def weigh(
     if len(odd) > _IMPOSSIBLE_SHARE * n_meant or n_meant == 0:
         raise ImpossibleValuesError(_refused(name, values, quantity=quantity, remedy=remedy, scale=scale))
     found = []
+    then, declared = ("left as it is", "") if kept else ("taken as not observed", ". Declare it as nodata")
     if len(fills):
         told = ", ".join(f"{value:g}" for value in fills[:3])
         share = 1 - len(odd) / len(beyond) if len(odd) else 1.0
         found.append(
             f"{name}: {told} in {share * len(beyond) / len(values):.1%} of the pixels looked at cannot be "
-            f"{quantity.name} ({quantity.told()}): taken as not observed. Declare it as nodata"
+            f"{quantity.name} ({quantity.told()}): {then}{declared}"
         )
     if len(odd):
         found.append(
             f"{name}: {len(odd) / len(values):.2%} of the values looked at, such as {odd[0]:g}, cannot be "
-            f"{quantity.name} ({quantity.told()}): taken as not observed"
+            f"{quantity.name} ({quantity.told()}): {then}"
         )
     meant = values[(values >= quantity.lowest) & (values <= quantity.highest)]
     return (*found, *_unusual(name, meant, quantity))
 
 
+def weigh_volume(name: str, values: NDArray[np.floating], expected: Expected, slope: float) -> tuple[str, ...]:
+    """Hold a sample of a volume's values against what its channel is said to be, and what the model tells apart.
+
+    Args:
+        name: Of the file, for texts.
+        values: A sample, finite, after slope and intercept.
+        expected: Of the channel.
+        slope: That they came with.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        ImpossibleValuesError: When the values cannot be that.
+    """
+    if len(values) < LEAST_VALUES:
+        return ()
+    found: tuple[str, ...] = ()
+    if expected.quantity is not None:
+        remedy = "mend scl_slope and scl_inter of its header, or the quantity of the card or the job"
+        found = weigh(name, values, quantity=QUANTITIES[expected.quantity], remedy=remedy, scale=slope, kept=True)
+    if expected.clip is not None:
+        low, high = expected.clip
+        share = float(np.mean((values < low) | (values > high)))
+        if share > _STRANGE_SHARE:
+            found += (
+                f"{name}: {share:.1%} of the values looked at, {_range(values)}, lie outside of what {expected.model} "
+                f"tells apart in {expected.channel} ({low:g} to {high:g}). Check its scale, and whether it is that channel",
+            )
+    return found
+
+
 def _unusual(name: str, values: NDArray[np.floating], quantity: Quantity) -> tuple[str, ...]:
+    if quantity.some_below is not None and len(values) and float(values.min()) >= quantity.some_below:
+        return (
+            f"{name}: no value looked at lies below {quantity.some_below:g} {quantity.unit}, as air and fat do "
+            f"({_range(values)}): it may lack its intercept, by custom -1024, or something was cut away",
+        )
+    if quantity.least_spread is not None and len(values) and float(np.ptp(values)) < quantity.least_spread:
+        return (
+            f"{name}: all values looked at lie within {float(np.ptp(values)):.3g} {quantity.unit} ({_range(values)}): they "
+            "look as if they had been scaled",
+        )
     low, high = quantity.usual
     share = float(np.mean((values < low) | (values > high))) if len(values) else 0.0
     if share <= _UNUSUAL_SHARE:
@@ -147,7 +216,7 @@ def check_values(scene: RasterScene, boxes: Sequence[Box], fitted: Fitted) -> tu
     values, seen = np.concatenate(images, axis=1), np.concatenate(observed, axis=1)
     found: list[str] = []
     for band, own, here in zip(bands, values, seen, strict=True):
-        if int(here.sum()) < _LEAST_VALUES:
+        if int(here.sum()) < LEAST_VALUES:
             continue
         if band.quantity is None or not QUANTITIES[band.quantity].has_limits:
             found += _fills(band.name, own[here], band)
@@ -219,7 +288,7 @@ def _possible(values: Values, band: Band) -> NDArray[np.bool_]:
 
 def _of_model(scene: RasterScene, channels: Values, fitted: Fitted) -> Iterator[str]:
     """Warn of channels that lie outside of what the model was fitted on, or look as if they had been exchanged."""
-    if fitted.numbers is None or channels.shape[1] < _LEAST_VALUES or len(fitted.numbers.clip) != len(channels):
+    if fitted.numbers is None or channels.shape[1] < LEAST_VALUES or len(fitted.numbers.clip) != len(channels):
         return
     channels = channels[:, np.isfinite(channels).all(axis=0)].astype(np.float32)
     for name, own, (low, high) in zip(fitted.quantities, channels, fitted.numbers.clip, strict=True):

@@ -7,13 +7,14 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.errors import EmptySceneError, UnreadableSceneError
 from tasks.files.declared import is_local
@@ -21,11 +22,13 @@ from tasks.files.remote import first_bytes, url_of
 from tasks.jobs.source import VoxelSize
 from tasks.scenes.gzipped import GzipStream
 from tasks.scenes.volume.header import VolumeHeader, volume_header
+from tasks.verdict.plausible import Expected, weigh_volume
 from tasks.verdict.verdict import Verdict
 
 # Time after which a volume is taken for whole although it was not read to its end.
 BUDGET_S = 8.0
 _CHUNK_BYTES = 8 << 20
+_SAMPLED = 100_000
 _HEAD_BYTES = 1 << 20
 _UNSEEN = "behind a URL: only its beginning was looked at"
 _SURPLUS = "bytes stand behind the gzip data, as transfers and mailers add them; they are ignored"
@@ -33,14 +36,16 @@ _BELIEVED_MM = (1e-4, 1e4)
 _USUAL_MM = (0.01, 50.0)
 
 
-def check_volume(path: str, voxel_size: VoxelSize | None = None) -> Verdict:
+def check_volume(path: str, voxel_size: VoxelSize | None = None, expected: Expected | None = None) -> Verdict:
     """Give the verdict on a NIfTI file.
 
     Args:
         path: The file, or a URL.
         voxel_size: Which to believe where sform and pixdim differ; None refuses.
+        expected: What its values are said to be; None where nobody says.
 
     Raises:
+        ImpossibleValuesError: When its values cannot be that.
         SceneError: When the file cannot be segmented.
     """
     with _local(path) as (file, is_whole):
@@ -61,6 +66,8 @@ def check_volume(path: str, voxel_size: VoxelSize | None = None) -> Verdict:
     }
     message = f"{' x '.join(map(str, header.file_shape))} {header.dtype}, {_sides(spacing)} mm"
     warnings = (*_geometry_warnings(header), *look.warnings)
+    if expected is not None and look.constant is None:
+        warnings += weigh_volume(Path(path).name, look.sample, expected, slope=header.slope)
     if look.constant is not None:
         warnings += (f"every voxel is {look.constant:g}",)
     return Verdict(
@@ -109,11 +116,13 @@ class _Look:
         constant: The value of all of them, where there is one; None also where not all were looked at.
         unseen: What was not looked at.
         warnings: Of the file that holds them.
+        sample: Some of the finite values, after slope and intercept.
     """
 
     constant: float | None = None
     unseen: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    sample: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
 def _look(header: VolumeHeader) -> _Look:
@@ -130,12 +139,15 @@ def _ranged(header: VolumeHeader, source: _Source) -> _Look:
     lowest, highest, n_read = math.inf, -math.inf, 0
     started = monotonic()
     n_voxel_bytes = header.n_bytes - header.offset
+    step = max(1, math.prod(header.file_shape) // _SAMPLED)
+    sampled: list[NDArray[np.float64]] = []
     try:
         for values in _chunks(header, source):
             n_read += values.nbytes
             finite = values[np.isfinite(values)]
             if finite.size:
                 lowest, highest = min(lowest, float(finite.min())), max(highest, float(finite.max()))
+                sampled.append(finite[::step] * float(header.slope) + header.intercept)
             if monotonic() - started > BUDGET_S:
                 break
         else:
@@ -148,12 +160,15 @@ def _ranged(header: VolumeHeader, source: _Source) -> _Look:
             f"{name}: gzip data damaged or truncated after {n_read} of {n_voxel_bytes} bytes of voxels ({error}). "
             "Copy it again"
         ) from error
+    sample = np.concatenate(sampled) if sampled else np.zeros(0)
     if n_read < n_voxel_bytes:
-        return _Look(unseen=(f"only the first {n_read} of {n_voxel_bytes} bytes were read within {BUDGET_S:g} s",))
+        return _Look(
+            sample=sample, unseen=(f"only the first {n_read} of {n_voxel_bytes} bytes were read within {BUDGET_S:g} s",)
+        )
     if lowest > highest:
         raise EmptySceneError(f"{name}: no voxel holds a finite value. Check the file's source")
     is_constant = lowest == highest and math.prod(header.file_shape) > 1
-    return _Look(lowest * header.slope + header.intercept if is_constant else None)
+    return _Look(lowest * header.slope + header.intercept if is_constant else None, sample=sample)
 
 
 def _chunks(header: VolumeHeader, source: _Source) -> Iterator[np.ndarray[tuple[int], np.dtype[np.generic]]]:

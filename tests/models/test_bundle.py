@@ -14,6 +14,7 @@ import torch
 from arrays import array_scene, make_work, read_mask
 from bundles import (
     METADATA,
+    NETWORK,
     config,
     fitted,
     inverted,
@@ -53,6 +54,7 @@ HALF = {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5}
 SAVE = {"_target_": "SaveImaged", "keys": "pred", "output_dir": "@nowhere"}
 LINEAR, NEAREST = inverted(nearest=False), inverted(nearest=True)
 SPACING = [1.4, 1.1, 1.9]
+FLAT = NETWORK | {"spatial_dims": 2}
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +107,19 @@ def test_a_bundle_that_sees_volumes_whole_gives_the_labels_of_monai(tmp_path, we
     theirs = monai_labels(bundle, scan)
     assert min(np.bincount(theirs.astype(int).ravel(), minlength=3)) > 500, "every class is there"
     np.testing.assert_array_equal(own_labels(bundle, scan, tmp_path / "out"), theirs)
+
+
+@pytest.mark.parametrize(("across", "spacing"), [(2, None), (0, SPACING)])
+def test_a_bundle_that_sees_slices_gives_the_labels_of_monai(tmp_path, weights, scan, across, spacing):
+    # The middle of each kernel of the fitted network, across slices: enough of what it knows to tell classes apart.
+    flat = {k: v.mean(dim=4) if v.ndim == 5 else v for k, v in weights.items()}
+    inferer = {"_target_": "SliceInferer", "roi_size": [32, 16], "overlap": 0.5, "spatial_dim": across}
+    before = transforms(spacing, RANGE)
+    inference = config(before, [SOFTMAX, LINEAR, ARGMAX], inferer) | {"network_def": FLAT}
+    bundle = write_bundle(tmp_path / "bundle", inference, flat)
+    theirs = monai_labels(bundle, scan)
+    assert np.count_nonzero(np.bincount(theirs.astype(int).ravel()) > 500) > 1
+    assert np.mean(own_labels(bundle, scan, tmp_path / "out") == theirs) >= 0.9999
 
 
 def test_a_bundle_becomes_a_card_once(tmp_path, weights):
@@ -179,7 +194,12 @@ def without(name):
         (changed(window="@nothing::there"), "refers to 'nothing::there', which is not there"),
         (changed(window="@window"), "refers to itself"),
         (changed(network_def={"_target_": "scripts.net.Mine", "in_channels": 1}), "code of the bundle"),
-        (changed(network_def={"_target_": "UNet", "spatial_dims": 2}), "has 2 axes"),
+        (changed(network_def=FLAT), "has 2 axes, and the inferer is SlidingWindowInferer"),
+        (changed(network_def="$monai.networks.nets.vista3d132()"), "network_def is '.*': code, which is not run"),
+        (changed(evaluator={"_target_": "scripts.evaluator.Prompted"}), "evaluator is 'scripts.evaluator.Prompted'"),
+        (changed(inferer={"_target_": "scripts.mine.SlidingWindowInferer"}), "is code of the bundle"),
+        (with_step("preprocessing", {"_target_": "scripts.mine.Spacingd", "keys": "image"}), "scripts.mine.Spacingd"),
+        (with_step("preprocessing", {"_target_": "AddClicksd", "image": "image"}), "AddClicksd"),
         (changed(n_classes=2), "names 3 channels of pred"),
         (without("preprocessing"), "there is no 'preprocessing'"),
         (without("network_def"), "there is no 'network_def'"),

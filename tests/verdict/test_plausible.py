@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,7 +24,8 @@ from tasks.jobs.job import load_job
 from tasks.jobs.source import Source
 from tasks.scenes.raster.scene import describe_raster
 from tasks.verdict.check import check_inputs
-from tasks.verdict.plausible import weigh
+from tasks.verdict.plausible import Expected, weigh
+from tasks.verdict.volume import check_volume
 
 FIRES = Path("../shared/data/satellite-fire/calfire-s2")
 SIDE = 40
@@ -237,3 +239,42 @@ def test_cards_are_written_as_they_are_read():
     for path in Path("models/zoo").glob("*.json"):
         facts = json.loads(path.read_text())
         assert len(facts["quantities"]) == len(facts["channels"])
+
+
+def test_a_volume_is_held_against_what_its_channel_is_said_to_hold(tmp_path):
+    hounsfield = np.random.default_rng(0).uniform(-1000, 800, (20, 20, 20)).astype(np.float32)
+
+    def told(values, quantity="HU", clip=None):
+        nib.save(nib.Nifti1Image(values.astype(np.float32), np.eye(4)), tmp_path / "scan.nii")
+        expected = Expected(channel="CT", quantity=quantity, model="liver", clip=clip)
+        return check_volume(str(tmp_path / "scan.nii"), expected=expected).warnings
+
+    assert told(hounsfield) == told(hounsfield * 1000, "counts") == told(hounsfield * 1000, None) == ()
+    (warning,) = told(np.where(np.arange(20) == 0, -32768, hounsfield))
+    assert warning.startswith("scan.nii: -32768 in 5.0% of the pixels looked at cannot be HU")
+    assert warning.endswith("left as it is")
+    (warning,) = told(np.clip(hounsfield + 1024, 0, None))
+    assert "no value looked at lies below 0 HU" in warning
+    (warning,) = told(hounsfield / 1000)
+    assert "look as if they had been scaled" in warning
+    (warning,) = told(hounsfield, "counts", clip=(2000, 3000))
+    assert "100.0% of the values looked at" in warning
+    assert "liver tells apart in CT (2000 to 3000)" in warning
+    with pytest.raises(ImpossibleValuesError, match=r"cannot be HU .* multiplied by .*scl_slope"):
+        told(hounsfield * 1000)
+    with pytest.raises(ImpossibleValuesError, match=r"cannot be SUV"):
+        told(np.abs(hounsfield) * 1e4, "SUV")
+
+
+def test_a_job_says_what_a_channel_of_a_volume_holds(tmp_path):
+    nib.save(nib.Nifti1Image(rng.normal(5e5, 1e4, (12, 12, 12)).astype(np.float32), np.eye(4)), tmp_path / "scan.nii")
+    job = load_job("sarcoma")
+    item = Input(id="s", files={"file": str(tmp_path / "scan.nii")})
+
+    def found(**source):
+        made = job.model_copy(update={"source": Source.model_validate(source)})
+        return check_inputs([item], made, ("T1",), resolve_model("sarcoma-t1-unet")[0])[0]
+
+    assert found().go
+    verdict = found(bands={"T1": {"band": 1, "quantity": "HU"}})
+    assert (verdict.go, verdict.error) == (False, "ImpossibleValuesError")
