@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models.card import write_card
-from models.drafting import Asked, draft_card
+from models.drafting import Asked, draft_card, holds_program
 from models.errors import CardError
 from models.foreign.folder import is_foreign
 from models.registry import WEIGHTS, is_named, is_without_weights, resolve_model, verify_model
@@ -37,7 +37,7 @@ def draft(named: str, model: str | None) -> Draft:
 
 def is_model(named: str) -> bool:
     """Tell whether a path is that of weights, of a program, or of a folder of another program's model."""
-    return named.casefold().endswith(WEIGHTS) or is_foreign(Path(named))
+    return named.casefold().endswith((*WEIGHTS, ".pkl", ".pickle")) or is_foreign(Path(named))
 
 
 def write_job(written: Draft, named: str, file: str | None) -> Iterator[str]:
@@ -109,7 +109,8 @@ def write_missing_card(named: str) -> Iterator[str]:
         ModelError: As ``write_card_of`` does.
     """
     file = Path(named)
-    if file.suffix.casefold() == ".onnx" and file.is_file() and not file.with_suffix(".json").exists():
+    is_model = named.casefold().endswith(WEIGHTS) and file.is_file() and not file.with_suffix(".json").exists()
+    if is_model and holds_program(file):
         yield from write_card_of(file, Asked())
 
 
@@ -128,12 +129,10 @@ def job_for(
         The job's path, the overrides by the keys of a job, and the model that the job does not name itself.
 
     Raises:
-        JobError: When the input is a table or a list: a job has to say what is in their files.
+        JobError: When there is nothing there that a job could be written for.
         SceneError: When it cannot be segmented.
         ModelError: When the model cannot be used.
     """
-    if inputs[0].startswith("@") or inputs[0].casefold().endswith(".csv"):
-        raise JobError(f"{inputs[0]}: of a table or a list a job has to say what its files hold: give --job")
     own = is_named(model)
     chosen = _model(model) if own else Model({}, _model(model).card)
     # One OUT, one job: its name must not change with the name of the first file.
