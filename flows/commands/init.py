@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from flows.commands.told import Told
 from models.card import write_card
 from models.drafting import Asked, draft_card, holds_program
 from models.errors import CardError
@@ -40,7 +41,7 @@ def is_model(named: str) -> bool:
     return named.casefold().endswith((*WEIGHTS, ".pkl", ".pickle")) or is_foreign(Path(named))
 
 
-def write_job(written: Draft, named: str, file: str | None) -> Iterator[str]:
+def write_job(written: Draft, named: str, file: str | None) -> Iterator[Told]:
     """Write a job into a file that is not there yet, and yield what to tell: what was seen, and what to do next.
 
     Args:
@@ -65,16 +66,20 @@ def write_job(written: Draft, named: str, file: str | None) -> Iterator[str]:
     except JobError:
         path.unlink()
         raise
-    yield from (*written.about, *written.remarks)
+    yield from (_said(line) for line in (*written.about, *written.remarks))
     # By its file: where it lies stands in the job.
-    yield f"Written: {path} (kind {job.kind}, model {job.model.name or Path(job.model.weights or '').name})"
+    yield _said(f"Written: {path} (kind {job.kind}, model {job.model.name or Path(job.model.weights or '').name})")
     scenes = "INPUT" if is_model(named) else named
-    yield "Next:"
-    yield f"  swathe check {scenes} --job {path}"
-    yield f"  swathe segment {scenes} --job {path} --out products"
+    yield _said("Next:")
+    for command in (f"check {scenes} --job {path}", f"segment {scenes} --job {path} --out products"):
+        yield Told(f"  swathe {command}", is_flush=True, is_whole=True)
 
 
-def write_card_of(file: Path, asked: Asked) -> Iterator[str]:
+def _said(text: str) -> Told:
+    return Told(text, is_flush=True, indent=2)
+
+
+def write_card_of(file: Path, asked: Asked) -> Iterator[Told]:
     """Write the card of a program beside it, and yield what to tell: what was found, and what to look at in the card.
 
     Args:
@@ -92,17 +97,17 @@ def write_card_of(file: Path, asked: Asked) -> Iterator[str]:
     verify_model(found, file.parent)
     write_card(found, path)
     strides = " x ".join(map(str, found.network.arguments["stride"]))
-    yield (
+    yield _said(
         f"{file.name}: {found.network.name}, {found.n_channels} channel(s), {found.n_classes} classes as "
         f"{found.network.output}, stride {strides}"
     )
-    yield f"Written: {path}"
+    yield _said(f"Written: {path}")
     if doubts:
-        yield "Look at these before you believe a mask:"
-    yield from (f"- {doubt}" for doubt in doubts)
+        yield _said("Look at these before you believe a mask:")
+    yield from (_said(f"- {doubt}") for doubt in doubts)
 
 
-def write_missing_card(named: str) -> Iterator[str]:
+def write_missing_card(named: str) -> Iterator[Told]:
     """Write the card of a program that has none beside it, as ``write_card_of`` does; nothing of anything else.
 
     Raises:

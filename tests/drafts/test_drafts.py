@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import rasterio
 from catalogues import make_item
 from dicoms import ramp, write_series
+from PIL import Image
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 from typer.testing import CliRunner
@@ -24,8 +27,29 @@ from tasks.inputs.listing import list_inputs
 from tasks.intake.describe import describe
 from tasks.intake.request import make_request
 from tasks.jobs.job import load_job
+from tasks.verdict import child
+from tasks.verdict.verdict import Verdict
 
 RNG = np.random.default_rng(0)
+
+
+class _Here:
+    """The child that gives verdicts, without a process of its own: these files do no harm."""
+
+    def __init__(self, limit_s: float) -> None: ...
+
+    def __enter__(self) -> _Here:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def ask(self, request: Mapping[str, Any], n_files: int = 1) -> Verdict:
+        return Verdict.from_json(child._answer(json.dumps(request)))
+
+
+@pytest.fixture(autouse=True)
+def verdicts_are_given_here(monkeypatch):
+    monkeypatch.setattr("tasks.verdict.check.Guard", _Here)
 
 
 def raster(path: Path, n_bands: int, names=(), colours=(), dtype="uint16", highest=5000) -> Path:
@@ -81,8 +105,7 @@ def pictures(folder: Path) -> str:
     for k in range(2):
         path = folder / "pics" / f"{k}.png"
         path.parent.mkdir(exist_ok=True)
-        with rasterio.open(path, "w", driver="PNG", width=40, height=30, count=3, dtype="uint8") as file:
-            file.write((RNG.random((3, 30, 40)) * 250).astype("uint8"))
+        Image.fromarray((RNG.random((30, 40, 3)) * 250).astype("uint8")).save(path)
     return str(folder / "pics")
 
 
