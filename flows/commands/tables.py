@@ -149,7 +149,7 @@ def refusal(row: Verdict) -> Told:
 def _takes(takes: Expectation) -> str:
     time = "time not known before this model has run here once"
     if takes.slot_s is not None:
-        time = f"about {_duration(takes.slot_s)} of one worker"
+        time = f"{_duration(takes.slot_s)} of one worker"
     return f"{time}; up to {takes.disk_bytes / 1e6:,.0f} MB of disk"
 
 
@@ -160,9 +160,12 @@ def _together(expected: Sequence[Expectation]) -> str:
 
 
 def _duration(seconds: float) -> str:
+    # What takes less is mostly spent on starting, which nobody foresees.
+    if seconds < 10:
+        return "a few s"
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return f"about {round(seconds)} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
 
 
 def demo(results: Sequence[DemoResult]) -> Iterator[Told]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -205,7 +206,8 @@ def _svg(height_px: int, draw: Callable[[Axes, _Theme], None], theme: _Theme) ->
         draw(axes, theme)
         _dress(axes, theme)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    # Indentation is a seventh of it.
+    return re.sub(rb"\n\s+", b"\n", buffer.getvalue())
 
 
 def _dress(axes: Axes, theme: _Theme) -> None:
