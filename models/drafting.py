@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,12 @@ def draft_card(path: Path, asked: Asked) -> tuple[Card, tuple[str, ...]]:
         WeightsError: When it is no such program.
         CardError: When it takes or gives what no card can describe, or something else than its user says.
     """
+    if path.is_file() and not holds_program(path):
+        raise CardError(
+            f"{path.name}: holds weights alone, and not the network that they belong to. Export the network as ONNX or "
+            "TorchScript, for which a card can be written; or, if docs/models.md lists the network, write "
+            "the card by hand (Bring your own model)"
+        )
     found = probe(path)
     n_classes = 2 if found.output == "logit" else found.n_outputs
     classes = tuple(asked.classes) or ("background", *(f"class {number}" for number in range(1, n_classes)))
@@ -81,6 +88,16 @@ def draft_card(path: Path, asked: Asked) -> tuple[Card, tuple[str, ...]]:
         weights=Weights(file=path.name, sha256=hashlib.sha256(read_plain(path)).hexdigest()),
     )
     return _overridden(card, asked.overrides), tuple(_doubts(found, asked, card))
+
+
+def holds_program(path: Path) -> bool:
+    """Tell whether a file is an ONNX or a TorchScript program, and not weights alone; by its name and its parts."""
+    if path.suffix.casefold() == ".onnx":
+        return True
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in member or member.endswith("/constants.pkl") for member in archive.namelist())
 
 
 def _numbered(found: Probed) -> tuple[str, ...]:

@@ -98,8 +98,9 @@ def _card_path(name_or_path: str) -> Path:
                 raise WeightsError(f"{path}: no such file. Check the path")
             if not path.with_suffix(".json").is_file():
                 raise CardError(
-                    f"{path}: there is no card {path.with_suffix('.json').name} beside it; write one "
-                    "(swathe card, docs/models.md): weights do not say what they take and give"
+                    f"{path}: there is no card {path.with_suffix('.json').name} beside it, and weights do not say what "
+                    f"they take and give. For ONNX and TorchScript swathe card {path} writes one; for other weights "
+                    "write it by hand (docs/models.md, Bring your own model)"
                 )
             return path.with_suffix(".json")
     known = _zoo_names()

@@ -109,9 +109,9 @@ def segment(request: pytest.FixtureRequest) -> Any:
 
         return segment_batch
     request.getfixturevalue("prefect_server")
-    from flows.batch.flow import segment
+    from flows.batch.flow import segment_on_server
 
-    return segment
+    return segment_on_server
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from tasks.answers.metrics.overlap import dice
 from tasks.out.outcome import SceneOutcome
 from tasks.samples.scenes import Sample, fire_sample, large_sample, sarcoma_sample
 from tasks.training.labels import read_labels
+
+logger = logging.getLogger(__name__)
 
 _LARGE = 8192
 # Whatever any of the samples needs of a worker.
@@ -68,6 +71,7 @@ def run_demo(out: Path, workers: int | None, has_server: Callable[[], bool]) -> 
 
 
 def _run_all(out: Path, workers: int | None, has_server: Callable[[], bool]) -> list[DemoResult]:
+    logger.info("looking for sample scenes, and making one of %d x %d pixels", _LARGE, _LARGE)
     fire, large = fire_sample(out), large_sample(out, _LARGE)
     shows = [
         _Show(sample=fire, job="fire", model="fire-unet", label="burned area", folder="fire-unet"),
@@ -82,19 +86,20 @@ def _segmenting(has_server: Callable[[], bool]) -> Callable[[Batch], list[SceneO
     if not has_server():
         return segment_batch
     # Here, because it brings Prefect, which has to know its server first.
-    from flows.batch.flow import segment
+    from flows.batch.flow import segment_on_server
 
-    return segment
+    return segment_on_server
 
 
 def _run(show: _Show, out: Path, workers: int | None, segment: Callable[[Batch], list[SceneOutcome]]) -> DemoResult:
     folder = out / show.folder
     folder.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
+    label = f"{show.label}: {show.sample.name} ({show.sample.origin})"
     batch = Batch(inputs=[str(_table(show, folder))], job=show.job, out=folder, model=show.model, workers=workers)
+    logger.info("%s, by %s", label, show.model)
     (outcome,) = segment(batch)
     seconds = time.perf_counter() - begin
-    label = f"{show.label}: {outcome.scene} ({show.sample.origin})"
     product = folder / outcome.scene
     if outcome.product is None:
         return DemoResult(

@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from flows.batch.orders import Batch
 from flows.batch.segment import n_failed, segment_batch
 from flows.server.prefect_orchestrator import on_prefect
-from flows.server.states import ended
+from flows.server.states import ended, result_of
 from tasks.out.outcome import SceneOutcome
 
 
@@ -30,3 +30,9 @@ def segment(batch: Batch) -> list[SceneOutcome]:
     with on_prefect():
         outcomes = segment_batch(batch)
     return ended(outcomes, n_failed(outcomes), len(outcomes))
+
+
+def segment_on_server(batch: Batch) -> list[SceneOutcome]:
+    """Segment a batch as a run on the server, and return what came of it, also where no scene came out."""
+    outcomes: list[SceneOutcome] = result_of(segment(batch, return_state=True))
+    return outcomes

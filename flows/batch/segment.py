@@ -204,6 +204,10 @@ def _order_text(fresh: Sequence[Fresh], request: Request) -> str:
     known = [scene.pixels for scene in fresh if scene.pixels is not None]
     expected = [expect([pixels], request.card, 1).slot_s for pixels in known]
     seconds = [one for one in expected if one is not None]
-    time = f", about {max(1, round(sum(seconds) / 60))} min of one slot" if seconds else ""
+    minutes = sum(seconds) / 60
+    # What takes less is mostly spent on starting.
+    time = f", about {round(minutes)} min of one slot" if minutes >= 1 else ""
+    if len(fresh) == 1:
+        return f"1 scene to do{time}{'; urgent' if fresh[0].urgent else ''}"
     order = "urgent" if fresh[0].urgent else "the cheapest first, urgent ones that arrive before them"
     return f"{len(fresh)} scenes to do{time}; {order}"

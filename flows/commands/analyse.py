@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows.commands.options import FAILED_SCENES, OUT, Overrides, VoxelSizeChoice
+from flows.commands.told import tell, tell_path
 
 analyse_app = typer.Typer(help="Answers from masks made elsewhere.", no_args_is_help=True)
 
@@ -48,7 +49,7 @@ def crop(  # noqa: PLR0913 - one argument per option of the command
         "design": design,
     }
     outcomes = flow.analyse(masks, flow.ask(job, options, overrides or ()), out)
-    OUT.print(tables.outcomes(outcomes, out))
+    tell(OUT, tables.outcomes(outcomes, out))
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(FAILED_SCENES)
 
@@ -69,7 +70,7 @@ def fire(
     from flows.commands import tables
 
     outcomes = flow.analyse(masks, flow.ask(job, images or (), site, overrides or ()), out)
-    OUT.print(tables.outcomes(outcomes, out))
+    tell(OUT, tables.outcomes(outcomes, out))
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(FAILED_SCENES)
 
@@ -89,7 +90,7 @@ def structures(
     from flows.commands import tables
 
     outcomes = flow.analyse(masks, flow.ask(job, spacing_mm, overrides or ()), out)
-    OUT.print(tables.outcomes(outcomes, out))
+    tell(OUT, tables.outcomes(outcomes, out))
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(FAILED_SCENES)
 
@@ -113,7 +114,7 @@ def tumour(  # noqa: PLR0913 - one argument per option of the command
     from flows.commands import tables
 
     outcomes = flow.analyse(masks, image or (), flow.ask(job, overrides or (), voxel_size), out, is_series=follow_up)
-    OUT.print(tables.outcomes(outcomes, out))
+    tell(OUT, tables.outcomes(outcomes, out))
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(FAILED_SCENES)
 
@@ -154,4 +155,4 @@ def sample(  # noqa: PLR0913 - one argument per option of the command
     planned = flow.sample(mask, flow.ask(job, {}, overrides or ()), wishes, out)
     OUT.print(tables.sample_plan(planned.summary))
     for path in planned_files(out, id_of_mask(mask)):
-        OUT.print(str(path), soft_wrap=True)
+        tell_path(OUT, path)

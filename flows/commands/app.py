@@ -37,6 +37,7 @@ from flows.commands.options import (
     Workers,
 )
 from flows.commands.submit import submit_command
+from flows.commands.told import Told, tell
 from flows.display import logs
 from flows.orchestration.interruption import interruption
 from models.errors import SwatheError
@@ -141,14 +142,14 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
         require_scenes(list_inputs(freed.inputs, request.job, request.card.n_channels))
         batch = batch.model_copy(update={"inputs": [request.out.keep_inputs(freed.inputs)]})
         if has_server():
-            from flows.batch.flow import segment as segment_flow
+            from flows.batch.flow import segment_on_server
 
-            outcomes = segment_flow(batch)
+            outcomes = segment_on_server(batch)
         else:
             outcomes = segment_batch(batch)
     if freed.n_refused:
         OUT.print(verdict_table(freed.verdicts))
-    OUT.print(tables.outcomes(outcomes, out))
+    tell(OUT, tables.outcomes(outcomes, out))
     if freed.n_refused or any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(FAILED_SCENES)
 
@@ -172,7 +173,7 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
     """Segment what is new in the inbox, by hand what the schedule does; run again, it does nothing."""
     from flows.commands import tables
     from flows.commands.orchestrated import orchestrated
-    from flows.nightly.night import Nightly, run_night
+    from flows.nightly.night import Nightly, newest_night, run_night
 
     order = Nightly(
         inbox=inbox,
@@ -187,14 +188,16 @@ def nightly(  # noqa: PLR0913 - one argument per option of the command
         wait_hours=wait_hours,
         strict=strict,
     )
+    earlier = newest_night(out)
     with orchestrated(home, prefect) as has_server:
         if has_server():
             from flows.nightly.satellite import nightly as nightly_flow
+            from flows.server.states import result_of
 
-            done = nightly_flow(order)
+            done = result_of(nightly_flow(order, return_state=True))
         else:
             done = run_night(order)
-    OUT.print(tables.night(done, out))
+    tell(OUT, tables.night(done, out, earlier))
     if done.failed:
         raise typer.Exit(FAILED_SCENES)
 
@@ -217,14 +220,12 @@ def init(
     """Look at what there is and write a job for it, with comments, that runs without an edit."""
     from flows.commands.init import draft, write_job, write_missing_card
 
-    for line in write_missing_card(model or named):
-        ERR.print(line, markup=False, highlight=False, soft_wrap=True)
+    tell(ERR, write_missing_card(model or named))
     written = draft(named, model)
     if job_file == "-":
         typer.echo(written.text(), nl=False)
         return
-    for line in write_job(written, named, job_file):
-        OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+    tell(OUT, write_job(written, named, job_file))
 
 
 @app.command()
@@ -252,9 +253,8 @@ def card(
         stride=stride,
         overrides=overrides or (),
     )
-    for line in write_card_of(file, asked):
-        OUT.print(line, markup=False, highlight=False, soft_wrap=True)
-    OUT.print(f"Next:\n  swathe init INPUT --model {file}", markup=False, highlight=False, soft_wrap=True)
+    tell(OUT, write_card_of(file, asked))
+    tell(OUT, [Told("Next:", is_flush=True), Told(f"  swathe init INPUT --model {file}", is_flush=True, is_whole=True)])
 
 
 @app.command()
@@ -273,8 +273,7 @@ def check(
     if strict:
         verdicts = [verdict.strictly() for verdict in verdicts]
     expected = None if job is None else expectations(verdicts, job, model, tuple(overrides or ()))
-    for line in tables.verdicts(verdicts, expected):
-        OUT.print(line, soft_wrap=True)
+    tell(OUT, tables.verdicts(verdicts, expected))
     if not all(verdict.go or verdict.left_out for verdict in verdicts):
         raise typer.Exit(FAILED_SCENES)
 
@@ -419,14 +418,15 @@ def demo(
 
     with orchestrated(home, start_server=True, patient=False) as has_server:
         results = run_demo(out, workers, has_server)
-    OUT.print(tables.demo(results))
+    tell(OUT, tables.demo(results))
     if any(result.status == "failed" for result in results):
         raise typer.Exit(FAILED_SCENES)
 
 
 def _refuse(error: SwatheError) -> NoReturn:
-    ERR.print(f"[bold red]{type(error).__name__}[/] ", end="")
-    ERR.print(str(error), markup=False, highlight=False)
+    ERR.print(f"[bold red]{type(error).__name__}[/]", end=": ")
+    room = len(type(error).__name__) + 2
+    tell(ERR, [Told(str(error), is_flush=True, indent=room)])
     sys.exit(WRONG)
 
 

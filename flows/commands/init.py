@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from flows.commands.told import Told
 from models.card import write_card
-from models.drafting import Asked, draft_card
+from models.drafting import Asked, draft_card, holds_program
 from models.errors import CardError
 from models.foreign.folder import is_foreign
 from models.registry import WEIGHTS, is_named, is_without_weights, resolve_model, verify_model
@@ -37,10 +38,10 @@ def draft(named: str, model: str | None) -> Draft:
 
 def is_model(named: str) -> bool:
     """Tell whether a path is that of weights, of a program, or of a folder of another program's model."""
-    return named.casefold().endswith(WEIGHTS) or is_foreign(Path(named))
+    return named.casefold().endswith((*WEIGHTS, ".pkl", ".pickle")) or is_foreign(Path(named))
 
 
-def write_job(written: Draft, named: str, file: str | None) -> Iterator[str]:
+def write_job(written: Draft, named: str, file: str | None) -> Iterator[Told]:
     """Write a job into a file that is not there yet, and yield what to tell: what was seen, and what to do next.
 
     Args:
@@ -65,16 +66,20 @@ def write_job(written: Draft, named: str, file: str | None) -> Iterator[str]:
     except JobError:
         path.unlink()
         raise
-    yield from (*written.about, *written.remarks)
+    yield from (_said(line) for line in (*written.about, *written.remarks))
     # By its file: where it lies stands in the job.
-    yield f"Written: {path} (kind {job.kind}, model {job.model.name or Path(job.model.weights or '').name})"
+    yield _said(f"Written: {path} (kind {job.kind}, model {job.model.name or Path(job.model.weights or '').name})")
     scenes = "INPUT" if is_model(named) else named
-    yield "Next:"
-    yield f"  swathe check {scenes} --job {path}"
-    yield f"  swathe segment {scenes} --job {path} --out products"
+    yield _said("Next:")
+    for command in (f"check {scenes} --job {path}", f"segment {scenes} --job {path} --out products"):
+        yield Told(f"  swathe {command}", is_flush=True, is_whole=True)
 
 
-def write_card_of(file: Path, asked: Asked) -> Iterator[str]:
+def _said(text: str) -> Told:
+    return Told(text, is_flush=True, indent=2)
+
+
+def write_card_of(file: Path, asked: Asked) -> Iterator[Told]:
     """Write the card of a program beside it, and yield what to tell: what was found, and what to look at in the card.
 
     Args:
@@ -92,24 +97,25 @@ def write_card_of(file: Path, asked: Asked) -> Iterator[str]:
     verify_model(found, file.parent)
     write_card(found, path)
     strides = " x ".join(map(str, found.network.arguments["stride"]))
-    yield (
+    yield _said(
         f"{file.name}: {found.network.name}, {found.n_channels} channel(s), {found.n_classes} classes as "
         f"{found.network.output}, stride {strides}"
     )
-    yield f"Written: {path}"
+    yield _said(f"Written: {path}")
     if doubts:
-        yield "Look at these before you believe a mask:"
-    yield from (f"- {doubt}" for doubt in doubts)
+        yield _said("Look at these before you believe a mask:")
+    yield from (_said(f"- {doubt}") for doubt in doubts)
 
 
-def write_missing_card(named: str) -> Iterator[str]:
+def write_missing_card(named: str) -> Iterator[Told]:
     """Write the card of a program that has none beside it, as ``write_card_of`` does; nothing of anything else.
 
     Raises:
         ModelError: As ``write_card_of`` does.
     """
     file = Path(named)
-    if file.suffix.casefold() == ".onnx" and file.is_file() and not file.with_suffix(".json").exists():
+    is_model = named.casefold().endswith(WEIGHTS) and file.is_file() and not file.with_suffix(".json").exists()
+    if is_model and holds_program(file):
         yield from write_card_of(file, Asked())
 
 
@@ -128,12 +134,10 @@ def job_for(
         The job's path, the overrides by the keys of a job, and the model that the job does not name itself.
 
     Raises:
-        JobError: When the input is a table or a list: a job has to say what is in their files.
+        JobError: When there is nothing there that a job could be written for.
         SceneError: When it cannot be segmented.
         ModelError: When the model cannot be used.
     """
-    if inputs[0].startswith("@") or inputs[0].casefold().endswith(".csv"):
-        raise JobError(f"{inputs[0]}: of a table or a list a job has to say what its files hold: give --job")
     own = is_named(model)
     chosen = _model(model) if own else Model({}, _model(model).card)
     # One OUT, one job: its name must not change with the name of the first file.

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from flows.commands.options import FAILED_SCENES, HOME, OUT, Home
+from flows.commands.told import Told, tell, tell_path
 
 
 def up_command(
@@ -30,9 +31,11 @@ def up_command(
     settings = LocalSettings(
         home=home.resolve(), data=data.resolve(), out=out.resolve(), port=port, workers=workers, wait_s=wait
     )
-    up(settings, lambda line: OUT.print(line, highlight=False))
-    OUT.print(f"The server is at {settings.api.removesuffix('/api')}", highlight=False, soft_wrap=True)
-    OUT.print(f"User and password stand in {password_file(settings.home)}", highlight=False, soft_wrap=True)
+    up(settings, lambda line: tell(OUT, [Told(line, is_flush=True)]))
+    tell(OUT, [Told("The server is at", is_flush=True)])
+    tell_path(OUT, settings.api.removesuffix("/api"))
+    tell(OUT, [Told("User and password stand in", is_flush=True)])
+    tell_path(OUT, password_file(settings.home))
 
 
 def deploy_command(

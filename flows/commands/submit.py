@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from flows.commands.deidentify import verdict_table
 from flows.commands.options import (
@@ -23,6 +22,7 @@ from flows.commands.options import (
     Strict,
     Workers,
 )
+from flows.commands.told import Told, tell, tell_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,8 +68,7 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     if freed.n_refused:
         OUT.print(verdict_table(freed.verdicts))
     checked = check_batch(request, freed.inputs)
-    for line in tables.refusals(checked.refused):
-        OUT.print(line, soft_wrap=True)
+    tell(OUT, map(tables.refusal, checked.refused))
     if not checked.accepted:
         raise JobError(f"none of {checked.n_inputs} inputs can be segmented; nothing was submitted")
     if not use_server(home):
@@ -93,8 +92,8 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     )
     queued = queue_run(order, request.job.job)
     told = f"{len(checked.accepted)} of {checked.n_inputs} scenes submitted"
-    OUT.print(Text(f"{told} to the queue '{queued.queue}', run {queued.id}"), soft_wrap=True)
-    OUT.print(Text(queued.page), soft_wrap=True)
+    tell(OUT, [Told(f"{told} to the queue '{queued.queue}', as run", is_flush=True)])
+    tell_path(OUT, queued.id, queued.page)
     if checked.refused or freed.n_refused:
         raise typer.Exit(FAILED_SCENES)
 

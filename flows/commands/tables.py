@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from flows.commands.told import Told
 from tasks.intake.expectation import Expectation
 from tasks.reports.night import FOLDER, counts
 
@@ -21,34 +22,49 @@ if TYPE_CHECKING:
     from tasks.verdict.verdict import Verdict
 
 _LITTLE_SPACE = 0.05
+# Of a product, and of an OUT folder.
+_REPORT, INDEX = "report.html", "index.html"
 _STYLES = {"done": "green", "skipped": "cyan", "failed": "red"}
 
 
-def outcomes(rows: Sequence[SceneOutcome], out: Path) -> Table:
-    """Return a row per scene: status, headline numbers, where the product is, or what went wrong."""
-    table = Table("scene", "status", "result", "product")
+def outcomes(rows: Sequence[SceneOutcome], out: Path) -> Iterator[Told]:
+    """Yield what came of each scene: status, headline numbers or what went wrong, and on a line by itself its page."""
     for row in rows:
-        result = row.error if row.error else ", ".join(f"{k} {_short(v)}" for k, v in row.headline.items())
-        status = Text(row.status, style=_STYLES[row.status])
-        told = Text("\n").join([Text(result or ""), *(Text(text, style="yellow") for text in row.warnings)])
-        table.add_row(row.scene, status, told, str(out / row.scene) if row.product else "")
-    return table
+        yield Told(row.scene, row.status, _STYLES[row.status], is_whole=True)
+        result = row.error or ", ".join(f"{name} {_short(value)}" for name, value in row.headline.items())
+        yield from (Told(text) for text in (result, *row.warnings) if text)
+        if row.product:
+            page = out / row.scene / _REPORT
+            yield Told(str(page if page.is_file() else out / row.scene), is_whole=True)
+    counted = ", ".join(f"{sum(row.status == name for row in rows)} {name}" for name in _STYLES)
+    if len(rows) > 1:
+        yield Told(f"{len(rows)} scenes: {counted}. All of them on one page:", is_flush=True)
+        yield Told(str(out / INDEX), is_flush=True, is_whole=True)
 
 
-def night(done: Night, out: Path) -> Table:
-    """Return a row per scene that something happened to, under what the night came to."""
+def night(done: Night, out: Path, earlier: tuple[Night, str] | None) -> Iterator[Told]:
+    """Yield what a night came to, and what happened to each scene of it.
+
+    Args:
+        done: The night, with what its earlier runs did.
+        out: Its folder.
+        earlier: The newest night before this run, and when it ended.
+    """
     told = ", ".join(f"{count} {name.lower()}" for name, count in counts(done).items() if count)
-    page = out / FOLDER / f"{done.date}.html"
-    table = Table(
-        "scene", "status", "result", title=f"Night of {done.date}: {told or 'nothing came'}", caption=str(page)
-    )
+    yield Told(f"Night of {done.date}: {told or 'nothing came'}", is_flush=True)
+    known = earlier[0].scenes if earlier is not None and earlier[0].date == done.date else ()
+    if earlier is not None and done.scenes == known:
+        day, time = earlier[1][:10], earlier[1][11:16]
+        yield Told(f"Nothing new since {'' if day == done.date else f'{day} '}{time} UTC", is_flush=True)
     for scene in done.scenes:
-        result = scene.error or ", ".join(f"{k} {_short(v)}" for k, v in scene.headline.items())
-        style = "red" if scene.status == "failed" else "green"
-        table.add_row(scene.id, Text(scene.status, style=style), Text(result))
+        yield Told(scene.id, scene.status, "red" if scene.status == "failed" else "green", is_whole=True)
+        result = scene.error or ", ".join(f"{name} {_short(value)}" for name, value in scene.headline.items())
+        if result:
+            yield Told(result)
     for name, reason in sorted(done.waiting.items()):
-        table.add_row(name, Text("waiting", style="yellow"), Text(reason))
-    return table
+        yield Told(name, "waiting", "yellow", is_whole=True)
+        yield Told(reason)
+    yield Told(str(out / FOLDER / f"{done.date}.html"), is_flush=True, is_whole=True)
 
 
 def services(running: Sequence[str], home: Path) -> Text:
@@ -93,8 +109,8 @@ def _space(disk: Disk) -> Text:
     return Text(text, style="red" if share < _LITTLE_SPACE else "")
 
 
-def verdicts(rows: Sequence[Verdict], expected: Sequence[Expectation | None] | None = None) -> Iterator[Text]:
-    """Yield a line per input: go and what it is, or the name and text of the refusal; warnings follow indented.
+def verdicts(rows: Sequence[Verdict], expected: Sequence[Expectation | None] | None = None) -> Iterator[Told]:
+    """Yield what each input is: go and what it holds, or the name and text of the refusal; warnings follow.
 
     Args:
         rows: Of the inputs.
@@ -102,35 +118,38 @@ def verdicts(rows: Sequence[Verdict], expected: Sequence[Expectation | None] | N
     """
     for row, takes in zip(rows, expected or [None] * len(rows), strict=True):
         if row.go:
-            yield Text.assemble(("go       ", "green"), row.path, "  ", row.message)
+            yield Told(f"{row.path}  {row.message}", "go", "green")
             if takes is not None:
-                yield Text.assemble(("         takes: ", "cyan"), _takes(takes))
+                yield Told(f"takes: {_takes(takes)}")
         elif row.left_out:
-            yield Text.assemble(("left out ", "yellow"), row.path, f"  {row.message}")
+            yield Told(f"{row.path}  {row.message}", "left out", "yellow")
         else:
-            yield Text.assemble(("refused  ", "red"), row.path, f"  {row.error}: {row.message}")
-        for warning in row.warnings:
-            yield Text.assemble(("         warning: ", "yellow"), warning)
-        for unseen in row.unseen:
-            yield Text.assemble(("         looked at: ", "cyan"), unseen)
+            yield refusal(row)
+        yield from (Told(f"warning: {warning}") for warning in row.warnings)
+        yield from (Told(f"looked at: {unseen}") for unseen in row.unseen)
     left_out = sum(row.left_out for row in rows)
     go, n_inputs = sum(row.go for row in rows), len(rows) - left_out
     beside = f"; {left_out} series left out" if left_out else ""
-    yield Text(f"{n_inputs} inputs: {go} go, {n_inputs - go} refused{beside}")
-    if expected and any(expected):
-        yield Text.assemble(("         together: ", "cyan"), _together([takes for takes in expected if takes]))
+    yield Told(
+        f"{n_inputs} input{'' if n_inputs == 1 else 's'}: {go} go, {n_inputs - go} refused{beside}", is_flush=True
+    )
+    if expected and sum(map(bool, expected)) > 1:
+        yield Told(f"together: {_together([takes for takes in expected if takes])}")
 
 
-def refusals(refused: Sequence[Verdict]) -> Iterator[Text]:
-    """Yield a line per input that was refused, with its reason."""
-    for row in refused:
-        yield Text.assemble(("refused  ", "red"), row.path, f"  {row.error}: {row.message}")
+def _inputs(count: int) -> str:
+    return "input" if count == 1 else "inputs"
+
+
+def refusal(row: Verdict) -> Told:
+    """Return the line of an input that was refused, with its reason."""
+    return Told(f"{row.path}  {row.error}: {row.message}", "refused", "red")
 
 
 def _takes(takes: Expectation) -> str:
     time = "time not known before this model has run here once"
     if takes.slot_s is not None:
-        time = f"about {_duration(takes.slot_s)} of one worker"
+        time = f"{_duration(takes.slot_s)} of one worker"
     return f"{time}; up to {takes.disk_bytes / 1e6:,.0f} MB of disk"
 
 
@@ -141,26 +160,22 @@ def _together(expected: Sequence[Expectation]) -> str:
 
 
 def _duration(seconds: float) -> str:
+    # What takes less is mostly spent on starting, which nobody foresees.
+    if seconds < 10:
+        return "a few s"
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return f"about {round(seconds)} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
 
 
-def demo(results: Sequence[DemoResult]) -> Table:
-    """Return a row per sample: what came out, what the reference says, where to look."""
-    table = Table("sample", "model", "result", "reference", "agreement", "seconds", "Mpixel/s", "look at")
+def demo(results: Sequence[DemoResult]) -> Iterator[Told]:
+    """Yield for each sample: what came out, what the reference says, how long it took, and where to look."""
     for row in results:
-        table.add_row(
-            Text(row.sample),
-            row.model,
-            row.result,
-            row.reference,
-            row.agreement,
-            row.seconds,
-            row.throughput,
-            str(row.folder),
-        )
-    return table
+        yield Told(f"{row.sample}, by {row.model}", row.status, _STYLES[row.status])
+        yield Told(f"result: {row.result}; reference: {row.reference}; agreement: {row.agreement}")
+        yield Told(f"{row.seconds} s, {row.throughput} Mpixel/s")
+        page = row.folder / _REPORT
+        yield Told(str(page if page.is_file() else row.folder), is_whole=True)
 
 
 def sample_plan(summary: Mapping[str, Any]) -> Table:

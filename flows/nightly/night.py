@@ -7,6 +7,7 @@ from collections.abc import Container, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 from pydantic import Field
 
@@ -26,6 +27,7 @@ from tasks.nights.night import Night, after_run, missed_nights, require_begun
 from tasks.nights.night_ledger import NightLedger, Told
 from tasks.nights.retention import is_kept, n_products, prune
 from tasks.out.fire_ledger import FireLedger
+from tasks.out.folder import OutFolder
 from tasks.out.ledger import Ledger
 from tasks.reports.night import write_night
 
@@ -48,6 +50,12 @@ class Nightly(Setup):
     def tonight(self) -> str:
         """The night as a date; today, in UTC, where none was named."""
         return _today() if self.night is None else self.night.isoformat()
+
+
+def newest_night(out: Path) -> tuple[Night, str] | None:
+    """Return the newest night of a folder, and when its last run ended; None where there was none."""
+    ledger = OutFolder(out).ledger
+    return NightLedger(ledger).newest(_today()) if ledger.is_file() else None
 
 
 def run_night(order: Nightly) -> Night:

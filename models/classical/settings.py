@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+# How many features a clustering looks at.
+MOST_FEATURES = 16
 _Classes = Annotated[int, Field(ge=2, le=64)]
 _Thresholds: TypeAlias = tuple[float, ...]
 _Spread = Annotated[float, Field(gt=0)]
@@ -160,7 +162,7 @@ class FittedArguments(Arguments):
         fitted: What the fit adds.
     """
 
-    features: Annotated[_Texts, Field(min_length=1, max_length=16)]
+    features: Annotated[_Texts, Field(min_length=1, max_length=MOST_FEATURES)]
     sample: Annotated[int, Field(ge=100, le=4_000_000)] = 100_000
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     fitted: Fitted | None = None

@@ -106,11 +106,11 @@ def probe(path: Path) -> Probed:
         stride, is_measured = _stride(program, n_channels, ndim, path.name)
         lengths = tuple(-(-_LENGTHS[ndim] // step) * step for step in stride)
         scores = program.run(_image(n_channels, lengths))
-    lost = tuple(length - found for length, found in zip(lengths, scores.shape[2:], strict=True))
+    lost = tuple(length - found for length, found in zip(lengths, scores.shape[2:], strict=False))
     if len(scores.shape) != ndim + 2 or any(each < 0 or each % 2 for each in lost):
         raise CardError(
             f"{path.name}: gives an array of shape {scores.shape} for an image of {lengths}; scores of the image's own "
-            "length, or of one that is cut alike at both sides, are what can be used"
+            "length, one channel per class, or of one that is cut alike at both sides, are what can be used"
         )
     return Probed(
         kind=program.kind,

@@ -38,10 +38,17 @@ def draft_item(url: str) -> Draft:
     """
     place = url if "://" in url else str(Path(url).absolute())
     # What is asked of a catalogue has to name assets; which ones shall be found out here.
-    items = (one for one in read_items(place, StacSearch(assets={"any": "any"})) if not isinstance(one, Unreadable))
-    item = next(items, None)
-    if item is None:
-        raise CatalogueError(f"{url}: no item that can be read is named there")
+    reason = "it names none"
+    for item in read_items(place, StacSearch(assets={"any": "any"})):
+        if not isinstance(item, Unreadable):
+            return _draft(item)
+        reason = item.why
+    raise CatalogueError(
+        f"{url}: no STAC item can be read there ({reason}). Give an item, a search's answer or a catalogue"
+    )
+
+
+def _draft(item: pystac.Item) -> Draft:
     assets = {key: asset for key, asset in item.assets.items() if _is_picture(key, asset)}
     if not assets:
         raise JobError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,20 +10,28 @@ from typing import Any
 
 from models.card import Card
 from models.registry import zoo_cards
+from tasks import errors
 from tasks.dicom.files import DICOMDIR, dicom_below, is_dicom_file
 from tasks.drafts.draft import Draft, job_name
 from tasks.drafts.items import draft_item
 from tasks.drafts.rasters import CLOUDS, find_bands, likeness, looks_like_classes, scale_of
-from tasks.drafts.roles import Roles, below, find_roles
+from tasks.drafts.roles import Roles, are_bands_of_one, below, find_roles, role_word
+from tasks.drafts.sentinel import SCALE, safe_roles
+from tasks.drafts.tables import first_of_list, table_files
 from tasks.drafts.volumes import draft_dicom
-from tasks.errors import JobError, UnreadableSceneError
+from tasks.errors import JobError, SceneError, UnreadableSceneError
 from tasks.files.declared import is_local
-from tasks.inputs.listing import EXTENSIONS
+from tasks.inputs.listing import EXTENSIONS, SINGLE_ROLE
 from tasks.inputs.naming import stem_of
 from tasks.verdict.check import check_files
 
 _RASTERS, _VOLUMES = EXTENSIONS["raster"], EXTENSIONS["volume"]
+# Read where somebody names one, and not looked for beside rasters: they are often pictures of these.
+_PICTURES = (".png", ".jpg", ".jpeg")
 _DOCUMENTS = (".json", ".geojson")
+_JOBS = (".yaml", ".yml")
+# Of an empty folder, what is told of it.
+_MOST_TOLD = 5
 _FEW_CLASSES = 4
 
 
@@ -43,8 +52,8 @@ def draft_job(named: str, model: Model | None = None) -> Draft:
     """Write a job for a file, a folder or a STAC document: one that runs without an edit.
 
     Args:
-        named: A GeoTIFF or the like, a NIfTI file, a file or folder of DICOM, a folder of rasters or volumes, or a STAC
-            document, by path or address.
+        named: A GeoTIFF or the like, a NIfTI file, a file or folder of DICOM, a folder of rasters or volumes, a STAC
+            document, by path or address, a table of scenes, or ``@`` and a list of files.
         model: Segments; a method that needs no training where left out.
 
     Raises:
@@ -74,43 +83,108 @@ def draft_for_card(card: Card, keys: Mapping[str, Any], name: str) -> Draft:
 
 
 def _look(named: str) -> Draft:
-    path = Path(named)
-    if not is_local(named):
-        is_raster = named.split("?", 1)[0].casefold().endswith(_RASTERS)
-        return _raster({"file": named}, {}, stem_of(named)) if is_raster else draft_item(named)
+    if named.startswith("@"):
+        return _look(first_of_list(named))
+    if is_local(named):
+        return _look_here(named)
+    is_raster = named.split("?", 1)[0].casefold().endswith(_RASTERS)
+    return _raster({"file": named}, {}, stem_of(named)) if is_raster else draft_item(named)
+
+
+def _look_here(named: str) -> Draft:
+    path, ending = Path(named), Path(named).suffix.casefold()
     if not path.exists():
         raise JobError(f"{named}: no such file or folder. Check the path")
+    if ending in _JOBS:
+        raise JobError(f"{named}: looks like a job. To check files against it: swathe check FILES --job {named}")
     if path.is_dir():
-        return _folder(path)
-    if path.name.upper() == DICOMDIR or is_dicom_file(path):
-        return draft_dicom(path, "scans")
-    if path.name.casefold().endswith(_DOCUMENTS):
-        return draft_item(named)
-    if path.name.casefold().endswith(_VOLUMES):
-        return _volume([path], "my-volumes")
-    return _raster({"file": named}, {}, stem_of(path.name))
+        draft = _folder(path)
+    elif ending == ".csv":
+        draft = _table(path)
+    elif path.name.upper() == DICOMDIR or is_dicom_file(path):
+        draft = draft_dicom(path, "scans")
+    elif ending in _DOCUMENTS:
+        draft = draft_item(named)
+    elif named.casefold().endswith(_VOLUMES):
+        draft = _volume([path], "my-volumes")
+    else:
+        draft = _raster({"file": named}, {}, stem_of(path.name))
+    return draft
 
 
 def _folder(folder: Path) -> Draft:
+    safe = safe_roles(folder)
+    if safe is not None:
+        draft = _rasters(folder, safe)
+        scaled = {name: place if name in CLOUDS else replace(place, scale=SCALE) for name, place in draft.bands.items()}
+        return replace(draft, bands=scaled)
     rasters, volumes = list(below(folder, _RASTERS)), list(below(folder, _VOLUMES))
-    if not rasters and not volumes:
-        if next(dicom_below(folder), None) is None:
-            looked_for = ", ".join((*_RASTERS, *_VOLUMES))
-            raise JobError(f"{folder}: nothing to segment found, three folders deep; looked for {looked_for} and DICOM")
-        return draft_dicom(folder, "scans")
     if volumes and len(volumes) >= len(rasters):
-        roles = find_roles(folder, volumes, lambda path: path.suffix)
-        return _volumes(folder, roles)
-    roles = find_roles(folder, rasters, likeness)
+        draft = _volumes(folder, find_roles(folder, volumes, role_word))
+        return _beside(draft, rasters, "raster")
+    pictures = [] if rasters else list(below(folder, _PICTURES))
+    if not rasters and next(dicom_below(folder), None) is not None:
+        return draft_dicom(folder, "scans")
+    if not rasters and not pictures:
+        raise JobError(f"{folder}: nothing to segment found, three folders deep; {_looked_for(folder)}")
+    files = rasters or pictures
+    roles = find_roles(folder, files, likeness, are_listed=bool(rasters))
+    if not roles.patterns and are_bands_of_one(files):
+        named = ", ".join(file.name for file in files[:_MOST_TOLD])
+        raise JobError(
+            f"{folder}: {named} look like bands of one scene, which is called after its folder. Give the folder above: "
+            f"swathe init {folder.resolve().parent}"
+        )
+    return _beside(_rasters(folder, roles), volumes, "volume")
+
+
+def _looked_for(folder: Path) -> str:
+    """Return what a folder should hold, and what it holds."""
+    there = Counter(path.suffix or path.name for path in folder.rglob("*") if path.is_file())
+    told = ", ".join(f"{count} x {ending}" for ending, count in there.most_common(_MOST_TOLD)) or "no file at all"
+    return f"looked for {', '.join((*_RASTERS, *_PICTURES, *_VOLUMES))} and DICOM; found {told}"
+
+
+def _rasters(folder: Path, roles: Roles) -> Draft:
     files = {role: str(path) for role, path in roles.example.items()}
     draft = _raster(files, roles.patterns, folder.resolve().name)
-    return replace(draft, about=(*draft.about, *_counted(roles)), remarks=(*draft.remarks, *_labelled(roles)))
+    return replace(
+        draft, about=(*draft.about, *_counted(roles)), remarks=(*draft.remarks, *_labelled(roles), *_other_files(roles))
+    )
+
+
+def _beside(draft: Draft, others: Sequence[Path], kind: str) -> Draft:
+    """Say what a folder holds of the other kind, which a job does not take."""
+    if not others:
+        return draft
+    told = f"{len(others)} {kind}(s) lie in the folder as well, and a job is for one kind: write another for them"
+    return replace(draft, remarks=(*draft.remarks, told))
+
+
+def _other_files(roles: Roles) -> list[str]:
+    if not roles.others:
+        return []
+    named = ", ".join(path.name for path in roles.others[:_MOST_TOLD])
+    return [f"{len(roles.others)} other file(s) are not like most, and are refused: {named}. Put them elsewhere"]
+
+
+def _table(path: Path) -> Draft:
+    """Write a job for a table of scenes: its columns are the roles."""
+    files, kind = table_files(path)
+    first = next(iter(files.values()))
+    single = set(files) == {SINGLE_ROLE}
+    if Path(first).is_dir() or (Path(first).is_file() and is_dicom_file(Path(first))):
+        return draft_dicom(Path(first), "scans")
+    patterns = {} if single else {role: f"{role}/{{scene}}{Path(name).suffix}" for role, name in files.items()}
+    if kind == "volume":
+        return replace(_volume([Path(first)], "my-volumes"), files=dict(list(patterns.items())[:1]))
+    return _raster(files, patterns, stem_of(path.name))
 
 
 def _counted(roles: Roles) -> list[str]:
     whole = f"{roles.n_whole} of {roles.n_scenes}" if roles.n_whole < roles.n_scenes else str(roles.n_scenes)
     together = f" of {len(roles.patterns)} files each" if len(roles.patterns) > 1 else ""
-    return [f"Found {whole} scene(s){together}"]
+    return [f"Found {whole} scene{'' if roles.n_scenes == 1 else 's'}{together}"]
 
 
 def _labelled(roles: Roles) -> list[str]:
@@ -121,9 +195,15 @@ def _labelled(roles: Roles) -> list[str]:
 
 def _raster(files: Mapping[str, str], patterns: Mapping[str, str], name: str) -> Draft:
     messages = _require_go(list(files.values()))
+    remarks = []
+    answers = [role for role, path in files.items() if not role_word(Path(role)) and looks_like_classes(path)]
+    if 0 < len(answers) < len(files):
+        files = {role: path for role, path in files.items() if role not in answers}
+        patterns = {role: text for role, text in patterns.items() if role not in answers}
+        remarks += [f"{role} holds few whole numbers, as classes do: it is left out" for role in answers]
     bands = find_bands(files, patterns)
     spectral = [band for band in bands.places if band.upper() not in CLOUDS]
-    remarks = list(bands.remarks)
+    remarks += bands.remarks
     known = {band.casefold() for band in spectral}
     if len(spectral) == 1 and looks_like_classes(next(iter(files.values()))):
         remarks.append("Few whole numbers: if these are classes, swathe analyse and swathe evaluate take the file")
@@ -153,14 +233,14 @@ def _volumes(folder: Path, roles: Roles) -> Draft:
     role = next(iter(roles.example))
     draft = _volume([roles.example[role]], "my-volumes")
     beside = [
-        f"Beside it lies {pattern}: a scene is one volume" for other, pattern in roles.patterns.items() if other != role
+        f"{pattern} is not taken: a scene is one volume" for other, pattern in roles.patterns.items() if other != role
     ]
     patterns = {role: roles.patterns[role]} if roles.patterns else {}
     return replace(
         draft,
         about=(*draft.about, *_counted(roles)),
         files=patterns,
-        remarks=(*draft.remarks, *beside, *_labelled(roles)),
+        remarks=(*draft.remarks, *beside, *_labelled(roles), *_other_files(roles)),
     )
 
 
@@ -180,12 +260,13 @@ def _require_go(paths: Sequence[str]) -> list[str]:
     """Return what each file is, in a line; one that cannot be segmented ends it.
 
     Raises:
-        UnreadableSceneError: With the verdict on the file.
+        SceneError: The one that the verdict on a file names.
     """
     messages = []
     for verdict in check_files(paths):
         if not verdict.go:
-            raise UnreadableSceneError(f"{verdict.error}: {verdict.message}")
+            named = getattr(errors, verdict.error or "", UnreadableSceneError)
+            raise named(verdict.message) if issubclass(named, SceneError) else UnreadableSceneError(verdict.message)
         messages.append(verdict.message)
     return list(dict.fromkeys(messages))
 

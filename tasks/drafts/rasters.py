@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rasterio.enums import ColorInterp
 
+from models.classical.settings import MOST_FEATURES
 from models.quantities import QUANTITIES, QuantityName
 from tasks.drafts.draft import Place
 from tasks.errors import SceneError
@@ -36,7 +37,7 @@ _FACTORS: dict[QuantityName, float] = {"reflectance": 1e-4, "normalised differen
 _LOOK = 256
 _FEW_VALUES = 32
 # What bands a clustering looks at, at most.
-MOST_BANDS = 32
+MOST_BANDS = MOST_FEATURES
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,10 @@ def find_bands(files: Mapping[str, str], roles: Mapping[str, str]) -> Bands:
     clouds = {name: rule for name in named if (rule := CLOUDS.get(name.upper())) is not None}
     spectral = len(named) - len(clouds)
     if spectral > MOST_BANDS:
-        remarks.append(f"{spectral} bands: the first {MOST_BANDS} are named; add others in the same way")
-        first = [name for name in named if name not in clouds][:MOST_BANDS]
-        named = {name: band for name, band in named.items() if name in clouds or name in first}
+        remarks.append(f"{spectral} bands: {MOST_BANDS} of them, evenly spread, are named; add others in the same way")
+        every = [name for name in named if name not in clouds]
+        spread = {every[round(k * (spectral - 1) / (MOST_BANDS - 1))] for k in range(MOST_BANDS)}
+        named = {name: band for name, band in named.items() if name in clouds or name in spread}
     places = {name: Place(band.number, band.role) for name, band in named.items()}
     return Bands(places, tuple({"band": name, **rule} for name, rule in clouds.items()), tuple(dict.fromkeys(remarks)))
 
@@ -121,9 +123,9 @@ def scale_of(path: str, place: Place, quantity: QuantityName | None) -> float | 
 
 
 def looks_like_classes(path: str) -> bool:
-    """Tell whether a raster holds few whole numbers: a class map, which is an answer and no picture."""
+    """Tell whether a raster holds few whole numbers of one byte: a class map, which is an answer and no picture."""
     with opened_raster(path) as dataset:
-        if dataset.count != 1 or not np.issubdtype(np.dtype(dataset.dtypes[0]), np.integer):
+        if dataset.count != 1 or dataset.dtypes[0] not in ("uint8", "int8"):
             return False
         return len(np.unique(_reduced(dataset, 1))) <= _FEW_VALUES
 

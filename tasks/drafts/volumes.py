@@ -39,29 +39,35 @@ def draft_dicom(named: Path, name: str) -> Draft:
     for one in usable:
         slices[one.modality] += one.n_slices
     modality = slices.most_common(1)[0][0]
-    told = [f"Looked at: {len(usable)} volume(s) of DICOM", *_lines(usable, modality)]
+    rule = {"modality": modality} | ({"take": "thinnest"} if _are_reconstructions(usable, modality) else {})
+    taken = {
+        id(choice.found) for choice in choose(found.found, DicomRule.model_validate(rule)) if choice.left_out is None
+    }
+    told = [f"Looked at: {len(usable)} volume(s) of DICOM", *_lines(usable, taken)]
     if len(found.found) > len(usable):
         told.append(f"and {len(found.found) - len(usable)} series that are no volume: swathe check says why of each")
     return Draft(
         name=name,
         kind="volume",
         about=tuple(told),
-        dicom={"modality": modality} | ({"take": "thinnest"} if len(usable) > 1 and _one_study(usable) else {}),
+        dicom=rule,
         model={"name": "otsu"},
         model_remark="Otsu's threshold, found in each volume: bright is class 1. Others: swathe models",
     )
 
 
-def _one_study(usable: list[Found]) -> bool:
-    return len({one.study_uid for one in usable}) == 1
+def _are_reconstructions(usable: list[Found], modality: str) -> bool:
+    """Tell whether several series are one CT scan, made thick and thin: of MR each shows something else."""
+    of_series = {one.series_uid: one.study_uid for one in usable if one.modality == modality}
+    return modality == "CT" and len(of_series) > 1 and len(set(of_series.values())) == 1
 
 
-def _lines(usable: list[Found], modality: str) -> list[str]:
+def _lines(usable: list[Found], taken: set[int]) -> list[str]:
     lines = []
     for one in usable[:_MOST_LINES]:
         spacing = "" if one.series is None else f", every {one.series.spacing_mm[0]:.3g} mm"
-        taken = "" if one.modality == modality else "; not taken: another modality"
-        lines.append(f"  {one.modality} {one.plane or ''}, {one.n_slices} slices{spacing}{taken}")
+        told = "" if id(one) in taken else "; not taken by the job"
+        lines.append(f"  {one.modality} {one.plane or ''}, {one.n_slices} slices{spacing}{told}")
     if len(usable) > _MOST_LINES:
         lines.append(f"  and {len(usable) - _MOST_LINES} more")
     return lines

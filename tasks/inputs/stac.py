@@ -41,6 +41,7 @@ _WRONG = (
     OSError,
     requests.RequestException,
     pystac.STACError,
+    pystac.STACTypeError,
     ValueError,
     KeyError,
     TypeError,

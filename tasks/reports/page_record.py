@@ -74,7 +74,7 @@ def _card_rows(card: Card) -> dict[str, Any]:
 
 
 def _scores(scores: Mapping[str, float]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {cell(value)}" for name, value in scores.items()) or "none"
+    return ", ".join(f"{name.replace('_', ' ')} {cell(value)}" for name, value in scores.items())
 
 
 def _table(caption: str, rows: Mapping[str, Any]) -> Table:

@@ -77,6 +77,10 @@ _SARCOMA = (
 )
 
 
+# A demo shows what a product looks like; how good a model is on new scenes is in docs/quality.md.
+_SEEN = "; the weights were fitted on it among others"
+
+
 def data_folder() -> Path | None:
     """Return the folder of sample data: ``SWATHE_SAMPLES``, else the one beside the checkout; None without one."""
     named = os.environ.get("SWATHE_SAMPLES")
@@ -90,7 +94,7 @@ def fire_sample(scratch: Path) -> Sample:
     if found is None:
         return large_sample(scratch, 256)
     files = {"post": found[0], "dnbr": found[1]}
-    return Sample("CREEK_20240726", files, found[2], "Sentinel-2, CAL FIRE perimeter")
+    return Sample("CREEK_20240726", files, found[2], f"Sentinel-2, CAL FIRE perimeter{_SEEN}")
 
 
 def sarcoma_sample(scratch: Path) -> Sample:
@@ -99,7 +103,7 @@ def sarcoma_sample(scratch: Path) -> Sample:
     if found is None:
         volume, reference = write_synthetic_volume(scratch / "synthetic", "synthetic-sarcoma")
         return Sample("synthetic-sarcoma", {"file": volume}, reference, "SYNTHETIC")
-    return Sample("STS_002", {"file": found[0]}, found[1], "TCIA Soft-Tissue-Sarcoma, CC BY 3.0")
+    return Sample("STS_002", {"file": found[0]}, found[1], f"TCIA Soft-Tissue-Sarcoma, CC BY 3.0{_SEEN}")
 
 
 def large_sample(scratch: Path, side: int) -> Sample:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import rasterio
 from catalogues import make_item
 from dicoms import ramp, write_series
+from PIL import Image
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 from typer.testing import CliRunner
@@ -19,13 +22,34 @@ from flows.commands.app import app
 from models.registry import zoo_cards
 from tasks.drafts.draft import Draft, Place
 from tasks.drafts.look import Model, draft_job
-from tasks.errors import JobError, SceneError
+from tasks.errors import CatalogueError, JobError, UnreadableSceneError
 from tasks.inputs.listing import list_inputs
 from tasks.intake.describe import describe
 from tasks.intake.request import make_request
 from tasks.jobs.job import load_job
+from tasks.verdict import child
+from tasks.verdict.verdict import Verdict
 
 RNG = np.random.default_rng(0)
+
+
+class _Here:
+    """The child that gives verdicts, without a process of its own: these files do no harm."""
+
+    def __init__(self, limit_s: float) -> None: ...
+
+    def __enter__(self) -> _Here:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def ask(self, request: Mapping[str, Any], n_files: int = 1) -> Verdict:
+        return Verdict.from_json(child._answer(json.dumps(request)))
+
+
+@pytest.fixture(autouse=True)
+def verdicts_are_given_here(monkeypatch):
+    monkeypatch.setattr("tasks.verdict.check.Guard", _Here)
 
 
 def raster(path: Path, n_bands: int, names=(), colours=(), dtype="uint16", highest=5000) -> Path:
@@ -73,7 +97,59 @@ def dicom(folder: Path) -> str:
     return str(folder / "cd")
 
 
-INPUTS = {make.__name__: make for make in (four_bands, two_roles, stac_item, nifti, dicom)}
+def many_bands(folder: Path) -> str:
+    return str(raster(folder / "hyper.tif", 40))
+
+
+def pictures(folder: Path) -> str:
+    for k in range(2):
+        path = folder / "pics" / f"{k}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray((RNG.random((30, 40, 3)) * 250).astype("uint8")).save(path)
+    return str(folder / "pics")
+
+
+def table(folder: Path) -> str:
+    raster(folder / "a" / "one.tif", 3)
+    raster(folder / "b" / "two.tif", 1)
+    (folder / "scenes.csv").write_text("scene,image,height,date\nx,a/one.tif,b/two.tif,2024-07-01\n")
+    return str(folder / "scenes.csv")
+
+
+def list_of_files(folder: Path) -> str:
+    (folder / "list.txt").write_text(f"{raster(folder / 'one.tif', 3)}\n")
+    return f"@{folder / 'list.txt'}"
+
+
+def landsat(folder: Path) -> str:
+    name = "LC08_L2SP_042034_20240701_20240710_02_T1"
+    for band in ("SR_B4", "SR_B5", "QA_PIXEL", "SR_QA_AEROSOL", "ST_QA"):
+        raster(folder / "scenes" / f"{name}_{band}.TIF", 1)
+    return str(folder / "scenes")
+
+
+def safe(folder: Path) -> str:
+    for day in ("20240701", "20240711"):
+        inside = f"in/S2A_MSIL2A_{day}T101031_N0510_R022_T32TQM_{day}T140000.SAFE/GRANULE/L2A_T32TQM_A1_{day}/IMG_DATA"
+        for band, metres in (("B04", 10), ("B04", 20), ("B08", 10), ("B12", 20), ("SCL", 20), ("TCI", 10)):
+            path = folder / inside / f"R{metres}m" / f"T32TQM_{day}T101031_{band}_{metres}m.jp2"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            side = {10: 60, 20: 30}[metres]
+            grid = {
+                "crs": "EPSG:32632",
+                "transform": from_origin(5e5, 5e6, metres, metres),
+                "width": side,
+                "height": side,
+            }
+            with rasterio.open(path, "w", driver="JP2OpenJPEG", count=1, dtype="uint16", **grid) as file:
+                file.write((RNG.random((1, side, side)) * 5000).astype("uint16"))
+    return str(folder / "in")
+
+
+# How many scenes each has.
+N_SCENES = {two_roles: 2, pictures: 2, safe: 2}
+MADE = (four_bands, two_roles, stac_item, nifti, dicom, many_bands, pictures, table, list_of_files, landsat, safe)
+INPUTS = {make.__name__: make for make in MADE}
 
 
 @pytest.mark.parametrize("make", INPUTS.values(), ids=INPUTS)
@@ -86,7 +162,7 @@ def test_a_job_runs_without_an_edit(tmp_path, make):
     request = make_request(job, tmp_path / "out")
     items = list_inputs([named], job)
     assert [item.error for item in items] == [None] * len(items)
-    assert len(items) == (2 if make is two_roles else 1)
+    assert len(items) == N_SCENES.get(make, 1)
     for item in items:
         if item.series is None:
             assert describe(request, item).n_channels == request.card.n_channels
@@ -101,6 +177,10 @@ def test_bands_are_those_that_hold_something(tmp_path):
     item = draft_job(stac_item(tmp_path))
     assert (set(item.bands), set(item.assets)) == ({"red", "nir", "SCL"}, {"red", "nir", "SCL"})
     assert [rule["band"] for rule in item.invalid] == ["SCL"]
+    of_esa = draft_job(safe(tmp_path / "esa"))
+    assert set(of_esa.bands) == {"B04", "B08", "B12", "SCL"}
+    assert of_esa.files["B04"].endswith("R10m/*_B04_10m.jp2")
+    assert {place.scale for name, place in of_esa.bands.items() if name != "SCL"} == {1e-4}
 
 
 def test_a_model_finds_its_channels_and_their_scale(tmp_path):
@@ -132,8 +212,21 @@ def test_what_cannot_be_segmented_is_refused_by_name(tmp_path):
     with pytest.raises(JobError, match="no such file"):
         draft_job(str(tmp_path / "gone.tif"))
     (tmp_path / "bad.tif").write_bytes(b"II*\x00 nothing of the kind")
-    with pytest.raises(SceneError, match="UnreadableSceneError"):
+    with pytest.raises(UnreadableSceneError, match=r"bad\.tif"):
         draft_job(str(tmp_path / "bad.tif"))
+    for name in ("red.tif", "nir.tif"):
+        raster(tmp_path / "site" / name, 1)
+    with pytest.raises(JobError, match=rf"one scene.*swathe init {tmp_path}"):
+        draft_job(str(tmp_path / "site"))
+    (tmp_path / "job.yaml").write_text("job: a")
+    with pytest.raises(JobError, match="looks like a job"):
+        draft_job(str(tmp_path / "job.yaml"))
+    (tmp_path / "numbers.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(JobError, match="no table of scenes"):
+        draft_job(str(tmp_path / "numbers.csv"))
+    (tmp_path / "places.geojson").write_text('{"type": "Feature", "properties": {}, "geometry": null}')
+    with pytest.raises(CatalogueError, match="no STAC item"):
+        draft_job(str(tmp_path / "places.geojson"))
 
 
 def run(*arguments: object) -> tuple[int, str, object]:

@@ -225,8 +225,4 @@ def _warnings(subject: RasterMask, found: _Found, severity: SeverityReader | Non
         warnings.append("the scene's id carries no date that source.dates finds: fires are not followed over nights")
     if severity is not None and severity.offset.reason is not None:
         warnings.append(f"no dNBR offset was taken off: {severity.offset.reason}")
-    if severity is not None and not severity.table.verified:
-        warnings.append(
-            f"the thresholds of severity table '{severity.table.name}' were not compared with the publication"
-        )
     return warnings

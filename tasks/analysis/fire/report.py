@@ -123,7 +123,7 @@ def _severity(fires: Sequence[Detection], severity: SeverityReader | None, unrat
         (name, bound, number(total), number(100 * total / whole) if whole else _NONE)
         for name, bound, total in zip(names, bounds, totals, strict=True)
     )
-    # That thresholds were not compared is a warning, which stands on top of the page.
+    # That thresholds were not compared is said where the method is described: docs/fire.md.
     state = "; thresholds compared with the publication" if table.verified else ""
     offset = f"dNBR offset {severity.offset.value:.3f} ({severity.offset.source})"
     note = f"{table.reference}{state}. {offset}."

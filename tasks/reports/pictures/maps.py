@@ -13,9 +13,11 @@ from tasks.reports.blocks import Picture
 from tasks.reports.legend import NOT_OBSERVED, LegendEntry
 from tasks.reports.pictures.drawing import as_png, draw_scale_bar, drawn_shape, overlay, resized
 
-# Sides of a map in pixels: wide enough for half a page at twice its density, and a tall one still fits a screen.
-_WIDTH = 900
+# Sides of a map in pixels: wide enough for half a page at twice its density, and a tall one still fits a screen. A small
+# scene is not enlarged by more than the third number, if it is as wide as the first then: that would only weigh more.
+_NARROW, _WIDTH = 560, 900
 _HEIGHT = 1100
+_ENLARGED = 2.5
 # Legible where the map is shown at a third of its size.
 _LETTERS = 26
 _PAPER = 244
@@ -45,7 +47,8 @@ def map_picture(
         A PNG at most 900 pixels wide; the same arguments give the same bytes.
     """
     known = min(pixel_m) > 0
-    shape, stretched = drawn_shape(labels.shape, pixel_m if known else (1.0, 1.0), (_HEIGHT, _WIDTH))
+    width = min(_WIDTH, max(_NARROW, round(_ENLARGED * labels.shape[1])))
+    shape, stretched = drawn_shape(labels.shape, pixel_m if known else (1.0, 1.0), (_HEIGHT, width))
     drawn = resized(labels, shape, smooth=False)
     # Colours on paper are to be told apart without a picture below them.
     paper = np.full((*shape, 3), _PAPER, np.uint8) if image is None else resized(image, shape, smooth=True)
