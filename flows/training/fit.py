@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,14 @@ from pydantic import ValidationError
 
 from flows.orchestration.current import step
 from flows.training.disagreement import bfloat16_disagreement, quiet_models, tiled_disagreement
+from flows.training.progress import shown
 from models.card import Card, Training
 from tasks.errors import JobError, UndeclaredError
 from tasks.files.declared import lies_below
+from tasks.files.fingerprint import combined_sha256, file_sha256
 from tasks.inputs.listing import list_inputs
-from tasks.intake.describe import describe
-from tasks.intake.request import Request
+from tasks.intake.describe import describe, identify
+from tasks.intake.request import Request, digest
 from tasks.jobs.job import Job, ModelChoice
 from tasks.jobs.training import TrainingJob, load_training_job
 from tasks.out.folder import OutFolder
@@ -28,6 +31,9 @@ from tasks.training.baseline import baseline_mask
 from tasks.training.labelled import LabelledScene, read_labelled
 from tasks.training.scores import Collapse, DiceScores, class_dice, summarise
 from tasks.training.whole import segment_whole
+
+if TYPE_CHECKING:
+    from models.training.settings import FitResult, TrainSettings
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +58,7 @@ class TrainingResult:
     Attributes:
         name: Of the model.
         folder: Holds its weights and card.
+        fits: Holds checkpoints and logs.
         weights: File of the weights, in that folder.
         figures: Of cross-validation; None without folds.
         tiled_disagreement: Share of labels that tiles change.
@@ -60,6 +67,7 @@ class TrainingResult:
 
     name: str
     folder: Path
+    fits: Path
     weights: str
     figures: Figures | None
     tiled_disagreement: float | None
@@ -83,17 +91,34 @@ def train_model(job_name: str, out: Path, overrides: list[str]) -> TrainingResul
     card = _template(job)
     _check(job, card)
     # Decompressed volumes stay until every fold is scored.
-    with tempfile.TemporaryDirectory(prefix="swathe-training-") as scratch:
+    with OutFolder(out).locked(), tempfile.TemporaryDirectory(prefix="swathe-training-") as scratch:
         scenes = read_scenes(job, card, Path(scratch))
-        figures = cross_validation(job, card, scenes) if job.folds else None
-        written = fit_and_write(job, card, scenes=scenes, figures=figures, out=out)
+        fits = out / "fits" / _fit_key(job, card, scenes)
+        logger.info("checkpoints and logs: %s", fits)
+        figures = cross_validation(job, card, scenes, fits) if job.folds else None
+        written = fit_and_write(job, card, scenes=scenes, figures=figures, fits=fits, out=out)
     return TrainingResult(
         name=card.name,
         folder=out,
+        fits=fits,
         weights=written.weights.file if written.weights else "",
         figures=figures,
         tiled_disagreement=written.tiling.disagreement,
         bfloat16_disagreement=written.bfloat16_disagreement,
+    )
+
+
+def _fit_key(job: TrainingJob, card: Card, scenes: list[LabelledScene]) -> str:
+    """Return what fits have in common that may go on with one another's checkpoints."""
+    where = {"threads", "device", "loaders", "checkpoint_s"}
+    settings = {key: value for key, value in job.settings.items() if key not in where}
+    return digest(
+        {
+            "job": job.model_copy(update={"settings": settings}).model_dump(mode="json"),
+            "card": card.model_dump(mode="json", exclude={"training"}),
+            "scenes": {scene.name: scene.sha256 for scene in scenes},
+            "versions": [version(name) for name in ("swathe", "torch", "pytorch-lightning", "monai")],
+        }
     )
 
 
@@ -127,7 +152,9 @@ def read_scenes(job: TrainingJob, card: Card, scratch: Path) -> list[LabelledSce
         labels = folder / job.training.labels.replace("{scene}", item.id)
         if not lies_below(labels, [folder]):
             raise UndeclaredError(f"{labels}: a link out of {folder}. Put the labels themselves there")
-        scenes.append(read_labelled(describe(request, item), labels, card.n_classes, job.training.ignore))
+        found = read_labelled(describe(request, item), labels, card.n_classes, job.training.ignore)
+        files = (("scene", identify(request, item).sha256), ("labels", file_sha256(labels)))
+        scenes.append(replace(found, sha256=combined_sha256(files)))
     return scenes
 
 
@@ -146,14 +173,13 @@ def _folder(job: TrainingJob) -> Path:
 
 
 @step("cross-validate")
-def cross_validation(job: TrainingJob, card: Card, scenes: list[LabelledScene]) -> Figures:
+def cross_validation(job: TrainingJob, card: Card, scenes: list[LabelledScene], fits: Path) -> Figures:
     """Score every scene by a network that has not seen it, and the simple method on the same scenes.
 
     Masks come from the engine, with the weights as they are written, on the native grid: what a user would get.
     """
     # Here, because it brings torch, which the command line need not wait for.
     from models.training.folds import k_folds
-    from models.training.slices import fit_card
     from models.weights.files import write_model
 
     try:
@@ -163,7 +189,8 @@ def cross_validation(job: TrainingJob, card: Card, scenes: list[LabelledScene]) 
     classes = [entry.name for entry in card.classes]
     scores: dict[str, NDArray[np.float64]] = {}
     for number, held_out in enumerate(folds):
-        fitted = fit_card(as_samples(scenes, without=held_out), card, fit_settings(job), _tell)
+        seen = [scene for scene in scenes if scene.name not in held_out]
+        fitted = fit_scenes(job, card, seen, fits / f"fold-{number}")
         collapse = Collapse(card.name, classes)
         with tempfile.TemporaryDirectory(prefix="swathe-fold-") as folder:
             written = write_model(Path(folder), fitted.card, fitted.state_dict)
@@ -186,13 +213,12 @@ def cross_validation(job: TrainingJob, card: Card, scenes: list[LabelledScene]) 
 
 @step("fit")
 def fit_and_write(
-    job: TrainingJob, card: Card, scenes: list[LabelledScene], figures: Figures | None, out: Path
+    job: TrainingJob, card: Card, scenes: list[LabelledScene], figures: Figures | None, fits: Path, out: Path
 ) -> Card:
     """Fit on all scenes, look at what comes out of it, and write the model; return its card."""
-    from models.training.slices import fit_card
     from models.weights.files import write_model
 
-    fitted = fit_card(as_samples(scenes), card, fit_settings(job), _tell)
+    fitted = fit_scenes(job, card, scenes, fits / "all")
     plain = segmenting_job(job)
     # Nothing is put into OUT before the network has been seen to work.
     with tempfile.TemporaryDirectory(prefix="swathe-fitted-") as folder:
@@ -232,7 +258,7 @@ def _refuse_collapse(job: Job, card: Card, scenes: list[LabelledScene], folder: 
     collapse.refuse(f"the {len(scenes)} scenes that it was fitted on")
 
 
-def fit_settings(job: TrainingJob) -> Any:  # noqa: ANN401 - its class comes with torch
+def fit_settings(job: TrainingJob) -> TrainSettings:
     """Return what ``models.training`` is told, checked.
 
     Raises:
@@ -251,14 +277,30 @@ def fit_settings(job: TrainingJob) -> Any:  # noqa: ANN401 - its class comes wit
         raise JobError(f"{job.job}: {reasons}. docs/jobs.md lists what there is") from error
 
 
-def as_samples(scenes: list[LabelledScene], without: tuple[str, ...] = ()) -> list[Any]:
+def fit_scenes(job: TrainingJob, card: Card, scenes: list[LabelledScene], folder: Path) -> FitResult:
+    """Fit on scenes, those that are watched left out, from the last checkpoint in a folder on where there is one."""
+    from models.training.folds import share_of
+    from models.training.slices import fit_card
+
+    settings = fit_settings(job)
+    try:
+        names = [scene.name for scene in scenes]
+        watched = share_of(names, settings.watched, settings.seed) if settings.patience else ()
+    except ValueError as error:
+        raise JobError(f"{job.job}: {error}") from error
+    with shown(f"{card.name}, {folder.name}") as progress:
+        return fit_card(
+            as_samples([scene for scene in scenes if scene.name not in watched]),
+            card,
+            settings,
+            watched=as_samples([scene for scene in scenes if scene.name in watched]),
+            folder=folder,
+            progress=progress,
+        )
+
+
+def as_samples(scenes: list[LabelledScene]) -> list[Any]:
     """Return scenes as ``models.training`` takes them."""
     from models.training.settings import Sample
 
-    kept = (scene for scene in scenes if scene.name not in without)
-    return [Sample(image=scene.image, labels=scene.labels, valid=scene.valid, name=scene.name) for scene in kept]
-
-
-def _tell(step: int, steps: int, loss: float) -> None:
-    if step % max(1, steps // 10) == 0:
-        logger.info("step %d of %d: loss %.4f", step, steps, loss)
+    return [Sample(image=scene.image, labels=scene.labels, valid=scene.valid, name=scene.name) for scene in scenes]

@@ -25,8 +25,9 @@ class LabelledScene:
         scene: Its description.
         native_labels: Class numbers on the scene's own grid, -1 where there is none: what masks are scored against.
         image: Float32 ``(channels, *shape)``, physical values on the model grid.
-        labels: Class numbers, ``shape``.
-        valid: Which pixels count, ``shape``.
+        labels: Class numbers, ``shape``; -1 where there is none.
+        valid: Which pixels were observed, ``shape``.
+        sha256: Of the files of scene and labels.
     """
 
     scene: RasterScene | VolumeScene
@@ -34,6 +35,7 @@ class LabelledScene:
     image: NDArray[np.float32]
     labels: NDArray[np.integer[Any]]
     valid: NDArray[np.bool_]
+    sha256: str = ""
 
     @property
     def name(self) -> str:
@@ -78,8 +80,8 @@ def read_labelled(
         scene=scene,
         native_labels=native,
         image=image,
-        labels=np.where(labelled, on_grid, 0).astype(np.int32),
-        valid=valid & labelled,
+        labels=on_grid.astype(np.int32),
+        valid=valid,
     )
 
 

@@ -89,7 +89,7 @@ def test_labels_of_a_training_job_follow_the_same_rule(tmp_path):
         read_labelled(scene, write_raster(tmp_path / "u.tif", labels), 2)
     found = read_labelled(scene, write_raster(tmp_path / "d.tif", labels, nodata=255), 2)
     np.testing.assert_array_equal(found.native_labels == UNLABELLED, labels[0] == 255)
-    np.testing.assert_array_equal(found.valid, labels[0] != 255)
+    np.testing.assert_array_equal(found.labels == UNLABELLED, labels[0] == 255)
     assert found.labels.max() == 1
 
 
