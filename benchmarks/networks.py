@@ -139,9 +139,9 @@ def run(folder: Path, only: Sequence[str] = (), steps: int | None = None, page: 
 
 def _compare(folder: Path, subject: _Subject, variants: Sequence[_Variant], steps: int | None) -> Iterator[_Row]:
     from flows.training import fit as training
-    from models.training.folds import k_folds
     from tasks.answers.metrics.overlap import dice
     from tasks.training.baseline import baseline_mask
+    from tasks.training.splits import Split
 
     job = load_training_job(subject.job)
     settings = {**job.settings, **subject.settings, "threads": len(os.sched_getaffinity(0))}
@@ -149,7 +149,7 @@ def _compare(folder: Path, subject: _Subject, variants: Sequence[_Variant], step
     shortened = {} if steps is None else {"steps": steps}
     template = Card.model_validate(job.card)
     scenes = training.read_scenes(job, template, folder)
-    held_out = set(k_folds([scene.name for scene in scenes], subject.folds, 0)[0])
+    held_out = set(Split.of(job.job, scenes, job.training).folds(subject.folds, 0)[0])
     seen = [scene for scene in scenes if scene.name not in held_out]
     unseen = [scene for scene in scenes if scene.name in held_out]
     zero = tuple(0.0 for _ in unseen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +20,9 @@ from flows.training.progress import shown
 from models.card import Card, Training
 from tasks.errors import JobError, UndeclaredError
 from tasks.files.declared import lies_below
-from tasks.files.fingerprint import combined_sha256, file_sha256
+from tasks.files.fingerprint import file_sha256
 from tasks.inputs.listing import list_inputs
+from tasks.inputs.naming import site_of
 from tasks.intake.describe import describe, identify
 from tasks.intake.request import Request, digest
 from tasks.jobs.job import Job, ModelChoice
@@ -30,6 +32,7 @@ from tasks.samples.scenes import data_folder
 from tasks.training.baseline import baseline_mask
 from tasks.training.labelled import LabelledScene, read_labelled
 from tasks.training.scores import Collapse, DiceScores, class_dice, summarise
+from tasks.training.splits import Split
 from tasks.training.whole import segment_whole
 
 if TYPE_CHECKING:
@@ -49,6 +52,25 @@ class Figures:
 
     network: DiceScores
     baseline: DiceScores | None
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What is fitted and scored.
+
+    Attributes:
+        scenes: All of them.
+        split: How they are parted.
+        fits: Folder of checkpoints and logs.
+    """
+
+    scenes: list[LabelledScene]
+    split: Split
+    fits: Path
+
+    def named(self, names: Collection[str]) -> list[LabelledScene]:
+        """Return some of the scenes."""
+        return [scene for scene in self.scenes if scene.name in names]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +107,7 @@ def train_model(job_name: str, out: Path, overrides: list[str]) -> TrainingResul
     Raises:
         JobError: When the job cannot be run as written.
         SceneError: When a scene or its labels cannot be read.
+        LeakError: When something of a scene that is held back would be fitted.
         FitError: When a fitted network does not tell classes apart; nothing is written then.
     """
     job = load_training_job(job_name, tuple(overrides))
@@ -93,10 +116,11 @@ def train_model(job_name: str, out: Path, overrides: list[str]) -> TrainingResul
     # Decompressed volumes stay until every fold is scored.
     with OutFolder(out).locked(), tempfile.TemporaryDirectory(prefix="swathe-training-") as scratch:
         scenes = read_scenes(job, card, Path(scratch))
+        split = Split.of(job.job, scenes, job.training)
         fits = out / "fits" / _fit_key(job, card, scenes)
         logger.info("checkpoints and logs: %s", fits)
-        figures = cross_validation(job, card, scenes, fits) if job.folds else None
-        written = fit_and_write(job, card, scenes=scenes, figures=figures, fits=fits, out=out)
+        figures = cross_validation(job, card, Subjects(scenes, split, fits)) if job.folds else None
+        written, figures = fit_and_write(job, card, subjects=Subjects(scenes, split, fits), figures=figures, out=out)
     return TrainingResult(
         name=card.name,
         folder=out,
@@ -116,7 +140,7 @@ def _fit_key(job: TrainingJob, card: Card, scenes: list[LabelledScene]) -> str:
         {
             "job": job.model_copy(update={"settings": settings}).model_dump(mode="json"),
             "card": card.model_dump(mode="json", exclude={"training"}),
-            "scenes": {scene.name: scene.sha256 for scene in scenes},
+            "scenes": {scene.name: (*scene.files_sha256, scene.labels_sha256) for scene in scenes},
             "versions": [version(name) for name in ("swathe", "torch", "pytorch-lightning", "monai")],
         }
     )
@@ -153,8 +177,15 @@ def read_scenes(job: TrainingJob, card: Card, scratch: Path) -> list[LabelledSce
         if not lies_below(labels, [folder]):
             raise UndeclaredError(f"{labels}: a link out of {folder}. Put the labels themselves there")
         found = read_labelled(describe(request, item), labels, card.n_classes, job.training.ignore)
-        files = (("scene", identify(request, item).sha256), ("labels", file_sha256(labels)))
-        scenes.append(replace(found, sha256=combined_sha256(files)))
+        local = [file_sha256(path) for path in item.files.values() if Path(path).is_file()]
+        scenes.append(
+            replace(
+                found,
+                site=item.site or site_of(item.id, job.source.dates),
+                files_sha256=(identify(request, item).sha256, *local),
+                labels_sha256=file_sha256(labels),
+            )
+        )
     return scenes
 
 
@@ -173,52 +204,75 @@ def _folder(job: TrainingJob) -> Path:
 
 
 @step("cross-validate")
-def cross_validation(job: TrainingJob, card: Card, scenes: list[LabelledScene], fits: Path) -> Figures:
-    """Score every scene by a network that has not seen it, and the simple method on the same scenes.
-
-    Masks come from the engine, with the weights as they are written, on the native grid: what a user would get.
-    """
+def cross_validation(job: TrainingJob, card: Card, subjects: Subjects) -> Figures:
+    """Score every scene by a network that has not seen it, and the simple method on the same scenes."""
     # Here, because it brings torch, which the command line need not wait for.
-    from models.training.folds import k_folds
     from models.weights.files import write_model
 
     try:
-        folds = k_folds([scene.name for scene in scenes], job.folds, fit_settings(job).seed)
+        folds = subjects.split.folds(job.folds, fit_settings(job).seed)
     except ValueError as error:
         raise JobError(f"{job.job}: 'folds': {error}") from error
-    classes = [entry.name for entry in card.classes]
     scores: dict[str, NDArray[np.float64]] = {}
     for number, held_out in enumerate(folds):
-        seen = [scene for scene in scenes if scene.name not in held_out]
-        fitted = fit_scenes(job, card, seen, fits / f"fold-{number}")
-        collapse = Collapse(card.name, classes)
+        seen = set(subjects.split.names) - set(held_out)
+        fitted = fit_scenes(job, card, subjects, seen, f"fold-{number}")
         with tempfile.TemporaryDirectory(prefix="swathe-fold-") as folder:
             written = write_model(Path(folder), fitted.card, fitted.state_dict)
-            request = Request(
-                job=segmenting_job(job), card=written, card_folder=Path(folder), out=OutFolder(Path(folder))
+            unseen = subjects.named(held_out)
+            scores |= _scores(
+                job, written, Path(folder), unseen, f"the {len(unseen)} scenes that fold {number} holds back"
             )
-            for scene in (scene for scene in scenes if scene.name in held_out):
-                mask = segment_whole(request, scene.scene)
-                collapse.look_at(mask, scene.native_labels)
-                found = scores[scene.name] = class_dice(mask, scene.native_labels, card.n_classes)
-                told = ", ".join(f"{name} {value:.3f}" for name, value in zip(classes[1:], found, strict=True))
-                logger.info("fold %d, %s: Dice %s", number, scene.name, told)
-        collapse.refuse(f"the {len(held_out)} scenes that fold {number} holds back")
+    return _figures(job, card, scores, subjects.scenes)
+
+
+def _scores(
+    job: TrainingJob, card: Card, folder: Path, scenes: list[LabelledScene], told: str
+) -> dict[str, NDArray[np.float64]]:
+    """Return the Dice of each class on each scene.
+
+    Masks come from the engine, with the weights as they are written, on the native grid: what a user would get.
+    """
+    classes = [entry.name for entry in card.classes]
+    collapse = Collapse(card.name, classes)
+    request = Request(job=segmenting_job(job), card=card, card_folder=folder, out=OutFolder(folder))
+    scores = {}
+    for scene in scenes:
+        mask = segment_whole(request, scene.scene)
+        collapse.look_at(mask, scene.native_labels)
+        found = scores[scene.name] = class_dice(mask, scene.native_labels, card.n_classes)
+        each = ", ".join(f"{name} {value:.3f}" for name, value in zip(classes[1:], found, strict=True))
+        logger.info("not seen, %s: Dice %s", scene.name, each)
+    collapse.refuse(told)
+    return scores
+
+
+def _figures(
+    job: TrainingJob, card: Card, scores: dict[str, NDArray[np.float64]], scenes: list[LabelledScene]
+) -> Figures:
+    classes = [entry.name for entry in card.classes[1:]]
     simple = None
     if job.baseline:
-        masks = {scene.name: (baseline_mask(job.baseline, scene), scene.labels) for scene in scenes}
-        simple = summarise({name: class_dice(*pair, card.n_classes) for name, pair in masks.items()}, classes[1:])
-    return Figures(summarise(scores, classes[1:]), simple)
+        masks = {
+            scene.name: (baseline_mask(job.baseline, scene), scene.labels) for scene in scenes if scene.name in scores
+        }
+        simple = summarise({name: class_dice(*pair, card.n_classes) for name, pair in masks.items()}, classes)
+    return Figures(summarise(scores, classes), simple)
 
 
 @step("fit")
 def fit_and_write(
-    job: TrainingJob, card: Card, scenes: list[LabelledScene], figures: Figures | None, fits: Path, out: Path
-) -> Card:
-    """Fit on all scenes, look at what comes out of it, and write the model; return its card."""
+    job: TrainingJob, card: Card, subjects: Subjects, figures: Figures | None, out: Path
+) -> tuple[Card, Figures | None]:
+    """Fit on all scenes that are not held back, look at what comes out of it, and write the model.
+
+    Returns:
+        Its card, and its figures: those of scenes that are held back where there are any.
+    """
     from models.weights.files import write_model
 
-    fitted = fit_scenes(job, card, scenes, fits / "all")
+    fitted = fit_scenes(job, card, subjects, subjects.split.names, "all")
+    scenes, held = subjects.named(subjects.split.names), subjects.named(subjects.split.held)
     plain = segmenting_job(job)
     # Nothing is put into OUT before the network has been seen to work.
     with tempfile.TemporaryDirectory(prefix="swathe-fitted-") as folder:
@@ -230,6 +284,9 @@ def fit_and_write(
         )
         with quiet_models():
             _refuse_collapse(plain, tried, scenes, Path(folder))
+            if held:
+                told = f"the {len(held)} scenes that training.held holds back"
+                figures = _figures(job, card, _scores(job, tried, Path(folder), held, told), held)
             seams = tiled_disagreement(plain, tried, scenes, Path(folder))
             halved = bfloat16_disagreement(plain, tried, scenes, Path(folder))
     # A card travels: whose disk the scenes were on is nobody's business.
@@ -244,7 +301,7 @@ def fit_and_write(
         "tiling": fitted.card.tiling.model_copy(update={"disagreement": seams}),
         "bfloat16_disagreement": halved,
     }
-    return write_model(out, fitted.card.model_copy(update=complete), fitted.state_dict)
+    return write_model(out, fitted.card.model_copy(update=complete), fitted.state_dict), figures
 
 
 def _refuse_collapse(job: Job, card: Card, scenes: list[LabelledScene], folder: Path) -> None:
@@ -277,24 +334,30 @@ def fit_settings(job: TrainingJob) -> TrainSettings:
         raise JobError(f"{job.job}: {reasons}. docs/jobs.md lists what there is") from error
 
 
-def fit_scenes(job: TrainingJob, card: Card, scenes: list[LabelledScene], folder: Path) -> FitResult:
-    """Fit on scenes, those that are watched left out, from the last checkpoint in a folder on where there is one."""
-    from models.training.folds import share_of
+def fit_scenes(job: TrainingJob, card: Card, subjects: Subjects, names: Collection[str], fit: str) -> FitResult:
+    """Fit on scenes, from the last checkpoint on where there is one.
+
+    Args:
+        job: What to fit.
+        card: What is known of the model.
+        subjects: All scenes.
+        names: Of those that this fit may see; some may be watched instead.
+        fit: What it is called.
+    """
     from models.training.slices import fit_card
 
     settings = fit_settings(job)
     try:
-        names = [scene.name for scene in scenes]
-        watched = share_of(names, settings.watched, settings.seed) if settings.patience else ()
+        watched = subjects.split.watched(names, settings.watched, settings.seed) if settings.patience else ()
     except ValueError as error:
         raise JobError(f"{job.job}: {error}") from error
-    with shown(f"{card.name}, {folder.name}") as progress:
+    with shown(f"{card.name}, {fit}") as progress:
         return fit_card(
-            as_samples([scene for scene in scenes if scene.name not in watched]),
+            as_samples(subjects.named(set(names) - set(watched))),
             card,
             settings,
-            watched=as_samples([scene for scene in scenes if scene.name in watched]),
-            folder=folder,
+            watched=as_samples(subjects.named(watched)),
+            folder=subjects.fits / fit,
             progress=progress,
         )
 

@@ -85,9 +85,7 @@ def carry_out(
         trainer.fit(
             module,
             _loader(crops, _NextCrops(trainer, settings), settings),
-            None
-            if watched is None
-            else _loader(watched, _EachCrop(trainer, watched), settings),
+            None if watched is None else _loader(watched, _EachCrop(trainer, watched), settings),
             ckpt_path=str(last) if last.exists() else None,
             weights_only=True,
         )

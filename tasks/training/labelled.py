@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,9 @@ class LabelledScene:
         image: Float32 ``(channels, *shape)``, physical values on the model grid.
         labels: Class numbers, ``shape``; -1 where there is none.
         valid: Which pixels were observed, ``shape``.
-        sha256: Of the files of scene and labels.
+        site: The place or the patient.
+        files_sha256: Of each file of the scene.
+        labels_sha256: Of the file of labels.
     """
 
     scene: RasterScene | VolumeScene
@@ -35,12 +39,19 @@ class LabelledScene:
     image: NDArray[np.float32]
     labels: NDArray[np.integer[Any]]
     valid: NDArray[np.bool_]
-    sha256: str = ""
+    site: str = ""
+    files_sha256: tuple[str, ...] = ()
+    labels_sha256: str = ""
 
     @property
     def name(self) -> str:
         """The scene's id."""
         return self.scene.id
+
+    @cached_property
+    def pixels_sha256(self) -> str:
+        """Of the values on the model grid, whatever file they came out of."""
+        return hashlib.sha256(str(self.image.shape).encode() + self.image.tobytes()).hexdigest()
 
 
 def read_labelled(

@@ -18,7 +18,6 @@ from models.position import positions
 from models.training.augmentation import _random_affine, warp
 from models.training.crops import IGNORED, Crops, cut, mirrored, prepare
 from models.training.fit import fit, fixed_statistics
-from models.training.folds import k_folds
 from models.training.losses import MaskedDiceCrossEntropy
 from models.training.settings import Augmentation, Sample, TrainSettings
 from models.training.slices import _slices, fit_card
@@ -225,21 +224,6 @@ def test_a_network_that_looks_at_the_whole_tile_is_scored_on_a_scene_of_one_pixe
     looking = card().model_copy(update={"network": network})
     settings = TrainSettings(**{**SHORT.__dict__, "steps": 1})
     assert 0 <= score(fit(samples(2), looking, settings), samples(1, (1, 1))[0]) <= 1
-
-
-@given(st.sets(st.text(min_size=1), min_size=2, max_size=30), st.integers(0, 5), st.data())
-def test_folds_partition_the_names_evenly_whatever_their_order(names, seed, data):
-    k = data.draw(st.integers(2, len(names)))
-    folds = k_folds(sorted(names), k, seed)
-    assert sorted(name for fold in folds for name in fold) == sorted(names)
-    assert max(map(len, folds)) - min(map(len, folds)) <= 1
-    assert folds == k_folds(sorted(names, reverse=True), k, seed)
-
-
-@pytest.mark.parametrize("k", [0, 1, 4])
-def test_too_many_or_too_few_folds_are_refused(k):
-    with pytest.raises(ValueError, match="take 2 to 3"):
-        k_folds(["a", "b", "c"], k, 0)
 
 
 @settings(max_examples=30)
