@@ -6,9 +6,10 @@ import logging
 import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,8 @@ from flows.training.progress import shown
 from models.card import Card, Training
 from tasks.errors import JobError, UndeclaredError
 from tasks.files.declared import lies_below
-from tasks.files.fingerprint import file_sha256
+from tasks.files.fingerprint import dataset_sha256, file_sha256
+from tasks.geometry.box import Box
 from tasks.inputs.listing import list_inputs
 from tasks.inputs.naming import site_of
 from tasks.intake.describe import describe, identify
@@ -29,16 +31,20 @@ from tasks.jobs.job import Job, ModelChoice
 from tasks.jobs.training import TrainingJob, load_training_job
 from tasks.out.folder import OutFolder
 from tasks.samples.scenes import data_folder
-from tasks.training.baseline import baseline_mask
-from tasks.training.labelled import LabelledScene, read_labelled
-from tasks.training.scores import Collapse, DiceScores, class_dice, summarise
+from tasks.segment.memory import available_bytes
+from tasks.training.baseline import baseline_overlaps
+from tasks.training.labelled import LabelledScene, layer_bytes, read_labelled
+from tasks.training.scores import Collapse, DiceScores, Overlaps, summarise
 from tasks.training.splits import Split
-from tasks.training.whole import segment_whole
+from tasks.training.whole import segmented
 
 if TYPE_CHECKING:
-    from models.training.settings import FitResult, TrainSettings
+    from models.training.settings import AnySample, FitResult, TrainSettings
 
 logger = logging.getLogger(__name__)
+
+# Of the memory that is available, for the scenes of a fit.
+_MOST_HELD = 0.25
 
 
 @dataclass(frozen=True)
@@ -169,21 +175,27 @@ def read_scenes(job: TrainingJob, card: Card, scratch: Path) -> list[LabelledSce
     plain = segmenting_job(job)
     request = Request(job=plain, card=card, card_folder=None, out=OutFolder(scratch))
     items = [item for item in list_inputs([str(folder)], plain) if item.id not in job.training.exclude]
-    scenes = []
+    described = []
     for item in items:
         if item.error is not None:
             raise JobError(f"{job.job}: {item.error}")
+        described.append(describe(request, item))
+    n_bytes = sum(map(layer_bytes, described))
+    hold = n_bytes <= _MOST_HELD * available_bytes()
+    if not hold and job.kind == "raster":
+        logger.info("%.1f GiB of scenes: windows are read from disk as they are needed", n_bytes / 2**30)
+    scenes = []
+    for item, scene in zip(items, described, strict=True):
         labels = folder / job.training.labels.replace("{scene}", item.id)
         if not lies_below(labels, [folder]):
             raise UndeclaredError(f"{labels}: a link out of {folder}. Put the labels themselves there")
-        found = read_labelled(describe(request, item), labels, card.n_classes, job.training.ignore)
         local = [file_sha256(path) for path in item.files.values() if Path(path).is_file()]
         scenes.append(
             replace(
-                found,
+                read_labelled(scene, labels, card.n_classes, job.training, hold=hold),
                 site=item.site or site_of(item.id, job.source.dates),
                 files_sha256=(identify(request, item).sha256, *local),
-                labels_sha256=file_sha256(labels),
+                labels_sha256=dataset_sha256(str(labels)),
             )
         )
     return scenes
@@ -238,9 +250,12 @@ def _scores(
     request = Request(job=segmenting_job(job), card=card, card_folder=folder, out=OutFolder(folder))
     scores = {}
     for scene in scenes:
-        mask = segment_whole(request, scene.scene)
-        collapse.look_at(mask, scene.native_labels)
-        found = scores[scene.name] = class_dice(mask, scene.native_labels, card.n_classes)
+        read, overlaps = segmented(request, scene.scene), Overlaps(card.n_classes)
+        for box, labels in scene.native_windows():
+            mask = read(box)
+            collapse.look_at(mask, labels)
+            overlaps.look_at(mask, labels)
+        found = scores[scene.name] = overlaps.dice
         each = ", ".join(f"{name} {value:.3f}" for name, value in zip(classes[1:], found, strict=True))
         logger.info("not seen, %s: Dice %s", scene.name, each)
     collapse.refuse(told)
@@ -253,10 +268,9 @@ def _figures(
     classes = [entry.name for entry in card.classes[1:]]
     simple = None
     if job.baseline:
-        masks = {
-            scene.name: (baseline_mask(job.baseline, scene), scene.labels) for scene in scenes if scene.name in scores
-        }
-        simple = summarise({name: class_dice(*pair, card.n_classes) for name, pair in masks.items()}, classes)
+        scored = [scene for scene in scenes if scene.name in scores]
+        compared = {scene.name: baseline_overlaps(job.baseline, scene, card.n_classes).dice for scene in scored}
+        simple = summarise(compared, classes)
     return Figures(summarise(scores, classes), simple)
 
 
@@ -308,10 +322,10 @@ def _refuse_collapse(job: Job, card: Card, scenes: list[LabelledScene], folder: 
     collapse = Collapse(card.name, [entry.name for entry in card.classes])
     for scene in scenes:
         with tempfile.TemporaryDirectory(prefix="swathe-whole-") as scratch:
-            mask = segment_whole(
-                Request(job=job, card=card, card_folder=folder, out=OutFolder(Path(scratch))), scene.scene
-            )
-        collapse.look_at(mask, scene.native_labels)
+            request = Request(job=job, card=card, card_folder=folder, out=OutFolder(Path(scratch)))
+            read = segmented(request, scene.scene)
+            for box, labels in scene.native_windows():
+                collapse.look_at(read(box), labels)
     collapse.refuse(f"the {len(scenes)} scenes that it was fitted on")
 
 
@@ -362,8 +376,27 @@ def fit_scenes(job: TrainingJob, card: Card, subjects: Subjects, names: Collecti
         )
 
 
-def as_samples(scenes: list[LabelledScene]) -> list[Any]:
+def as_samples(scenes: list[LabelledScene]) -> list[AnySample]:
     """Return scenes as ``models.training`` takes them."""
-    from models.training.settings import Sample
+    from models.training.settings import Sample, StreamedSample
 
-    return [Sample(image=scene.image, labels=scene.labels, valid=scene.valid, name=scene.name) for scene in scenes]
+    return [
+        StreamedSample(
+            name=scene.name,
+            shape=scene.shape,
+            read=partial(_read_window, scene),
+            pixels=scene.pixels(),
+            places=scene.places,
+            is_labelled_whole=scene.is_labelled_whole,
+        )
+        if scene.held is None
+        else Sample(image=scene.held.image, labels=scene.held.labels, valid=scene.held.valid, name=scene.name)
+        for scene in scenes
+    ]
+
+
+def _read_window(
+    scene: LabelledScene, start: tuple[int, ...], stop: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
+    window = scene.window(Box(start, stop))
+    return window.image, window.labels, window.valid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from models.normalization import ResolvedNormalization, normalise
+from models.position import positions
 from models.training.augmentation import augment_values, random_zoom, turn, warp
-from models.training.settings import Outside, TrainSettings
+from models.training.settings import Outside, StreamedSample, TrainSettings
 
 IGNORED = 255
 _REMEMBERED_PIXELS = 20_000
@@ -81,6 +83,50 @@ class HeldScene:
         """Return what lies in a window inside the scene."""
         place = tuple(slice(first, end) for first, end in zip(start, stop, strict=True))
         return self.layers[(slice(None), *place)], self.labels[place]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedScene:
+    """A scene on disk; attributes as of ``PreparedScene``.
+
+    Attributes:
+        sample: Where windows come from.
+        numbers: How they are normalised; None for not at all.
+        has_positions: Whether the network sees where a pixel lies.
+    """
+
+    sample: StreamedSample
+    numbers: ResolvedNormalization | None
+    has_positions: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """In pixels."""
+        return self.sample.shape
+
+    @property
+    def n_channels(self) -> int:
+        """How many of the layers are values of the scene."""
+        return len(self.sample.pixels)
+
+    @property
+    def is_labelled_whole(self) -> bool:
+        """Whether every pixel was observed and has a label."""
+        return self.sample.is_labelled_whole
+
+    @cached_property
+    def places(self) -> Mapping[int, Tensor]:
+        """Of each class that the labels hold, some pixels."""
+        return {number: torch.from_numpy(pixels) for number, pixels in self.sample.places.items()}
+
+    def window(self, start: Sequence[int], stop: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return what lies in a window inside the scene."""
+        first, end = tuple(start), tuple(stop)
+        image, labels, valid = self.sample.read(first, end)
+        values = image if self.numbers is None else normalise(image, self.numbers)
+        position = positions(first, end, self.shape) if self.has_positions else None
+        layers = stack_layers(values, valid, position)
+        return torch.from_numpy(layers), torch.from_numpy(mark(labels, valid))
 
 
 def prepare(

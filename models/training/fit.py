@@ -18,18 +18,18 @@ from models.networks.builders import build_network, network_geometry
 from models.networks.layout import memory_layout
 from models.normalization import normalise, resolve
 from models.position import positions
-from models.training.crops import Crops, PreparedScene, prepare
+from models.training.crops import Crops, HeldScene, StreamedScene, prepare
 from models.training.losses import MaskedDiceCrossEntropy, scores_loss
 from models.training.module import FitModule, Objective
-from models.training.settings import Augmentation, FitResult, Progress, Sample, TrainSettings
+from models.training.settings import AnySample, Augmentation, FitResult, Progress, StreamedSample, TrainSettings
 from models.training.trainer import carry_out
 
 _CLIP_PERCENTILES = (0.1, 99.9)
 
 
-def fixed_statistics(samples: Sequence[Sample]) -> FixedNormalization:
-    """Take clip, mean and standard deviation of each channel from the valid pixels of all samples."""
-    pixels = np.concatenate([sample.image[:, sample.valid] for sample in samples], axis=1).astype(np.float64)
+def fixed_statistics(samples: Sequence[AnySample]) -> FixedNormalization:
+    """Take clip, mean and standard deviation of each channel from the observed pixels of all samples."""
+    pixels = np.concatenate([sample.pixels for sample in samples], axis=1).astype(np.float64)
     clip = np.percentile(pixels, _CLIP_PERCENTILES, axis=1)
     clipped = np.clip(pixels, clip[0][:, None], clip[1][:, None])
     std = np.maximum(clipped.std(axis=1), 1e-6)
@@ -44,16 +44,18 @@ def fixed_statistics(samples: Sequence[Sample]) -> FixedNormalization:
     )
 
 
-def with_numbers(card: Card, samples: Sequence[Sample]) -> Card:
+def with_numbers(card: Card, samples: Sequence[AnySample]) -> Card:
     """Return a card whose ``fixed`` normalisation has numbers: those of the samples where it comes without."""
     if not isinstance(card.normalization, FixedNormalization) or card.normalization.clip:
         return card
     return card.model_copy(update={"normalization": fixed_statistics(samples)})
 
 
-def prepare_sample(sample: Sample, card: Card) -> PreparedScene:
+def prepare_sample(sample: AnySample, card: Card) -> HeldScene | StreamedScene:
     """Normalise as the card says and bring to torch."""
-    resolved = resolve(card.normalization, sample.image[:, sample.valid])
+    resolved = resolve(card.normalization, sample.pixels)
+    if isinstance(sample, StreamedSample):
+        return StreamedScene(sample=sample, numbers=resolved, has_positions=card.position)
     image = sample.image if resolved is None else normalise(sample.image, resolved)
     position = sample.position
     if card.position and position is None:
@@ -62,11 +64,11 @@ def prepare_sample(sample: Sample, card: Card) -> PreparedScene:
 
 
 def fit(
-    samples: Sequence[Sample],
+    samples: Sequence[AnySample],
     card: Card,
     settings: TrainSettings,
     *,
-    watched: Sequence[Sample] = (),
+    watched: Sequence[AnySample] = (),
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> FitResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
@@ -41,6 +41,38 @@ class Sample:
     valid: NDArray[np.bool_]
     name: str
     position: NDArray[np.float32] | None = None
+
+    @property
+    def pixels(self) -> NDArray[np.float32]:
+        """Values of the observed pixels, ``(channels, n)``."""
+        return self.image[:, self.valid]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedSample:
+    """One scene with its reference that is read window by window.
+
+    Attributes:
+        name: Of the scene, in scores and messages.
+        shape: Of the scene.
+        read: From first pixel and one past the last of a window inside the scene to what ``Sample`` has of it: image,
+            labels, valid.
+        pixels: Physical values ``(channels, n)`` that stand for all.
+        places: Of each class some labelled pixels, ``(n, axes)``.
+        is_labelled_whole: Whether every pixel was observed and has a label.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    read: Callable[
+        [tuple[int, ...], tuple[int, ...]], tuple[NDArray[np.float32], NDArray[np.integer], NDArray[np.bool_]]
+    ]
+    pixels: NDArray[np.float32]
+    places: Mapping[int, NDArray[np.intp]]
+    is_labelled_whole: bool
+
+
+AnySample: TypeAlias = Sample | StreamedSample
 
 
 # A key or a value that means nothing would be left out of the fit unnoticed.

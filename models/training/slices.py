@@ -11,15 +11,15 @@ from models.networks.builders import network_geometry
 from models.normalization import normalise, resolve
 from models.position import positions
 from models.training.fit import fit, with_numbers
-from models.training.settings import FitResult, Progress, Sample, TrainSettings
+from models.training.settings import AnySample, FitResult, Progress, Sample, StreamedSample, TrainSettings
 
 
 def fit_card(
-    samples: Sequence[Sample],
+    samples: Sequence[AnySample],
     card: Card,
     settings: TrainSettings,
     *,
-    watched: Sequence[Sample] = (),
+    watched: Sequence[AnySample] = (),
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
@@ -48,7 +48,9 @@ def fit_card(
     return replace(fitted, card=fitted.card.model_copy(update={"normalization": card.normalization}))
 
 
-def _slices(sample: Sample, card: Card) -> Iterator[Sample]:
+def _slices(sample: AnySample, card: Card) -> Iterator[Sample]:
+    if isinstance(sample, StreamedSample):
+        raise TypeError(f"{sample.name}: volumes are held in memory")
     resolved = resolve(card.normalization, sample.image[:, sample.valid])
     image = sample.image if resolved is None else normalise(sample.image, resolved)
     shape = sample.labels.shape

@@ -18,11 +18,14 @@ def _not_one(folds: int) -> int:
 
 
 class TrainingSource(Section):
-    """Scenes with full labels.
+    """Scenes with labels.
 
     Attributes:
         folder: Folder that holds them; ``{data}`` is the folder of the sample data.
-        labels: Pattern of the label file, relative to the folder.
+        labels: Pattern of the label file, relative to the folder: a raster, polygons, NIfTI, RTSTRUCT or SEG.
+        attribute: Column of polygons that says their class; None where all are of class 1.
+        classes: Numbers of what that column holds, or of structures, by regular expressions of their names.
+        unmarked: Class of what lies in no polygon and no structure; None for no label.
         exclude: Scene ids that are left out of training and validation alike.
         held: Scene ids that no fit sees; the last fit is scored on them.
         fitted: Scene ids that fits see; all but ``held`` where left out.
@@ -37,6 +40,9 @@ class TrainingSource(Section):
     fitted: tuple[str, ...] = ()
     split_by: Literal["scene", "place", "patient"] = "scene"
     ignore: Annotated[int | None, Field(ge=0)] = None
+    attribute: str | None = None
+    classes: dict[str, Annotated[int, Field(ge=0)]] = Field(default={})
+    unmarked: Annotated[int | None, Field(ge=0)] = 0
 
 
 class Baseline(Section):

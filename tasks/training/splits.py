@@ -108,8 +108,8 @@ class Split:
                 raise JobError(f"{job}: 'training.{key}' names {_some(missing)}; there is no such scene")
         if both := sorted(set(source.held) & set(source.fitted)):
             raise LeakError(
-                f"{job}: {_some(both)} in training.held and in training.fitted: nothing can be learned from the score of "
-                "a scene that was fitted. Take it out of one of them"
+                f"{job}: {_some(both)} in training.held and in training.fitted: the score of a scene that was "
+                "fitted says nothing. Take it out of one of them"
             )
         held = tuple(sorted(source.held))
         fitted = tuple(sorted(source.fitted or names - set(held)))

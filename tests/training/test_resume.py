@@ -18,15 +18,14 @@ from models.training.settings import Augmentation, Sample, TrainSettings
 
 # Drops out, and keeps running statistics beside its weights.
 NETWORK = Network(name="nnunet", arguments={"features": [3, 4], "norm": "BatchNorm", "dropout": 0.2})
-# Entries of the curves lie two steps apart.
 SETTINGS = TrainSettings(
-    steps=200,
+    steps=40,
     batch=2,
     crop=(16, 16),
     precision="float32",
     threads=1,
     device="cpu",
-    checkpoint_s=0.02,
+    checkpoint_s=0.05,
     averaging=0.9,
     augmentation=Augmentation(zoom=0.3, gamma=0.2, noise=0.1, rotation=10, stretch=0.1),
 )
@@ -94,12 +93,14 @@ def attacked(folder, steps):
     return torch.load(folder / "result.pt")
 
 
-def test_a_fit_that_is_killed_in_the_middle_of_epochs_ends_with_the_same_bits(tmp_path):
-    assert_same(attacked(tmp_path, (5, 112)), fit(samples(), card(), SETTINGS).state_dict)
+def test_a_fit_that_is_killed_in_the_middle_of_epochs_ends_with_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(TrainSettings, "interval", property(lambda _: 8))
+    assert_same(attacked(tmp_path, (5, 27)), fit(samples(), card(), SETTINGS).state_dict)
 
 
 @pytest.mark.slow
-def test_a_fit_that_is_killed_at_ten_random_steps_ends_with_the_same_bits(tmp_path):
+def test_a_fit_that_is_killed_at_ten_random_steps_ends_with_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(TrainSettings, "interval", property(lambda _: 8))
     steps = sorted(np.random.default_rng().integers(0, SETTINGS.steps, 10).tolist())
     assert_same(attacked(tmp_path, steps), fit(samples(), card(), SETTINGS).state_dict)
 
@@ -148,7 +149,7 @@ def test_a_fit_that_watches_scenes_stops_early_with_the_best_weights(tmp_path, m
     best = max(dice, key=dice.get)
     assert max(whole.curves) == best + settings.patience
     until = fit(samples(), card(), replace(settings, patience=None), folder=tmp_path / "until")
-    for step in range(1, max(whole.curves)):
+    for step in range(1, max(whole.curves), 4):
         ended_at(step, monkeypatch, settings, tmp_path, watched)
     gone_on = fit(samples(), card(), settings, folder=tmp_path, watched=watched)
     assert_same(gone_on.state_dict, whole.state_dict)
