@@ -139,9 +139,8 @@ def run(folder: Path, only: Sequence[str] = (), steps: int | None = None, page: 
 
 def _compare(folder: Path, subject: _Subject, variants: Sequence[_Variant], steps: int | None) -> Iterator[_Row]:
     from flows.training import fit as training
-    from models.training.folds import k_folds
-    from tasks.answers.metrics.overlap import dice
-    from tasks.training.baseline import baseline_mask
+    from tasks.training.baseline import baseline_overlaps
+    from tasks.training.splits import Split
 
     job = load_training_job(subject.job)
     settings = {**job.settings, **subject.settings, "threads": len(os.sched_getaffinity(0))}
@@ -149,14 +148,14 @@ def _compare(folder: Path, subject: _Subject, variants: Sequence[_Variant], step
     shortened = {} if steps is None else {"steps": steps}
     template = Card.model_validate(job.card)
     scenes = training.read_scenes(job, template, folder)
-    held_out = set(k_folds([scene.name for scene in scenes], subject.folds, 0)[0])
+    held_out = set(Split.of(job.job, scenes, job.training).folds(subject.folds, 0)[0])
     seen = [scene for scene in scenes if scene.name not in held_out]
     unseen = [scene for scene in scenes if scene.name in held_out]
     zero = tuple(0.0 for _ in unseen)
     yield _Row(subject=subject.title, name="majority class", what="background everywhere", scores=zero)
     if job.baseline is not None:
         simple = ", ".join(str(value) for value in job.baseline.model_dump(exclude_defaults=True).values())
-        scores = tuple(dice(baseline_mask(job.baseline, scene), scene.labels, 1) for scene in unseen)
+        scores = tuple(float(baseline_overlaps(job.baseline, scene, 2).dice[0]) for scene in unseen)
         yield _Row(subject=subject.title, name="simple method", what=simple, scores=scores)
     for number, variant in enumerate(variants):
         network = Network(name=variant.network, arguments=dict(variant.arguments))
@@ -181,6 +180,7 @@ def _fit_and_score(
     from models.training.slices import fit_card
     from models.weights.files import write_model
     from tasks.answers.metrics.overlap import dice
+    from tasks.geometry.box import Box
     from tasks.intake.request import Request
     from tasks.out.folder import OutFolder
     from tasks.training.whole import segment_whole
@@ -200,7 +200,10 @@ def _fit_and_score(
     written = write_model(folder, fitted.card, fitted.state_dict)
     plain = training.segmenting_job(job)
     request = Request(job=plain, card=written, card_folder=folder, out=OutFolder(folder))
-    scores = tuple(dice(segment_whole(request, scene.scene), scene.native_labels, 1) for scene in unseen)
+    scores = tuple(
+        dice(segment_whole(request, scene.scene), scene.labels.read(Box.of_shape(scene.scene.frame.native_shape)), 1)
+        for scene in unseen
+    )
     seams = tiled_disagreement(plain, written, unseen, folder)
     name, what = f"`{variant.network}`", variant.what or "as published"
     return _Row(

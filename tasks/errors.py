@@ -3,6 +3,7 @@
 SwatheError (models.errors)
 ├── JobError                   a job file that cannot be run as written
 ├── FitError                   a fitted network that does not tell classes apart; it is not written
+├── LeakError                  scenes that are held back, and of which something would be fitted
 ├── SceneError                 one input that cannot be segmented; costs that scene only
 │   ├── UnreadableSceneError   damaged, truncated, a Git-LFS pointer, no format we know
 │   ├── UnreachableSceneError  cannot be read at the moment: a network, a mount
@@ -42,6 +43,10 @@ class JobError(SwatheError):
 
 class FitError(SwatheError):
     """A fitted network does not tell classes apart."""
+
+
+class LeakError(SwatheError):
+    """Something of a scene that is held back would be fitted: the same patient, ground, bytes or pixels."""
 
 
 class SceneError(SwatheError):

@@ -384,24 +384,28 @@ def models(
 @app.command()
 def train(
     job: JobName,
-    out: Annotated[Path, typer.Option("--out", help="Folder for weights and card.")] = Path("trained"),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for weights, card, logs, and what a fit that was ended goes on from.")
+    ] = Path("trained"),
+    device: DeviceChoice = None,
     overrides: Overrides = None,
     prefect: Prefect = False,
     home: Home = HOME,
 ) -> None:
-    """Fit a network on labelled scenes and write its weights beside their card."""
+    """Fit a network on labelled scenes and write its weights beside their card; what was ended half way goes on."""
     from flows.commands import tables
     from flows.commands.orchestrated import orchestrated
 
+    changes = [*(overrides or []), *([] if device is None else [f"settings.device={device}"])]
     with orchestrated(home, prefect) as has_server:
         if has_server():
             from flows.training.flow import train as train_flow
 
-            result = train_flow(job, out, overrides or [])
+            result = train_flow(job, out, changes)
         else:
             from flows.training.fit import train_model
 
-            result = train_model(job, out, overrides or [])
+            result = train_model(job, out, changes)
     OUT.print(tables.training(result))
 
 

@@ -192,6 +192,7 @@ def training(result: TrainingResult) -> Table:
     table = Table("what", "value", title=result.name)
     table.add_row("weights", Text(str(result.folder / result.weights)))
     table.add_row("card", Text(str(result.folder / f"{result.name}.json")))
+    table.add_row("logs of the fits", Text(str(result.fits)))
     if result.figures is None:
         table.add_row("cross-validation", "left out by folds: 0")
     else:

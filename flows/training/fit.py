@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +17,34 @@ from pydantic import ValidationError
 
 from flows.orchestration.current import step
 from flows.training.disagreement import bfloat16_disagreement, quiet_models, tiled_disagreement
+from flows.training.progress import shown
 from models.card import Card, Training
 from tasks.errors import JobError, UndeclaredError
 from tasks.files.declared import lies_below
+from tasks.files.fingerprint import dataset_sha256, file_sha256
+from tasks.geometry.box import Box
 from tasks.inputs.listing import list_inputs
-from tasks.intake.describe import describe
-from tasks.intake.request import Request
+from tasks.inputs.naming import site_of
+from tasks.intake.describe import describe, identify
+from tasks.intake.request import Request, digest
 from tasks.jobs.job import Job, ModelChoice
 from tasks.jobs.training import TrainingJob, load_training_job
 from tasks.out.folder import OutFolder
 from tasks.samples.scenes import data_folder
-from tasks.training.baseline import baseline_mask
-from tasks.training.labelled import LabelledScene, read_labelled
-from tasks.training.scores import Collapse, DiceScores, class_dice, summarise
-from tasks.training.whole import segment_whole
+from tasks.segment.memory import available_bytes
+from tasks.training.baseline import baseline_overlaps
+from tasks.training.labelled import LabelledScene, layer_bytes, read_labelled
+from tasks.training.scores import Collapse, DiceScores, Overlaps, summarise
+from tasks.training.splits import Split
+from tasks.training.whole import segmented
+
+if TYPE_CHECKING:
+    from models.training.settings import AnySample, FitResult, TrainSettings
 
 logger = logging.getLogger(__name__)
+
+# Of the memory that is available, for the scenes of a fit.
+_MOST_HELD = 0.25
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,25 @@ class Figures:
     baseline: DiceScores | None
 
 
+@dataclass(frozen=True)
+class Subjects:
+    """What is fitted and scored.
+
+    Attributes:
+        scenes: All of them.
+        split: How they are parted.
+        fits: Folder of checkpoints and logs.
+    """
+
+    scenes: list[LabelledScene]
+    split: Split
+    fits: Path
+
+    def named(self, names: Collection[str]) -> list[LabelledScene]:
+        """Return some of the scenes."""
+        return [scene for scene in self.scenes if scene.name in names]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
     """What a training run left.
@@ -52,6 +86,7 @@ class TrainingResult:
     Attributes:
         name: Of the model.
         folder: Holds its weights and card.
+        fits: Holds checkpoints and logs.
         weights: File of the weights, in that folder.
         figures: Of cross-validation; None without folds.
         tiled_disagreement: Share of labels that tiles change.
@@ -60,6 +95,7 @@ class TrainingResult:
 
     name: str
     folder: Path
+    fits: Path
     weights: str
     figures: Figures | None
     tiled_disagreement: float | None
@@ -77,23 +113,42 @@ def train_model(job_name: str, out: Path, overrides: list[str]) -> TrainingResul
     Raises:
         JobError: When the job cannot be run as written.
         SceneError: When a scene or its labels cannot be read.
+        LeakError: When something of a scene that is held back would be fitted.
         FitError: When a fitted network does not tell classes apart; nothing is written then.
     """
     job = load_training_job(job_name, tuple(overrides))
     card = _template(job)
     _check(job, card)
     # Decompressed volumes stay until every fold is scored.
-    with tempfile.TemporaryDirectory(prefix="swathe-training-") as scratch:
+    with OutFolder(out).locked(), tempfile.TemporaryDirectory(prefix="swathe-training-") as scratch:
         scenes = read_scenes(job, card, Path(scratch))
-        figures = cross_validation(job, card, scenes) if job.folds else None
-        written = fit_and_write(job, card, scenes=scenes, figures=figures, out=out)
+        split = Split.of(job.job, scenes, job.training)
+        fits = out / "fits" / _fit_key(job, card, scenes)
+        logger.info("checkpoints and logs: %s", fits)
+        figures = cross_validation(job, card, Subjects(scenes, split, fits)) if job.folds else None
+        written, figures = fit_and_write(job, card, subjects=Subjects(scenes, split, fits), figures=figures, out=out)
     return TrainingResult(
         name=card.name,
         folder=out,
+        fits=fits,
         weights=written.weights.file if written.weights else "",
         figures=figures,
         tiled_disagreement=written.tiling.disagreement,
         bfloat16_disagreement=written.bfloat16_disagreement,
+    )
+
+
+def _fit_key(job: TrainingJob, card: Card, scenes: list[LabelledScene]) -> str:
+    """Return what fits have in common that may go on with one another's checkpoints."""
+    where = {"threads", "device", "loaders", "checkpoint_s"}
+    settings = {key: value for key, value in job.settings.items() if key not in where}
+    return digest(
+        {
+            "job": job.model_copy(update={"settings": settings}).model_dump(mode="json"),
+            "card": card.model_dump(mode="json", exclude={"training"}),
+            "scenes": {scene.name: (*scene.files_sha256, scene.labels_sha256) for scene in scenes},
+            "versions": [version(name) for name in ("swathe", "torch", "pytorch-lightning", "monai")],
+        }
     )
 
 
@@ -120,14 +175,29 @@ def read_scenes(job: TrainingJob, card: Card, scratch: Path) -> list[LabelledSce
     plain = segmenting_job(job)
     request = Request(job=plain, card=card, card_folder=None, out=OutFolder(scratch))
     items = [item for item in list_inputs([str(folder)], plain) if item.id not in job.training.exclude]
-    scenes = []
+    described = []
     for item in items:
         if item.error is not None:
             raise JobError(f"{job.job}: {item.error}")
+        described.append(describe(request, item))
+    n_bytes = sum(map(layer_bytes, described))
+    hold = n_bytes <= _MOST_HELD * available_bytes()
+    if not hold and job.kind == "raster":
+        logger.info("%.1f GiB of scenes: windows are read from disk as they are needed", n_bytes / 2**30)
+    scenes = []
+    for item, scene in zip(items, described, strict=True):
         labels = folder / job.training.labels.replace("{scene}", item.id)
         if not lies_below(labels, [folder]):
             raise UndeclaredError(f"{labels}: a link out of {folder}. Put the labels themselves there")
-        scenes.append(read_labelled(describe(request, item), labels, card.n_classes, job.training.ignore))
+        local = [file_sha256(path) for path in item.files.values() if Path(path).is_file()]
+        scenes.append(
+            replace(
+                read_labelled(scene, labels, card.n_classes, job.training, hold=hold),
+                site=item.site or site_of(item.id, job.source.dates),
+                files_sha256=(identify(request, item).sha256, *local),
+                labels_sha256=dataset_sha256(str(labels)),
+            )
+        )
     return scenes
 
 
@@ -146,53 +216,77 @@ def _folder(job: TrainingJob) -> Path:
 
 
 @step("cross-validate")
-def cross_validation(job: TrainingJob, card: Card, scenes: list[LabelledScene]) -> Figures:
-    """Score every scene by a network that has not seen it, and the simple method on the same scenes.
-
-    Masks come from the engine, with the weights as they are written, on the native grid: what a user would get.
-    """
+def cross_validation(job: TrainingJob, card: Card, subjects: Subjects) -> Figures:
+    """Score every scene by a network that has not seen it, and the simple method on the same scenes."""
     # Here, because it brings torch, which the command line need not wait for.
-    from models.training.folds import k_folds
-    from models.training.slices import fit_card
     from models.weights.files import write_model
 
     try:
-        folds = k_folds([scene.name for scene in scenes], job.folds, fit_settings(job).seed)
+        folds = subjects.split.folds(job.folds, fit_settings(job).seed)
     except ValueError as error:
         raise JobError(f"{job.job}: 'folds': {error}") from error
-    classes = [entry.name for entry in card.classes]
     scores: dict[str, NDArray[np.float64]] = {}
     for number, held_out in enumerate(folds):
-        fitted = fit_card(as_samples(scenes, without=held_out), card, fit_settings(job), _tell)
-        collapse = Collapse(card.name, classes)
+        seen = set(subjects.split.names) - set(held_out)
+        fitted = fit_scenes(job, card, subjects, seen, f"fold-{number}")
         with tempfile.TemporaryDirectory(prefix="swathe-fold-") as folder:
             written = write_model(Path(folder), fitted.card, fitted.state_dict)
-            request = Request(
-                job=segmenting_job(job), card=written, card_folder=Path(folder), out=OutFolder(Path(folder))
+            unseen = subjects.named(held_out)
+            scores |= _scores(
+                job, written, Path(folder), unseen, f"the {len(unseen)} scenes that fold {number} holds back"
             )
-            for scene in (scene for scene in scenes if scene.name in held_out):
-                mask = segment_whole(request, scene.scene)
-                collapse.look_at(mask, scene.native_labels)
-                found = scores[scene.name] = class_dice(mask, scene.native_labels, card.n_classes)
-                told = ", ".join(f"{name} {value:.3f}" for name, value in zip(classes[1:], found, strict=True))
-                logger.info("fold %d, %s: Dice %s", number, scene.name, told)
-        collapse.refuse(f"the {len(held_out)} scenes that fold {number} holds back")
+    return _figures(job, card, scores, subjects.scenes)
+
+
+def _scores(
+    job: TrainingJob, card: Card, folder: Path, scenes: list[LabelledScene], told: str
+) -> dict[str, NDArray[np.float64]]:
+    """Return the Dice of each class on each scene.
+
+    Masks come from the engine, with the weights as they are written, on the native grid: what a user would get.
+    """
+    classes = [entry.name for entry in card.classes]
+    collapse = Collapse(card.name, classes)
+    request = Request(job=segmenting_job(job), card=card, card_folder=folder, out=OutFolder(folder))
+    scores = {}
+    for scene in scenes:
+        read, overlaps = segmented(request, scene.scene), Overlaps(card.n_classes)
+        for box, labels in scene.native_windows():
+            mask = read(box)
+            collapse.look_at(mask, labels)
+            overlaps.look_at(mask, labels)
+        found = scores[scene.name] = overlaps.dice
+        each = ", ".join(f"{name} {value:.3f}" for name, value in zip(classes[1:], found, strict=True))
+        logger.info("not seen, %s: Dice %s", scene.name, each)
+    collapse.refuse(told)
+    return scores
+
+
+def _figures(
+    job: TrainingJob, card: Card, scores: dict[str, NDArray[np.float64]], scenes: list[LabelledScene]
+) -> Figures:
+    classes = [entry.name for entry in card.classes[1:]]
     simple = None
     if job.baseline:
-        masks = {scene.name: (baseline_mask(job.baseline, scene), scene.labels) for scene in scenes}
-        simple = summarise({name: class_dice(*pair, card.n_classes) for name, pair in masks.items()}, classes[1:])
-    return Figures(summarise(scores, classes[1:]), simple)
+        scored = [scene for scene in scenes if scene.name in scores]
+        compared = {scene.name: baseline_overlaps(job.baseline, scene, card.n_classes).dice for scene in scored}
+        simple = summarise(compared, classes)
+    return Figures(summarise(scores, classes), simple)
 
 
 @step("fit")
 def fit_and_write(
-    job: TrainingJob, card: Card, scenes: list[LabelledScene], figures: Figures | None, out: Path
-) -> Card:
-    """Fit on all scenes, look at what comes out of it, and write the model; return its card."""
-    from models.training.slices import fit_card
+    job: TrainingJob, card: Card, subjects: Subjects, figures: Figures | None, out: Path
+) -> tuple[Card, Figures | None]:
+    """Fit on all scenes that are not held back, look at what comes out of it, and write the model.
+
+    Returns:
+        Its card, and its figures: those of scenes that are held back where there are any.
+    """
     from models.weights.files import write_model
 
-    fitted = fit_card(as_samples(scenes), card, fit_settings(job), _tell)
+    fitted = fit_scenes(job, card, subjects, subjects.split.names, "all")
+    scenes, held = subjects.named(subjects.split.names), subjects.named(subjects.split.held)
     plain = segmenting_job(job)
     # Nothing is put into OUT before the network has been seen to work.
     with tempfile.TemporaryDirectory(prefix="swathe-fitted-") as folder:
@@ -204,6 +298,9 @@ def fit_and_write(
         )
         with quiet_models():
             _refuse_collapse(plain, tried, scenes, Path(folder))
+            if held:
+                told = f"the {len(held)} scenes that training.held holds back"
+                figures = _figures(job, card, _scores(job, tried, Path(folder), held, told), held)
             seams = tiled_disagreement(plain, tried, scenes, Path(folder))
             halved = bfloat16_disagreement(plain, tried, scenes, Path(folder))
     # A card travels: whose disk the scenes were on is nobody's business.
@@ -218,21 +315,21 @@ def fit_and_write(
         "tiling": fitted.card.tiling.model_copy(update={"disagreement": seams}),
         "bfloat16_disagreement": halved,
     }
-    return write_model(out, fitted.card.model_copy(update=complete), fitted.state_dict)
+    return write_model(out, fitted.card.model_copy(update=complete), fitted.state_dict), figures
 
 
 def _refuse_collapse(job: Job, card: Card, scenes: list[LabelledScene], folder: Path) -> None:
     collapse = Collapse(card.name, [entry.name for entry in card.classes])
     for scene in scenes:
         with tempfile.TemporaryDirectory(prefix="swathe-whole-") as scratch:
-            mask = segment_whole(
-                Request(job=job, card=card, card_folder=folder, out=OutFolder(Path(scratch))), scene.scene
-            )
-        collapse.look_at(mask, scene.native_labels)
+            request = Request(job=job, card=card, card_folder=folder, out=OutFolder(Path(scratch)))
+            read = segmented(request, scene.scene)
+            for box, labels in scene.native_windows():
+                collapse.look_at(read(box), labels)
     collapse.refuse(f"the {len(scenes)} scenes that it was fitted on")
 
 
-def fit_settings(job: TrainingJob) -> Any:  # noqa: ANN401 - its class comes with torch
+def fit_settings(job: TrainingJob) -> TrainSettings:
     """Return what ``models.training`` is told, checked.
 
     Raises:
@@ -251,14 +348,55 @@ def fit_settings(job: TrainingJob) -> Any:  # noqa: ANN401 - its class comes wit
         raise JobError(f"{job.job}: {reasons}. docs/jobs.md lists what there is") from error
 
 
-def as_samples(scenes: list[LabelledScene], without: tuple[str, ...] = ()) -> list[Any]:
+def fit_scenes(job: TrainingJob, card: Card, subjects: Subjects, names: Collection[str], fit: str) -> FitResult:
+    """Fit on scenes, from the last checkpoint on where there is one.
+
+    Args:
+        job: What to fit.
+        card: What is known of the model.
+        subjects: All scenes.
+        names: Of those that this fit may see; some may be watched instead.
+        fit: What it is called.
+    """
+    from models.training.slices import fit_card
+
+    settings = fit_settings(job)
+    try:
+        watched = subjects.split.watched(names, settings.watched, settings.seed) if settings.patience else ()
+    except ValueError as error:
+        raise JobError(f"{job.job}: {error}") from error
+    with shown(f"{card.name}, {fit}") as progress:
+        return fit_card(
+            as_samples(subjects.named(set(names) - set(watched))),
+            card,
+            settings,
+            watched=as_samples(subjects.named(watched)),
+            folder=subjects.fits / fit,
+            progress=progress,
+        )
+
+
+def as_samples(scenes: list[LabelledScene]) -> list[AnySample]:
     """Return scenes as ``models.training`` takes them."""
-    from models.training.settings import Sample
+    from models.training.settings import Sample, StreamedSample
 
-    kept = (scene for scene in scenes if scene.name not in without)
-    return [Sample(image=scene.image, labels=scene.labels, valid=scene.valid, name=scene.name) for scene in kept]
+    return [
+        StreamedSample(
+            name=scene.name,
+            shape=scene.shape,
+            read=partial(_read_window, scene),
+            pixels=scene.pixels(),
+            places=scene.places,
+            is_labelled_whole=scene.is_labelled_whole,
+        )
+        if scene.held is None
+        else Sample(image=scene.held.image, labels=scene.held.labels, valid=scene.held.valid, name=scene.name)
+        for scene in scenes
+    ]
 
 
-def _tell(step: int, steps: int, loss: float) -> None:
-    if step % max(1, steps // 10) == 0:
-        logger.info("step %d of %d: loss %.4f", step, steps, loss)
+def _read_window(
+    scene: LabelledScene, start: tuple[int, ...], stop: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
+    window = scene.window(Box(start, stop))
+    return window.image, window.labels, window.valid

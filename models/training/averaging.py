@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from functools import partial
+
+import torch
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor
 
 
-class RunningMean:
+class RunningMean(WeightAveraging):
     """Weights and buffers of a network, averaged over the steps of a fit.
 
     Args:
-        network: In the state that the mean begins with.
         decay: What stays of the mean at each step; 0 for the weights of the last step.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self._decay = decay
-        self.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    def __init__(self, decay: float) -> None:
+        super().__init__(avg_fn=partial(_follow, decay))
 
-    def follow(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after a step, which count from 1."""
-        # Shorter memory at the start, so that the random weights are soon forgotten.
-        decay = min(self._decay, step / (step + 10))
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                self.state[name].lerp_(value, 1 - decay)
-            else:
-                self.state[name].copy_(value)
 
-    def on_cpu(self) -> dict[str, Tensor]:
-        """Return a copy on the CPU."""
-        return {name: value.detach().cpu().clone() for name, value in self.state.items()}
+def _follow(decay: float, mean: Tensor, value: Tensor, n_averaged: Tensor | int) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    step = int(n_averaged) + 1
+    # Shorter memory at the start, so that the random weights are soon forgotten.
+    return torch.lerp(mean, value, 1 - min(decay, step / (step + 10)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from monai.losses.dice import DiceLoss
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from models.training.crops import IGNORED
@@ -32,3 +32,9 @@ class MaskedDiceCrossEntropy(torch.nn.Module):
         weight = valid[:, None]
         dice: Tensor = self.dice(logits.softmax(1) * weight, one_hot * weight)
         return dice + entropy
+
+
+def scores_loss(criterion: nn.Module, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of a network that maps images to scores."""
+    loss: Tensor = criterion(network(images), labels)
+    return loss

@@ -6,7 +6,7 @@ torchvision's own: that of anchors and proposals, of classes, of boxes and of ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
@@ -17,15 +17,10 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from models.card import Card
-from models.device import choose_device
 from models.errors import CardError
-from models.networks.builders import build_network, network_geometry
-from models.training.averaging import RunningMean
-from models.training.crops import IGNORED, PreparedScene, random_batch
-from models.training.fit import check_turns, prepare_sample, with_numbers
-from models.training.settings import FitResult, Progress, Sample, TrainSettings
-
-_LARGEST_GRADIENT = 5.0
+from models.networks.builders import network_geometry
+from models.training.crops import IGNORED
+from models.training.module import Objective
 
 # From the labels of a crop to what a network is fitted to.
 Target: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
@@ -66,104 +61,21 @@ def panoptic_targets_of(labels: Tensor, things: tuple[int, ...]) -> dict[str, Te
     return {**targets_of(torch.where(is_thing, labels, 0)), "semantic": labels}
 
 
-def fit_objects(
-    samples: Sequence[Sample], card: Card, settings: TrainSettings, progress: Progress | None = None
-) -> FitResult:
-    """Fit the card's network, in float32.
-
-    Args:
-        samples: Rasters with their class maps.
-        card: As for ``fit``.
-        settings: As for ``fit``.
-        progress: Told every hundredth of the way.
-
-    Returns:
-        The running mean of the weights; the same for the same input on the same machine and thread count.
+def objects_objective(card: Card) -> Objective:
+    """Return what a network of objects is fitted to.
 
     Raises:
-        CardError: When the network's arguments or the crop do not fit it, a panoptic one's card names no things, or
-            the settings ask for bfloat16.
-        DeviceError: When the device is not there.
+        CardError: When a panoptic one's card names no things.
     """
-    target = _target(card)
-    stride = network_geometry(card.network).stride
-    if len(settings.crop) != len(stride) or any(n % s for n, s in zip(settings.crop, stride, strict=True)):
-        raise CardError(f"a crop of {settings.crop} does not fit {card.network.name!r}: give multiples of {stride}")
-    check_turns(settings)
-    if settings.bfloat16:
-        raise CardError(f"{card.network.name!r} is fitted in float32: leave settings.bfloat16 out")
-    card = with_numbers(card, samples)
-    torch.set_num_threads(settings.threads)
-    with torch.random.fork_rng(devices=[]):
-        # Of the weights, and of torchvision's choice of the anchors and boxes that count.
-        torch.manual_seed(settings.seed)
-        network = build_network(card.network, card.n_inputs, card.n_classes).to(choose_device(settings.device))
-        mean, history = _train(
-            network,
-            [prepare_sample(sample, card) for sample in samples],
-            settings=settings,
-            progress=progress,
-            target=target,
-        )
-    fitted = card.model_copy(update={"parameters": sum(p.numel() for p in network.parameters())})
-    return FitResult(fitted, mean.on_cpu(), {}, tuple(history))
-
-
-def _target(card: Card) -> Target:
-    """Return what makes a crop's labels what the network is fitted to."""
     if network_geometry(card.network).output != "panoptic":
-        return targets_of
+        return partial(_loss, targets_of)
     things = tuple(number for number, entry in enumerate(card.classes) if entry.thing)
     if not things or 0 in things:
         raise CardError(f"{card.name}: say of the classes, but of the first, which are things: 'thing': true")
-    return partial(panoptic_targets_of, things=things)
+    return partial(_loss, partial(panoptic_targets_of, things=things))
 
 
-def _train(
-    network: nn.Module,
-    scenes: list[PreparedScene],
-    settings: TrainSettings,
-    progress: Progress | None,
-    target: Target,
-) -> tuple[RunningMean, list[tuple[int, float]]]:
-    generator = torch.Generator().manual_seed(settings.seed)
-    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.2
-    )
-    mean = RunningMean(network, settings.averaging)
-    history: list[tuple[int, float]] = []
-    losses: list[float] = []
-    for step in range(1, settings.steps + 1):
-        losses.append(
-            _step(network, scenes, settings=settings, generator=generator, optimizer=optimizer, target=target)
-        )
-        schedule.step()
-        mean.follow(network, step)
-        if step == settings.steps or step % max(1, settings.steps // 100) == 0:
-            history.append((step, float(np.mean(losses))))
-            losses = []
-            if progress:
-                progress(step, settings.steps, history[-1][1])
-    return mean, history
-
-
-def _step(
-    network: nn.Module,
-    scenes: list[PreparedScene],
-    settings: TrainSettings,
-    generator: torch.Generator,
-    optimizer: torch.optim.Optimizer,
-    target: Target,
-) -> float:
-    network.train()
-    images, labels = random_batch(scenes, settings, generator)
-    device = next(network.parameters()).device
-    targets = [{name: value.to(device) for name, value in target(one).items()} for one in labels]
-    losses: dict[str, Tensor] = network([image.to(device) for image in images], targets)
-    loss = torch.stack(list(losses.values())).sum()
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
-    optimizer.step()
-    return float(loss.detach())
+def _loss(target: Target, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    targets = [{name: value.to(images.device) for name, value in target(one.cpu()).items()} for one in labels]
+    losses: dict[str, Tensor] = network(list(images), targets)
+    return torch.stack(list(losses.values())).sum()

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from models.card import Card, NoNormalization
 from models.networks.builders import network_geometry
 from models.normalization import normalise, resolve
 from models.position import positions
 from models.training.fit import fit, with_numbers
-from models.training.settings import FitResult, Progress, Sample, TrainSettings
+from models.training.settings import AnySample, FitResult, Progress, Sample, StreamedSample, TrainSettings
 
 
 def fit_card(
-    samples: Sequence[Sample], card: Card, settings: TrainSettings, progress: Progress | None = None
+    samples: Sequence[AnySample],
+    card: Card,
+    settings: TrainSettings,
+    *,
+    watched: Sequence[AnySample] = (),
+    folder: Path | None = None,
+    progress: Progress | None = None,
 ) -> FitResult:
     """Fit a card's network on whole scenes.
 
@@ -22,26 +30,27 @@ def fit_card(
         card: A network of two axes over volumes is fitted on their slices along the first axis, each normalised
             with the numbers of its whole volume.
         settings: As for ``fit``.
+        watched: As for ``fit``.
+        folder: As for ``fit``.
         progress: As for ``fit``.
     """
-    geometry = network_geometry(card.network)
-    if geometry.output != "scores":
-        # Here, because few fits need it.
-        from models.training.objects import fit_objects
-
-        return fit_objects(samples, card, settings, progress)
-    n_axes = len(geometry.stride)
-    if card.kind == "raster" or n_axes == 3:
-        return fit(samples, [], card=card, settings=settings, progress=progress)
+    if card.kind == "raster" or len(network_geometry(card.network).stride) == 3:
+        return fit(samples, card, settings, watched=watched, folder=folder, progress=progress)
     card = with_numbers(card, samples)
-    plain = card.model_copy(update={"normalization": NoNormalization()})
-    slices = [piece for sample in samples for piece in _slices(sample, card)]
-    fitted = fit(slices, [], card=plain, settings=settings, progress=progress)
-    restored = fitted.card.model_copy(update={"normalization": card.normalization})
-    return FitResult(restored, fitted.state_dict, fitted.scores, fitted.history)
+    fitted = fit(
+        [piece for sample in samples for piece in _slices(sample, card)],
+        card.model_copy(update={"normalization": NoNormalization()}),
+        settings,
+        watched=[piece for sample in watched for piece in _slices(sample, card)],
+        folder=folder,
+        progress=progress,
+    )
+    return replace(fitted, card=fitted.card.model_copy(update={"normalization": card.normalization}))
 
 
-def _slices(sample: Sample, card: Card) -> Iterator[Sample]:
+def _slices(sample: AnySample, card: Card) -> Iterator[Sample]:
+    if isinstance(sample, StreamedSample):
+        raise TypeError(f"{sample.name}: volumes are held in memory")
     resolved = resolve(card.normalization, sample.image[:, sample.valid])
     image = sample.image if resolved is None else normalise(sample.image, resolved)
     shape = sample.labels.shape

@@ -18,19 +18,31 @@ def _not_one(folds: int) -> int:
 
 
 class TrainingSource(Section):
-    """Scenes with full labels.
+    """Scenes with labels.
 
     Attributes:
         folder: Folder that holds them; ``{data}`` is the folder of the sample data.
-        labels: Pattern of the label file, relative to the folder.
+        labels: Pattern of the label file, relative to the folder: a raster, polygons, NIfTI, RTSTRUCT or SEG.
+        attribute: Column of polygons that says their class; None where all are of class 1.
+        classes: Numbers of what that column holds, or of structures, by regular expressions of their names.
+        unmarked: Class of what lies in no polygon and no structure; None for no label.
         exclude: Scene ids that are left out of training and validation alike.
+        held: Scene ids that no fit sees; the last fit is scored on them.
+        fitted: Scene ids that fits see; all but ``held`` where left out.
+        split_by: What is always on one side of a split: a scene; all scenes of one place; of one patient.
         ignore: Value of pixels without a label, beside what the label file declares as nodata; None for no other.
     """
 
     folder: str
     labels: Pattern
     exclude: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    fitted: tuple[str, ...] = ()
+    split_by: Literal["scene", "place", "patient"] = "scene"
     ignore: Annotated[int | None, Field(ge=0)] = None
+    attribute: str | None = None
+    classes: dict[str, Annotated[int, Field(ge=0)]] = Field(default={})
+    unmarked: Annotated[int | None, Field(ge=0)] = 0
 
 
 class Baseline(Section):
@@ -73,6 +85,15 @@ class TrainingJob(Section):
     baseline: Baseline | None = None
     folds: Annotated[int, Field(ge=0), AfterValidator(_not_one)] = 4
     settings: dict[str, Any] = Field(default={})
+
+    @model_validator(mode="after")
+    def _scored_in_one_way(self) -> Self:
+        if self.training.held and self.folds:
+            raise ValueError("'training.held' and 'folds' both say what is scored: give folds: 0, or no held scenes")
+        wrong = {"raster": "patient", "volume": "place"}[self.kind]
+        if self.training.split_by == wrong:
+            raise ValueError(f"'training.split_by: {wrong}' does not go with kind: {self.kind}")
+        return self
 
 
 def load_training_job(name_or_path: str, overrides: tuple[str, ...] = ()) -> TrainingJob:

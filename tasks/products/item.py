@@ -13,8 +13,8 @@ import shapely
 from pyproj import CRS
 
 from models.card import ClassEntry
-from tasks.geometry.geodetic import Geodetic, pixel_sides_m
-from tasks.geometry.longitudes import bounding_box, cut
+from tasks.geometry.footprint import DIGITS, footprint
+from tasks.geometry.longitudes import bounding_box
 from tasks.geometry.raster_grid import RasterGrid
 
 ITEM = "item.json"
@@ -34,8 +34,6 @@ _FILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ".xml": ("application/xml", ("metadata",)),
 }
 # Points along each side of a footprint: sides of a projection are curves in degrees.
-_SIDE_POINTS = 8
-_DIGITS = 7
 
 
 def write_item(
@@ -59,8 +57,8 @@ def write_item(
         classes: Of the mask.
         beside: Names of the files that others write at the same time, or later.
     """
-    footprint = _footprint(grid)
-    if footprint is None or not dates:
+    outline = footprint(grid)
+    if outline is None or not dates:
         return
     names = sorted({path.name for path in folder.iterdir() if path.is_file()} | set(beside))
     item = {
@@ -68,8 +66,8 @@ def write_item(
         "stac_version": _VERSION,
         "stac_extensions": [_PROJECTION, _CLASSIFICATION, _PROCESSING],
         "id": scene,
-        "geometry": shapely.geometry.mapping(footprint),
-        "bbox": [round(edge, _DIGITS) for edge in bounding_box(np.array([footprint], object)) or ()],
+        "geometry": shapely.geometry.mapping(outline),
+        "bbox": [round(edge, DIGITS) for edge in bounding_box(np.array([outline], object)) or ()],
         "properties": {
             "datetime": f"{max(dates)}T00:00:00Z",
             "start_datetime": f"{min(dates)}T00:00:00Z",
@@ -100,17 +98,3 @@ def _asset(name: str, classes: Sequence[ClassEntry]) -> dict[str, Any]:
 def _word(name: str) -> str:
     """Return a name as the classification extension takes it: letters, digits, ``-`` and ``_``."""
     return "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "-_" else "_" for letter in name)
-
-
-def _footprint(grid: RasterGrid) -> Any:  # noqa: ANN401 - shapely's shapes
-    """Return the raster's outline in longitude and latitude, cut at the antimeridian; None off the Earth."""
-    if grid.crs_wkt is None or grid.ground_control is not None or pixel_sides_m(grid) is None:
-        return None
-    along = np.linspace(0.0, 1.0, _SIDE_POINTS, endpoint=False)
-    rows = grid.rows * np.concatenate([0 * along, along, 0 * along + 1, 1 - along])
-    cols = grid.cols * np.concatenate([along, 0 * along + 1, 1 - along, 0 * along])
-    points = np.column_stack(Geodetic(grid.crs_wkt).degrees(*grid.pixel_to_world(rows, cols)))
-    if not np.isfinite(points).all():
-        return None
-    outline = shapely.Polygon(np.round(points, _DIGITS))
-    return shapely.orient_polygons(cut(np.array([outline], object))[0])

@@ -122,7 +122,7 @@ def require_variation(scene: RasterScene | VolumeScene) -> None:
     if isinstance(scene, RasterScene):
         if scene.n_channels == 1:
             return
-        values = _sample(scene)
+        values = sampled_pixels(scene)
     else:
         from tasks.scenes.volume.scene import scene_values
 
@@ -165,13 +165,13 @@ def _resolve(request: Request, scene: RasterScene | VolumeScene) -> ResolvedNorm
     if not isinstance(wanted, ChainNormalization | GridNormalization | SceneNormalization):
         return resolve(wanted, np.zeros((request.card.n_channels, 0), np.float32))
     if isinstance(scene, RasterScene):
-        return resolve(wanted, _sample(scene))
+        return resolve(wanted, sampled_pixels(scene))
     from tasks.scenes.volume.scene import model_values, scene_values
 
     return resolve(wanted, scene_values(scene) if isinstance(wanted, SceneNormalization) else model_values(scene))
 
 
-def _sample(scene: RasterScene) -> NDArray[np.float32]:
+def sampled_pixels(scene: RasterScene) -> NDArray[np.float32]:
     """Read windows on a regular lattice of the scene: the same pixels whatever the plan."""
     shape = scene.frame.model_shape
     steps = tuple(max(_WINDOW, -(-n // _WINDOWS_PER_AXIS)) for n in shape)

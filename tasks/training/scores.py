@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.answers.metrics.interval import mean_interval
-from tasks.answers.metrics.overlap import dice
 from tasks.errors import FitError
 
 _NOT_OBSERVED = 255
@@ -29,24 +28,42 @@ class DiceScores:
     by_class: dict[str, dict[str, float]]
 
 
-def class_dice(
-    predicted: NDArray[np.integer[Any]], reference: NDArray[np.integer[Any]], n_classes: int
-) -> NDArray[np.float64]:
-    """Return the Dice of every class but the first; NaN for a class that is in neither mask.
+class Overlaps:
+    """Counts, window by window, how a mask and its reference agree on each class but the first.
 
     Args:
-        predicted: Class numbers; 255 is left out.
-        reference: Class numbers; negative ones are left out.
         n_classes: With the first.
     """
-    return np.array([dice(predicted, reference, label) for label in range(1, n_classes)])
+
+    def __init__(self, n_classes: int) -> None:
+        self._counts = np.zeros((3, n_classes - 1), np.int64)
+
+    def look_at(self, predicted: NDArray[np.integer[Any]], reference: NDArray[np.integer[Any]]) -> None:
+        """Take in a window.
+
+        Args:
+            predicted: Class numbers; 255 is left out.
+            reference: Class numbers; negative ones are left out.
+        """
+        counted = (predicted != _NOT_OBSERVED) & (reference >= 0)
+        for place in range(self._counts.shape[1]):
+            found, labelled = (predicted == place + 1) & counted, (reference == place + 1) & counted
+            self._counts[:, place] += [int(np.count_nonzero(part)) for part in (found, labelled, found & labelled)]
+
+    @property
+    def dice(self) -> NDArray[np.float64]:
+        """Of every class but the first; NaN for a class that is in neither mask."""
+        found, labelled, both = self._counts
+        with np.errstate(invalid="ignore"):
+            shares: NDArray[np.float64] = 2 * both / (found + labelled)
+        return shares
 
 
 def summarise(scores: Mapping[str, NDArray[np.float64]], classes: Sequence[str]) -> DiceScores:
     """Return what the scores of several scenes have in common.
 
     Args:
-        scores: Of each scene what ``class_dice`` gives.
+        scores: Of each scene the Dice of these classes.
         classes: Names of these classes.
     """
     rows = np.stack(list(scores.values()))
@@ -87,7 +104,7 @@ class Collapse:
         self._predicted: set[int] = set()
 
     def look_at(self, predicted: NDArray[np.integer[Any]], reference: NDArray[np.integer[Any]]) -> None:
-        """Take in one scene; arguments as of ``class_dice``."""
+        """Take in a window; arguments as of ``Overlaps``."""
         counted = (predicted != _NOT_OBSERVED) & (reference >= 0)
         self._labelled |= _held(reference[counted])
         self._predicted |= _held(predicted[counted])

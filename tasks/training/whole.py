@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,13 @@ def segment_whole(
     request: Request, scene: RasterScene | VolumeScene, n_threads: int = 1
 ) -> NDArray[np.unsignedinteger[Any]]:
     """Return the mask of a small scene on its native grid; work in progress lies below ``request.out``."""
+    return segmented(request, scene, n_threads)(Box.of_shape(scene.frame.native_shape))
+
+
+def segmented(
+    request: Request, scene: RasterScene | VolumeScene, n_threads: int = 1
+) -> Callable[[Box], NDArray[np.unsignedinteger[Any]]]:
+    """Segment a scene; return what reads windows of its mask on the native grid, which lies below ``request.out``."""
     slot = measure_slot(request.card, request.card_folder, request.job, n_threads)
     prepared = prepare(request, scene, Fingerprint(scene.id, content_hashed=False), slot, n_slots=1)
     work = prepared.work
@@ -30,4 +38,4 @@ def segment_whole(
         pass
     if work.has_instances:
         assemble(work)
-    return layer_reader(work, "mask")(Box.of_shape(scene.frame.native_shape))
+    return layer_reader(work, "mask")

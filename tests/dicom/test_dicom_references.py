@@ -8,11 +8,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from dicoms import ramp, rotated, write_series
+from dicoms import ramp, rotated, write_series, write_structures
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
 from shapely import Polygon, contains_xy
 
 from flows.commands.evaluate import Choices, evaluate_pairs
@@ -46,33 +44,6 @@ def ring(row: float, col: float, half: float) -> np.ndarray:
     return np.array(
         [(row - half, col - half), (row - half, col + half), (row + half, col + half), (row + half, col - half)]
     )
-
-
-def structures(path: Path, series, contours: dict[str, list[tuple[int, np.ndarray]]], kind="CLOSED_PLANAR") -> Path:
-    """Write an RTSTRUCT whose contours are given as slice, and rows and columns."""
-    data = Dataset()
-    data.SOPClassUID, data.SOPInstanceUID, data.Modality = RTStructureSetStorage, "2.25.77", "RTSTRUCT"
-    data.StudyInstanceUID, data.SeriesInstanceUID = series.study_uid, "2.25.78"
-    data.StructureSetROISequence, data.ROIContourSequence = [], []
-    for number, (name, drawn) in enumerate(contours.items(), 1):
-        roi, rings = Dataset(), Dataset()
-        roi.ROINumber, roi.ROIName, rings.ReferencedROINumber = number, name, number
-        rings.ContourSequence = []
-        for index, points in drawn:
-            item = Dataset()
-            places = np.column_stack([np.full(len(points), index), points, np.ones(len(points))])
-            millimetres = (series.affine_lps_mm @ places.T)[:3].T
-            item.ContourGeometricType = kind
-            item.NumberOfContourPoints = len(points)
-            item.ContourData = [f"{value:.8g}" for value in millimetres.ravel()]
-            rings.ContourSequence.append(item)
-        data.StructureSetROISequence.append(roi)
-        data.ROIContourSequence.append(rings)
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = RTStructureSetStorage, "2.25.77"
-    data.save_as(path, enforce_file_format=True)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +105,7 @@ def test_holes_islands_and_keyholes(oblique, tmp_path):
         "nested": [(3, ring(8, 9, 6.5)), (3, ring(8, 9, 4.5)), (3, ring(8, 9, 1.5))],
         "keyhole": [(5, keyhole)],
     }
-    made, labels = laid_on(oblique, structures(tmp_path / "rs.dcm", oblique, drawn), tmp_path)
+    made, labels = laid_on(oblique, write_structures(tmp_path / "rs.dcm", oblique, drawn), tmp_path)
     square = [int(2 * half) ** 2 for half in (6.5, 4.5, 1.5, 5.5, 2.5)]
     assert [each.n_voxels for each in made.structures] == [square[0] - square[1] + square[2], square[3] - square[4]]
     assert [each.name for each in made.structures] == ["nested", "keyhole"]
@@ -160,7 +131,7 @@ def test_odd_contours_are_named(oblique, tmp_path):
             (40, ring(3, 3, 1.5)),
         ]
     }
-    made, labels = laid_on(oblique, structures(tmp_path / "rs.dcm", oblique, drawn), tmp_path)
+    made, labels = laid_on(oblique, write_structures(tmp_path / "rs.dcm", oblique, drawn), tmp_path)
     assert labels[0].sum() == 9
     assert labels[5].sum() == 9
     assert set(np.nonzero(labels)[0]) == {0, 5}
@@ -174,12 +145,12 @@ def test_odd_contours_are_named(oblique, tmp_path):
 
 def test_a_contour_smaller_than_a_pixel_erases_nothing(oblique, tmp_path):
     drawn = {"both": [(2, ring(8, 9, 3.5)), (2, ring(8.5, 9.5, 0.2))]}
-    _, labels = laid_on(oblique, structures(tmp_path / "rs.dcm", oblique, drawn), tmp_path)
+    _, labels = laid_on(oblique, write_structures(tmp_path / "rs.dcm", oblique, drawn), tmp_path)
     assert labels[2].sum() == 49
 
 
 def test_contours_of_another_series_are_refused(oblique, tmp_path):
-    source = structures(tmp_path / "rs.dcm", oblique, {"a": [(2, ring(8, 9, 3.5)), (2.4, ring(8, 9, 1.5))]})
+    source = write_structures(tmp_path / "rs.dcm", oblique, {"a": [(2, ring(8, 9, 3.5)), (2.4, ring(8, 9, 1.5))]})
     with pytest.raises(GridError, match="thinner slices"):
         laid_on(oblique, source, tmp_path)
     write_series(tmp_path / "in", ramp(*SHAPE), gap=3.0)
@@ -189,7 +160,7 @@ def test_contours_of_another_series_are_refused(oblique, tmp_path):
 
 def test_structures_that_overlap_are_one_class_or_none(oblique, tmp_path):
     drawn = {"GTV one": [(2, ring(8, 9, 3.5))], "GTV two": [(2, ring(10, 9, 3.5))], "cord": [(4, ring(8, 9, 1.5))]}
-    source = structures(tmp_path / "rs.dcm", oblique, drawn)
+    source = write_structures(tmp_path / "rs.dcm", oblique, drawn)
     with pytest.raises(UnsupportedSceneError, match="overlap in 35 voxels"):
         laid_on(oblique, source, tmp_path)
     made, labels = laid_on(oblique, source, tmp_path, "^GTV")
@@ -281,7 +252,7 @@ def test_segments_that_another_library_writes_are_read_voxel_for_voxel(kind, obl
 
 def test_a_mask_is_compared_with_contours(oblique, tmp_path):
     drawn = {"GTV": [(3, ring(8, 9, 4.5))], "note to self": [(7, ring(8, 9, 2.5))]}
-    source = structures(tmp_path / "rs.dcm", oblique, drawn)
+    source = write_structures(tmp_path / "rs.dcm", oblique, drawn)
     mask = np.zeros(SHAPE, np.uint8)
     mask[3, 4:13, 5:14] = 1
     mask[3, 4, 5] = 0

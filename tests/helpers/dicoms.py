@@ -13,6 +13,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
+    RTStructureSetStorage,
 )
 
 CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage, "PT": PositronEmissionTomographyImageStorage}
@@ -120,3 +121,32 @@ def ramp(*shape: int, dtype: str = "int16") -> np.ndarray:
     return (np.arange(np.prod(shape)).reshape(shape) * 7 % 2003 - (1000 if dtype.startswith("int") else 0)).astype(
         dtype
     )
+
+
+def write_structures(
+    path: Path, series, contours: dict[str, list[tuple[int, np.ndarray]]], kind="CLOSED_PLANAR"
+) -> Path:
+    """Write an RTSTRUCT whose contours are given as slice, and rows and columns."""
+    data = Dataset()
+    data.SOPClassUID, data.SOPInstanceUID, data.Modality = RTStructureSetStorage, "2.25.77", "RTSTRUCT"
+    data.StudyInstanceUID, data.SeriesInstanceUID = series.study_uid, "2.25.78"
+    data.StructureSetROISequence, data.ROIContourSequence = [], []
+    for number, (name, drawn) in enumerate(contours.items(), 1):
+        roi, rings = Dataset(), Dataset()
+        roi.ROINumber, roi.ROIName, rings.ReferencedROINumber = number, name, number
+        rings.ContourSequence = []
+        for index, points in drawn:
+            item = Dataset()
+            places = np.column_stack([np.full(len(points), index), points, np.ones(len(points))])
+            millimetres = (series.affine_lps_mm @ places.T)[:3].T
+            item.ContourGeometricType = kind
+            item.NumberOfContourPoints = len(points)
+            item.ContourData = [f"{value:.8g}" for value in millimetres.ravel()]
+            rings.ContourSequence.append(item)
+        data.StructureSetROISequence.append(roi)
+        data.ROIContourSequence.append(rings)
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = RTStructureSetStorage, "2.25.77"
+    data.save_as(path, enforce_file_format=True)
+    return path

@@ -8,17 +8,24 @@ import rasterio
 from rasterio.transform import Affine
 
 
-def write_raster(path: Path, image: np.ndarray, crs: str | None = "EPSG:32632", nodata: float | None = None) -> Path:
-    """Write (bands, rows, cols) at 20 m."""
+def write_raster(
+    path: Path,
+    image: np.ndarray,
+    crs: str | None = "EPSG:32632",
+    nodata: float | None = None,
+    transform: Affine = Affine(20, 0, 500000, 0, -20, 5000000),  # noqa: B008 - it cannot be changed
+    **profile: object,
+) -> Path:
+    """Write (bands, rows, cols), by itself at 20 m."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    profile = {
+    profile |= {
         "driver": "GTiff",
         "height": image.shape[1],
         "width": image.shape[2],
         "count": image.shape[0],
         "dtype": image.dtype.name,
         "crs": crs,
-        "transform": Affine(20, 0, 500000, 0, -20, 5000000),
+        "transform": transform,
         "nodata": nodata,
     }
     with rasterio.open(path, "w", **profile) as dataset:

@@ -227,8 +227,8 @@ def test_a_few_steps_lower_the_loss_and_the_same_fit_gives_the_same_weights():
     assert all(torch.equal(value, again.state_dict[name]) for name, value in once.state_dict.items())
     with pytest.raises(CardError, match=r"crop of \(60, 64\).*multiples of \(32, 32\)"):
         fit_card([squares(0)], quick, TrainSettings(steps=1, batch=1, crop=(60, 64)))
-    with pytest.raises(CardError, match=r"leave settings\.bfloat16 out"):
-        fit_card([squares(0)], quick, TrainSettings(steps=1, batch=1, crop=(64, 64), bfloat16=True))
+    with pytest.raises(CardError, match=r"leave settings\.precision out"):
+        fit_card([squares(0)], quick, TrainSettings(steps=1, batch=1, crop=(64, 64), precision="bfloat16"))
 
 
 def test_a_training_job_names_the_network_and_writes_a_model_that_segments(tmp_path):

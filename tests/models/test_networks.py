@@ -5,13 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import SMALL
+from whole_scenes import predict_scores
 
 from models.card import Network
 from models.errors import CardError, UnknownModelError
 from models.networks.builders import build_network, network_geometry
 from models.predictors.fusion import fuse
 from models.training.losses import MaskedDiceCrossEntropy
-from models.training.scores import predict_scores
 
 torch.set_num_threads(1)
 

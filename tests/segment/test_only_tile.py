@@ -77,4 +77,4 @@ def test_a_crop_of_another_length_is_refused_before_the_fit():
     )
     assert network_geometry(card.network).only_tile == (TILE, TILE)
     with pytest.raises(CardError, match=r"give \(32, 32\) as settings.crop"):
-        fit([], [], card, TrainSettings(steps=1, batch=1, crop=(48, 48)))
+        fit([], card, TrainSettings(steps=1, batch=1, crop=(48, 48)))

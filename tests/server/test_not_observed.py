@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from flows.commands.app import app
 from tasks.errors import GridError, SceneError, UnsupportedSceneError
+from tasks.jobs.training import TrainingSource
 from tasks.scenes.class_numbers import class_numbers
 from tasks.scenes.volume.scene import describe_volume
 from tasks.training.labelled import read_labelled
@@ -77,6 +78,9 @@ def test_a_raster_mask_of_255_burns_and_only_what_is_declared_is_not_observed(tm
     assert {row["label"] for row in found["classes"]} == {0, 255}
 
 
+SOURCE = TrainingSource(folder="f", labels="l")
+
+
 def test_labels_of_a_training_job_follow_the_same_rule(tmp_path):
     from tasks.jobs.source import Source
     from tasks.scenes.raster.scene import describe_raster
@@ -86,10 +90,9 @@ def test_labels_of_a_training_job_follow_the_same_rule(tmp_path):
     labels = np.zeros((1, 20, 20), np.uint8)
     labels[0, :5], labels[0, 5:8] = 1, 255
     with pytest.raises(SceneError, match="hold 0, 1, 255; classes are 0 to 1"):
-        read_labelled(scene, write_raster(tmp_path / "u.tif", labels), 2)
-    found = read_labelled(scene, write_raster(tmp_path / "d.tif", labels, nodata=255), 2)
-    np.testing.assert_array_equal(found.native_labels == UNLABELLED, labels[0] == 255)
-    np.testing.assert_array_equal(found.valid, labels[0] != 255)
+        read_labelled(scene, write_raster(tmp_path / "u.tif", labels), 2, SOURCE)
+    found = read_labelled(scene, write_raster(tmp_path / "d.tif", labels, nodata=255), 2, SOURCE).held
+    np.testing.assert_array_equal(found.labels == UNLABELLED, labels[0] == 255)
     assert found.labels.max() == 1
 
 
@@ -100,14 +103,15 @@ def test_labels_of_a_volume_lie_on_its_grid_and_on_its_axes(tmp_path):
     labels = ball(9).astype(np.float32)
     labels[0, 0, 0] = np.nan
     path = write_volume(tmp_path / "l.nii.gz", labels, affine)
-    found = read_labelled(scene, path, 2)
-    np.testing.assert_array_equal(found.native_labels == 1, scene.turn.turn(ball(9)))
-    assert (found.native_labels == UNLABELLED).sum() == 1
-    assert found.labels.shape == scene.frame.model_shape
+    found = read_labelled(scene, path, 2, SOURCE)
+    ((_, native),) = found.native_windows()
+    np.testing.assert_array_equal(native == 1, scene.turn.turn(ball(9)))
+    assert (native == UNLABELLED).sum() == 1
+    assert found.held.labels.shape == scene.frame.model_shape
     moved = affine.copy()
     moved[:3, 3] += 2
     with pytest.raises(GridError, match="another grid"):
-        read_labelled(scene, write_volume(tmp_path / "m.nii.gz", labels, moved), 2)
+        read_labelled(scene, write_volume(tmp_path / "m.nii.gz", labels, moved), 2, SOURCE)
     np.testing.assert_array_equal(read_labels(path) == 1, ball(9))
 
 

@@ -6,7 +6,7 @@ from scipy.stats import bootstrap
 
 from tasks.answers.metrics.interval import mean_interval
 from tasks.errors import FitError
-from tasks.training.scores import Collapse, class_dice, summarise
+from tasks.training.scores import Collapse, Overlaps, summarise
 
 CLASSES = ("background", "lung", "clavicle")
 
@@ -24,7 +24,10 @@ def test_fewer_than_ten_scenes_have_no_interval():
 
 def test_a_class_that_is_missed_shows_in_its_own_figure_and_in_the_mean():
     reference = np.array([[0, 1, 1, 2], [0, 1, 2, -1]])
-    found = class_dice(np.where(reference == 2, 0, reference), reference, 3)
+    overlaps = Overlaps(3)
+    for row in reference:
+        overlaps.look_at(np.where(row == 2, 0, row), row)
+    found = overlaps.dice
     figures = summarise({f"scene-{k}": found for k in range(10)}, CLASSES[1:])
     assert figures.by_class["lung"]["dice_mean"] == 1
     assert figures.by_class["clavicle"]["dice_mean"] == 0

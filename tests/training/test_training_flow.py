@@ -68,7 +68,7 @@ def test_networks_of_two_and_three_axes_are_fitted_and_scored_on_volumes(tmp_pat
     job["card"]["network"]["arguments"]["ndim"] = n_axes
     job["card"]["tiling"] = {"tile": [depth[0], 32, 32], "halo": [depth[1], 4, 4], "overlap": [0, 0, 0]}
     # Enough to find the ball: a network that finds nothing is refused.
-    job["settings"] |= {"crop": [16, 16, 16][:n_axes], "steps": 80, "foreground": 0.9, "bfloat16": False}
+    job["settings"] |= {"crop": [16, 16, 16][:n_axes], "steps": 80, "foreground": 0.9}
     result = train(job, tmp_path)
     assert result.figures.network.mean["dice_n"] == 2
     card, _ = resolve_model(str(tmp_path / "trained" / "sarcoma-t1-unet.json"))
@@ -117,15 +117,15 @@ def test_a_network_that_finds_nothing_is_not_written(tmp_path, monkeypatch, fold
     job = small("train-fire", tmp_path / "scenes", folds=folds)
     job["settings"]["steps"] = 1
 
-    def collapsed(*arguments):
-        fitted = fit_card(*arguments)
+    def collapsed(*arguments, **keywords):
+        fitted = fit_card(*arguments, **keywords)
         head = {"head.weight": torch.zeros(2, 4, 1, 1), "head.bias": torch.tensor([1.0, 0.0])}
         return replace(fitted, state_dict=fitted.state_dict | head)
 
     monkeypatch.setattr(slices, "fit_card", collapsed)
     with pytest.raises(FitError, match=r"fire-unet: every pixel of the .* Nothing is written"):
         train(job, tmp_path)
-    assert not (tmp_path / "trained").exists()
+    assert {path.name for path in (tmp_path / "trained").iterdir()} == {".swathe", "fits"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How good a fit is: Dice on whole scenes."""
+"""A network on whole scenes in one pass: what tiles are compared with, and how good a fit is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.networks.builders import build_network, network_geometry
 from models.networks.layout import memory_layout
 from models.training.crops import IGNORED, mirrored
+from models.training.fit import prepare_sample
 
 
 def predict_scores(
@@ -43,13 +45,6 @@ def predict_scores(
     return scores[(slice(None), *parts)]
 
 
-def predict_classes(
-    network: nn.Module, image: Tensor, stride: tuple[int, ...], margin: tuple[int, ...] = (), least: int = 1
-) -> NDArray[np.int64]:
-    """Return the likeliest class of each pixel, ``shape``; arguments as of ``predict_scores``."""
-    return predict_scores(network, image, stride=stride, margin=margin, least=least).argmax(0).cpu().numpy()
-
-
 def dice(predicted: NDArray[np.integer], labels: NDArray[np.integer], class_id: int) -> float:
     """Return ``2 |A and B| / (|A| + |B|)`` over pixels that are not ``IGNORED``; 1 where both are empty."""
     counted = labels != IGNORED
@@ -58,6 +53,13 @@ def dice(predicted: NDArray[np.integer], labels: NDArray[np.integer], class_id: 
     return 2 * int((a & b).sum()) / total if total else 1.0
 
 
-def mean_dice(predicted: NDArray[np.integer], labels: NDArray[np.integer], n_classes: int) -> float:
-    """Return the mean over the classes but background."""
-    return float(np.mean([dice(predicted, labels, class_id) for class_id in range(1, n_classes)]))
+def score(fitted, sample) -> float:
+    """Return the Dice of a fit on a sample that it was not fitted on, mean over the classes but the first."""
+    card = fitted.card
+    geometry = network_geometry(card.network)
+    network = build_network(card.network, card.n_inputs, card.n_classes)
+    network.load_state_dict(fitted.state_dict)
+    scene = prepare_sample(sample, card)
+    least = 2 if geometry.receptive_field is None else 1
+    found = predict_scores(network, scene.layers[:-1], geometry.stride, geometry.margin, least).argmax(0).numpy()
+    return float(np.mean([dice(found, scene.labels.numpy(), number) for number in range(1, card.n_classes)]))
