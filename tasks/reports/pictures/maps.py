@@ -13,8 +13,8 @@ from tasks.reports.blocks import Picture
 from tasks.reports.legend import NOT_OBSERVED, LegendEntry
 from tasks.reports.pictures.drawing import as_png, draw_scale_bar, drawn_shape, overlay, resized
 
-# Sides of a map in pixels: wide enough for half a page at twice its density, and a tall one still fits a screen. A small
-# scene is not enlarged by more than the third number, if it is as wide as the first then: that would only weigh more.
+# Sides of a map in pixels: wide enough for half a page at twice its density, and a tall one still fits a screen. A
+# small scene is enlarged by the third number at most, if it is as wide as the first then: more would only weigh more.
 _NARROW, _WIDTH = 560, 900
 _HEIGHT = 1100
 _ENLARGED = 2.5
