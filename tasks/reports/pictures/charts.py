@@ -31,7 +31,7 @@ _FONT = "DejaVu Sans"
 _DEFAULT_COLOUR = "#2b6cb0"
 
 # matplotlib keeps its settings in one place for all threads of a process.
-_SETTINGS_LOCK = Lock()
+SETTINGS_LOCK = Lock()
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _chart(height_px: int, draw: Callable[[Axes, _Theme], None], alt: str, capti
 def _svg(height_px: int, draw: Callable[[Axes, _Theme], None], theme: _Theme) -> bytes:
     buffer = io.BytesIO()
     with (
-        _SETTINGS_LOCK,
+        SETTINGS_LOCK,
         mpl.rc_context(
             {
                 "svg.hashsalt": "swathe",
