@@ -21,12 +21,14 @@ import httpx
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.exceptions import PrefectException
 
+from flows.orchestration.orchestrator import FitReport
 from models.printable import printable
 from tasks.nights.night import Night, NightScene
 from tasks.out.outcome import SceneOutcome
 from tasks.reports.index_rank import Ranked, ranked
 from tasks.reports.night import FOLDER, counts
 from tasks.reports.page_figures import cell, figure, heading
+from tasks.reports.pictures.fits import curves_picture
 from tasks.reports.pictures.quicklook import quicklook
 from tasks.reports.trail import Trail
 
@@ -100,8 +102,7 @@ def scene_text(job: str, outcome: SceneOutcome, out: Path, picture: bytes | None
     lines = [f"# {plain(outcome.scene)}", f"Job {plain(job)}, {outcome.status}."]
     lines += [f"- {plain(heading(name))}: **{plain(cell(value))}**" for name, value in outcome.headline.items()]
     if picture is not None:
-        uri = base64.b64encode(picture).decode()
-        lines.append(f"\n![Preview of {plain(outcome.scene)}](data:image/jpeg;base64,{uri})\n")
+        lines.append(f"\n![Preview of {plain(outcome.scene)}]({_data_uri(picture)})\n")
     if outcome.warnings:
         shown = [f"- {plain(warning)}" for warning in outcome.warnings[:_MOST_WARNINGS]]
         more = len(outcome.warnings) - len(shown)
@@ -135,6 +136,28 @@ def batch_text(job: str, found: Sequence[Ranked], out: Path, trails: Sequence[Tr
         more = len(trail.rows) - len(shown)
         lines += [f"\n## {plain(trail.title)}", *shown, *([f"- {more} more in index.html"] if more else [])]
     return "\n".join(lines) + "\n"
+
+
+def tell_fits(report: FitReport) -> None:
+    """Show fits of a network on the run's page: curves, scores, masks beside their reference."""
+    with best_effort(f"fit of {report.model}"):
+        create_markdown_artifact(fits_text(report), description=f"{report.model}: curves, scores, masks")
+
+
+def fits_text(report: FitReport) -> str:
+    """Return what the UI says of fits, in Markdown."""
+    lines = [f"# {plain(report.model)}", f"Job {plain(report.job)}."]
+    lines += [f"- {plain(name)}: **{plain(value)}**" for name, value in report.scores.items()]
+    lines += ["\n## Curves", f"\n![Curves]({_data_uri(curves_picture(report.curves))})\n"]
+    if report.examples:
+        lines += ["\n## Picture, reference, mask"]
+    for scene, picture in report.examples.items():
+        lines += [f"\n**{plain(scene)}**", f"\n![{plain(scene)}]({_data_uri(picture)})\n"]
+    return "\n".join(lines) + "\n"
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def tell_night(night: Night, out: Path) -> None:

@@ -49,6 +49,25 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(error, UnreachableSceneError) or is_transient(error)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FitReport:
+    """What fits of one network came to.
+
+    Attributes:
+        job: Its name.
+        model: Name of the model.
+        curves: By name of the fit and number of steps, values by name.
+        scores: Rows of figures, by what they say.
+        examples: By scene, a JPEG: the picture, the reference over it, the mask over it.
+    """
+
+    job: str
+    model: str
+    curves: Mapping[str, Mapping[int, Mapping[str, float]]]
+    scores: Mapping[str, str]
+    examples: Mapping[str, bytes]
+
+
 class UnsentEventError(SwatheError):
     """Whoever events go to did not take one. It stays in the ledger for the next run."""
 
@@ -118,6 +137,10 @@ class Orchestrator(Protocol):
 
     def show_night(self, night: Night, out: Path) -> None:
         """Show what a night came to."""
+        ...
+
+    def show_fits(self, report: FitReport) -> None:
+        """Show what fits of a network came to."""
         ...
 
     def send(self, event: RunEvent) -> None:

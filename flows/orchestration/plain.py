@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from flows.orchestration.orchestrator import RunEvent, Step, may_pass
+from flows.orchestration.orchestrator import FitReport, RunEvent, Step, may_pass
 
 if TYPE_CHECKING:
     from tasks.nights.night import Night
@@ -66,6 +66,9 @@ class PlainOrchestrator:
 
     def show_night(self, night: Night, out: Path) -> None:
         """Do nothing: OUT has the night's page."""
+
+    def show_fits(self, report: FitReport) -> None:
+        """Do nothing: OUT has the logs."""
 
     def send(self, event: RunEvent) -> None:
         """Write the event to the log, which is all there is to send it to."""

@@ -18,7 +18,7 @@ from flows.display import artifacts
 from flows.display.counts import ProgressArtifact
 from flows.orchestration.current import carried_out_by
 from flows.orchestration.interruption import interruption
-from flows.orchestration.orchestrator import RunEvent, Step, may_pass
+from flows.orchestration.orchestrator import FitReport, RunEvent, Step, may_pass
 from flows.server import events, ghosts
 from flows.server.profiles import speak
 from flows.server.told import tell_interrupted
@@ -70,6 +70,10 @@ class PrefectOrchestrator:
     def show_night(self, night: Night, out: Path) -> None:
         """Show what a night came to."""
         artifacts.tell_night(night, out)
+
+    def show_fits(self, report: FitReport) -> None:
+        """Show curves, scores and example masks on the run's page."""
+        artifacts.tell_fits(report)
 
     def send(self, event: RunEvent) -> None:
         """Bring the server an event.

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from flows.orchestration.current import step
+from flows.orchestration.current import orchestrator, step
+from flows.orchestration.orchestrator import FitReport
 from flows.training.disagreement import bfloat16_disagreement, quiet_models, tiled_disagreement
 from flows.training.progress import shown
+from flows.training.scoring import Figures, Scored, refuse_collapse
 from models.card import Card, Training
 from tasks.errors import JobError, UndeclaredError
 from tasks.files.declared import lies_below
@@ -32,32 +34,16 @@ from tasks.jobs.training import TrainingJob, load_training_job
 from tasks.out.folder import OutFolder
 from tasks.samples.scenes import data_folder
 from tasks.segment.memory import available_bytes
-from tasks.training.baseline import baseline_overlaps
 from tasks.training.labelled import LabelledScene, layer_bytes, read_labelled
-from tasks.training.scores import Collapse, DiceScores, Overlaps, summarise
 from tasks.training.splits import Split
-from tasks.training.whole import segmented
 
 if TYPE_CHECKING:
-    from models.training.settings import AnySample, FitResult, TrainSettings
+    from models.training.settings import AnySample, Curves, FitResult, TrainSettings
 
 logger = logging.getLogger(__name__)
 
 # Of the memory that is available, for the scenes of a fit.
 _MOST_HELD = 0.25
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What cross-validation measured.
-
-    Attributes:
-        network: Of the masks that the engine makes of scenes which a network has not seen.
-        baseline: Of the simple method on the same scenes; None without one.
-    """
-
-    network: DiceScores
-    baseline: DiceScores | None
 
 
 @dataclass(frozen=True)
@@ -225,53 +211,20 @@ def cross_validation(job: TrainingJob, card: Card, subjects: Subjects) -> Figure
         folds = subjects.split.folds(job.folds, fit_settings(job).seed)
     except ValueError as error:
         raise JobError(f"{job.job}: 'folds': {error}") from error
-    scores: dict[str, NDArray[np.float64]] = {}
+    scored = Scored()
+    curves = {}
     for number, held_out in enumerate(folds):
-        seen = set(subjects.split.names) - set(held_out)
-        fitted = fit_scenes(job, card, subjects, seen, f"fold-{number}")
+        name = f"fold-{number}"
+        fitted = fit_scenes(job, card, subjects, set(subjects.split.names) - set(held_out), name)
+        curves[name] = fitted.curves
         with tempfile.TemporaryDirectory(prefix="swathe-fold-") as folder:
             written = write_model(Path(folder), fitted.card, fitted.state_dict)
             unseen = subjects.named(held_out)
-            scores |= _scores(
-                job, written, Path(folder), unseen, f"the {len(unseen)} scenes that fold {number} holds back"
-            )
-    return _figures(job, card, scores, subjects.scenes)
-
-
-def _scores(
-    job: TrainingJob, card: Card, folder: Path, scenes: list[LabelledScene], told: str
-) -> dict[str, NDArray[np.float64]]:
-    """Return the Dice of each class on each scene.
-
-    Masks come from the engine, with the weights as they are written, on the native grid: what a user would get.
-    """
-    classes = [entry.name for entry in card.classes]
-    collapse = Collapse(card.name, classes)
-    request = Request(job=segmenting_job(job), card=card, card_folder=folder, out=OutFolder(folder))
-    scores = {}
-    for scene in scenes:
-        read, overlaps = segmented(request, scene.scene), Overlaps(card.n_classes)
-        for box, labels in scene.native_windows():
-            mask = read(box)
-            collapse.look_at(mask, labels)
-            overlaps.look_at(mask, labels)
-        found = scores[scene.name] = overlaps.dice
-        each = ", ".join(f"{name} {value:.3f}" for name, value in zip(classes[1:], found, strict=True))
-        logger.info("not seen, %s: Dice %s", scene.name, each)
-    collapse.refuse(told)
-    return scores
-
-
-def _figures(
-    job: TrainingJob, card: Card, scores: dict[str, NDArray[np.float64]], scenes: list[LabelledScene]
-) -> Figures:
-    classes = [entry.name for entry in card.classes[1:]]
-    simple = None
-    if job.baseline:
-        scored = [scene for scene in scenes if scene.name in scores]
-        compared = {scene.name: baseline_overlaps(job.baseline, scene, card.n_classes).dice for scene in scored}
-        simple = summarise(compared, classes)
-    return Figures(summarise(scores, classes), simple)
+            told = f"the {len(unseen)} scenes that fold {number} holds back"
+            scored.score(segmenting_job(job), written, Path(folder), unseen, told)
+    figures = scored.figures(card, job.baseline, subjects.scenes)
+    _show(job, card, curves, figures, scored)
+    return figures
 
 
 @step("fit")
@@ -288,6 +241,7 @@ def fit_and_write(
     fitted = fit_scenes(job, card, subjects, subjects.split.names, "all")
     scenes, held = subjects.named(subjects.split.names), subjects.named(subjects.split.held)
     plain = segmenting_job(job)
+    scored = Scored()
     # Nothing is put into OUT before the network has been seen to work.
     with tempfile.TemporaryDirectory(prefix="swathe-fitted-") as folder:
         tried = write_model(Path(folder), fitted.card, fitted.state_dict)
@@ -297,10 +251,11 @@ def fit_and_write(
             len(scenes),
         )
         with quiet_models():
-            _refuse_collapse(plain, tried, scenes, Path(folder))
+            refuse_collapse(plain, tried, scenes, Path(folder))
             if held:
                 told = f"the {len(held)} scenes that training.held holds back"
-                figures = _figures(job, card, _scores(job, tried, Path(folder), held, told), held)
+                scored.score(plain, tried, Path(folder), held, told)
+                figures = scored.figures(card, job.baseline, held)
             seams = tiled_disagreement(plain, tried, scenes, Path(folder))
             halved = bfloat16_disagreement(plain, tried, scenes, Path(folder))
     # A card travels: whose disk the scenes were on is nobody's business.
@@ -315,18 +270,22 @@ def fit_and_write(
         "tiling": fitted.card.tiling.model_copy(update={"disagreement": seams}),
         "bfloat16_disagreement": halved,
     }
+    _show(job, card, {"all": fitted.curves}, figures if held else None, scored)
     return write_model(out, fitted.card.model_copy(update=complete), fitted.state_dict), figures
 
 
-def _refuse_collapse(job: Job, card: Card, scenes: list[LabelledScene], folder: Path) -> None:
-    collapse = Collapse(card.name, [entry.name for entry in card.classes])
-    for scene in scenes:
-        with tempfile.TemporaryDirectory(prefix="swathe-whole-") as scratch:
-            request = Request(job=job, card=card, card_folder=folder, out=OutFolder(Path(scratch)))
-            read = segmented(request, scene.scene)
-            for box, labels in scene.native_windows():
-                collapse.look_at(read(box), labels)
-    collapse.refuse(f"the {len(scenes)} scenes that it was fitted on")
+def _show(job: TrainingJob, card: Card, curves: dict[str, Curves], figures: Figures | None, scored: Scored) -> None:
+    told = {}
+    if figures is not None:
+        means = {"mean": figures.network.mean, **figures.network.by_class}
+        told = {
+            f"Dice on scenes not seen, {name}": f"{found['dice_mean']:.3f} of {found['dice_n']:.0f} scenes"
+            for name, found in means.items()
+            if found["dice_n"]
+        }
+    orchestrator().show_fits(
+        FitReport(job=job.job, model=card.name, curves=curves, scores=told, examples=scored.examples)
+    )
 
 
 def fit_settings(job: TrainingJob) -> TrainSettings:

@@ -107,6 +107,15 @@ class Nnunet(nn.Module):
         logits = [self._mirrored(network, image) for network in self.folds]
         return logits[0] if len(logits) == 1 else torch.stack(logits).mean(0)
 
+    def at_all_depths(self, image: Tensor) -> list[Tensor]:
+        """Return the logits of every stage of the decoder, the finest first, without mirrors: for fits."""
+        answers: list[list[Tensor]] = []
+        for network in self.folds:
+            network.decoder.deep_supervision = True
+            answers.append(network(image))
+            network.decoder.deep_supervision = False
+        return [torch.stack(depth).mean(0) for depth in zip(*answers, strict=True)]
+
     def _mirrored(self, network: nn.Module, image: Tensor) -> Tensor:
         total: Tensor = network(image)
         for axes in self._flips:

@@ -19,7 +19,7 @@ from models.networks.layout import memory_layout
 from models.normalization import normalise, resolve
 from models.position import positions
 from models.training.crops import Crops, HeldScene, StreamedScene, prepare
-from models.training.losses import MaskedDiceCrossEntropy, scores_loss
+from models.training.losses import MaskedLoss, scores_loss
 from models.training.module import FitModule, Objective
 from models.training.settings import AnySample, Augmentation, FitResult, Progress, StreamedSample, TrainSettings
 from models.training.trainer import carry_out
@@ -99,7 +99,7 @@ def fit(
     _check(card, settings)
     objective: Objective
     if geometry.output == "scores":
-        objective = partial(scores_loss, MaskedDiceCrossEntropy())
+        objective = partial(scores_loss, MaskedLoss(settings.loss))
     else:
         # Here, because few fits need it.
         from models.training.objects import objects_objective
@@ -152,5 +152,7 @@ def _check(card: Card, settings: TrainSettings) -> None:
         )
     if geometry.output != "scores" and settings.precision not in {"auto", "float32"}:
         raise CardError(f"{name!r} is fitted in float32: leave settings.precision out")
+    if geometry.output != "scores" and settings.loss != "dice_ce":
+        raise CardError(f"{name!r} is fitted by losses of its own: leave settings.loss out")
     if geometry.output != "scores" and settings.patience is not None:
         raise CardError(f"{name!r} finds objects, and what is watched are scores: leave settings.patience out")

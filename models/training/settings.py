@@ -21,6 +21,8 @@ Progress: TypeAlias = Callable[[int, int, float], None]
 # Per number of steps, what was logged, by name; ``loss`` is the mean since the entry before.
 Curves: TypeAlias = dict[int, dict[str, float]]
 
+LossName: TypeAlias = Literal["dice_ce", "dice_focal", "generalized_dice_ce", "tversky_ce", "ce", "focal"]
+
 Outside: TypeAlias = Literal["mirror", "zero"]
 
 
@@ -124,6 +126,7 @@ class TrainSettings:
         crop: Lengths of what the network reads, multiples of its stride; the last two alike where quarters are
             turned. A network of valid convolutions answers for its margin less at each side, and is fitted on that.
         learning_rate: The highest.
+        loss: What is minimised: of regions, over the whole batch and the classes but background, and of pixels.
         warm_up: Share of the steps over which the learning rate rises from 0; it falls to 0 along a cosine after it.
         weight_decay: Of AdamW.
         foreground: Share of crops that hold a pixel which is not background, of each class as often.
@@ -149,6 +152,7 @@ class TrainSettings:
     accumulate: PositiveInt = 1
     crop: tuple[PositiveInt, ...]
     learning_rate: PositiveFloat = 3e-3
+    loss: LossName = "dice_ce"
     warm_up: _BelowOne = 0.2
     weight_decay: NonNegativeFloat = 1e-2
     foreground: _Share = 0.5

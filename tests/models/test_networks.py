@@ -11,7 +11,7 @@ from models.card import Network
 from models.errors import CardError, UnknownModelError
 from models.networks.builders import build_network, network_geometry
 from models.predictors.fusion import fuse
-from models.training.losses import MaskedDiceCrossEntropy
+from models.training.losses import MaskedLoss
 
 torch.set_num_threads(1)
 
@@ -139,7 +139,7 @@ def dependence(module, size, centre, axis, margin):
 @pytest.mark.parametrize("network", NETWORKS, ids=repr)
 def test_a_few_steps_on_a_batch_lower_its_loss(network):
     torch.manual_seed(5)
-    module, criterion = build_network(network, 2, 3).train(), MaskedDiceCrossEntropy()
+    module, criterion = build_network(network, 2, 3).train(), MaskedLoss("dice_ce")
     image = small_image(network, 2)
     with torch.no_grad():
         labels = torch.randint(3, module(image).argmax(1).shape)

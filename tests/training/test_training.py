@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.losses import DiceCELoss, FocalLoss
 from monai.metrics import compute_dice
 from pydantic import ValidationError
 from scipy.ndimage import affine_transform
@@ -14,12 +16,13 @@ from whole_scenes import dice, score
 
 from models.card import Card, ClassEntry, FixedNormalization, Network, SceneNormalization, Tiling
 from models.errors import CardError, DeviceError
+from models.networks.builders import build_network
 from models.position import positions
 from models.training.augmentation import _random_affine, warp
 from models.training.crops import IGNORED, Crops, cut, mirrored, prepare
 from models.training.fit import fit, fixed_statistics
-from models.training.losses import MaskedDiceCrossEntropy
-from models.training.settings import Augmentation, Sample, TrainSettings
+from models.training.losses import MaskedLoss, scores_loss
+from models.training.settings import Augmentation, LossName, Sample, TrainSettings
 from models.training.slices import _slices, fit_card
 
 torch.set_num_threads(1)
@@ -88,10 +91,8 @@ def test_what_a_network_drops_out_is_reproducible_and_leaves_the_callers_random_
 
 
 def test_one_step_on_a_batch_lowers_its_loss():
-    from models.networks.builders import build_network
-
     torch.manual_seed(0)
-    network, criterion = build_network(card().network, 2, 2), MaskedDiceCrossEntropy()
+    network, criterion = build_network(card().network, 2, 2), MaskedLoss("dice_ce")
     scenes = [prepare(s.image - 10, s.labels, s.valid) for s in samples()]
     images, labels = Crops(scenes, SHORT).batch(range(SHORT.batch))
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
@@ -144,6 +145,7 @@ OTHERS = {
     "crop": (12, 12),
     "accumulate": 2,
     "learning_rate": 1e-2,
+    "loss": "tversky_ce",
     "warm_up": 0.7,
     "weight_decay": 0.5,
     "foreground": 1.0,
@@ -272,14 +274,74 @@ def test_labels_of_a_crop_are_those_of_its_middle():
     assert all((row == 1).any() for row in labels)
 
 
-def test_ignored_pixels_do_not_change_the_loss():
-    criterion = MaskedDiceCrossEntropy()
+@pytest.mark.parametrize("name", get_args(LossName))
+def test_ignored_pixels_do_not_change_a_loss(name):
+    criterion = MaskedLoss(name)
+    torch.manual_seed(0)
     logits, labels = torch.randn(2, 3, 8, 8), torch.randint(3, (2, 8, 8))
     labels[:, 2:5] = IGNORED
     changed = logits.clone()
     changed[:, :, 2:5] = 100 * torch.randn(2, 3, 3, 8)
     assert torch.equal(criterion(logits, labels), criterion(changed, labels))
-    assert torch.isfinite(criterion(logits, torch.full((2, 8, 8), IGNORED)))
+    nothing = logits.clone().requires_grad_()
+    criterion(nothing, torch.full((2, 8, 8), IGNORED)).backward()
+    assert torch.isfinite(nothing.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("dice_ce", DiceCELoss(softmax=True, to_onehot_y=True, include_background=False, batch=True)),
+        ("focal", FocalLoss(use_softmax=True, to_onehot_y=True, reduction="none")),
+    ],
+)
+def test_a_loss_of_what_is_labelled_everywhere_is_monais(name, theirs):
+    torch.manual_seed(1)
+    logits, labels = torch.randn(2, 3, 8, 8), torch.randint(3, (2, 8, 8))
+    found = theirs(logits, labels[:, None])
+    # Their mean of the focal loss is over the classes, too.
+    expected = found.sum(1).mean() if name == "focal" else found
+    if name == "dice_ce":
+        # Theirs leaves the background out of cross-entropy as well.
+        expected = theirs.dice(logits, labels[:, None]) + torch.nn.functional.cross_entropy(logits, labels)
+    torch.testing.assert_close(MaskedLoss(name)(logits, labels), expected)
+
+
+SEGRESNET = {"spatial_dims": 2, "init_filters": 8, "blocks_down": [1, 1], "dsdepth": 2}
+DYNUNET = {
+    "spatial_dims": 2, "kernel_size": [3] * 4, "strides": [1, 2, 2, 2], "upsample_kernel_size": [2] * 3,
+    "filters": [4, 4, 8, 8], "deep_supervision": True, "deep_supr_num": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "n_depths"),
+    [
+        ("nnunet", {"features": [2, 2, 3, 3]}, 3),
+        ("monai:SegResNetDS", SEGRESNET, 2),
+        ("monai:DynUNet", DYNUNET, 3),
+        ("unet", {"widths": [4, 8]}, 1),
+    ],
+)
+def test_a_network_that_answers_at_several_depths_is_fitted_at_all_that_count(name, arguments, n_depths):
+    torch.manual_seed(0)
+    built = build_network(Network(name=name, arguments=arguments), 2, 2).train()
+    images, labels = torch.rand(2, 2, 32, 32), torch.randint(2, (2, 32, 32))
+    seen = []
+
+    class Counted(torch.nn.Module):
+        def forward(self, logits, coarse):
+            assert logits.shape[2:] == coarse.shape[1:]
+            assert logits.shape[1] == 2
+            seen.append(logits)
+            return logits.square().mean()
+
+    loss = scores_loss(Counted(), built, images, labels)
+    assert len(seen) == n_depths
+    weights = {1: [1], 2: [2 / 3, 1 / 3], 3: [2 / 3, 1 / 3, 0]}[n_depths]
+    expected = sum(weight * logits.square().mean() for weight, logits in zip(weights, seen, strict=True))
+    torch.testing.assert_close(loss, expected)
+    assert built.eval()(images).shape == (2, 2, 32, 32)
 
 
 def test_augmented_crops_keep_labels_with_their_pixels():

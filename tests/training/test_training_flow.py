@@ -10,6 +10,7 @@ import yaml
 from rich.console import Console
 
 from flows.commands import tables
+from flows.orchestration.plain import PlainOrchestrator
 from flows.training.disagreement import quiet_models
 from models.card import Card
 from models.registry import resolve_model
@@ -36,7 +37,9 @@ def train(job: dict, folder: Path):
     return train_model(str(path), folder / "trained", [])
 
 
-def test_a_raster_network_is_scored_held_out_and_written_with_its_card(tmp_path):
+def test_a_raster_network_is_scored_held_out_and_written_with_its_card(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(PlainOrchestrator, "show_fits", lambda _, report: shown.append(report))
     for seed in range(3):
         write_synthetic_fire(tmp_path / "scenes", f"fire-{seed}", 64, seed)
     result = train(small("train-fire", tmp_path / "scenes", folds=3), tmp_path)
@@ -45,6 +48,9 @@ def test_a_raster_network_is_scored_held_out_and_written_with_its_card(tmp_path)
     assert result.figures.baseline.mean["dice_mean"] > 0.9
     card, folder = resolve_model(str(tmp_path / "trained" / "fire-unet.json"))
     assert folder == tmp_path / "trained"
+    assert [list(report.curves) for report in shown] == [["fold-0", "fold-1", "fold-2"], ["all"]]
+    assert set(shown[0].examples) == {"fire-0", "fire-1", "fire-2"}
+    assert list(result.fits.glob("fold-*/logs/csv/*/metrics.csv"))
     assert card.training.scores == result.figures.network.mean
     assert card.training.by_class == {"burned": card.training.scores}
     assert card.training.baseline == result.figures.baseline.mean
@@ -84,6 +90,19 @@ def test_models_are_quiet_while_they_are_compared_and_not_after():
     with quiet_models():
         assert not models.isEnabledFor(logging.INFO)
     assert models.getEffectiveLevel() == before
+
+
+def test_scenes_that_are_held_are_not_fitted_and_score_the_last_fit(tmp_path):
+    for seed in range(3):
+        write_synthetic_fire(tmp_path / "scenes", f"fire-{seed}", 64, seed)
+    job = small("train-fire", tmp_path / "scenes", folds=0)
+    job["training"]["held"] = ["fire-2"]
+    result = train(job, tmp_path)
+    assert result.figures.network.mean["dice_n"] == 1
+    card, _ = resolve_model(str(tmp_path / "trained" / "fire-unet.json"))
+    assert card.training.scores == result.figures.network.mean
+    with pytest.raises(JobError, match="'training.held' and 'folds' both say what is scored"):
+        train(job | {"folds": 2}, tmp_path)
 
 
 def test_without_folds_the_command_tells_where_the_weights_are_and_what_was_measured(tmp_path, monkeypatch):

@@ -19,9 +19,17 @@ def quicklook(preview: Path) -> bytes | None:
     with Image.open(preview) as opened:
         picture = opened.convert("RGB")
     picture.thumbnail((_WIDEST, _WIDEST))
+    found = as_jpeg(picture)
+    return found if len(found) <= _LARGEST_BYTES else None
+
+
+def as_jpeg(picture: Image.Image) -> bytes:
+    """Return a picture as JPEG, as well as 150 kB let it be; more where even the worst has more."""
+    content = b""
     for quality in _QUALITIES:
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=quality, optimize=True)
-        if buffer.tell() <= _LARGEST_BYTES:
-            return buffer.getvalue()
-    return None
+        content = buffer.getvalue()
+        if len(content) <= _LARGEST_BYTES:
+            break
+    return content
