@@ -51,7 +51,8 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     """Check a batch and queue it on the Prefect server; exit code 1 where some of it was refused."""
     from flows.batch.freeing import free_inputs
     from flows.batch.orders import Submission, all_overrides
-    from flows.batch.queueing import check_batch, queue_run
+    from flows.batch.queueing import check_batch, enter, queue_run
+    from flows.batch.steps import now
     from flows.commands import tables
     from flows.commands.orchestrated import use_server
     from models.errors import SwatheError
@@ -68,7 +69,7 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     if freed.n_refused:
         OUT.print(verdict_table(freed.verdicts))
     checked = check_batch(request, freed.inputs)
-    for line in tables.refusals(checked.refused):
+    for line in tables.refusals([verdict for _, verdict in checked.refused]):
         OUT.print(line, soft_wrap=True)
     if not checked.accepted:
         raise JobError(f"none of {checked.n_inputs} inputs can be segmented; nothing was submitted")
@@ -77,6 +78,7 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
             "no Prefect server to submit to. Name one in PREFECT_API_URL, start one with: swathe up, or run the "
             "batch here with: swathe segment"
         )
+    enter(request, checked, now())
     order = Submission(
         inputs=[keep_manifest(Folder(out.resolve()), checked.accepted)],
         job=job if is_shipped(job) else _absolute(job),

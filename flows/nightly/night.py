@@ -13,6 +13,7 @@ from pydantic import Field
 from flows.batch import steps
 from flows.batch.figures import write_figures
 from flows.batch.orders import Setup
+from flows.batch.receiving import people_of
 from flows.batch.segment import run_held
 from flows.batch.waiting import take
 from flows.nightly.telling import tell_end, tell_missed
@@ -85,7 +86,12 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
     request = replace(request, today=tonight if newest is None else max(tonight, newest[0].date))
     is_past = request.today != tonight
     found = list_arrivals(
-        order.inbox, job, tonight=tonight, last=nights.last(tonight), n_channels=request.card.n_channels
+        order.inbox,
+        job,
+        tonight=tonight,
+        last=nights.last(tonight),
+        n_channels=request.card.n_channels,
+        people=people_of(request),
     )
     items = [item for item in found if is_kept(item.date, job.nightly.retention, request.today or tonight)]
     earlier = nights.night(tonight)

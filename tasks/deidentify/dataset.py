@@ -20,9 +20,9 @@ from pydicom.valuerep import PersonName
 from tasks.deidentify import csa
 from tasks.deidentify.codes import is_public, is_scheme, meaning_of
 from tasks.deidentify.dates import shifted_date, shifted_datetime, valid_time, valid_zone
-from tasks.deidentify.pseudonyms import Pseudonyms, bare
 from tasks.deidentify.rules import Action, Rules, profile, safe_private
 from tasks.deidentify.text import Scrubber
+from tasks.files.pseudonyms import Pseudonyms, whose
 
 # What damaged elements make pydicom raise, whatever the element is.
 UNDECODABLE = (
@@ -133,7 +133,7 @@ class Patient:
 
 def patient_of(dataset: Dataset, pseudonyms: Pseudonyms) -> Patient:
     """Tell whom a data set is of; without an id every study is a patient of its own."""
-    known = bare(_text(dataset, _PATIENT_ID)) or f"study {bare(_text(dataset, _STUDY_UID))}"
+    known = whose(_text(dataset, _PATIENT_ID), _text(dataset, _STUDY_UID))
     return Patient(known, pseudonyms.patient(known), pseudonyms.days(known))
 
 

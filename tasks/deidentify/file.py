@@ -20,12 +20,12 @@ from pydicom.uid import UID
 
 from tasks.deidentify.dataset import UNDECODABLE, Cleaner, Done, identifiers, patient_of
 from tasks.deidentify.pixels import copy_pixels
-from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.deidentify.reading import Opened, opened, text_of
 from tasks.deidentify.rules import Rules, classes
 from tasks.deidentify.text import Scrubber
 from tasks.errors import IdentifyingError
 from tasks.files.durable import sync
+from tasks.files.pseudonyms import Pseudonyms
 from tasks.files.room import writing
 from tasks.jobs.deidentify import Deidentification, Option
 

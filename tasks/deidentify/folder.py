@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.deidentify.burnt_in import frames_to_read, marked, require_tesseract, words_in_frame
-from tasks.deidentify.dataset import UNDECODABLE
+from tasks.deidentify.dataset import UNDECODABLE, patient_of
 from tasks.deidentify.file import deidentify_file
 from tasks.deidentify.journal import FileVerdict, Journal, Status
-from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.deidentify.reading import Opened, opened, text_of
 from tasks.deidentify.rules import classes
 from tasks.errors import IdentifyingError, StoreError
 from tasks.files.durable import replace_file
 from tasks.files.fingerprint import facts_sha256
+from tasks.files.pseudonyms import Pseudonyms
 from tasks.inputs.naming import FREED
 from tasks.jobs.deidentify import Deidentification
 from tasks.out.folder import OutFolder
@@ -73,7 +73,7 @@ def deidentify_folder(
     if settings.burnt_in == "refuse":
         require_tesseract()
     with out.locked():
-        journal = Journal(out.scratch / "deidentify.sqlite")
+        journal = Journal(journal_path(out))
         work = _Work(source, out.root, settings=settings, pseudonyms=pseudonyms, journal=journal)
         verdicts: list[FileVerdict] = []
         recorded = 0
@@ -88,6 +88,17 @@ def deidentify_folder(
             journal.record(verdicts[recorded:])
         write_report(out.root / FREED, journal)
     return verdicts
+
+
+def journal_path(out: OutFolder) -> Path:
+    """Return where a folder remembers which files were freed."""
+    return out.scratch / "deidentify.sqlite"
+
+
+def refused_files(out: OutFolder) -> list[FileVerdict]:
+    """Return the newest verdicts on all files of a folder that cannot be shown, of earlier runs as well."""
+    known = Journal(journal_path(out)).known().values()
+    return [verdict for verdict in known if verdict.status == "refused"]
 
 
 def find_source(source: Path, label: str, pseudonyms: Pseudonyms) -> Path | None:
@@ -158,15 +169,32 @@ class _Work:
             verdict = self._written(path, now)
         except IdentifyingError as error:
             status: Status = "left out" if error.code in _LEFT_OUT else "refused"
-            verdict = replace(now, status=status, code=error.code, message=str(error))
+            verdict = replace(now, status=status, code=error.code, message=str(error), **self._known_of(path))
         except (*UNDECODABLE, MemoryError) as error:
             # Its text may hold values of the file.
-            verdict = replace(now, code="damaged", message=f"cannot be read to its end ({type(error).__name__})")
+            text = f"cannot be read to its end ({type(error).__name__})"
+            verdict = replace(now, code="damaged", message=text, **self._known_of(path))
         self._forget(before, verdict)
         self._known[verdict.source] = verdict
         if verdict.status == "done":
             self._by_name[verdict.file] = verdict
         return verdict
+
+    def _known_of(self, path: Path) -> dict[str, str]:
+        """Return whose a refused file is, by pseudonyms, as far as its header tells: without it a study is not whole."""
+        try:
+            with opened(path) as file:
+                header = file.header
+                study, series = text_of(header, "StudyInstanceUID"), text_of(header, "SeriesInstanceUID")
+                if not study or not series:
+                    return {}
+                return {
+                    "patient": patient_of(header, self._pseudonyms).pseudonym,
+                    "study": self._pseudonyms.study(study),
+                    "series": self._pseudonyms.series(series),
+                }
+        except IdentifyingError:
+            return {}
 
     def _forget(self, before: FileVerdict | None, now: FileVerdict) -> None:
         """Delete what an earlier run made of a file that is now refused, or another patient's."""

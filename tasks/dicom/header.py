@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +43,7 @@ _LONGEST_REASON = 200
 # A date, and an hour: a date alone is no moment.
 _FEWEST_DIGITS = 10
 _FEWEST_BYTES_OF_A_FRAME = 8
+_DIGITS_OF_A_DATE = 8
 # No scanner is as large.
 _FURTHEST_MM = 1e6
 _TAGS: list[Any] = [
@@ -53,7 +56,7 @@ _TAGS: list[Any] = [
     "NominalCardiacTriggerDelayTime", "NominalPercentageOfCardiacPhase", "TriggerTime", "AcquisitionNumber",
     "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentDate", "ContentTime", "DiffusionBValue",
     "DiffusionGradientOrientation", "SeriesDate", "SeriesTime", "QualityControlImage", "BurnedInAnnotation",
-    "LossyImageCompression", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "Units",
+    "PatientID", "StudyDate", "LossyImageCompression", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "Units",
     "CorrectedImage", "DecayCorrection", "PatientWeight", "RadiopharmaceuticalInformationSequence", "FrameTime",
     # Private: diffusion and mosaics of Siemens, diffusion of GE and of Philips.
     0x00190010, 0x0019100A, 0x0019100C, 0x0019100E, 0x00290010, 0x00290011, 0x00291010, 0x00291110,
@@ -156,6 +159,8 @@ def _instance(path: str, dataset: Dataset, pixel_tag: int | None) -> Instance:
         image_type=_texts(dataset, "ImageType"),
         description=" ".join(filter(None, (_text(dataset, "SeriesDescription"), _text(dataset, "ProtocolName")))),
         layout=None if pixel_tag is None else _layout(dataset, PIXELS[pixel_tag]),
+        patient_id=_text(dataset, "PatientID"),
+        date=_date(dataset),
         is_quality_control=_text(dataset, "QualityControlImage") == "YES",
         is_burnt_in=_text(dataset, "BurnedInAnnotation") == "YES",
         is_lossy=_text(dataset, "LossyImageCompression") == "01",
@@ -164,6 +169,16 @@ def _instance(path: str, dataset: Dataset, pixel_tag: int | None) -> Instance:
     if instance.layout is None:
         return instance
     return _with_slices(instance, dataset)
+
+
+def _date(dataset: Dataset) -> str:
+    """Return the ISO date of the acquisition, in the order in which results take theirs."""
+    for what in ("Series", "Acquisition", "Content", "Study"):
+        text = re.sub(r"[.\-/]", "", _text(dataset, f"{what}Date"))
+        if len(text) == _DIGITS_OF_A_DATE:
+            with suppress(ValueError):
+                return datetime.strptime(text, "%Y%m%d").date().isoformat()
+    return ""
 
 
 def _with_slices(instance: Instance, dataset: Dataset) -> Instance:

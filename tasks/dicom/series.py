@@ -179,6 +179,8 @@ class Found:
         modality: Such as ``CT``.
         image_type: Values of ImageType.
         description: For patterns; never shown.
+        patient_id: Of its files; never shown.
+        date: ISO, the first of its files; empty where none tells.
         n_slices: How many.
         paths: The files.
         plane: None where nothing places them.
@@ -194,6 +196,8 @@ class Found:
     modality: str = "OT"
     image_type: tuple[str, ...] = ()
     description: str = ""
+    patient_id: str = field(default="", repr=False)
+    date: str = ""
     n_slices: int = 0
     paths: tuple[str, ...] = ()
     plane: Plane | None = None
@@ -287,6 +291,10 @@ def _objections(members: list[Instance]) -> Iterator[Finding]:
         yield Finding("localizer", "scouts, by ImageType or description")
     if _aside(first) == "projection":
         yield Finding("projection", "projections of a volume, not slices of it")
+    patients = {instance.patient_id for instance in members}
+    if len(patients) > 1:
+        text = f"slices of {len(patients)} patients under one UID. Find out which of them are right"
+        yield Finding("mixed_patients", text, _paths(members))
     if len(layouts) < len(members):
         without = [instance for instance in members if instance.layout is None]
         text = f"{len(without)} of {len(members)} files hold no pixel data. Fetch the series again"
@@ -437,6 +445,8 @@ def _facts(members: list[Instance], label: str, n_slices: int, orientation: tupl
         modality=first.modality,
         image_type=first.image_type,
         description=first.description,
+        patient_id=first.patient_id,
+        date=min((instance.date for instance in members if instance.date), default=""),
         n_slices=n_slices,
         paths=tuple(instance.path for instance in members),
         plane=None if orientation is None else plane_of(orientation),

@@ -18,9 +18,9 @@ from deidentified import ALL, BASIC, REFUSE, read, run
 
 from tasks.deidentify import folder as folder_module
 from tasks.deidentify.folder import find_source
-from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.errors import IdentifyingError, StoreError
 from tasks.files.keys import create_key, load_key
+from tasks.files.pseudonyms import Pseudonyms
 from tasks.inputs.naming import FREED
 from tasks.jobs.deidentify import Deidentification
 

@@ -11,11 +11,11 @@ from highdicom import PixelMeasuresSequence, PlaneOrientationSequence
 from pydicom import Dataset, dcmread
 
 from tasks.deidentify.dates import shifted_date, valid_time
-from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.dicom.header import DAMAGED, reason
 from tasks.dicom.series import Series
 from tasks.errors import UnreadableSceneError
 from tasks.files.keys import InstitutionKey
+from tasks.files.pseudonyms import Pseudonyms, whose
 from tasks.products.dicom.order import Order
 
 # Stands where a source has no date at all, and the standard wants one.
@@ -199,7 +199,7 @@ def _moment(header: Dataset) -> tuple[str, str]:
 
 
 def _pseudonymous(source: Source, pseudonyms: Pseudonyms) -> Source:
-    patient = _text(source.first, "PatientID") or _text(source.first, "StudyInstanceUID")
+    patient = whose(_text(source.first, "PatientID"), _text(source.first, "StudyInstanceUID"))
     days = pseudonyms.days(patient)
     for header in source.images:
         header.PatientName = header.PatientID = pseudonyms.patient(patient)

@@ -23,6 +23,11 @@ def bare(text: str) -> str:
     return text.strip(" \0")
 
 
+def whose(patient_id: str, study_uid: str) -> str:
+    """Return what tells patients apart: the id, or where that is empty the study, each a patient of its own."""
+    return bare(patient_id) or f"study {bare(study_uid)}"
+
+
 @dataclass(frozen=True)
 class Pseudonyms:
     """Stands for identifiers under one key; another key knows none of these pseudonyms.
