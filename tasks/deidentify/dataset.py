@@ -22,7 +22,7 @@ from tasks.deidentify.codes import is_public, is_scheme, meaning_of
 from tasks.deidentify.dates import shifted_date, shifted_datetime, valid_time, valid_zone
 from tasks.deidentify.rules import Action, Rules, profile, safe_private
 from tasks.deidentify.text import Scrubber
-from tasks.files.pseudonyms import Pseudonyms, whose
+from tasks.files.pseudonyms import Pseudonyms, bare, whose
 
 # What damaged elements make pydicom raise, whatever the element is.
 UNDECODABLE = (

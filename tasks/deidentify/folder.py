@@ -181,7 +181,7 @@ class _Work:
         return verdict
 
     def _known_of(self, path: Path) -> dict[str, str]:
-        """Return whose a refused file is, by pseudonyms, as far as its header tells: without it a study is not whole."""
+        """Return by pseudonyms whose a refused file is, as far as its header tells: its series is not whole."""
         try:
             with opened(path) as file:
                 header = file.header

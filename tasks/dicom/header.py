@@ -56,8 +56,9 @@ _TAGS: list[Any] = [
     "NominalCardiacTriggerDelayTime", "NominalPercentageOfCardiacPhase", "TriggerTime", "AcquisitionNumber",
     "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentDate", "ContentTime", "DiffusionBValue",
     "DiffusionGradientOrientation", "SeriesDate", "SeriesTime", "QualityControlImage", "BurnedInAnnotation",
-    "PatientID", "StudyDate", "LossyImageCompression", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "Units",
-    "CorrectedImage", "DecayCorrection", "PatientWeight", "RadiopharmaceuticalInformationSequence", "FrameTime",
+    "PatientID", "StudyDate", "LossyImageCompression", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "Units", "CorrectedImage",
+    "DecayCorrection", "PatientWeight", "RadiopharmaceuticalInformationSequence", "FrameTime",
     # Private: diffusion and mosaics of Siemens, diffusion of GE and of Philips.
     0x00190010, 0x0019100A, 0x0019100C, 0x0019100E, 0x00290010, 0x00290011, 0x00291010, 0x00291110,
     0x00430010, 0x00431039, 0x20010010, 0x20011003,

@@ -1,4 +1,4 @@
-"""``worklist.csv``: a row per study of a folder, from what came, what was made of it and what a reader has to look at."""
+"""``worklist.csv``: a row per study of a folder: what came, what was made of it, what a reader has to look at."""
 
 from __future__ import annotations
 
