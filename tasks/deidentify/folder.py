@@ -169,32 +169,30 @@ class _Work:
             verdict = self._written(path, now)
         except IdentifyingError as error:
             status: Status = "left out" if error.code in _LEFT_OUT else "refused"
-            verdict = replace(now, status=status, code=error.code, message=str(error), **self._known_of(path))
+            verdict = replace(self._placed(path, now), status=status, code=error.code, message=str(error))
         except (*UNDECODABLE, MemoryError) as error:
             # Its text may hold values of the file.
             text = f"cannot be read to its end ({type(error).__name__})"
-            verdict = replace(now, code="damaged", message=text, **self._known_of(path))
+            verdict = replace(self._placed(path, now), code="damaged", message=text)
         self._forget(before, verdict)
         self._known[verdict.source] = verdict
         if verdict.status == "done":
             self._by_name[verdict.file] = verdict
         return verdict
 
-    def _known_of(self, path: Path) -> dict[str, str]:
-        """Return by pseudonyms whose a refused file is, as far as its header tells: its series is not whole."""
+    def _placed(self, path: Path, now: FileVerdict) -> FileVerdict:
+        """Say by pseudonyms whose a refused file is, as far as its header tells: its series is not whole."""
         try:
             with opened(path) as file:
-                header = file.header
-                study, series = text_of(header, "StudyInstanceUID"), text_of(header, "SeriesInstanceUID")
+                study, series = text_of(file.header, "StudyInstanceUID"), text_of(file.header, "SeriesInstanceUID")
                 if not study or not series:
-                    return {}
-                return {
-                    "patient": patient_of(header, self._pseudonyms).pseudonym,
-                    "study": self._pseudonyms.study(study),
-                    "series": self._pseudonyms.series(series),
-                }
+                    return now
+                patient = patient_of(file.header, self._pseudonyms).pseudonym
         except IdentifyingError:
-            return {}
+            return now
+        return replace(
+            now, patient=patient, study=self._pseudonyms.study(study), series=self._pseudonyms.series(series)
+        )
 
     def _forget(self, before: FileVerdict | None, now: FileVerdict) -> None:
         """Delete what an earlier run made of a file that is now refused, or another patient's."""

@@ -330,8 +330,8 @@ def _of_dicom(item: Input, job: Job, people: People | None) -> Input:
     wanted = [volume for volume in listed if not volume.left_out]
     if len(wanted) == 1:
         (one,) = wanted
-        shown = {"site": item.site or one.site, "date": item.date or one.date, "study": one.study}
-        return replace(item, files=one.files, series=one.series, error=one.error, **shown)
+        item = replace(item, site=item.site or one.site, date=item.date or one.date, study=one.study)
+        return replace(item, files=one.files, series=one.series, error=one.error)
     reason = left_out(listed) or f"{len(wanted)} series are taken; narrow source.dicom to one per row"
     return replace(item, error=f"{item.id}: {reason}")
 

@@ -32,6 +32,7 @@ _BETWEEN = "; "
 _STATUSES = ("failed", "refused", "waiting", "done", "left out")
 # RECIST 1.1: progressive disease.
 _PROGRESSION = "PD"
+_NO_CATEGORY = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,7 @@ def _changes(out: OutFolder, patient: str) -> dict[str, str]:
     if not patient or not path.is_file():
         return {}
     return {
-        visit["scene"]: visit["follow_up"]["proposed_response"]["recist"]["category"] or ""
+        visit["scene"]: visit["follow_up"]["proposed_response"]["recist"]["category"] or _NO_CATEGORY
         for visit in read_published(path, "dates")["dates"]
         if "follow_up" in visit
     }

@@ -90,6 +90,7 @@ def test_not_one_marker_is_anywhere_after_a_batch(studies, options):
                    *(("--home", folder / "home") if options else ()))  # fmt: skip
     # The file that was cut off is refused; both series have products.
     assert ended.returncode == 1, ended.stderr
+    assert (out / "batch.json").exists(), ended.stderr
     rows = json.loads((out / "batch.json").read_text())["scenes"]
     assert [row["status"] for row in rows] == ["done", "done"]
     assert len(list(out.glob("*/dicom/segmentation.dcm"))) == 2
