@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -14,11 +15,13 @@ import numpy as np
 import pytest
 
 from flows.batch.freeing import free_inputs
+from flows.batch.receiving import receive
 from flows.nightly.night import Nightly, run_night
 from tasks.errors import JobError
 from tasks.files.keys import create_key
 from tasks.intake.request import make_request
 from tasks.jobs.job import load_job
+from tasks.nights.worklist import write_worklist
 
 JOB = """
 job: freed
@@ -93,6 +96,8 @@ def test_not_one_marker_is_anywhere_after_a_batch(studies, options):
     assert (out / "batch.json").exists(), ended.stderr
     rows = json.loads((out / "batch.json").read_text())["scenes"]
     assert [row["status"] for row in rows] == ["done", "done"]
+    with (out / "worklist.csv").open() as file:
+        assert sorted(row["status"] for row in csv.DictReader(file)) == ["done", "done", "refused"]
     assert len(list(out.glob("*/dicom/segmentation.dcm"))) == 2
     assert leaks.search_text(ended.stdout + ended.stderr, words - {str(folder)}, "terminal") == []
     assert leaks.search(out, words) == []
@@ -134,3 +139,27 @@ def test_what_is_no_dicom_is_refused_without_its_name(studies):
     with pytest.raises(JobError, match="takes DICOM files and folders") as refused:
         free_inputs([str(folder / "Zqnone")], request_of(folder))
     assert "Zqnone" not in str(refused.value)
+
+
+def test_a_table_names_folders_and_a_series_without_one_of_its_files_goes_no_further(studies):
+    folder, _ = studies
+    names = [path.name for path in sorted((folder / "in").glob("Zqfamily*"))]
+    rows = "".join(f"Zqscene{number},in/{name}\n" for number, name in enumerate(names)) + "Zqgone,in/Zqgone\n"
+    (folder / "list.csv").write_text(f"scene,file\n{rows}")
+    # Its header can be read, its pixels end in the middle.
+    cut = next((folder / "in" / names[0]).glob("*-0.dcm"))
+    cut.write_bytes(cut.read_bytes()[:-900])
+    request = request_of(folder)
+    freed = free_inputs([str(folder / "list.csv")], request)
+    assert (len(freed.inputs), freed.n_refused) == (1, 2)
+    receive(request, (), (), "2026-11-30T10:00:00+00:00")
+    write_worklist(request.out)
+    text = (request.out.root / "worklist.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert sorted((row["verdict"], row["status"]) for row in rows) == [("missing", "refused"), ("truncated", "refused")]
+    assert "Zq" not in text
+    # Mended, it goes on, and its row is one of a scene from now on.
+    save_series(folder / "in", 3, made.Markers(11))
+    assert len(free_inputs([str(folder / "list.csv")], request).inputs) == 2
+    write_worklist(request.out)
+    assert (request.out.root / "worklist.csv").read_text().count("refused") == 1

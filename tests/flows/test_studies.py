@@ -73,7 +73,7 @@ class Hospital:
         return {str(path.relative_to(root)): path.read_bytes() for path in files if path.name != "run.json"}
 
     def published(self, out: str) -> dict[str, str]:
-        return {path.name: os.readlink(path) for path in (self.folder / out).glob("[a-z][a-z]-*")}
+        return {path.name: str(path.readlink()) for path in (self.folder / out).glob("[a-z][a-z]-*")}
 
 
 def kill_after(process: subprocess.Popen[str], is_there: Path, pattern: str, count: int) -> None:
