@@ -42,7 +42,7 @@ class Freed:
     """What takes the place of the inputs.
 
     Attributes:
-        inputs: A folder for each series, below OUT's work folder.
+        inputs: A folder for each whole series, below OUT's work folder.
         verdicts: What became of each file.
     """
 
@@ -63,7 +63,7 @@ def free_inputs(inputs: Sequence[str], request: Request) -> Freed:
         request: Whose job has a section ``deidentify``.
 
     Raises:
-        JobError: When an input is none of these, or nothing of them may be shown.
+        JobError: When an input is none of these.
         AuditError: When the audit log is not as it was written.
         KeyFileError: When the institution's key cannot be used.
         StoreError: When OUT cannot be used.
@@ -93,12 +93,21 @@ def free_inputs(inputs: Sequence[str], request: Request) -> Freed:
     refused = [*refused_files(work), *(verdict for verdict in verdicts if verdict.code == _ABSENT)]
     WorklistLedger(out.ledger).refuse(refused_series(refused), datetime.now(UTC).isoformat(timespec="seconds"))
     folders = _whole_series(work, verdicts, {verdict.series for verdict in refused})
-    if not folders:
-        write_worklist(out)
-        counts = Counter(verdict.code for verdict in verdicts)
-        said = ", ".join(f"{count} {code}" for code, count in sorted(counts.items())) or "there is none"
-        raise JobError(f"none of {len(verdicts)} files may be shown: {said}; {out.root / FREED} says why")
+    write_worklist(out)
     return Freed([str(folder) for folder in folders], verdicts)
+
+
+def require_freed(freed: Freed, request: Request) -> Freed:
+    """Refuse a batch of which nothing may be shown.
+
+    Raises:
+        JobError: When it is one.
+    """
+    if not freed.inputs:
+        counts = Counter(verdict.code for verdict in freed.verdicts)
+        said = ", ".join(f"{count} {code}" for code, count in sorted(counts.items())) or "there is none"
+        raise JobError(f"none of {len(freed.verdicts)} files may be shown: {said}; {request.out.root / FREED} says why")
+    return freed
 
 
 def _listed(named: Path) -> list[Path]:

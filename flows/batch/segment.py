@@ -16,7 +16,7 @@ from flows.batch import steps
 from flows.batch.auditing import run_began, run_ended
 from flows.batch.figures import Figures, write_figures
 from flows.batch.following import follow
-from flows.batch.freeing import free_inputs
+from flows.batch.freeing import free_inputs, require_freed
 from flows.batch.line import Fresh, Line
 from flows.batch.orders import Batch, Setup
 from flows.batch.receiving import people_of, receive
@@ -73,8 +73,8 @@ def listed(inputs: Sequence[str], request: Request) -> list[Input]:
         JobError: When they cannot be listed.
     """
     try:
-        freed, channels = free_inputs(inputs, request).inputs, request.card.n_channels
-        return list_all_inputs(freed, request.job, channels, people_of(request))
+        freed = require_freed(free_inputs(inputs, request), request).inputs
+        return list_all_inputs(freed, request.job, request.card.n_channels, people_of(request))
     except SwatheError as error:
         # Its text names files; on a terminal that is no harm.
         raise JobError(

@@ -36,6 +36,7 @@ from flows.commands.options import (
     VoxelSizeChoice,
     Workers,
 )
+from flows.commands.returning import return_command
 from flows.commands.submit import submit_command
 from flows.display import logs
 from flows.orchestration.interruption import interruption
@@ -54,6 +55,7 @@ app.add_typer(analyse_app, name="analyse")
 app.add_typer(key_app, name="key")
 app.command("audit")(audit_command)
 app.command("deidentify")(deidentify_command)
+app.command("return")(return_command)
 app.command("submit")(submit_command)
 app.command("deploy")(deploy_command)
 app.command("up")(up_command)
@@ -126,12 +128,12 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     request = make_request(load_job(job, batch.all_overrides), out, model)
     with orchestrated(home, prefect) as has_server, starting_early(batch, request):
         # Here, because workers start meanwhile.
-        from flows.batch.freeing import free_inputs
+        from flows.batch.freeing import free_inputs, require_freed
         from flows.batch.segment import segment_batch
         from flows.commands import tables
         from tasks.inputs.listing import list_inputs, require_scenes
 
-        freed = free_inputs(inputs, request)
+        freed = require_freed(free_inputs(inputs, request), request)
         # Names that are wrong end here, before a folder is made.
         require_scenes(list_inputs(freed.inputs, request.job, request.card.n_channels))
         batch = batch.model_copy(update={"inputs": [request.out.keep_inputs(freed.inputs)]})

@@ -49,7 +49,7 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     home: Home = HOME,
 ) -> None:
     """Check a batch and queue it on the Prefect server; exit code 1 where some of it was refused."""
-    from flows.batch.freeing import free_inputs
+    from flows.batch.freeing import free_inputs, require_freed
     from flows.batch.orders import Submission, all_overrides
     from flows.batch.queueing import check_batch, enter, queue_run
     from flows.batch.steps import now
@@ -65,7 +65,7 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     from tasks.out.manifest import keep_manifest
 
     request = make_request(load_job(job, all_overrides(overrides, device, strict=strict)), out, model)
-    freed = free_inputs(inputs, request)
+    freed = require_freed(free_inputs(inputs, request), request)
     if freed.n_refused:
         OUT.print(verdict_table(freed.verdicts))
     checked = check_batch(request, freed.inputs)

@@ -8,9 +8,11 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.deidentify.burnt_in import frames_to_read, marked, require_tesseract, words_in_frame
+from tasks.deidentify.crosswalk import Crosswalk, crosswalk_path
 from tasks.deidentify.dataset import UNDECODABLE, patient_of
 from tasks.deidentify.file import deidentify_file
 from tasks.deidentify.journal import FileVerdict, Journal, Status
@@ -68,6 +70,7 @@ def deidentify_folder(
     Raises:
         StoreError: When OUT cannot be used, or Tesseract is missing.
         IdentifyingError: When there is no such folder.
+        KeyFileError: When the crosswalk lies in OUT, or others may open it.
     """
     _require_apart(source, out.root)
     if settings.burnt_in == "refuse":
@@ -75,18 +78,24 @@ def deidentify_folder(
     with out.locked():
         journal = Journal(journal_path(out))
         work = _Work(source, out.root, settings=settings, pseudonyms=pseudonyms, journal=journal)
+        shown: list[Path] = []
         verdicts: list[FileVerdict] = []
         recorded = 0
         try:
             for path in _files(source):
                 verdicts.append(work.verdict(path))
                 told(verdicts[-1])
+                if verdicts[-1].file:
+                    shown.append(path)
                 if len(verdicts) - recorded >= _TOGETHER:
                     journal.record(verdicts[recorded:])
                     recorded = len(verdicts)
         finally:
             journal.record(verdicts[recorded:])
         write_report(out.root / FREED, journal)
+        if settings.crosswalk_days is not None:
+            today = datetime.now(UTC).date().isoformat()
+            Crosswalk(crosswalk_path(out.root), today).enter(shown, pseudonyms, settings.crosswalk_days)
     return verdicts
 
 
@@ -154,7 +163,11 @@ class _Work:
         self._known = journal.known()
         self._by_name = {row.file: row for row in self._known.values() if row.status == "done"}
         self._digest = facts_sha256(
-            {"rules": _RULES_VERSION, "key": pseudonyms.key.id, **settings.model_dump(mode="json")}
+            {
+                "rules": _RULES_VERSION,
+                "key": pseudonyms.key.id,
+                **settings.model_dump(mode="json", exclude={"crosswalk_days"}),
+            }
         )[:16]
         self._samples: dict[str, list[Look]] | None = None
         self._seen: dict[str, str] = {}

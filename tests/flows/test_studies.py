@@ -91,7 +91,7 @@ def kill_after(process: subprocess.Popen[str], is_there: Path, pattern: str, cou
     ("count", "broken"),
     [
         (5, ("missing_slices", "one_uid_two_contents")),
-        pytest.param(100, tuple(WAYS), marks=pytest.mark.slow),
+        pytest.param(100, tuple(WAYS), marks=[pytest.mark.slow, pytest.mark.timeout(3 * LIMIT_S)]),
     ],
 )
 def test_studies_end_in_the_same_bytes_and_broken_ones_in_named_verdicts(tmp_path, data, count, broken):

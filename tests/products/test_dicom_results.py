@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from dataclasses import asdict
-from importlib.metadata import distribution
 from pathlib import Path
 
 import highdicom as hd
@@ -16,6 +15,7 @@ import pytest
 from dicoms import FRAME, SERIES, STUDY, ramp, rotated, write_series, write_slice
 from pydicom import dcmread
 from pydicom.uid import EnhancedMRImageStorage
+from wheels import program
 
 from tasks.dicom.reader import Reader
 from tasks.dicom.scan import scan
@@ -34,13 +34,6 @@ COLOURS = ("#d7301f", "#3182bd", "#31a354")
 LONG = Line(length_mm=33.21, ends_lps_mm=((-10.25, 3.5, 40.0), (20.0, 17.125, 40.0)))
 SHORT = Line(length_mm=7.5, ends_lps_mm=((-1.0, 3.5, 40.0), (2.0, 10.0, 40.0)))
 OBLIQUE = {"orientation": rotated((25, -10, 40), (True, False)), "spacing": (0.7, 1.9), "gap": 3.25}
-
-
-def program(package: str, name: str) -> Path:
-    """A program that a wheel brought, wherever its environment keeps programs."""
-    found = distribution(package)
-    file = next(file for file in found.files or () if file.name == name and file.parent.name == "bin")
-    return Path(found.locate_file(file)).resolve()
 
 
 def the_series(folder):
