@@ -14,6 +14,7 @@ import typer
 from flows.commands.analyse import analyse_app
 from flows.commands.audit import audit_command
 from flows.commands.deidentify import deidentify_command, verdict_table
+from flows.commands.forget import forget_command
 from flows.commands.keys import key_app
 from flows.commands.local import deploy_command, down_command, status_command, up_command
 from flows.commands.options import (
@@ -56,6 +57,7 @@ app.add_typer(key_app, name="key")
 app.command("audit")(audit_command)
 app.command("deidentify")(deidentify_command)
 app.command("return")(return_command)
+app.command("forget")(forget_command)
 app.command("submit")(submit_command)
 app.command("deploy")(deploy_command)
 app.command("up")(up_command)
