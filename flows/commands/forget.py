@@ -30,13 +30,17 @@ def forget_command(
     from tasks.files.keys import institution_key
     from tasks.files.pseudonyms import Pseudonyms
     from tasks.out.audit import AuditLog
+    from tasks.out.erasing import Eraser
     from tasks.out.folder import OutFolder
 
     folder = OutFolder(out.resolve())
     if not folder.scratch.is_dir():
         raise StoreError(f"{out}: no folder of swathe's. Name the --out of the runs")
     pseudonyms = Pseudonyms(institution_key(folder.root))
-    name = pseudonyms.named(sys.stdin.readline() if patient == _ASKED else patient)
+    said = (sys.stdin.readline() if patient == _ASKED else patient).strip()
+    # Patients whom a table names are called so here.
+    is_listed = folder.ledger.is_file() and bool(Eraser(folder.ledger).scenes_of(said))
+    name = said if is_listed else pseudonyms.named(said)
     crosswalk = Crosswalk(crosswalk_path(folder.root), datetime.now(UTC).date().isoformat())
     done = forget(folder, name, AuditLog(folder, pseudonyms.key), crosswalk, has_server=use_server(home))
     if done.is_nothing:

@@ -19,25 +19,11 @@ from pydicom.valuerep import PersonName
 
 from tasks.deidentify import csa
 from tasks.deidentify.codes import is_public, is_scheme, meaning_of
+from tasks.deidentify.damage import UNDECODABLE, require_damage
 from tasks.deidentify.dates import shifted_date, shifted_datetime, valid_time, valid_zone
 from tasks.deidentify.rules import Action, Rules, profile, safe_private
 from tasks.deidentify.text import Scrubber
 from tasks.files.pseudonyms import Pseudonyms, bare, whose
-
-# What damaged elements make pydicom raise, whatever the element is.
-UNDECODABLE = (
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 _E = TypeVar("_E", bound=DataElement | None)
 
@@ -210,7 +196,8 @@ class Cleaner:
             if tag in _CODE and not dummies:
                 return self._code(source, element)
             return self._kept(element, action, dummies=dummies)
-        except UNDECODABLE:
+        except UNDECODABLE as error:
+            require_damage(error)
             return self._lost()
 
     def _whose(self, source: Dataset) -> str:
@@ -364,7 +351,8 @@ class Cleaner:
             else:
                 element = _private_element(source.get_item(tag), source, tag, known.vr)
                 kept = None if element is None else self._safe(element)
-        except UNDECODABLE:
+        except UNDECODABLE as error:
+            require_damage(error)
             return self._lost()
         if kept is not None:
             creators[block] = creator
@@ -413,7 +401,8 @@ def identifiers(dataset: Dataset, rules: Rules) -> Iterator[tuple[str, bool]]:
                     yield from identifiers(item, rules)
             elif element.VR == "PN" or _identifies(tag, element.VR, rules):
                 yield from ((str(value), element.VR == "PN") for value in _values(element))
-        except UNDECODABLE:
+        except UNDECODABLE as error:
+            require_damage(error)
             # It goes, whatever it is: see the cleaner.
             continue
 
@@ -458,7 +447,8 @@ def _text(dataset: Dataset, tag: int) -> str:
     """Return the value of an element as text; nothing where it is not there or cannot be read."""
     try:
         value = dataset[tag].value if tag in dataset else None
-    except UNDECODABLE:
+    except UNDECODABLE as error:
+        require_damage(error)
         return ""
     if isinstance(value, bytes):
         return value.decode("latin-1")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tasks.deidentify.burnt_in import frames_to_read, marked, require_tesseract, words_in_frame
 from tasks.deidentify.crosswalk import Crosswalk, crosswalk_path
-from tasks.deidentify.dataset import UNDECODABLE, patient_of
+from tasks.deidentify.damage import UNDECODABLE, is_mistake, place_of
+from tasks.deidentify.dataset import patient_of
 from tasks.deidentify.file import deidentify_file
 from tasks.deidentify.journal import FileVerdict, Journal, Status
 from tasks.deidentify.reading import Opened, opened, text_of
@@ -185,8 +186,12 @@ class _Work:
             verdict = replace(self._placed(path, now), status=status, code=error.code, message=str(error))
         except (*UNDECODABLE, MemoryError) as error:
             # Its text may hold values of the file.
-            text = f"cannot be read to its end ({type(error).__name__})"
-            verdict = replace(self._placed(path, now), code="damaged", message=text)
+            kind = type(error).__name__
+            code, text = "damaged", f"cannot be read to its end ({kind})"
+            if is_mistake(error):
+                # One file must not end the others, nor a mistake of ours be taken for theirs.
+                code, text = "mistake", f"swathe made a mistake with it ({kind} in {place_of(error)}). Report that"
+            verdict = replace(self._placed(path, now), code=code, message=text)
         self._forget(before, verdict)
         self._known[verdict.source] = verdict
         if verdict.status == "done":

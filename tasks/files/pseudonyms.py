@@ -50,7 +50,6 @@ class Pseudonyms:
 
     def named(self, text: str) -> str:
         """Return a pseudonym as it is, and of any other text the pseudonym of the patient who has it as id."""
-        text = text.strip()
         return text if _PSEUDONYM.fullmatch(text) else self.patient(text)
 
     def study(self, study_uid: str) -> str:

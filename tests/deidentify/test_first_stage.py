@@ -119,6 +119,27 @@ def test_not_one_marker_is_anywhere_after_a_batch(studies, options):
     assert again.returncode == 1
     rows = json.loads((out / "batch.json").read_text())["scenes"]
     assert [row["status"] for row in rows] == ["skipped", "skipped"]
+    is_forgotten(folder, out)
+
+
+def is_forgotten(folder: Path, out: Path) -> None:
+    """Delete one of the two patients, and look for anything that is left of them."""
+    with (out / "worklist.csv").open() as file:
+        first, second = (row for row in csv.DictReader(file) if row["status"] == "done")
+    gone = {first["patient"], first["study"], first["scenes"]}
+    assert {found.token for found in leaks.search(out, gone)} == gone
+    ended = swathe(folder, "forget", first["patient"], "--out", out, "--home", folder / "home")
+    assert ended.returncode == 0, ended.stderr
+    assert b"1 products of 1 scenes, 1 folders of freed files, 1 studies in the crosswalk deleted" in ended.stdout
+    # The log is evidence, and says by its last line that the patient was forgotten.
+    assert {found.where for found in leaks.search(out, gone)} == {"audit.jsonl"}
+    last = json.loads((out / "audit.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], last["patient"]) == ("patient forgotten", first["patient"])
+    assert leaks.search(folder / "keys", {first["patient"]}) == []
+    assert swathe(folder, "audit", out).returncode == 0
+    assert (out / second["scenes"] / "dicom" / "report.dcm").is_file()
+    assert json.loads((out / "batch.json").read_text())["scenes"][0]["scene"] == second["scenes"]
+    assert swathe(folder, "forget", first["patient"], "--out", out, "--home", folder / "home").returncode == 1
 
 
 def returned(folder: Path, out: Path) -> dict[str, bytes]:

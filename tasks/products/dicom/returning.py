@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 from pydicom import Dataset, FileDataset, dcmread
@@ -17,7 +18,7 @@ from tasks.files.pseudonyms import Pseudonyms
 from tasks.files.room import writing
 from tasks.out.folder import OutFolder
 from tasks.products.dicom.order import FOLDER
-from tasks.products.dicom.source import NO_DATE
+from tasks.products.dicom.source import NO_DATE, PATIENT, STUDY
 
 _UTF8 = "ISO_IR 192"
 # Results say these of themselves, by pseudonym or of the files that were freed.
@@ -86,6 +87,8 @@ def _returned(path: Path, to: Path, study: OriginalStudy) -> Path:
     for keyword in (*STUDY_WIDE, *_OF_FREEING):
         if keyword in found:
             del found[keyword]
+    for keyword in (*PATIENT, *STUDY):
+        setattr(found, keyword, "")
     for element in study.header:
         found.add(element)
     if dates == {NO_DATE} and found.get("StudyDate"):
@@ -95,11 +98,10 @@ def _returned(path: Path, to: Path, study: OriginalStudy) -> Path:
     meta.MediaStorageSOPInstanceUID = found.SOPInstanceUID
     # As text it was decoded; what a label says, not every character set of a hospital holds.
     found.SpecificCharacterSet = _UTF8
-    part = to.with_name(f".{to.name}.part")
+    content = BytesIO()
     with quiet():
-        found.save_as(part, enforce_file_format=True)
-    replace_file(to, part.read_bytes())
-    part.unlink()
+        found.save_as(content, enforce_file_format=True)
+    replace_file(to, content.getvalue())
     to.chmod(0o600)
     written = _read(to)
     if written != found or written.get("PixelData") != found.get("PixelData"):
