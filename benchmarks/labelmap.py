@@ -40,8 +40,8 @@ def run(folder: Path) -> None:
     cpu_s, peak_mib = used.ru_utime + used.ru_stime - before_s, used.ru_maxrss / 1024
     size_mb = (out / "segmentation.dcm").stat().st_size / 1e6
     print(
-        f"{_CLASSES} classes on {_SHAPE[2]} x {_SHAPE[1]} x {_SHAPE[0]}: {seconds:.1f} s ({cpu_s:.1f} s of one core), {peak_mib:.0f} MiB, file of "
-        f"{size_mb:.0f} MB (others used {foreign.cores():.2f} cores)",
+        f"{_CLASSES} classes on {_SHAPE[2]} x {_SHAPE[1]} x {_SHAPE[0]}: {seconds:.1f} s ({cpu_s:.1f} s of one core), "
+        f"{peak_mib:.0f} MiB, file of {size_mb:.0f} MB (others used {foreign.cores():.2f} cores)",
         flush=True,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pydicom
 import pytest
 from deidentified import ALL, BASIC, REFUSE, read, run
+from dicoms import ramp, write_series
 
 from tasks.deidentify import folder as folder_module
 from tasks.deidentify.folder import find_source
@@ -295,3 +297,14 @@ def test_in_and_out_lie_apart(tmp_path):
             run(tmp_path / "in", out)
     with pytest.raises(IdentifyingError, match="no such file"):
         run(tmp_path / "none", tmp_path / "out")
+
+
+def test_a_mistake_of_ours_passes_for_no_damaged_file(tmp_path, monkeypatch):
+    write_series(tmp_path / "in", ramp(1, 4, 5), each=lambda _, ds: ds.add_new("RescaleSlope", "DS", "1\\x"))
+    # What pydicom cannot read is lost, and the file is not.
+    (found,) = run(tmp_path / "in", tmp_path / "damaged")
+    assert (found.status, json.loads(found.counts)["undecodable"]) == ("done", 1)
+    monkeypatch.setattr("tasks.deidentify.dataset._DECIMALS", None)
+    (found,) = run(tmp_path / "in", tmp_path / "mistake")
+    assert (found.status, found.code) == ("refused", "mistake")
+    assert "TypeError in dataset.py:" in found.message
