@@ -378,6 +378,17 @@ def test_a_tilted_gantry_with_unequal_gaps_is_refused(reader, tmp_path):
     assert codes(tmp_path, reader) == ["gantry_tilt"]
 
 
+def test_slices_that_lean_more_than_any_gantry_are_refused(reader, tmp_path):
+    for k in range(4):
+        write_slice(tmp_path / f"{k}", ramp(4, 6), (0.0, 3.0 * k, 2.0 * k))
+    assert codes(tmp_path, reader) == ["gantry_tilt"]
+
+
+def test_slices_of_two_patients_under_one_uid_are_refused(reader, tmp_path):
+    write_series(tmp_path, ramp(6, 4, 5), each=lambda k, data: setattr(data, "PatientID", f"P{k // 3}"))
+    assert codes(tmp_path, reader) == ["mixed_patients"]
+
+
 def test_two_orientations_under_one_uid_are_two_volumes_unless_one_is_too_small(reader, tmp_path):
     sagittal = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
     write_series(tmp_path / "a", ramp(4, 4, 5))
