@@ -111,6 +111,7 @@ def _order(series: Series, mask: Path, out: Path) -> Order:
         layers=(layer,),
         totals=(),
         report=False,
+        capture=False,
         absent=(),
         whose="pseudonym",
         key=_KEY,

@@ -56,7 +56,7 @@ _TAGS: list[Any] = [
     "NominalCardiacTriggerDelayTime", "NominalPercentageOfCardiacPhase", "TriggerTime", "AcquisitionNumber",
     "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentDate", "ContentTime", "DiffusionBValue",
     "DiffusionGradientOrientation", "SeriesDate", "SeriesTime", "QualityControlImage", "BurnedInAnnotation",
-    "PatientID", "StudyDate", "LossyImageCompression", "SharedFunctionalGroupsSequence",
+    "PatientID", "StudyDate", "ModalityLUTSequence", "LossyImageCompression", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "Units", "CorrectedImage",
     "DecayCorrection", "PatientWeight", "RadiopharmaceuticalInformationSequence", "FrameTime",
     # Private: diffusion and mosaics of Siemens, diffusion of GE and of Philips.
@@ -165,6 +165,7 @@ def _instance(path: str, dataset: Dataset, pixel_tag: int | None) -> Instance:
         is_quality_control=_text(dataset, "QualityControlImage") == "YES",
         is_burnt_in=_text(dataset, "BurnedInAnnotation") == "YES",
         is_lossy=_text(dataset, "LossyImageCompression") == "01",
+        has_value_table=bool(_items(dataset, "ModalityLUTSequence")),
         dose=_dose(dataset) if _text(dataset, "Modality") == "PT" else None,
     )
     if instance.layout is None:
@@ -233,11 +234,18 @@ def _plain_slice(instance: Instance, dataset: Dataset) -> Slice:
         orientation=_numbers(dataset, "ImageOrientationPatient", 6),
         pixel_spacing_mm=_two(dataset, "PixelSpacing"),
         thickness_mm=_number(dataset, "SliceThickness"),
-        slope=_or(_number(dataset, "RescaleSlope"), 1.0),
-        intercept=_or(_number(dataset, "RescaleIntercept"), 0.0),
+        slope=_scaling(dataset, "RescaleSlope", 1.0),
+        intercept=_scaling(dataset, "RescaleIntercept", 0.0),
         number=_or(_whole(dataset, "InstanceNumber"), 0),
         traits=_known(_plain_traits(dataset)),
     )
+
+
+def _scaling(dataset: Dataset, keyword: str, otherwise: float) -> float:
+    """Return a number by which values are told; NaN where the file holds something else, which is not to be guessed."""
+    stored = dataset.get_item(keyword).value if keyword in dataset else None
+    is_empty = stored is None or not (stored.strip(b" \0") if isinstance(stored, bytes) else str(stored).strip())
+    return otherwise if is_empty else _or(_number(dataset, keyword), math.nan)
 
 
 def _plain_traits(dataset: Dataset) -> Iterator[tuple[str, Trait | None]]:
@@ -269,8 +277,8 @@ def _enhanced_slice(first: Slice, frame: int, groups: list[Dataset]) -> Slice:
         orientation=_numbers(orientation, "ImageOrientationPatient", 6) or first.orientation,
         pixel_spacing_mm=_two(measures, "PixelSpacing") or first.pixel_spacing_mm,
         thickness_mm=_or(_number(measures, "SliceThickness"), first.thickness_mm),
-        slope=_or(_number(values, "RescaleSlope"), first.slope),
-        intercept=_or(_number(values, "RescaleIntercept"), first.intercept),
+        slope=_scaling(values, "RescaleSlope", first.slope),
+        intercept=_scaling(values, "RescaleIntercept", first.intercept),
         number=frame,
         traits={**first.traits, **_known(_enhanced_traits(groups))},
     )

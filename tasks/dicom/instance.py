@@ -124,6 +124,7 @@ class Instance:
         is_quality_control: Whether a phantom is shown.
         is_burnt_in: Whether the file says that text is burnt into its pixels.
         is_lossy: Whether pixels were compressed with loss.
+        has_value_table: Whether values are looked up in a table (Modality LUT), rather than scaled.
         dose: Of PET.
         slices: In the order of the file.
         sha256: Of the file's bytes; only told where another file has the same UID.
@@ -146,6 +147,7 @@ class Instance:
     is_quality_control: bool = False
     is_burnt_in: bool = False
     is_lossy: bool = False
+    has_value_table: bool = False
     dose: Dose | None = None
     slices: tuple[Slice, ...] = ()
     sha256: str | None = None

@@ -103,7 +103,7 @@ def stacked(slices: Sequence[Slice], orientation: Sequence[float]) -> Stack:
         for axis in np.array([orientation[:3], orientation[3:], normal])
     )
     if is_tilted and lean > MOST_TILT_DEGREES:
-        text = f"slices lean by {lean:.1f} degrees, which no gantry does: positions and directions contradict each other"
+        text = f"slices lean by {lean:.1f} degrees, as no gantry does: positions and directions contradict each other"
         raise SeriesError(Finding("gantry_tilt", text))
     if not is_even:
         raise SeriesError(_unevenness(gaps, ordered, lean if is_tilted else None))

@@ -38,7 +38,7 @@ _ERRORS = {"UnreadableSceneError": UnreadableSceneError, "ProductError": Product
 
 
 def write_results(request: Request, prepared: Prepared, folder: Path) -> None:
-    """Write ``segmentation.dcm``, ``lesions.dcm`` and ``report.dcm``, and hold them to mask and numbers.
+    """Write the objects that docs/hospital.md lists, and hold them to mask and numbers.
 
     The same input, job, model and key give the same bytes.
 
@@ -84,6 +84,7 @@ def write_results(request: Request, prepared: Prepared, folder: Path) -> None:
                 if entry is not classes[0] and count
             ),
             report=settings.report,
+            capture=settings.capture,
             absent=() if counts[main_class] else (name,),
             # Of files that were freed of names the source's own are pseudonyms.
             whose=settings.patient if request.job.deidentify is None else "original",
