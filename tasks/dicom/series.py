@@ -300,14 +300,18 @@ def _objections(members: list[Instance]) -> Iterator[Finding]:
         without = [instance for instance in members if instance.layout is None]
         text = f"{len(without)} of {len(members)} files hold no pixel data. Fetch the series again"
         yield Finding("no_pixel_data", text, _paths(without))
+    yield from _objections_to_values(members)
+    if any(layout.samples != 1 for layout in layouts):
+        yield Finding("colour", "colours, not one number per pixel")
+
+
+def _objections_to_values(members: list[Instance]) -> Iterator[Finding]:
     if any(instance.has_value_table for instance in members):
         yield Finding("not_scaled", "values are looked up in a table (ModalityLUTSequence), which is not read")
     unscaled = [plane.path for instance in members for plane in instance.slices if not _is_scaled(plane)]
     if unscaled:
         text = f"RescaleSlope or RescaleIntercept of {len(unscaled)} slices is no number, or 0 or without end"
         yield Finding("not_scaled", text, tuple(unscaled[:2]))
-    if any(layout.samples != 1 for layout in layouts):
-        yield Finding("colour", "colours, not one number per pixel")
 
 
 def _is_scaled(plane: Slice) -> bool:
