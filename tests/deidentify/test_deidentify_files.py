@@ -300,7 +300,9 @@ def test_in_and_out_lie_apart(tmp_path):
 
 
 def test_a_mistake_of_ours_passes_for_no_damaged_file(tmp_path, monkeypatch):
-    write_series(tmp_path / "in", ramp(1, 4, 5), each=lambda _, ds: ds.add_new("RescaleSlope", "DS", "1\\x"))
+    (path,) = write_series(tmp_path / "in", ramp(1, 4, 5))
+    slope = b"\x28\x00\x53\x10DS\x02\x00"
+    path.write_bytes(path.read_bytes().replace(slope + b"1 ", slope + b"x "))
     # What pydicom cannot read is lost, and the file is not.
     (found,) = run(tmp_path / "in", tmp_path / "damaged")
     assert (found.status, json.loads(found.counts)["undecodable"]) == ("done", 1)
