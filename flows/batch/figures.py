@@ -51,8 +51,8 @@ class Figures:
 def write_figures(out: OutFolder) -> None:
     """Put ``.swathe/metrics.prom`` and the worklist in place; that they cannot be written costs nothing else."""
     try:
-        write_worklist(out)
         text = metrics_text([status_of(out.root, steps.now())], gpus())
         replace_file(out.scratch / FILE, text.encode())
+        write_worklist(out)
     except (OSError, SwatheError) as error:
         logger.warning("figures could not be written: %s", error)

@@ -86,7 +86,7 @@ def forget(out: OutFolder, patient: str, log: AuditLog, crosswalk: Crosswalk, *,
             products=len(found.products),
             scenes=len(found.scenes),
             freed=len(found.freed),
-            studies=crosswalk.forget(patient),
+            studies=crosswalk.forget(patient) if crosswalk.path.exists() else 0,
             runs=runs,
         )
         if not forgotten.is_nothing:

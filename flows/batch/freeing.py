@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -31,10 +31,7 @@ from tasks.scenes.tables import TableError, read_table
 
 logger = logging.getLogger(__name__)
 
-# Below OUT's work folder.
-FREED_FOLDER = "freed"
 _LINE_INTERVAL_S = 10.0
-_ABSENT = "missing"
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def free_inputs(inputs: Sequence[str], request: Request) -> Freed:
     """
     settings, out = request.job.deidentify, request.out
     named = [Path(text) for text in all_named(inputs)]
-    work = OutFolder(out.scratch / FREED_FOLDER)
+    work = out.freed
     if settings is None or all(path.resolve().is_relative_to(work.root) for path in named):
         return Freed(list(inputs), ())
     # What is wrong is not told by its name: this may be a run on a server.
@@ -86,13 +83,15 @@ def free_inputs(inputs: Sequence[str], request: Request) -> Freed:
     pseudonyms = Pseudonyms(institution_key(out.root))
     log = AuditLog(out, pseudonyms.key)
     listed = [path for one in named for path in _listed(one)]
-    there, absent = [path for path in listed if path.exists()], [path for path in listed if not path.exists()]
-    verdicts = free_folder(there, work, settings=settings, pseudonyms=pseudonyms, log=log)
-    verdicts += [_absent(path, pseudonyms) for path in absent]
+    there = [path for path in listed if path.exists()]
+    absent = [_absent(path, pseudonyms) for path in listed if not path.exists()]
+    verdicts = [*free_folder(there, work, settings=settings, pseudonyms=pseudonyms, log=log), *absent]
     replace_file(out.root / FREED, (work.root / FREED).read_bytes())
-    refused = [*refused_files(work), *(verdict for verdict in verdicts if verdict.code == _ABSENT)]
+    folders = _whole_series(work, verdicts)
+    whole = {folder.name for folder in folders}
+    # Those of earlier batches as well, but for series that have come again since.
+    refused = [verdict for verdict in (*refused_files(work), *absent) if verdict.series not in whole]
     WorklistLedger(out.ledger).refuse(refused_series(refused), datetime.now(UTC).isoformat(timespec="seconds"))
-    folders = _whole_series(work, verdicts, {verdict.series for verdict in refused})
     write_worklist(out)
     return Freed([str(folder) for folder in folders], verdicts)
 
@@ -130,13 +129,14 @@ def _absent(path: Path, pseudonyms: Pseudonyms) -> FileVerdict:
         stamp="",
         settings="",
         status="refused",
-        code=_ABSENT,
+        code="missing",
         message=text,
     )
 
 
-def _whole_series(work: OutFolder, verdicts: Sequence[FileVerdict], broken: Container[str]) -> list[Path]:
+def _whole_series(work: OutFolder, verdicts: Sequence[FileVerdict]) -> list[Path]:
     """Return the folders of freed series of which no file was refused: without a slice it is another volume."""
+    broken = {verdict.series for verdict in verdicts if verdict.status == "refused"}
     files = {work.root / verdict.file for verdict in verdicts if verdict.file}
     folders = sorted({file.parent for file in files if file.parent.name not in broken})
     for folder in folders:

@@ -80,7 +80,7 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
     newest = nights.newest(_today())
     request = replace(request, today=tonight if newest is None else max(tonight, newest[0].date))
     is_past = request.today != tonight
-    freed = free_inputs([order.inbox], request)
+    freed = Freed([order.inbox], ()) if job.deidentify is None else free_inputs([order.inbox], request)
     found = list_arrivals(
         order.inbox if job.deidentify is None else request.out.keep_inputs(freed.inputs),
         job,

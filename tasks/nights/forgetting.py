@@ -23,9 +23,6 @@ from tasks.out.outcome import SceneOutcome
 from tasks.out.tickets import Tickets
 from tasks.products.publish import read_published
 
-# Below OUT's work folder lie files that a job freed of names; ``swathe deidentify`` writes them below OUT itself.
-_FREED_FOLDER = "freed"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Erasure:
@@ -44,11 +41,6 @@ class Erasure:
     products: tuple[Path, ...]
     inputs: tuple[str, ...]
     freed: tuple[Path, ...]
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the folder holds nothing of the patient."""
-        return not self.scenes and not self.freed
 
 
 def find_patient(out: OutFolder, patient: str) -> Erasure:
@@ -97,7 +89,7 @@ def erase_files(out: OutFolder, found: Erasure) -> None:
         if journal.path.is_file():
             journal.forget(found.patient)
             write_report(base.root / FREED, journal)
-    shown = out.scratch / _FREED_FOLDER / FREED
+    shown = out.freed.root / FREED
     if shown.is_file():
         replace_file(out.root / FREED, shown.read_bytes())
     _erase_lists(out, found.scenes)
@@ -147,7 +139,8 @@ def remaining_outcomes(out: OutFolder, scenes: Collection[str]) -> tuple[str, li
 
 
 def _bases(out: OutFolder) -> tuple[OutFolder, OutFolder]:
-    return out, OutFolder(out.scratch / _FREED_FOLDER)
+    """Return where freed files lie: below OUT itself ``swathe deidentify`` writes them."""
+    return out, out.freed
 
 
 def _inputs_of(product: Path) -> Iterator[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from tasks.errors import ProductError
 from tasks.files.durable import replace_file
 from tasks.inputs.naming import PATIENTS, WORKLIST
 from tasks.out.folder import OutFolder, site_folder
@@ -17,6 +19,8 @@ from tasks.out.ledger import Ledger, ProductRow
 from tasks.out.worklist import Received, WorklistLedger
 from tasks.products.publish import read_published, warnings_of
 from tasks.products.record import read_effort
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "study", "patient", "date", "received", "scenes", "verdict", "status", "seconds", "lesions", "volumes_ml",
@@ -54,7 +58,6 @@ def write_worklist(out: OutFolder) -> None:
 
     Raises:
         StoreError: When the ledger cannot be read.
-        ProductError: When what is published is damaged.
     """
     received = WorklistLedger(out.ledger).arrivals()
     if not received:
@@ -115,6 +118,11 @@ def _row(out: OutFolder, received: Received, product: ProductRow | None, changes
     effort = read_effort(folder / "run.json")
     change = changes.get(arrival.scene, "")
     progression = ("progression is proposed",) if change == _PROGRESSION else ()
+    try:
+        warnings = warnings_of(folder)
+    except ProductError as error:
+        # It costs this row only, and the next run makes the product again.
+        warnings = (str(error),)
     return _Row(
         scene=arrival.scene,
         verdict="go",
@@ -123,7 +131,7 @@ def _row(out: OutFolder, received: Received, product: ProductRow | None, changes
         lesions=str(numbers.get("lesions", "")),
         volumes_ml=_volumes(numbers),
         follow_up=change,
-        reasons=(*progression, *warnings_of(folder)),
+        reasons=(*progression, *warnings),
     )
 
 
@@ -143,8 +151,13 @@ def _changes(out: OutFolder, patient: str) -> dict[str, str]:
     path = out.root / PATIENTS / site_folder(patient) / "summary.json"
     if not patient or not path.is_file():
         return {}
+    try:
+        visits = read_published(path, "dates")["dates"]
+    except ProductError as error:
+        logger.warning("what became of %s over dates is not in the worklist: %s", patient, error)
+        return {}
     return {
         visit["scene"]: visit["follow_up"]["proposed_response"]["recist"]["category"] or _NO_CATEGORY
-        for visit in read_published(path, "dates")["dates"]
+        for visit in visits
         if "follow_up" in visit
     }
