@@ -77,16 +77,19 @@ def free_inputs(inputs: Sequence[str], request: Request) -> Freed:
             f"job '{request.job.job}': deidentify takes DICOM files and folders that are here, or tables of them, and "
             f"{unfit} of {len(named)} inputs are none. Name those, or leave deidentify out"
         )
-    Ledger(out.ledger).require_job(request.job.job)
+    # Here, because few jobs free files, and it brings pydicom and scipy.
     from tasks.deidentify.folder import refused_files
 
+    Ledger(out.ledger).require_job(request.job.job)
     pseudonyms = Pseudonyms(institution_key(out.root))
     log = AuditLog(out, pseudonyms.key)
     listed = [path for one in named for path in _listed(one)]
     there = [path for path in listed if path.exists()]
     absent = [_absent(path, pseudonyms) for path in listed if not path.exists()]
-    verdicts = [*free_folder(there, work, settings=settings, pseudonyms=pseudonyms, log=log), *absent]
-    replace_file(out.root / FREED, (work.root / FREED).read_bytes())
+    verdicts = list(absent)
+    if there:
+        verdicts += free_folder(there, work, settings=settings, pseudonyms=pseudonyms, log=log)
+        replace_file(out.root / FREED, (work.root / FREED).read_bytes())
     folders = _whole_series(work, verdicts)
     whole = {folder.name for folder in folders}
     # Those of earlier batches as well, but for series that have come again since.
