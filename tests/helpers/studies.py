@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
@@ -75,25 +75,31 @@ def write_studies(data: Path, folder: Path, count: int, broken: tuple[str, ...])
         sources = _SLICED if code else SERIES
         source = data / sources[0 if number < 2 else number % len(sources)]
         patient = max(number, 1)
-        uid = f"1.2.826.0.1.3680043.8.498.99.{number + 1}"
-        files = list(_copied(source, folder / f"Doe^Patient{patient:03d}" / f"study-{number}", number, patient, uid))
+        files = copy_study(source, folder / f"Doe^Patient{patient:03d}" / f"study-{number}", number, patient)
         if code is not None:
             WAYS[code](files)
-            codes[uid] = code
+            codes[_uid(number)] = code
     return codes
 
 
-def _copied(source: Path, folder: Path, number: int, patient: int, uid: str) -> Iterator[Path]:
+def copy_study(source: Path, folder: Path, number: int, patient: int) -> list[Path]:
+    """Write a series once more, as another study."""
     folder.mkdir(parents=True)
+    files = []
     for place, path in enumerate(sorted(source.iterdir())):
         slice_ = dcmread(path, force=True)
-        _become(slice_, number=number, patient=patient, uid=uid, place=place)
-        to = folder / f"{place:04d}.dcm"
-        slice_.save_as(to)
-        yield to
+        _become(slice_, number=number, patient=patient, place=place)
+        files.append(folder / f"{place:04d}.dcm")
+        slice_.save_as(files[-1])
+    return files
 
 
-def _become(slice_: Dataset, number: int, patient: int, uid: str, place: int) -> None:
+def _uid(number: int) -> str:
+    return f"1.2.826.0.1.3680043.8.498.99.{number + 1}"
+
+
+def _become(slice_: Dataset, number: int, patient: int, place: int) -> None:
+    uid = _uid(number)
     slice_.PatientID, slice_.PatientName = f"H{patient:06d}", f"Doe^Patient{patient:03d}"
     slice_.StudyInstanceUID, slice_.SeriesInstanceUID = uid, f"{uid}.1"
     slice_.FrameOfReferenceUID = f"{uid}.2"
