@@ -1,4 +1,4 @@
-"""``python -m benchmarks [small] [memory] [speed] [networks] [thousand]``: all when none is named."""
+"""``python -m benchmarks [small] [memory] [speed] [networks] [labelmap] [thousand]``: all when none is named."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import memory, networks, small, speed, thousand
+from benchmarks import labelmap, memory, networks, small, speed, thousand
 from benchmarks.machine import describe_machine
 
 _BENCHMARKS = {
@@ -14,6 +14,7 @@ _BENCHMARKS = {
     "memory": memory.run,
     "speed": speed.run,
     "networks": networks.run,
+    "labelmap": labelmap.run,
     "thousand": thousand.run,
 }
 

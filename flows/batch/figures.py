@@ -12,6 +12,7 @@ from models.errors import SwatheError
 from tasks.files.durable import replace_file
 from tasks.nights.figures import metrics_text
 from tasks.nights.status import Backlog, status_of, write_backlog
+from tasks.nights.worklist import write_worklist
 from tasks.out.folder import OutFolder
 
 logger = logging.getLogger(__name__)
@@ -48,9 +49,10 @@ class Figures:
 
 
 def write_figures(out: OutFolder) -> None:
-    """Put ``.swathe/metrics.prom`` in place in one step; that it cannot be written costs nothing else."""
+    """Put ``.swathe/metrics.prom`` and the worklist in place; that they cannot be written costs nothing else."""
     try:
         text = metrics_text([status_of(out.root, steps.now())], gpus())
         replace_file(out.scratch / FILE, text.encode())
+        write_worklist(out)
     except (OSError, SwatheError) as error:
         logger.warning("figures could not be written: %s", error)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from flows.batch.orders import Submission
+from flows.batch.receiving import people_of, receive
 from models.errors import SwatheError
 from tasks.inputs.input import Input
-from tasks.inputs.listing import list_inputs
+from tasks.inputs.listing import list_all_inputs, taken
 from tasks.intake.request import Request
+from tasks.nights.worklist import write_worklist
+from tasks.out.ledger import Ledger
 from tasks.verdict.check import check_inputs
 from tasks.verdict.verdict import Verdict
 
@@ -23,15 +26,17 @@ class Checked:
 
     Attributes:
         accepted: Those that can be segmented.
-        refused: Verdicts on the others.
+        refused: The others, each with its verdict.
+        left_out: Those that the job does not take.
     """
 
     accepted: tuple[Input, ...]
-    refused: tuple[Verdict, ...]
+    refused: tuple[tuple[Input, Verdict], ...]
+    left_out: tuple[Input, ...] = ()
 
     @property
     def n_inputs(self) -> int:
-        """Both together."""
+        """How many the job takes."""
         return len(self.accepted) + len(self.refused)
 
 
@@ -60,10 +65,27 @@ def check_batch(request: Request, inputs: Sequence[str]) -> Checked:
     Raises:
         JobError: When the inputs cannot be listed.
     """
-    items = list_inputs(inputs, request.job, request.card.n_channels)
+    found = list_all_inputs(inputs, request.job, request.card.n_channels, people_of(request))
+    items = taken(found, request.job)
     verdicts = check_inputs(items, request.job, request.card.channels, request.card)
-    accepted = tuple(item for item, verdict in zip(items, verdicts, strict=True) if verdict.go)
-    return Checked(accepted, tuple(verdict for verdict in verdicts if not verdict.go))
+    checked = list(zip(items, verdicts, strict=True))
+    return Checked(
+        accepted=tuple(item for item, verdict in checked if verdict.go),
+        refused=tuple((item, verdict) for item, verdict in checked if not verdict.go),
+        left_out=tuple(item for item in found if item.left_out),
+    )
+
+
+def enter(request: Request, checked: Checked, now: str) -> None:
+    """Enter a batch that was checked into the worklist of its folder.
+
+    Raises:
+        StoreError: When the folder belongs to another job, or cannot be written to.
+    """
+    Ledger(request.out.ledger).require_job(request.job.job)
+    refused = [(item, f"{verdict.error}: {verdict.message}") for item, verdict in checked.refused]
+    receive(request, [*checked.accepted, *checked.left_out], refused, now)
+    write_worklist(request.out)
 
 
 def queue_of(order: Submission) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import replace
@@ -16,9 +16,10 @@ from flows.batch import steps
 from flows.batch.auditing import run_began, run_ended
 from flows.batch.figures import Figures, write_figures
 from flows.batch.following import follow
-from flows.batch.freeing import free_inputs
+from flows.batch.freeing import free_inputs, require_freed
 from flows.batch.line import Fresh, Line
 from flows.batch.orders import Batch, Setup
+from flows.batch.receiving import people_of, receive
 from flows.batch.scene import Run, segment_one
 from flows.batch.triage import triage
 from flows.batch.urgent import Arrivals
@@ -32,7 +33,7 @@ from flows.orchestration.interruption import interruption
 from models.errors import SwatheError
 from tasks.errors import JobError
 from tasks.inputs.input import Input
-from tasks.inputs.listing import list_inputs
+from tasks.inputs.listing import list_all_inputs, taken
 from tasks.intake.expectation import expect
 from tasks.intake.request import Request, make_request
 from tasks.jobs.job import load_job
@@ -59,18 +60,21 @@ def segment_batch(batch: Batch) -> list[SceneOutcome]:
     """
     job = load_job(batch.job, batch.all_overrides)
     request = make_request(job, batch.out, batch.model)
-    items = listed(batch.inputs, request)
-    return run_batch(batch, request, items)
+    found = listed(batch.inputs, request)
+    return run_batch(batch, request, taken(found, job), left_out=left_out_of(found))
 
 
 def listed(inputs: Sequence[str], request: Request) -> list[Input]:
-    """Return the scenes of a flow's inputs; what Prefect keeps of an error names none of their files.
+    """Return the scenes of a flow's inputs, those that its job leaves out among them.
+
+    What Prefect keeps of an error names none of their files.
 
     Raises:
         JobError: When they cannot be listed.
     """
     try:
-        return list_inputs(free_inputs(inputs, request).inputs, request.job, request.card.n_channels)
+        freed = require_freed(free_inputs(inputs, request), request).inputs
+        return list_all_inputs(freed, request.job, request.card.n_channels, people_of(request))
     except SwatheError as error:
         # Its text names files; on a terminal that is no harm.
         raise JobError(
@@ -78,13 +82,21 @@ def listed(inputs: Sequence[str], request: Request) -> list[Input]:
         ) from None
 
 
-def run_batch(setup: Setup, request: Request, items: list[Input], *, urgent: bool = False) -> list[SceneOutcome]:
+def left_out_of(found: Iterable[Input]) -> list[Input]:
+    """Return those scenes that a job leaves out."""
+    return [item for item in found if item.left_out]
+
+
+def run_batch(
+    setup: Setup, request: Request, items: list[Input], *, left_out: Sequence[Input] = (), urgent: bool = False
+) -> list[SceneOutcome]:
     """Segment what was found, and tell how it went.
 
     Args:
         setup: On which cluster.
         request: The job, its model and OUT.
         items: Scenes; those that cannot be used fail by name.
+        left_out: Scenes that the job does not take, for the worklist.
         urgent: Whether their blocks go before those of others on a running cluster.
 
     Raises:
@@ -92,10 +104,12 @@ def run_batch(setup: Setup, request: Request, items: list[Input], *, urgent: boo
         SwatheError: When OUT or the cluster cannot be used at all.
     """
     with request.out.locked():
-        return run_held(setup, request, items, urgent=urgent)
+        return run_held(setup, request, items, left_out=left_out, urgent=urgent)
 
 
-def run_held(setup: Setup, request: Request, items: list[Input], *, urgent: bool = False) -> list[SceneOutcome]:
+def run_held(
+    setup: Setup, request: Request, items: list[Input], *, left_out: Sequence[Input] = (), urgent: bool = False
+) -> list[SceneOutcome]:
     """Do what ``run_batch`` does in a folder that the caller holds already.
 
     Urgent scenes of others that arrive for the same folder and job are done as well, and are in its tables.
@@ -103,16 +117,20 @@ def run_held(setup: Setup, request: Request, items: list[Input], *, urgent: bool
     run_id = uuid.uuid4().hex
     set_up_where_asked()
     with orchestrator().attended(request.out), about("run", run_id):
-        return _run(setup, request, items, run_id, urgent=urgent)
+        return _run(setup, request, items, run_id, left_out=left_out, urgent=urgent)
 
 
-def _run(setup: Setup, request: Request, items: list[Input], run_id: str, *, urgent: bool) -> list[SceneOutcome]:
+def _run(
+    setup: Setup, request: Request, items: list[Input], run_id: str, *, left_out: Sequence[Input], urgent: bool
+) -> list[SceneOutcome]:
     ledger = Ledger(request.out.ledger)
     # Before it begins: from then on it is to be told how it ends.
     interruption.write_down("ledger", lambda text: ledger.end_run(run_id, text, steps.now()))
     ledger.begin_run(run_id, request.job.job, steps.now())
     try:
         run_began(request, run_id, steps.now())
+        receive(request, [*items, *left_out], (), steps.now())
+        write_figures(request.out)
         arrivals = _segment_all(setup, request, items, run_id, urgent=urgent)
         outcomes = [arrivals.outcomes[item.id] for item in items]
         _report(request, arrivals, outcomes)

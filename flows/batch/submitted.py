@@ -11,13 +11,14 @@ from prefect.runtime import flow_run
 
 from flows.batch import steps
 from flows.batch.orders import Submission
-from flows.batch.segment import listed, n_failed, run_held
+from flows.batch.segment import left_out_of, listed, n_failed, run_held
 from flows.batch.waiting import take
 from flows.orchestration.current import orchestrator
 from flows.server.prefect_orchestrator import on_prefect
 from flows.server.states import ended
 from models.errors import SwatheError
 from tasks.inputs.input import Input
+from tasks.inputs.listing import taken
 from tasks.intake.request import Request, make_request
 from tasks.jobs.job import load_job
 from tasks.out.manifest import is_manifest, read_manifest
@@ -57,20 +58,22 @@ def batch(order: Submission) -> list[SceneOutcome]:
 def _segment(order: Submission) -> list[SceneOutcome]:
     job = load_job(order.job, order.all_overrides)
     request = make_request(job, order.out, order.model)
-    items = _listed(order, request)
+    items, left_out = _listed(order, request)
     with ExitStack() as held:
         if not take(request, held):
             found = steps.wait_for_folder(request, order.wait_hours, items if order.urgent else (), held)
             if found is not None:
                 _tell(request, found)
                 return found
-        return run_held(_on_cluster(order), request, items, urgent=order.urgent)
+        return run_held(_on_cluster(order), request, items, left_out=left_out, urgent=order.urgent)
 
 
-def _listed(order: Submission, request: Request) -> list[Input]:
+def _listed(order: Submission, request: Request) -> tuple[list[Input], list[Input]]:
+    """Return the scenes to do, and those that the job leaves out; of a manifest whoever submitted has told these."""
     if len(order.inputs) == 1 and is_manifest(order.inputs[0]):
-        return read_manifest(order.inputs[0])
-    return listed(order.inputs, request)
+        return read_manifest(order.inputs[0]), []
+    found = listed(order.inputs, request)
+    return taken(found, request.job), left_out_of(found)
 
 
 def _on_cluster(order: Submission) -> Submission:

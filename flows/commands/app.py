@@ -14,6 +14,7 @@ import typer
 from flows.commands.analyse import analyse_app
 from flows.commands.audit import audit_command
 from flows.commands.deidentify import deidentify_command, verdict_table
+from flows.commands.forget import forget_command
 from flows.commands.keys import key_app
 from flows.commands.local import deploy_command, down_command, status_command, up_command
 from flows.commands.options import (
@@ -36,6 +37,7 @@ from flows.commands.options import (
     VoxelSizeChoice,
     Workers,
 )
+from flows.commands.returning import return_command
 from flows.commands.submit import submit_command
 from flows.commands.told import Told, tell
 from flows.display import logs
@@ -55,6 +57,8 @@ app.add_typer(analyse_app, name="analyse")
 app.add_typer(key_app, name="key")
 app.command("audit")(audit_command)
 app.command("deidentify")(deidentify_command)
+app.command("return")(return_command)
+app.command("forget")(forget_command)
 app.command("submit")(submit_command)
 app.command("deploy")(deploy_command)
 app.command("up")(up_command)
@@ -132,12 +136,12 @@ def segment(  # noqa: PLR0913 - one argument per option of the command
     request = make_request(load_job(job, batch.all_overrides), out, model)
     with orchestrated(home, prefect) as has_server, starting_early(batch, request):
         # Here, because workers start meanwhile.
-        from flows.batch.freeing import free_inputs
+        from flows.batch.freeing import free_inputs, require_freed
         from flows.batch.segment import segment_batch
         from flows.commands import tables
         from tasks.inputs.listing import list_inputs, require_scenes
 
-        freed = free_inputs(inputs, request)
+        freed = require_freed(free_inputs(inputs, request), request)
         # Names that are wrong end here, before a folder is made.
         require_scenes(list_inputs(freed.inputs, request.job, request.card.n_channels))
         batch = batch.model_copy(update={"inputs": [request.out.keep_inputs(freed.inputs)]})

@@ -36,8 +36,8 @@ def deidentify_command(
     """Write DICOM files without what names a patient, and a table that says what became of each."""
     from flows.batch.freeing import free_folder
     from tasks.deidentify.folder import find_source
-    from tasks.deidentify.pseudonyms import Pseudonyms
     from tasks.files.keys import institution_key
+    from tasks.files.pseudonyms import Pseudonyms
     from tasks.inputs.naming import FREED
     from tasks.out.audit import AuditLog
     from tasks.out.folder import OutFolder

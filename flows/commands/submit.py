@@ -49,9 +49,10 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     home: Home = HOME,
 ) -> None:
     """Check a batch and queue it on the Prefect server; exit code 1 where some of it was refused."""
-    from flows.batch.freeing import free_inputs
+    from flows.batch.freeing import free_inputs, require_freed
     from flows.batch.orders import Submission, all_overrides
-    from flows.batch.queueing import check_batch, queue_run
+    from flows.batch.queueing import check_batch, enter, queue_run
+    from flows.batch.steps import now
     from flows.commands import tables
     from flows.commands.orchestrated import use_server
     from models.errors import SwatheError
@@ -64,11 +65,11 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
     from tasks.out.manifest import keep_manifest
 
     request = make_request(load_job(job, all_overrides(overrides, device, strict=strict)), out, model)
-    freed = free_inputs(inputs, request)
+    freed = require_freed(free_inputs(inputs, request), request)
     if freed.n_refused:
         OUT.print(verdict_table(freed.verdicts))
     checked = check_batch(request, freed.inputs)
-    tell(OUT, map(tables.refusal, checked.refused))
+    tell(OUT, [tables.refusal(verdict) for _, verdict in checked.refused])
     if not checked.accepted:
         raise JobError(f"none of {checked.n_inputs} inputs can be segmented; nothing was submitted")
     if not use_server(home):
@@ -76,6 +77,7 @@ def submit_command(  # noqa: PLR0913 - one argument per option of the command
             "no Prefect server to submit to. Name one in PREFECT_API_URL, start one with: swathe up, or run the "
             "batch here with: swathe segment"
         )
+    enter(request, checked, now())
     order = Submission(
         inputs=[keep_manifest(Folder(out.resolve()), checked.accepted)],
         job=job if is_shipped(job) else _absolute(job),

@@ -13,12 +13,13 @@ from pydantic import Field
 
 from flows.batch import steps
 from flows.batch.figures import write_figures
+from flows.batch.freeing import Freed, free_inputs
 from flows.batch.orders import Setup
+from flows.batch.receiving import people_of, refused_series
 from flows.batch.segment import run_held
 from flows.batch.waiting import take
 from flows.nightly.telling import tell_end, tell_missed
 from flows.orchestration.current import orchestrator
-from tasks.errors import JobError
 from tasks.inputs.input import Input
 from tasks.intake.request import Request, make_request
 from tasks.jobs.job import load_job
@@ -29,6 +30,7 @@ from tasks.nights.retention import is_kept, n_products, prune
 from tasks.out.fire_ledger import FireLedger
 from tasks.out.folder import OutFolder
 from tasks.out.ledger import Ledger
+from tasks.out.outcome import SceneOutcome
 from tasks.reports.night import write_night
 
 logger = logging.getLogger(__name__)
@@ -70,12 +72,6 @@ def run_night(order: Nightly) -> Night:
     """
     require_begun(order.tonight, _today())
     job, tonight = load_job(order.job, order.all_overrides), order.tonight
-    if job.deidentify is not None:
-        # Or they would be taken with the names of patients.
-        raise JobError(
-            f"job '{job.job}': deidentify is a stage of segment and submit, and files of an inbox are not freed yet. "
-            "Free them with: swathe deidentify, into a folder that is the inbox, and leave deidentify out"
-        )
     require_dates(order.inbox, job)
     request = make_request(job, order.out, order.model)
     with ExitStack() as held:
@@ -92,8 +88,14 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
     newest = nights.newest(_today())
     request = replace(request, today=tonight if newest is None else max(tonight, newest[0].date))
     is_past = request.today != tonight
+    freed = Freed([order.inbox], ()) if job.deidentify is None else free_inputs([order.inbox], request)
     found = list_arrivals(
-        order.inbox, job, tonight=tonight, last=nights.last(tonight), n_channels=request.card.n_channels
+        order.inbox if job.deidentify is None else request.out.keep_inputs(freed.inputs),
+        job,
+        tonight=tonight,
+        last=nights.last(tonight),
+        n_channels=request.card.n_channels,
+        people=people_of(request),
     )
     items = [item for item in found if is_kept(item.date, job.nightly.retention, request.today or tonight)]
     earlier = nights.night(tonight)
@@ -101,7 +103,7 @@ def _do(order: Nightly, request: Request, tonight: str) -> Night:
     tell_missed(job.job, nights)
     told = nights.told(_reached(request))
     untold = nights.made_after(told.run)
-    after = _segment(order, request, night=night, items=items, untold=untold).with_alerts(
+    after = _segment(order, request, night=night, items=items, untold=untold, freed=freed).with_alerts(
         FireLedger(request.out.ledger).told_after(told.alert)
     )
     # What waits and what is unchanged now was not so then.
@@ -122,10 +124,15 @@ def _begin(request: Request, tonight: str, missed: tuple[str, ...]) -> Night:
     return Night(date=tonight, job=request.job.job, missed=missed, overdue_hours=request.job.nightly.overdue_hours)
 
 
-def _segment(order: Nightly, request: Request, night: Night, items: list[Input], untold: frozenset[str]) -> Night:
+def _segment(
+    order: Nightly, request: Request, night: Night, items: list[Input], untold: frozenset[str], freed: Freed
+) -> Night:
     """Do what does not wait; return the night with that, and with products that no page tells of."""
     had_product = {item.id for item in items if _had_product(request, item.id, untold)}
     outcomes = run_held(order, request, [item for item in items if not item.waits])
+    for refused in refused_series(freed.verdicts):
+        items = [*items, Input(id=refused.scene, files={})]
+        outcomes = [*outcomes, SceneOutcome(scene=refused.scene, status="failed", error=refused.reason)]
     return after_run(night, items, outcomes=outcomes, had_product=had_product, untold=untold)
 
 

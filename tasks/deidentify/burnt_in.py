@@ -17,7 +17,7 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.pixels.utils import pixel_array
 
-from tasks.deidentify.dataset import UNDECODABLE
+from tasks.deidentify.damage import UNDECODABLE, require_damage
 from tasks.deidentify.reading import text_of, texts_of
 from tasks.errors import IdentifyingError, StoreError
 
@@ -104,6 +104,7 @@ def words_in_frame(path: Path, header: Dataset, frame: int) -> list[Word]:
             raise IdentifyingError("oversized", f"a frame of {n_pixels} pixels cannot be searched for text")
         pixels = np.asarray(pixel_array(path, index=frame))
     except (*UNDECODABLE, MemoryError) as error:
+        require_damage(error)
         syntax = getattr(header.file_meta.get("TransferSyntaxUID", None), "name", "unknown")
         raise IdentifyingError(
             "undecodable", f"its pixels ({syntax}) cannot be decoded, so nobody can see whether they hold a name"

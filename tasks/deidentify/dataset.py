@@ -19,25 +19,11 @@ from pydicom.valuerep import PersonName
 
 from tasks.deidentify import csa
 from tasks.deidentify.codes import is_public, is_scheme, meaning_of
+from tasks.deidentify.damage import UNDECODABLE, require_damage
 from tasks.deidentify.dates import shifted_date, shifted_datetime, valid_time, valid_zone
-from tasks.deidentify.pseudonyms import Pseudonyms, bare
 from tasks.deidentify.rules import Action, Rules, profile, safe_private
 from tasks.deidentify.text import Scrubber
-
-# What damaged elements make pydicom raise, whatever the element is.
-UNDECODABLE = (
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+from tasks.files.pseudonyms import Pseudonyms, bare, whose
 
 _E = TypeVar("_E", bound=DataElement | None)
 
@@ -133,7 +119,7 @@ class Patient:
 
 def patient_of(dataset: Dataset, pseudonyms: Pseudonyms) -> Patient:
     """Tell whom a data set is of; without an id every study is a patient of its own."""
-    known = bare(_text(dataset, _PATIENT_ID)) or f"study {bare(_text(dataset, _STUDY_UID))}"
+    known = whose(_text(dataset, _PATIENT_ID), _text(dataset, _STUDY_UID))
     return Patient(known, pseudonyms.patient(known), pseudonyms.days(known))
 
 
@@ -210,7 +196,8 @@ class Cleaner:
             if tag in _CODE and not dummies:
                 return self._code(source, element)
             return self._kept(element, action, dummies=dummies)
-        except UNDECODABLE:
+        except UNDECODABLE as error:
+            require_damage(error)
             return self._lost()
 
     def _whose(self, source: Dataset) -> str:
@@ -364,7 +351,8 @@ class Cleaner:
             else:
                 element = _private_element(source.get_item(tag), source, tag, known.vr)
                 kept = None if element is None else self._safe(element)
-        except UNDECODABLE:
+        except UNDECODABLE as error:
+            require_damage(error)
             return self._lost()
         if kept is not None:
             creators[block] = creator
@@ -413,7 +401,8 @@ def identifiers(dataset: Dataset, rules: Rules) -> Iterator[tuple[str, bool]]:
                     yield from identifiers(item, rules)
             elif element.VR == "PN" or _identifies(tag, element.VR, rules):
                 yield from ((str(value), element.VR == "PN") for value in _values(element))
-        except UNDECODABLE:
+        except UNDECODABLE as error:
+            require_damage(error)
             # It goes, whatever it is: see the cleaner.
             continue
 
@@ -458,7 +447,8 @@ def _text(dataset: Dataset, tag: int) -> str:
     """Return the value of an element as text; nothing where it is not there or cannot be read."""
     try:
         value = dataset[tag].value if tag in dataset else None
-    except UNDECODABLE:
+    except UNDECODABLE as error:
+        require_damage(error)
         return ""
     if isinstance(value, bytes):
         return value.decode("latin-1")

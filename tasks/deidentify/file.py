@@ -18,14 +18,15 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import UID
 
-from tasks.deidentify.dataset import UNDECODABLE, Cleaner, Done, identifiers, patient_of
+from tasks.deidentify.damage import UNDECODABLE, require_damage
+from tasks.deidentify.dataset import Cleaner, Done, identifiers, patient_of
 from tasks.deidentify.pixels import copy_pixels
-from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.deidentify.reading import Opened, opened, text_of
 from tasks.deidentify.rules import Rules, classes
 from tasks.deidentify.text import Scrubber
 from tasks.errors import IdentifyingError
 from tasks.files.durable import sync
+from tasks.files.pseudonyms import Pseudonyms
 from tasks.files.room import writing
 from tasks.jobs.deidentify import Deidentification, Option
 
@@ -231,6 +232,7 @@ def _write(file: BinaryIO, cleaned: Dataset, source: Opened) -> None:
             file.truncate()
             dcmwrite(file, whole, enforce_file_format=True)
     except UNDECODABLE as error:
+        require_damage(error)
         raise IdentifyingError(
             "damaged", f"what is left of it cannot be written ({type(error).__name__}): an element has a wrong value"
         ) from error

@@ -8,18 +8,21 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.deidentify.burnt_in import frames_to_read, marked, require_tesseract, words_in_frame
-from tasks.deidentify.dataset import UNDECODABLE
+from tasks.deidentify.crosswalk import Crosswalk, crosswalk_path
+from tasks.deidentify.damage import UNDECODABLE, is_mistake, place_of
+from tasks.deidentify.dataset import patient_of
 from tasks.deidentify.file import deidentify_file
 from tasks.deidentify.journal import FileVerdict, Journal, Status
-from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.deidentify.reading import Opened, opened, text_of
 from tasks.deidentify.rules import classes
 from tasks.errors import IdentifyingError, StoreError
 from tasks.files.durable import replace_file
 from tasks.files.fingerprint import facts_sha256
+from tasks.files.pseudonyms import Pseudonyms
 from tasks.inputs.naming import FREED
 from tasks.jobs.deidentify import Deidentification
 from tasks.out.folder import OutFolder
@@ -68,26 +71,44 @@ def deidentify_folder(
     Raises:
         StoreError: When OUT cannot be used, or Tesseract is missing.
         IdentifyingError: When there is no such folder.
+        KeyFileError: When the crosswalk lies in OUT, or others may open it.
     """
     _require_apart(source, out.root)
     if settings.burnt_in == "refuse":
         require_tesseract()
     with out.locked():
-        journal = Journal(out.scratch / "deidentify.sqlite")
+        journal = Journal(journal_path(out))
         work = _Work(source, out.root, settings=settings, pseudonyms=pseudonyms, journal=journal)
+        shown: list[Path] = []
         verdicts: list[FileVerdict] = []
         recorded = 0
         try:
             for path in _files(source):
                 verdicts.append(work.verdict(path))
                 told(verdicts[-1])
+                if verdicts[-1].file:
+                    shown.append(path)
                 if len(verdicts) - recorded >= _TOGETHER:
                     journal.record(verdicts[recorded:])
                     recorded = len(verdicts)
         finally:
             journal.record(verdicts[recorded:])
         write_report(out.root / FREED, journal)
+        if settings.crosswalk_days is not None:
+            today = datetime.now(UTC).date().isoformat()
+            Crosswalk(crosswalk_path(out.root), today).enter(shown, pseudonyms, settings.crosswalk_days)
     return verdicts
+
+
+def journal_path(out: OutFolder) -> Path:
+    """Return where a folder remembers which files were freed."""
+    return out.scratch / "deidentify.sqlite"
+
+
+def refused_files(out: OutFolder) -> list[FileVerdict]:
+    """Return the newest verdicts on all files of a folder that cannot be shown, of earlier runs as well."""
+    known = Journal(journal_path(out)).known().values()
+    return [verdict for verdict in known if verdict.status == "refused"]
 
 
 def find_source(source: Path, label: str, pseudonyms: Pseudonyms) -> Path | None:
@@ -143,7 +164,11 @@ class _Work:
         self._known = journal.known()
         self._by_name = {row.file: row for row in self._known.values() if row.status == "done"}
         self._digest = facts_sha256(
-            {"rules": _RULES_VERSION, "key": pseudonyms.key.id, **settings.model_dump(mode="json")}
+            {
+                "rules": _RULES_VERSION,
+                "key": pseudonyms.key.id,
+                **settings.model_dump(mode="json", exclude={"crosswalk_days"}),
+            }
         )[:16]
         self._samples: dict[str, list[Look]] | None = None
         self._seen: dict[str, str] = {}
@@ -158,15 +183,34 @@ class _Work:
             verdict = self._written(path, now)
         except IdentifyingError as error:
             status: Status = "left out" if error.code in _LEFT_OUT else "refused"
-            verdict = replace(now, status=status, code=error.code, message=str(error))
+            verdict = replace(self._placed(path, now), status=status, code=error.code, message=str(error))
         except (*UNDECODABLE, MemoryError) as error:
             # Its text may hold values of the file.
-            verdict = replace(now, code="damaged", message=f"cannot be read to its end ({type(error).__name__})")
+            kind = type(error).__name__
+            code, text = "damaged", f"cannot be read to its end ({kind})"
+            if is_mistake(error):
+                # One file must not end the others, nor a mistake of ours be taken for theirs.
+                code, text = "mistake", f"swathe made a mistake with it ({kind} in {place_of(error)}). Report that"
+            verdict = replace(self._placed(path, now), code=code, message=text)
         self._forget(before, verdict)
         self._known[verdict.source] = verdict
         if verdict.status == "done":
             self._by_name[verdict.file] = verdict
         return verdict
+
+    def _placed(self, path: Path, now: FileVerdict) -> FileVerdict:
+        """Say by pseudonyms whose a refused file is, as far as its header tells: its series is not whole."""
+        try:
+            with opened(path) as file:
+                study, series = text_of(file.header, "StudyInstanceUID"), text_of(file.header, "SeriesInstanceUID")
+                if not study or not series:
+                    return now
+                patient = patient_of(file.header, self._pseudonyms).pseudonym
+        except IdentifyingError:
+            return now
+        return replace(
+            now, patient=patient, study=self._pseudonyms.study(study), series=self._pseudonyms.series(series)
+        )
 
     def _forget(self, before: FileVerdict | None, now: FileVerdict) -> None:
         """Delete what an earlier run made of a file that is now refused, or another patient's."""

@@ -71,6 +71,16 @@ class Journal(LedgerFile):
         with self._connection() as connection:
             connection.executemany(f"INSERT OR REPLACE INTO files VALUES ({places})", rows)
 
+    def forget(self, patient: str) -> None:
+        """Delete what is known of a patient's files, by the pseudonym; it is written over."""
+        with self._connection() as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            series = connection.execute("SELECT DISTINCT series FROM files WHERE patient = ?", (patient,)).fetchall()
+            connection.executemany("DELETE FROM looks WHERE series = ?", series)
+            connection.execute("DELETE FROM files WHERE patient = ?", (patient,))
+            connection.commit()
+            connection.execute("VACUUM")
+
     def look(self, series: str, samples: str) -> str | None:
         """Return what an earlier look into a series said, empty where it found nothing; None where there was none."""
         with self._connection() as connection:

@@ -19,7 +19,7 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from tasks.deidentify.dataset import UNDECODABLE
+from tasks.deidentify.damage import UNDECODABLE, require_damage
 from tasks.deidentify.pixels import PIXEL_TAGS
 from tasks.errors import IdentifyingError
 
@@ -83,6 +83,7 @@ def opened(path: Path) -> Iterator[Opened]:
             try:
                 found = _read(file)
             except (*UNDECODABLE, zlib.error, MemoryError) as error:
+                require_damage(error)
                 raise IdentifyingError(
                     "damaged", f"its header cannot be read to its end ({type(error).__name__}). Copy the file again"
                 ) from error
@@ -153,7 +154,8 @@ def text_of(header: Dataset, keyword: str) -> str:
     """Return one value as text without its padding; nothing where it is missing or cannot be read."""
     try:
         value = header.get(keyword)
-    except UNDECODABLE:
+    except UNDECODABLE as error:
+        require_damage(error)
         return ""
     return "" if value is None else str(value).strip(" \0")
 
@@ -163,5 +165,6 @@ def texts_of(header: Dataset, keyword: str) -> list[str]:
     try:
         value = header.get(keyword)
         return [] if value is None else [str(one) for one in ([value] if isinstance(value, str) else value)]
-    except UNDECODABLE:
+    except UNDECODABLE as error:
+        require_damage(error)
         return []

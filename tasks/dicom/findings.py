@@ -14,8 +14,8 @@ Code: TypeAlias = Literal[
     "wrong_modality", "other_description", "other_plane", "derived", "too_thick", "not_the_thinnest", "later_volume",
     # A volume that is not whole, or not one.
     "too_few_slices", "missing_slices", "duplicate_slices", "uneven_slices", "gantry_tilt", "mixed_orientation",
-    "mixed_matrix", "not_placed", "no_pixel_data", "damaged_pixel_data", "one_uid_two_contents",
-    "unknown_transfer_syntax", "suv_impossible", "not_a_picture",
+    "mixed_matrix", "mixed_patients", "not_placed", "not_scaled", "no_pixel_data", "damaged_pixel_data",
+    "one_uid_two_contents", "unknown_transfer_syntax", "suv_impossible", "not_a_picture",
     # Only ever said of what can be read all the same.
     "duplicate_files", "lossy", "burnt_in", "uncalibrated",
 ]  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +43,7 @@ _LONGEST_REASON = 200
 # A date, and an hour: a date alone is no moment.
 _FEWEST_DIGITS = 10
 _FEWEST_BYTES_OF_A_FRAME = 8
+_DIGITS_OF_A_DATE = 8
 # No scanner is as large.
 _FURTHEST_MM = 1e6
 _TAGS: list[Any] = [
@@ -53,8 +56,9 @@ _TAGS: list[Any] = [
     "NominalCardiacTriggerDelayTime", "NominalPercentageOfCardiacPhase", "TriggerTime", "AcquisitionNumber",
     "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentDate", "ContentTime", "DiffusionBValue",
     "DiffusionGradientOrientation", "SeriesDate", "SeriesTime", "QualityControlImage", "BurnedInAnnotation",
-    "LossyImageCompression", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "Units",
-    "CorrectedImage", "DecayCorrection", "PatientWeight", "RadiopharmaceuticalInformationSequence", "FrameTime",
+    "PatientID", "StudyDate", "ModalityLUTSequence", "LossyImageCompression", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "Units", "CorrectedImage",
+    "DecayCorrection", "PatientWeight", "RadiopharmaceuticalInformationSequence", "FrameTime",
     # Private: diffusion and mosaics of Siemens, diffusion of GE and of Philips.
     0x00190010, 0x0019100A, 0x0019100C, 0x0019100E, 0x00290010, 0x00290011, 0x00291010, 0x00291110,
     0x00430010, 0x00431039, 0x20010010, 0x20011003,
@@ -156,14 +160,27 @@ def _instance(path: str, dataset: Dataset, pixel_tag: int | None) -> Instance:
         image_type=_texts(dataset, "ImageType"),
         description=" ".join(filter(None, (_text(dataset, "SeriesDescription"), _text(dataset, "ProtocolName")))),
         layout=None if pixel_tag is None else _layout(dataset, PIXELS[pixel_tag]),
+        patient_id=_text(dataset, "PatientID"),
+        date=_date(dataset),
         is_quality_control=_text(dataset, "QualityControlImage") == "YES",
         is_burnt_in=_text(dataset, "BurnedInAnnotation") == "YES",
         is_lossy=_text(dataset, "LossyImageCompression") == "01",
+        has_value_table=bool(_items(dataset, "ModalityLUTSequence")),
         dose=_dose(dataset) if _text(dataset, "Modality") == "PT" else None,
     )
     if instance.layout is None:
         return instance
     return _with_slices(instance, dataset)
+
+
+def _date(dataset: Dataset) -> str:
+    """Return the ISO date of the acquisition, in the order in which results take theirs."""
+    for what in ("Series", "Acquisition", "Content", "Study"):
+        text = re.sub(r"[.\-/]", "", _text(dataset, f"{what}Date"))
+        if len(text) == _DIGITS_OF_A_DATE:
+            with suppress(ValueError):
+                return datetime.strptime(text, "%Y%m%d").date().isoformat()
+    return ""
 
 
 def _with_slices(instance: Instance, dataset: Dataset) -> Instance:
@@ -217,11 +234,18 @@ def _plain_slice(instance: Instance, dataset: Dataset) -> Slice:
         orientation=_numbers(dataset, "ImageOrientationPatient", 6),
         pixel_spacing_mm=_two(dataset, "PixelSpacing"),
         thickness_mm=_number(dataset, "SliceThickness"),
-        slope=_or(_number(dataset, "RescaleSlope"), 1.0),
-        intercept=_or(_number(dataset, "RescaleIntercept"), 0.0),
+        slope=_scaling(dataset, "RescaleSlope", 1.0),
+        intercept=_scaling(dataset, "RescaleIntercept", 0.0),
         number=_or(_whole(dataset, "InstanceNumber"), 0),
         traits=_known(_plain_traits(dataset)),
     )
+
+
+def _scaling(dataset: Dataset, keyword: str, otherwise: float) -> float:
+    """Return a number by which values are told; NaN where the file holds something else, which is not to be guessed."""
+    stored = dataset.get_item(keyword).value if keyword in dataset else None
+    is_empty = stored is None or not (stored.strip(b" \0") if isinstance(stored, bytes) else str(stored).strip())
+    return otherwise if is_empty else _or(_number(dataset, keyword), math.nan)
 
 
 def _plain_traits(dataset: Dataset) -> Iterator[tuple[str, Trait | None]]:
@@ -253,8 +277,8 @@ def _enhanced_slice(first: Slice, frame: int, groups: list[Dataset]) -> Slice:
         orientation=_numbers(orientation, "ImageOrientationPatient", 6) or first.orientation,
         pixel_spacing_mm=_two(measures, "PixelSpacing") or first.pixel_spacing_mm,
         thickness_mm=_or(_number(measures, "SliceThickness"), first.thickness_mm),
-        slope=_or(_number(values, "RescaleSlope"), first.slope),
-        intercept=_or(_number(values, "RescaleIntercept"), first.intercept),
+        slope=_scaling(values, "RescaleSlope", first.slope),
+        intercept=_scaling(values, "RescaleIntercept", first.intercept),
         number=frame,
         traits={**first.traits, **_known(_enhanced_traits(groups))},
     )

@@ -119,9 +119,12 @@ class Instance:
         description: SeriesDescription and ProtocolName, for patterns; never shown, since it may name a patient.
         layout: None where the file has no pixels.
         calibrated_spacing_mm: Of a single image, between rows and between columns, in the patient; None where unknown.
+        patient_id: As the file says; no record, log or error shows it.
+        date: ISO date of the acquisition, or of the study; empty where the file tells none.
         is_quality_control: Whether a phantom is shown.
         is_burnt_in: Whether the file says that text is burnt into its pixels.
         is_lossy: Whether pixels were compressed with loss.
+        has_value_table: Whether values are looked up in a table (Modality LUT), rather than scaled.
         dose: Of PET.
         slices: In the order of the file.
         sha256: Of the file's bytes; only told where another file has the same UID.
@@ -139,9 +142,12 @@ class Instance:
     description: str = ""
     layout: PixelLayout | None = None
     calibrated_spacing_mm: tuple[float, float] | None = None
+    patient_id: str = field(default="", repr=False)
+    date: str = ""
     is_quality_control: bool = False
     is_burnt_in: bool = False
     is_lossy: bool = False
+    has_value_table: bool = False
     dose: Dose | None = None
     slices: tuple[Slice, ...] = ()
     sha256: str | None = None

@@ -203,19 +203,27 @@ def _fill_segments(dataset: Dataset, target: Target, filled_in: _Map) -> None:
     frames = iter_pixels(dataset, raw=True)
     for group, frame in zip(dataset.PerFrameFunctionalGroupsSequence, frames, strict=True):
         placed = _placed(group, shared, target)
-        for number, mask in _segments(group, shared, frame=frame, kind=kind, half=half):
+        for number, pixels in _segments(group, shared, frame=frame, kind=kind, half=half):
             if number in filled_in.names:
-                _put_frame(filled_in, number, mask, placed)
+                _put_frame(filled_in, number, pixels, placed)
 
 
 def _segments(
     group: Dataset, shared: Dataset, frame: NDArray[Any], kind: str, half: float
-) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield the segments of a frame, each with the rows and columns ``(2, pixels)`` that are set."""
     if kind == _LABELMAP:
-        yield from ((int(number), frame == number) for number in np.unique(frame) if number)
+        pixels = np.array(np.nonzero(frame))
+        numbers = frame[pixels[0], pixels[1]]
+        # Once over the frame, whatever the number of segments.
+        order = np.argsort(numbers, kind="stable")
+        found, begins = np.unique(numbers[order], return_index=True)
+        parts = np.split(order, begins[1:]) if found.size else []
+        yield from ((int(number), pixels[:, part]) for number, part in zip(found, parts, strict=True))
         return
     named = _item(group, shared, "SegmentIdentificationSequence")
-    yield int(named.ReferencedSegmentNumber), (frame >= half if kind == _FRACTIONAL else frame > 0)
+    is_set = frame >= half if kind == _FRACTIONAL else frame > 0
+    yield int(named.ReferencedSegmentNumber), np.array(np.nonzero(is_set))
 
 
 def _placed(group: Dataset, shared: Dataset, target: Target) -> NDArray[np.float64]:
@@ -236,11 +244,11 @@ def _item(group: Dataset, shared: Dataset, sequence: str) -> Dataset:
     return item
 
 
-def _put_frame(filled_in: _Map, number: int, mask: NDArray[np.bool_], placed: NDArray[np.float64]) -> None:
-    """Enter the set pixels of a frame, whichever way it is turned against the grid."""
-    rows, cols = np.nonzero(mask)
-    if rows.size == 0:
+def _put_frame(filled_in: _Map, number: int, pixels: NDArray[np.intp], placed: NDArray[np.float64]) -> None:
+    """Enter the set pixels of a frame, ``(2, pixels)``, whichever way it is turned against the grid."""
+    if pixels.size == 0:
         return
+    rows, cols = pixels
     points = placed[0] + rows[:, np.newaxis] * placed[1] + cols[:, np.newaxis] * placed[2]
     voxels = np.rint(points).astype(np.int64)
     if float(np.abs(points - voxels).max()) > _ON_VOXEL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -179,6 +180,8 @@ class Found:
         modality: Such as ``CT``.
         image_type: Values of ImageType.
         description: For patterns; never shown.
+        patient_id: Of its files; never shown.
+        date: ISO, the first of its files; empty where none tells.
         n_slices: How many.
         paths: The files.
         plane: None where nothing places them.
@@ -194,6 +197,8 @@ class Found:
     modality: str = "OT"
     image_type: tuple[str, ...] = ()
     description: str = ""
+    patient_id: str = field(default="", repr=False)
+    date: str = ""
     n_slices: int = 0
     paths: tuple[str, ...] = ()
     plane: Plane | None = None
@@ -287,12 +292,30 @@ def _objections(members: list[Instance]) -> Iterator[Finding]:
         yield Finding("localizer", "scouts, by ImageType or description")
     if _aside(first) == "projection":
         yield Finding("projection", "projections of a volume, not slices of it")
+    patients = {instance.patient_id for instance in members}
+    if len(patients) > 1:
+        text = f"slices of {len(patients)} patients under one UID. Find out which of them are right"
+        yield Finding("mixed_patients", text, _paths(members))
     if len(layouts) < len(members):
         without = [instance for instance in members if instance.layout is None]
         text = f"{len(without)} of {len(members)} files hold no pixel data. Fetch the series again"
         yield Finding("no_pixel_data", text, _paths(without))
+    yield from _objections_to_values(members)
     if any(layout.samples != 1 for layout in layouts):
         yield Finding("colour", "colours, not one number per pixel")
+
+
+def _objections_to_values(members: list[Instance]) -> Iterator[Finding]:
+    if any(instance.has_value_table for instance in members):
+        yield Finding("not_scaled", "values are looked up in a table (ModalityLUTSequence), which is not read")
+    unscaled = [plane.path for instance in members for plane in instance.slices if not _is_scaled(plane)]
+    if unscaled:
+        text = f"RescaleSlope or RescaleIntercept of {len(unscaled)} slices is no number, or 0 or without end"
+        yield Finding("not_scaled", text, tuple(unscaled[:2]))
+
+
+def _is_scaled(plane: Slice) -> bool:
+    return math.isfinite(plane.slope) and plane.slope != 0 and math.isfinite(plane.intercept)
 
 
 def _each_once(members: list[Instance]) -> tuple[list[Instance], tuple[Finding, ...], Finding | None]:
@@ -437,6 +460,8 @@ def _facts(members: list[Instance], label: str, n_slices: int, orientation: tupl
         modality=first.modality,
         image_type=first.image_type,
         description=first.description,
+        patient_id=first.patient_id,
+        date=min((instance.date for instance in members if instance.date), default=""),
         n_slices=n_slices,
         paths=tuple(instance.path for instance in members),
         plane=None if orientation is None else plane_of(orientation),

@@ -23,6 +23,8 @@ SAME_PLACE_SHARE = 0.1
 # less than the header's rounding over the whole stack is none.
 TILT_DEGREES = 0.1
 TILT_MM = 2 * EVEN_MM * 3**0.5
+# No gantry leans by more: positions and directions of such slices contradict each other.
+MOST_TILT_DEGREES = 45.0
 # How far lengths of directions may be from 1, and their cosine from 0.
 SQUARE = 0.005
 _ROUNDED_MM = 1e-6
@@ -100,6 +102,9 @@ def stacked(slices: Sequence[Slice], orientation: Sequence[float]) -> Stack:
         <= min(max(EVEN_SHARE * gap, EVEN_MM * float(np.abs(axis).sum())), EVEN_MOST_SHARE * gap) + _ROUNDED_MM
         for axis in np.array([orientation[:3], orientation[3:], normal])
     )
+    if is_tilted and lean > MOST_TILT_DEGREES:
+        text = f"slices lean by {lean:.1f} degrees, as no gantry does: positions and directions contradict each other"
+        raise SeriesError(Finding("gantry_tilt", text))
     if not is_even:
         raise SeriesError(_unevenness(gaps, ordered, lean if is_tilted else None))
     # What leans by less is the rounding of positions: the stack then is one of right angles.

@@ -138,16 +138,21 @@ def load_key(path: Path) -> InstitutionKey:
     return InstitutionKey(bytes.fromhex(line[1]))
 
 
-def require_outside(path: Path, out: Path) -> None:
-    """Refuse a key that lies where results are shown: whoever gets the folder would get both.
+def require_outside(path: Path, out: Path, variable: str = VARIABLE) -> None:
+    """Refuse a key or a crosswalk that lies where results are shown: whoever gets the folder would get both.
+
+    Args:
+        path: Of what undoes pseudonyms.
+        out: Where results go.
+        variable: Of the environment, which names its place.
 
     Raises:
         KeyFileError: When it lies below OUT.
     """
     if path.resolve().is_relative_to(out.resolve()):
         raise KeyFileError(
-            f"{path}: the institution's key lies in {out}, beside the pseudonyms that it can undo. Move it out, and "
-            f"name its new place in {VARIABLE}"
+            f"{path}: lies in {out}, beside the pseudonyms that it can undo. Move it out, and name its new place in "
+            f"{variable}"
         )
 
 

@@ -9,32 +9,37 @@ from pathlib import Path
 
 from tasks.dicom.choose import Choice, choose
 from tasks.dicom.findings import Finding
+from tasks.dicom.instance import Instance
 from tasks.dicom.naming import file_id, picture_id, scene_id
 from tasks.dicom.picture import Picture, pictures_in
 from tasks.dicom.reader import Reader
 from tasks.dicom.scan import Unread, scan
+from tasks.dicom.series import Found
 from tasks.inputs.input import Input
+from tasks.inputs.people import People
 from tasks.jobs.source import DicomRule
 
 
-def dicom_volumes(named: Path, rule: DicomRule) -> list[Input]:
+def dicom_volumes(named: Path, rule: DicomRule, people: People | None) -> list[Input]:
     """Return the volumes that a path leads to, those that a job leaves out among them.
 
     Args:
         named: A file, a folder or a DICOMDIR.
         rule: Which of them the job takes.
+        people: Says whom they show; None where nobody asks.
     """
     with Reader() as reader:
         found = scan(named, reader)
-    items = [_volume(choice) for choice in choose(found.found, rule)]
+    items = [_shown(_volume(choice), choice.found, people) for choice in choose(found.found, rule)]
     return [*items, *map(_unread, found.unread)]
 
 
-def dicom_pictures(named: Path, rule: DicomRule) -> list[Input]:
+def dicom_pictures(named: Path, rule: DicomRule, people: People | None) -> list[Input]:
     """Return the single pictures that a path leads to, those that a job leaves out among them; arguments as above."""
     with Reader() as reader:
         found = scan(named, reader)
-    return [*map(_picture, pictures_in(found.instances, rule)), *map(_unread, found.unread)]
+    items = [_shown(_picture(each), each.instance, people) for each in pictures_in(found.instances, rule)]
+    return [*items, *map(_unread, found.unread)]
 
 
 def left_out(items: Sequence[Input]) -> str | None:
@@ -44,6 +49,13 @@ def left_out(items: Sequence[Input]) -> str | None:
     reasons = Counter(str(item.error).partition(":")[0] for item in items)
     counts = ", ".join(f"{count} {code}" for code, count in sorted(reasons.items()))
     return f"none of {len(items)} series is taken: {counts}. Run swathe check on it with the job"
+
+
+def _shown(item: Input, found: Found | Instance, people: People | None) -> Input:
+    if people is None:
+        return item
+    whom = people.whom(found, next(iter(item.files.values())))
+    return replace(item, site=whom.patient, study=whom.study, date=whom.date)
 
 
 def _volume(choice: Choice) -> Input:

@@ -22,6 +22,7 @@ class Input:
         files: Path, URL or /vsi path by role; of several items of one scene see ``stated.role_beneath``.
         site: What the scene shows, where a table says so.
         date: ISO date of the observation, from a table or the name.
+        study: Short name of the study that it belongs to; None where nothing tells.
         error: Why the scene cannot be used; it costs this scene only.
         waits: Whether it could be used once other scenes are there.
         revision: What a catalogue says of the state of files that cannot be hashed here.
@@ -36,6 +37,7 @@ class Input:
     files: dict[str, str]
     site: str | None = None
     date: str | None = None
+    study: str | None = None
     error: str | None = None
     waits: bool = False
     revision: str | None = None

@@ -23,6 +23,7 @@ from tasks.inputs.earlier import paired
 from tasks.inputs.input import Input
 from tasks.inputs.naming import Pattern, first_date, scene_id, site_in, stem_of
 from tasks.inputs.numbered import numbered_cases
+from tasks.inputs.people import People
 from tasks.jobs.job import Job
 from tasks.scenes.tables import TableError, read_table
 
@@ -40,17 +41,22 @@ _NAMELESS = "unnamed"
 _NOTHING = ": no scene found; looked for "
 
 
-def list_inputs(inputs: Sequence[str], job: Job, n_channels: int = 1) -> list[Input]:
+def list_inputs(inputs: Sequence[str], job: Job, n_channels: int = 1, people: People | None = None) -> list[Input]:
     """Return the scenes that files, folders and tables name, each with the earlier one that the job compares it with.
 
     A folder without a scene is one that cannot be used, and so are scenes of one id. Arguments and errors are those of
     ``list_scenes``.
     """
-    scenes = [item for item in list_all_inputs(inputs, job, n_channels) if not item.left_out]
+    return taken(list_all_inputs(inputs, job, n_channels, people), job)
+
+
+def taken(found: Sequence[Input], job: Job) -> list[Input]:
+    """Return those of what ``list_all_inputs`` found that the job takes, each with the earlier one of its pair."""
+    scenes = [item for item in found if not item.left_out]
     return scenes if job.source.pair is None else paired(scenes, job.source.pair, job.source.dates)
 
 
-def list_all_inputs(inputs: Sequence[str], job: Job, n_channels: int = 1) -> list[Input]:
+def list_all_inputs(inputs: Sequence[str], job: Job, n_channels: int = 1, people: People | None = None) -> list[Input]:
     """Return what ``list_inputs`` does, unpaired, and the series that the job leaves out, with the reason as error.
 
     Raises:
@@ -58,7 +64,7 @@ def list_all_inputs(inputs: Sequence[str], job: Job, n_channels: int = 1) -> lis
     """
     found: list[Input] = []
     for text in all_named(inputs):
-        items = list(_list_one(text, job))
+        items = list(_list_one(text, job, people))
         if all(item.left_out for item in items):
             items.append(_without_scene(text, job, left_out(items)))
         found += items
@@ -66,7 +72,7 @@ def list_all_inputs(inputs: Sequence[str], job: Job, n_channels: int = 1) -> lis
     return fail_clashes(finished, "Name them apart in a CSV with the columns scene and one per file")
 
 
-def list_scenes(inputs: Sequence[str], job: Job, n_channels: int = 1) -> list[Input]:
+def list_scenes(inputs: Sequence[str], job: Job, n_channels: int = 1, people: People | None = None) -> list[Input]:
     """Return the scenes that files, folders and tables name, each by itself.
 
     Several may have one id, and a folder may have none.
@@ -78,12 +84,13 @@ def list_scenes(inputs: Sequence[str], job: Job, n_channels: int = 1) -> list[In
             ``find -print0`` does: names of files may hold ends of lines.
         job: Its ``kind`` and ``source`` say what belongs to a scene.
         n_channels: Of the model: volumes that are numbered ``CASE_0000``, ``CASE_0001`` are the channels of one.
+        people: Says whom DICOM shows; None where nobody asks.
 
     Raises:
         JobError: When a table lacks a column, or a pattern of the job is wrong.
         CatalogueError: When a STAC document is not there, or does not answer.
     """
-    found = [item for text in all_named(inputs) for item in _list_one(text, job)]
+    found = [item for text in all_named(inputs) for item in _list_one(text, job, people)]
     return _finished([item for item in found if not item.left_out], job, n_channels)
 
 
@@ -142,7 +149,7 @@ def _absolute(item: Input) -> Input:
     return replace(item, files=item.files | {role: str(Path(path).absolute()) for role, path in local.items()})
 
 
-def _list_one(text: str, job: Job) -> Iterator[Input]:
+def _list_one(text: str, job: Job, people: People | None) -> Iterator[Input]:
     path = Path(text)
     if _is_document(text, job):
         # Imported where it is asked for: pystac is not light.
@@ -157,13 +164,13 @@ def _list_one(text: str, job: Job) -> Iterator[Input]:
         reason = f"{text}: no such file or folder. Check the path"
         yield replace(_named(stem_of(path.name), {}), error=reason, beside=(text,))
     elif path.is_dir():
-        yield from _list_folder(path, job)
+        yield from _list_folder(path, job, people)
     elif path.suffix.casefold() == ".csv":
-        yield from _list_table(path, job)
+        yield from _list_table(path, job, people)
     elif job.source.files:
         yield _from_member(path, job)
     elif path.name.upper() == DICOMDIR or is_dicom_file(path):
-        yield from _dicom(path, job)
+        yield from _dicom(path, job, people)
     else:
         yield _single(text, job)
 
@@ -212,16 +219,16 @@ def _named(name: str, files: dict[str, str]) -> Input:
         return Input(id=_NAMELESS, files=files, error=str(error))
 
 
-def _list_folder(folder: Path, job: Job) -> Iterator[Input]:
+def _list_folder(folder: Path, job: Job, people: People | None) -> Iterator[Input]:
     listed = list(_by_patterns(folder, job) if job.source.files else _by_extension(folder, job))
     # A tree of rasters is not searched for what is no raster, unless the job says so.
     if not job.source.files and (job.kind == "volume" or not listed or "dicom" in job.source.model_fields_set):
-        listed += _dicom(folder, job)
+        listed += _dicom(folder, job, people)
     yield from (_inside(item, folder) for item in listed)
 
 
-def _dicom(named: Path, job: Job) -> list[Input]:
-    return (dicom_volumes if job.kind == "volume" else dicom_pictures)(named, job.source.dicom)
+def _dicom(named: Path, job: Job, people: People | None) -> list[Input]:
+    return (dicom_volumes if job.kind == "volume" else dicom_pictures)(named, job.source.dicom, people)
 
 
 def _without_scene(folder: str, job: Job, reason: str | None) -> Input:
@@ -293,7 +300,7 @@ def _from_member(path: Path, job: Job) -> Input:
     return replace(item, error=f"{path}: matches no pattern under source.files: {_roles(job)}")
 
 
-def _list_table(path: Path, job: Job) -> Iterator[Input]:
+def _list_table(path: Path, job: Job, people: People | None) -> Iterator[Input]:
     roles = list(job.source.files) or [SINGLE_ROLE]
     try:
         table = read_table(path)
@@ -309,21 +316,23 @@ def _list_table(path: Path, job: Job) -> Iterator[Input]:
     pair = {} if job.source.pair is None else job.source.pair.files
     found = [role for role in pair if role in columns]
     for row in rows:
-        yield _of_dicom(_from_row(row, roles, found, path.parent), job)
+        yield _of_dicom(_from_row(row, roles, found, path.parent), job, people)
 
 
-def _of_dicom(item: Input, job: Job) -> Input:
+def _of_dicom(item: Input, job: Job, people: People | None) -> Input:
     """Return what of DICOM a row of a table leads to, under the row's name; else the row as it is."""
     path = Path(next(iter(item.files.values()), ""))
     if item.error is not None or job.source.files or not is_local(str(path)):
         return item
     if not path.is_dir() and not (path.is_file() and is_dicom_file(path)):
         return item
-    listed = _dicom(path, job)
-    taken = [volume for volume in listed if not volume.left_out]
-    if len(taken) == 1:
-        return replace(item, files=taken[0].files, series=taken[0].series, error=taken[0].error)
-    reason = left_out(listed) or f"{len(taken)} series are taken; narrow source.dicom to one per row"
+    listed = _dicom(path, job, people)
+    wanted = [volume for volume in listed if not volume.left_out]
+    if len(wanted) == 1:
+        (one,) = wanted
+        item = replace(item, site=item.site or one.site, date=item.date or one.date, study=one.study)
+        return replace(item, files=one.files, series=one.series, error=one.error)
+    reason = left_out(listed) or f"{len(wanted)} series are taken; narrow source.dicom to one per row"
     return replace(item, error=f"{item.id}: {reason}")
 
 

@@ -22,10 +22,12 @@ _DATE_FIELD = re.compile(r"\{scene:([^}]+)\}")
 _DIGITS = {"%Y": 4, "%m": 2, "%d": 2, "%j": 3, "%H": 2, "%M": 2, "%S": 2, "%y": 2}
 # What OUT holds beside the scenes: with the ledger lie, for a while, files of SQLite's.
 FIRES, PATIENTS, NIGHTS = "fires", "patients", "nights"
-AUDIT, FREED = "audit.jsonl", "deidentified.csv"
+AUDIT, FREED, WORKLIST = "audit.jsonl", "deidentified.csv", "worklist.csv"
 LEDGER = "state.sqlite"
 LEDGER_FILES = tuple(f"{LEDGER}{suffix}" for suffix in ("", "-journal", "-wal", "-shm"))
-RESERVED = frozenset(("batch.csv", "batch.json", "index.html", AUDIT, FREED, *LEDGER_FILES, FIRES, PATIENTS, NIGHTS))
+RESERVED = frozenset(
+    ("batch.csv", "batch.json", "index.html", AUDIT, FREED, WORKLIST, *LEDGER_FILES, FIRES, PATIENTS, NIGHTS)
+)
 
 
 @dataclass(frozen=True)

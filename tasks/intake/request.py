@@ -57,6 +57,8 @@ class Request:
         if self.job.output.dicom is None:
             # What earlier versions made without it is not made again.
             del job["output"]["dicom"]
+        elif not self.job.output.dicom.capture:
+            del job["output"]["dicom"]["capture"]
         if not self.job.output.also:
             del job["output"]["also"]
         made_with: dict[str, Any] = {} if self.institution is None else {"institution": self.institution}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from tasks.jobs.section import Section
 
@@ -21,6 +23,8 @@ class Deidentification(Section):
 
     Attributes:
         options: What is kept or cleaned beside the basic profile; an empty list is the basic profile alone.
+        crosswalk_days: How long it is known at most which pseudonyms stand for whom, so that ``swathe return`` brings
+            results into the original study; nobody can where left out.
         burnt_in: ``refuse`` images whose pixels hold text, or may; ``allow`` them where somebody has looked.
     """
 
@@ -32,3 +36,4 @@ class Deidentification(Section):
         "safe-private",
     )
     burnt_in: Literal["refuse", "allow"] = "refuse"
+    crosswalk_days: Annotated[int, Field(ge=1, le=3650)] | None = None

@@ -42,6 +42,7 @@ class DicomOutput(Section):
         segmentation: ``labelmap`` holds all classes in one map; ``binary`` a bit per class, for receivers that do not
             know label maps.
         report: Whether measurements are written as a structured report.
+        capture: Whether the largest lesion is drawn with its diameters as a Secondary Capture.
         patient: ``pseudonym`` names the patient, the study and all objects by keyed pseudonyms; ``original`` as the
             source does, so that results land in its study, and OUT identifies patients.
         terms: Coded terms by the name of a class, where the standard has none of that name or another is meant.
@@ -49,5 +50,6 @@ class DicomOutput(Section):
 
     segmentation: Literal["labelmap", "binary"] = "labelmap"
     report: bool = True
+    capture: bool = False
     patient: Literal["pseudonym", "original"] = "pseudonym"
     terms: dict[str, ClassTerms] = Field(default={})

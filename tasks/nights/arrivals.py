@@ -17,6 +17,7 @@ from tasks.inputs.earlier import Refusal, paired
 from tasks.inputs.input import Input
 from tasks.inputs.listing import list_scenes, looked_for
 from tasks.inputs.naming import date_of, first_date
+from tasks.inputs.people import People
 from tasks.inputs.stac_scenes import list_catalogue
 from tasks.jobs.job import Job
 from tasks.verdict.guard import Guard
@@ -24,7 +25,9 @@ from tasks.verdict.guard import Guard
 logger = logging.getLogger(__name__)
 
 
-def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None, n_channels: int = 1) -> list[Input]:
+def list_arrivals(
+    inbox: str, job: Job, tonight: str, last: str | None, n_channels: int = 1, people: People | None = None
+) -> list[Input]:
     """Return the scenes of an inbox that count, done or not; what cannot be told apart is one that cannot be used.
 
     Args:
@@ -33,6 +36,7 @@ def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None, n_channe
         tonight: ISO date of the night.
         last: ISO date of the last night before it that ended.
         n_channels: Of the model, which volumes of numbered channels are put together for.
+        people: Says whom DICOM shows; None where nobody asks.
 
     Raises:
         InboxError: When a folder is not there, or cannot be listed.
@@ -41,7 +45,8 @@ def list_arrivals(inbox: str, job: Job, tonight: str, last: str | None, n_channe
     """
     with looked_at(job.kind) as refusal:
         if not is_catalogue(inbox):
-            return _in_folder(inbox, job, n_channels, refusal)
+            _require_there(inbox)
+            return _in_folder(list_scenes([inbox], job, n_channels, people), inbox, job, refusal)
         rules = job.nightly.stac
         days = 0 if rules is None else rules.lookback_days
         first = date.fromisoformat(min(last or tonight, tonight)) - timedelta(days=days)
@@ -118,9 +123,7 @@ def is_catalogue(inbox: str) -> bool:
     return inbox.startswith(("http://", "https://")) or inbox.casefold().endswith(".json")
 
 
-def _in_folder(inbox: str, job: Job, n_channels: int, refusal: Refusal) -> list[Input]:
-    _require_there(inbox)
-    found = list_scenes([inbox], job, n_channels)
+def _in_folder(found: list[Input], inbox: str, job: Job, refusal: Refusal) -> list[Input]:
     if not found:
         logger.info("%s: no scene has come; looked for %s", inbox, looked_for(job))
     if job.nightly.best == "newest":

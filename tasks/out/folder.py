@@ -42,6 +42,11 @@ class OutFolder:
         return self.root / ".swathe"
 
     @property
+    def freed(self) -> OutFolder:
+        """Files that a job freed of names, as ``swathe deidentify`` lays them out; what it works on from then on."""
+        return OutFolder(self.scratch / "freed")
+
+    @property
     def tickets(self) -> Path:
         """What waits for the run that holds the folder."""
         return self.scratch / "tickets"

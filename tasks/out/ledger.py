@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -100,17 +101,29 @@ class Ledger(LedgerFile):
             StoreError: When the folder belongs to another job, that of its first run.
         """
         with self._connection() as connection:
-            owner = connection.execute("SELECT job FROM runs ORDER BY rowid LIMIT 1").fetchone()
-            if owner is not None and owner[0] != job:
-                raise StoreError(
-                    f"{self.path.parent}: belongs to the job '{owner[0]}', and '{job}' would mix its products with "
-                    "those. Name another --out"
-                )
+            self._require_job(connection, job)
             connection.execute(
                 "UPDATE runs SET finished = ?, outcome = 'interrupted' WHERE finished IS NULL AND id != ?",
                 (now, run),
             )
             connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, NULL, NULL)", (run, job, now))
+
+    def require_job(self, job: str) -> None:
+        """Refuse a folder of another job, as a run of it will.
+
+        Raises:
+            StoreError: When the folder belongs to another job, that of its first run.
+        """
+        with self._connection() as connection:
+            self._require_job(connection, job)
+
+    def _require_job(self, connection: sqlite3.Connection, job: str) -> None:
+        owner = connection.execute("SELECT job FROM runs ORDER BY rowid LIMIT 1").fetchone()
+        if owner is not None and owner[0] != job:
+            raise StoreError(
+                f"{self.path.parent}: belongs to the job '{owner[0]}', and '{job}' would mix its products with "
+                "those. Name another --out"
+            )
 
     def end_run(self, run: str, outcome: str, now: str) -> None:
         """Close a run."""

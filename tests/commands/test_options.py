@@ -25,6 +25,7 @@ def test_a_batch_with_a_value_that_is_not_allowed_is_not_submitted(
 ):
     scene = Input(id="A", files={"file": str(tmp_path / "a.nii")})
     monkeypatch.setattr(queueing, "check_batch", lambda *_: queueing.Checked((scene,), ()))
+    monkeypatch.setattr(queueing, "enter", lambda *_: None)
     monkeypatch.setattr(orchestrated, "use_server", lambda _: True)
     monkeypatch.setattr(queueing, "queue_run", lambda *_: pytest.fail("it was submitted"))
     command = ["submit", "a.nii", "--job", "sarcoma", "--out", str(tmp_path / "out"), option, value]

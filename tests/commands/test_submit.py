@@ -29,6 +29,7 @@ def queued(tmp_path, monkeypatch):
 
     scene = Input(id="A", files={"file": str(tmp_path / "a.nii")})
     monkeypatch.setattr(queueing, "check_batch", lambda *_: queueing.Checked((scene,), ()))
+    monkeypatch.setattr(queueing, "enter", lambda *_: None)
     monkeypatch.setattr(orchestrated, "use_server", lambda _: True)
     monkeypatch.setattr(queueing, "queue_run", queue)
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -15,12 +16,13 @@ import numpy as np
 import pydicom
 import pytest
 from deidentified import ALL, BASIC, REFUSE, read, run
+from dicoms import ramp, write_series
 
 from tasks.deidentify import folder as folder_module
 from tasks.deidentify.folder import find_source
-from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.errors import IdentifyingError, StoreError
 from tasks.files.keys import create_key, load_key
+from tasks.files.pseudonyms import Pseudonyms
 from tasks.inputs.naming import FREED
 from tasks.jobs.deidentify import Deidentification
 
@@ -295,3 +297,16 @@ def test_in_and_out_lie_apart(tmp_path):
             run(tmp_path / "in", out)
     with pytest.raises(IdentifyingError, match="no such file"):
         run(tmp_path / "none", tmp_path / "out")
+
+
+def test_a_mistake_of_ours_passes_for_no_damaged_file(tmp_path, monkeypatch):
+    (path,) = write_series(tmp_path / "in", ramp(1, 4, 5))
+    slope = b"\x28\x00\x53\x10DS\x02\x00"
+    path.write_bytes(path.read_bytes().replace(slope + b"1 ", slope + b"x "))
+    # What pydicom cannot read is lost, and the file is not.
+    (found,) = run(tmp_path / "in", tmp_path / "damaged")
+    assert (found.status, json.loads(found.counts)["undecodable"]) == ("done", 1)
+    monkeypatch.setattr("tasks.deidentify.dataset._DECIMALS", None)
+    (found,) = run(tmp_path / "in", tmp_path / "mistake")
+    assert (found.status, found.code) == ("refused", "mistake")
+    assert "TypeError in dataset.py:" in found.message

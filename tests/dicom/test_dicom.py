@@ -15,8 +15,8 @@ import pytest
 from dicoms import AXIAL, ramp, rotated, write_series, write_slice
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydicom import dcmread
-from pydicom.config import disable_value_validation
+from pydicom import DataElement, Dataset, dcmread
+from pydicom.config import IGNORE, disable_value_validation
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -376,6 +376,30 @@ def test_a_tilted_gantry_with_unequal_gaps_is_refused(reader, tmp_path):
     for k, z in enumerate((0.0, 3.0, 6.0, 10.0)):
         write_slice(tmp_path / f"{k}", ramp(4, 6), (0.0, 0.3 * z, z))
     assert codes(tmp_path, reader) == ["gantry_tilt"]
+
+
+def test_slices_that_lean_more_than_any_gantry_are_refused(reader, tmp_path):
+    for k in range(4):
+        write_slice(tmp_path / f"{k}", ramp(4, 6), (0.0, 3.0 * k, 2.0 * k))
+    assert codes(tmp_path, reader) == ["gantry_tilt"]
+
+
+@pytest.mark.parametrize("wrong", ["NaN", "1e400", "0", "one", "table"])
+def test_values_that_cannot_be_told_are_not_guessed(reader, tmp_path, wrong):
+    def spoil(k, data):
+        if wrong == "table":
+            data.ModalityLUTSequence = [Dataset()]
+        elif k == 2:
+            vr = "LO" if wrong == "one" else "DS"
+            data["RescaleSlope"] = DataElement(0x00281053, vr, wrong, validation_mode=IGNORE)
+
+    write_series(tmp_path, ramp(6, 4, 5), each=spoil)
+    assert codes(tmp_path, reader) == ["not_scaled"]
+
+
+def test_slices_of_two_patients_under_one_uid_are_refused(reader, tmp_path):
+    write_series(tmp_path, ramp(6, 4, 5), each=lambda k, data: setattr(data, "PatientID", f"P{k // 3}"))
+    assert codes(tmp_path, reader) == ["mixed_patients"]
 
 
 def test_two_orientations_under_one_uid_are_two_volumes_unless_one_is_too_small(reader, tmp_path):

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.deidentify.dates import shifted_date, shifted_datetime
-from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.errors import KeyFileError
 from tasks.files.keys import InstitutionKey, create_key, load_key, require_outside, rotate_key
+from tasks.files.pseudonyms import Pseudonyms
 
 PSEUDONYMS = Pseudonyms(InstitutionKey(bytes(range(32))))
 

@@ -9,8 +9,8 @@ import pydicom
 
 from tasks.deidentify.folder import deidentify_folder
 from tasks.deidentify.journal import FileVerdict
-from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.files.keys import InstitutionKey
+from tasks.files.pseudonyms import Pseudonyms
 from tasks.jobs.deidentify import Deidentification
 from tasks.out.folder import OutFolder
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import base64
 import gzip
+import shutil
 import sqlite3
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -128,6 +131,8 @@ def search(folder: Path, tokens: Iterable[str]) -> list[Found]:
         elif path.is_file():
             for part, data in _contents(name, path.read_bytes()):
                 found += wanted.within(data, part)
+            if Path(f"{path}-wal").exists():
+                found += wanted.within(_with_its_log(path), f"{name} (SQL with its log)")
     return found
 
 
@@ -150,10 +155,20 @@ def _contents(name: str, data: bytes, depth: int = 0) -> Iterator[tuple[str, byt
                 yield from _contents(f"{name} ({member})", archive.read(member), depth + 1)
     elif data.startswith(b"SQLite format 3\0"):
         with sqlite3.connect(":memory:") as connection:
-            connection.deserialize(data)
+            # Whether a log lies beside it: one in memory has none.
+            connection.deserialize(data[:18] + b"\1\1" + data[20:])
             yield f"{name} (SQL)", "\n".join(connection.iterdump()).encode("utf-8", "surrogateescape")
     elif data[128:132] == b"DICM":
         yield from _inflated(name, data)
+
+
+def _with_its_log(path: Path) -> bytes:
+    """Return what a database says together with what is not written into it yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", folder)
+        with closing(sqlite3.connect(Path(folder, path.name))) as connection:
+            return "\n".join(connection.iterdump()).encode("utf-8", "surrogateescape")
 
 
 def _inflated(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:

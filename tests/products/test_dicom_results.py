@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from dataclasses import asdict
-from importlib.metadata import distribution
 from pathlib import Path
 
 import highdicom as hd
@@ -16,6 +15,7 @@ import pytest
 from dicoms import FRAME, SERIES, STUDY, ramp, rotated, write_series, write_slice
 from pydicom import dcmread
 from pydicom.uid import EnhancedMRImageStorage
+from wheels import program
 
 from tasks.dicom.reader import Reader
 from tasks.dicom.scan import scan
@@ -34,13 +34,6 @@ COLOURS = ("#d7301f", "#3182bd", "#31a354")
 LONG = Line(length_mm=33.21, ends_lps_mm=((-10.25, 3.5, 40.0), (20.0, 17.125, 40.0)))
 SHORT = Line(length_mm=7.5, ends_lps_mm=((-1.0, 3.5, 40.0), (2.0, 10.0, 40.0)))
 OBLIQUE = {"orientation": rotated((25, -10, 40), (True, False)), "spacing": (0.7, 1.9), "gap": 3.25}
-
-
-def program(package: str, name: str) -> Path:
-    """A program that a wheel brought, wherever its environment keeps programs."""
-    found = distribution(package)
-    file = next(file for file in found.files or () if file.name == name and file.parent.name == "bin")
-    return Path(found.locate_file(file)).resolve()
 
 
 def the_series(folder):
@@ -76,7 +69,8 @@ def ordered(series, mask, out, *, kind="labelmap", whose="original", lesions=Tru
                   is_whole=False)
         )  # fmt: skip
     return Order(
-        scene="ct-1", series=series, layers=tuple(layers), report=True, whose=whose, key=KEY, made="0123456789abcdef",
+        scene="ct-1", series=series, layers=tuple(layers), report=True, capture=True, whose=whose,
+        key=KEY, made="0123456789abcdef",
         totals=tuple(Total(class_name=name, volume_ml=2.5 * number)
                      for number, name in enumerate(names, 1) if (mask == number).any()),
         absent=() if found.any() else (names[0],), model="threshold", version="1.0", swathe="0.1.0", terms={},
@@ -195,7 +189,7 @@ def test_the_same_input_gives_the_same_bytes_and_another_other_uids(kind, tmp_pa
     mask = mask_for(series)
     one, again = (written(ordered(series, mask, tmp_path / name, kind=kind)) for name in ("one", "again"))
     names = sorted(path.name for path in one.glob("*.dcm"))
-    assert names == ["lesions.dcm", "report.dcm", "segmentation.dcm"]
+    assert names == ["capture.dcm", "lesions.dcm", "report.dcm", "segmentation.dcm"]
     for name in names:
         assert (one / name).read_bytes() == (again / name).read_bytes()
     mask[0, 0, 0] = 2
@@ -218,6 +212,24 @@ def test_nothing_found_is_a_legal_object_that_says_so(kind, tmp_path):
     (group,) = hd.sr.srread(out / "report.dcm").content.get_image_measurement_groups()
     told = {item.name.meaning: item.value.meaning for item in group.get_qualitative_evaluations()}
     assert (group.tracking_identifier, told["Presence"]) == ("tumour", "Absent")
+
+
+def test_the_largest_lesion_is_drawn_with_its_diameters_on_its_slice(tmp_path):
+    series = the_series(write_series(tmp_path / "in", ramp(8, 48, 64))[0].parent)
+    mask = np.zeros(series.shape, np.uint8)
+    mask[4, 22:40, 0:31] = 1
+    out = written(ordered(series, mask, tmp_path / "out"))
+    drawn = dcmread(out / "capture.dcm")
+    factor = 11
+    assert drawn.pixel_array.shape == (48 * factor, 64 * factor, 3)
+    np.testing.assert_allclose(drawn.PixelSpacing, [1 / factor] * 2, atol=1e-6)
+    (source,) = drawn.SourceImageSequence
+    assert dcmread(series.paths[4]).SOPInstanceUID == source.ReferencedSOPInstanceUID
+    assert drawn.ImageComments == "lesion 1: 12.3457 ml, long axis 33.21 mm, short axis 7.5 mm"
+    gold = np.argwhere((drawn.pixel_array == (255, 215, 0)).all(axis=2))
+    # The end that lies in the picture, in millimetres from the first pixel's centre: (20, 17.125) from (-10, -20).
+    end = (gold[gold[:, 1].argmax()] + 0.5) / factor - 0.5
+    np.testing.assert_allclose(end, (37.125, 30.0), atol=1 / factor)
 
 
 def test_ends_of_diameters_lie_in_the_patient(tmp_path):

@@ -89,7 +89,7 @@ def _follow(
         if one.date == other.date:
             raise JobError(
                 f"{one.scene} and {other.scene} are of one date, {one.date}, so that neither is the earlier one. "
-                "Give the one that shall not be followed another site"
+                "Give the one that shall not be followed another site, or narrow source.dicom to one series of a study"
             )
     site = scans[0].site
     facts = {

@@ -12,6 +12,7 @@ from pathlib import Path
 from models.errors import SwatheError
 from tasks.dicom.header import DAMAGED
 from tasks.files.answering import answer_lines
+from tasks.products.dicom.capture import write_capture
 from tasks.products.dicom.order import Order
 from tasks.products.dicom.report import write_report
 from tasks.products.dicom.segmentation import write_segmentation
@@ -54,6 +55,10 @@ def write(order: Order) -> None:
     segmentations = [write_segmentation(order, layer, source, number) for number, layer in enumerate(order.layers)]
     if order.report:
         write_report(order, source, segmentations)
+    lesions = next((layer for layer in order.layers if layer.measured), None)
+    if order.capture and lesions is not None:
+        # The report has the number behind those of the layers.
+        write_capture(order, lesions, source, len(order.layers) + 1)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,7 @@ class Order:
         layers: The SEGs.
         totals: Of the classes that are there.
         report: Whether to write an SR.
+        capture: Whether to draw the largest lesion.
         absent: Names of classes that were looked for and not found, of which the report says so.
         whose: Whether results carry the patient's pseudonym or the source's own identifiers.
         key: The institution's key, in hexadecimal digits.
@@ -124,6 +125,7 @@ class Order:
     layers: tuple[Layer, ...]
     totals: tuple[Total, ...]
     report: bool
+    capture: bool
     absent: tuple[str, ...]
     whose: Whose
     key: str

@@ -38,7 +38,7 @@ _ERRORS = {"UnreadableSceneError": UnreadableSceneError, "ProductError": Product
 
 
 def write_results(request: Request, prepared: Prepared, folder: Path) -> None:
-    """Write ``segmentation.dcm``, ``lesions.dcm`` and ``report.dcm``, and hold them to mask and numbers.
+    """Write the objects that docs/hospital.md lists, and hold them to mask and numbers.
 
     The same input, job, model and key give the same bytes.
 
@@ -84,6 +84,7 @@ def write_results(request: Request, prepared: Prepared, folder: Path) -> None:
                 if entry is not classes[0] and count
             ),
             report=settings.report,
+            capture=settings.capture,
             absent=() if counts[main_class] else (name,),
             # Of files that were freed of names the source's own are pseudonyms.
             whose=settings.patient if request.job.deidentify is None else "original",
@@ -95,7 +96,7 @@ def write_results(request: Request, prepared: Prepared, folder: Path) -> None:
             terms={of: (_term(terms.category), _term(terms.type)) for of, terms in settings.terms.items()},
             folder=str(to),
         )
-        _ask(order)
+        ask(order)
 
 
 def _voxels(prepared: Prepared, n_classes: int) -> list[int]:
@@ -178,7 +179,14 @@ def _term(term: Term) -> CodedTerm:
     return CodedTerm(term.value, term.scheme, term.meaning)
 
 
-def _ask(order: Order) -> None:
+def ask(order: Order) -> None:
+    """Have the objects of an order written by a process of its own.
+
+    Raises:
+        UnreadableSceneError: When that dies, or headers of the source are damaged.
+        ProductError: When an object does not read back as meant.
+        StoreError: When the folder cannot be written to.
+    """
     child = ChildProcess("tasks.products.dicom.child")
     try:
         limit_s = _LIMIT_S + _LIMIT_S_PER_SLICE * math.ceil(len(order.series.slices))

@@ -11,17 +11,18 @@ from highdicom import PixelMeasuresSequence, PlaneOrientationSequence
 from pydicom import Dataset, dcmread
 
 from tasks.deidentify.dates import shifted_date, valid_time
-from tasks.deidentify.pseudonyms import Pseudonyms
 from tasks.dicom.header import DAMAGED, reason
 from tasks.dicom.series import Series
 from tasks.errors import UnreadableSceneError
 from tasks.files.keys import InstitutionKey
+from tasks.files.pseudonyms import Pseudonyms, whose
 from tasks.products.dicom.order import Order
 
 # Stands where a source has no date at all, and the standard wants one.
 NO_DATE, NO_TIME = "19000101", "000000"
-_PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
-_STUDY = ("StudyInstanceUID", "StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName")
+# What the standard wants to be there of every patient and study, be it empty.
+PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
+STUDY = ("StudyInstanceUID", "StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName")
 # What tells the same in all files of a study, where the source's own identifiers are wanted.
 CARRIED = (
     "IssuerOfPatientID", "PatientAge", "PatientSize", "PatientWeight", "StudyDescription", "TimezoneOffsetFromUTC",
@@ -37,7 +38,7 @@ _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfRefe
 _MADE_BY = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions")
 _MOMENTS = ("Series", "Acquisition", "Content", "Study")
 _ASKED = (
-    *(*_PATIENT, *_STUDY, *CARRIED, *_IMAGE, *_MADE_BY, "SpecificCharacterSet", "SeriesNumber"),
+    *(*PATIENT, *STUDY, *CARRIED, *_IMAGE, *_MADE_BY, "SpecificCharacterSet", "SeriesNumber"),
     *(f"{what}{part}" for what in _MOMENTS if what != "Study" for part in ("Date", "Time")),
 )
 _SEXES = ("M", "F", "O")
@@ -147,7 +148,7 @@ def _reduced(found: Dataset, series: Series, pseudonyms: Pseudonyms) -> Dataset:
     """Return a header in the form that every source has."""
     header = _legible(found)
     # What the standard wants to be there, and to be one of some values.
-    for name in (*_PATIENT, *_STUDY):
+    for name in (*PATIENT, *STUDY):
         if name not in header:
             setattr(header, name, "")
     if _text(header, "PatientSex") not in _SEXES:
@@ -199,7 +200,7 @@ def _moment(header: Dataset) -> tuple[str, str]:
 
 
 def _pseudonymous(source: Source, pseudonyms: Pseudonyms) -> Source:
-    patient = _text(source.first, "PatientID") or _text(source.first, "StudyInstanceUID")
+    patient = whose(_text(source.first, "PatientID"), _text(source.first, "StudyInstanceUID"))
     days = pseudonyms.days(patient)
     for header in source.images:
         header.PatientName = header.PatientID = pseudonyms.patient(patient)

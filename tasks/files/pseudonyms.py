@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import uuid
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ STANDARD_UIDS = "1.2.840.10008."
 
 # Sixty bits: among a million patients two meet with a chance of one in two million.
 _LABEL_CHARACTERS = 12
+_PSEUDONYM = re.compile(rf"P-[A-Z2-7]{{{_LABEL_CHARACTERS}}}")
 # Dates go back, so that none lies in the future, and by no less than some months.
 _FEWEST_DAYS = 100
 _DAYS = 3653
@@ -21,6 +23,11 @@ _DAYS = 3653
 def bare(text: str) -> str:
     """Return an identifier without the padding that DICOM puts round it."""
     return text.strip(" \0")
+
+
+def whose(patient_id: str, study_uid: str) -> str:
+    """Return what tells patients apart: the id, or where that is empty the study, each a patient of its own."""
+    return bare(patient_id) or f"study {bare(study_uid)}"
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,10 @@ class Pseudonyms:
             patient_id: (0010,0020) as the institution wrote it; blanks around it do not count.
         """
         return f"P-{self._label('patient', bare(patient_id))}"
+
+    def named(self, text: str) -> str:
+        """Return a pseudonym as it is, and of any other text the pseudonym of the patient who has it as id."""
+        return text if _PSEUDONYM.fullmatch(text) else self.patient(text)
 
     def study(self, study_uid: str) -> str:
         """Return a short name for a study, for folders and tables; in files its UID stands, see ``uid``."""
