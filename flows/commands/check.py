@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.registry import verify_model
 from tasks.errors import JobError
-from tasks.inputs.listing import list_all_inputs, require_scenes
-from tasks.intake.expectation import Expectation, expect
-from tasks.intake.request import make_request
-from tasks.jobs.job import load_job
+from tasks.intake.expectation import Expectation
 from tasks.verdict.check import check_files, check_inputs
 from tasks.verdict.verdict import Verdict
 
@@ -27,6 +23,12 @@ def check_batch(
         if not verdicts:
             raise JobError(f"{', '.join(inputs)}: nothing found; looked for rasters, NIfTI and DICOM. Check the path")
         return verdicts
+    # Files alone need none of it.
+    from models.registry import verify_model
+    from tasks.inputs.listing import list_all_inputs, require_scenes
+    from tasks.intake.request import make_request
+    from tasks.jobs.job import load_job
+
     job = load_job(job_name, overrides)
     request = make_request(job, Path(), model)
     verify_model(request.card, request.card_folder)
@@ -39,6 +41,10 @@ def expectations(
     verdicts: list[Verdict], job_name: str, model: str | None, overrides: tuple[str, ...]
 ) -> list[Expectation | None]:
     """Estimate what each input will take; None for those that are refused."""
+    from tasks.intake.expectation import expect
+    from tasks.intake.request import make_request
+    from tasks.jobs.job import load_job
+
     job = load_job(job_name, overrides)
     card = make_request(job, Path(), model).card
     n_layers = 2 if job.output.confidence else 1

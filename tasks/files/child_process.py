@@ -31,11 +31,19 @@ class ChildProcess:
     def __init__(self, module: str) -> None:
         self._module = module
         self._child: subprocess.Popen[bytes] | None = None
+        self._is_ready = False
         self._pending = bytearray()
         self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close
 
+    def start(self) -> None:
+        """Start the child, which gets ready while the caller does something else; otherwise the first request does."""
+        if self._child is None:
+            self._begin()
+
     def close(self) -> None:
-        """End the child."""
+        """End the child, which has nothing to leave in order."""
+        if self._child is not None:
+            self._child.kill()
         self._stop()
         self._noise.close()
 
@@ -62,18 +70,26 @@ class ChildProcess:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._child.poll() is not None:
             self._stop()
-            environment = {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONWARNINGS": "ignore"}
-            self._pending.clear()
-            self._child = subprocess.Popen(
-                [sys.executable, SAFE, "-m", self._module],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._noise,
-                env=environment,
-                # What ends a command from the keyboard would be taken for a crash of the reader.
-                process_group=0,
-            )
+            child = self._begin()
+        else:
+            child = self._child
+        if not self._is_ready:
             self._line(_START_LIMIT_S)
+            self._is_ready = True
+        return child
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        self._pending.clear()
+        self._is_ready = False
+        self._child = subprocess.Popen(
+            [sys.executable, SAFE, "-m", self._module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._noise,
+            env={**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONWARNINGS": "ignore"},
+            # What ends a command from the keyboard would be taken for a crash of the reader.
+            process_group=0,
+        )
         return self._child
 
     def _line(self, limit_s: float) -> str:

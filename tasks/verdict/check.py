@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.card import Card, FixedNormalization
 from tasks.dicom.files import DICOMDIR, is_dicom_file
@@ -13,10 +13,12 @@ from tasks.dicom.reader import Reader
 from tasks.errors import SceneError
 from tasks.files.declared import is_local, require_utf8
 from tasks.inputs.input import Input
-from tasks.jobs.job import Job
 from tasks.verdict.dicom import check_dicom, check_picture, check_series
 from tasks.verdict.guard import Guard
 from tasks.verdict.verdict import Verdict
+
+if TYPE_CHECKING:
+    from tasks.jobs.job import Job
 
 # What lies beside rasters and is no input itself.
 _SIDECARS = (".aux.xml", ".ovr", ".msk", ".tfw", ".prj")

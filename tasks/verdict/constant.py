@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tasks.errors import ConstantSceneError
-from tasks.scenes.raster.scene import RasterScene
 from tasks.verdict.verdict import Verdict
+
+if TYPE_CHECKING:
+    # Whoever only says that a picture is constant does not need GDAL for it.
+    from tasks.scenes.raster.scene import RasterScene
 
 
 def require_variation(name: str, verdicts: Sequence[Verdict]) -> None:

@@ -24,6 +24,7 @@ class Guard:
         self._child = ChildProcess("tasks.verdict.child")
 
     def __enter__(self) -> Guard:
+        self._child.start()
         return self
 
     def __exit__(

@@ -46,6 +46,8 @@ LIGHT = {
     # What workers are started with, before anything else of a batch.
     "import flows.batch.workers": {"torch", "prefect", "rasterio", "scipy", "pyproj", "shapely", "PIL"},
     "import flows.batch.segment": {"torch", "prefect", "scipy", "zarr", "skimage", "pyogrio", "nibabel"},
+    # What a check of files takes beside its child.
+    "import flows.commands.app, flows.commands.check": {"torch", "prefect", "distributed", "rasterio", "pyproj", "scipy"},
     # The child that verdicts come from.
     "import tasks.verdict.child": {"torch", "distributed", "scipy", "zarr", "pydicom", "nibabel", "PIL"},
     "import tasks.segment.block, tasks.products.finish": {"torch", "skimage", "pyogrio", "PIL", "pandas"},
