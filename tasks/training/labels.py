@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tasks.errors import GridError
 from tasks.geometry.box import Box
 from tasks.pairs.raster import coincide, describe_grid
-from tasks.scenes.class_numbers import class_numbers
+from tasks.scenes.class_numbers import class_numbers, rescaled
 from tasks.scenes.raster.header import gdal_env, open_raster, read_header
 from tasks.scenes.raster.scene import RasterScene
 from tasks.scenes.volume.scene import SAME_VOXELS, VolumeScene, apart_voxels, describe_volume
@@ -46,6 +46,7 @@ def read_labels(
         _refuse_another_grid(path, scene)
     with gdal_env(), open_raster(str(path)) as dataset:
         values, observed = dataset.read(1), dataset.read_masks(1) > 0
+        values = rescaled(values, dataset.scales[0], dataset.offsets[0])
     if values.dtype.kind == "f":
         observed &= np.isfinite(values)
     return _labels(path, values, observed, ignore)
