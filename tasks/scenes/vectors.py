@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -75,9 +76,12 @@ def read_vectors(path: str | Path, layer: str | None = None) -> VectorTable:
     try:
         layers = [str(name) for name, _ in pyogrio.list_layers(path)]
         name = layer or layers[0]
-        meta, numbers, geometries, fields = pyogrio.raw.read(
-            path, layer=name, datetime_as_string=True, return_fids=True
-        )
+        with warnings.catch_warnings():
+            # Said below, once for all of them.
+            warnings.filterwarnings("ignore", "Non closed ring detected", RuntimeWarning)
+            meta, numbers, geometries, fields = pyogrio.raw.read(
+                path, layer=name, datetime_as_string=True, return_fids=True
+            )
     except OGR_ERRORS as error:
         raise _unread(path, error) from error
     if geometries is None:

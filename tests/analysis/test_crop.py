@@ -419,8 +419,8 @@ def test_polygons_of_collections_are_fields_and_those_without_ground_are_none(tm
     def found(*geometries):
         path = tmp_path / "fields.fgb"
         pyogrio.raw.write(
-            path, shapely.to_wkb(np.array(geometries, object)), [], [], driver="FlatGeobuf", geometry_type="Unknown", crs=crs,
-            layer_options={"SPATIAL_INDEX": "NO"},
+            path, shapely.to_wkb(np.array(geometries, object)), [], [], driver="FlatGeobuf",
+            geometry_type="Unknown", crs=crs, layer_options={"SPATIAL_INDEX": "NO"},
         )  # fmt: skip
         return read_fields(str(path), grid)
 

@@ -1,4 +1,4 @@
-"""``python -m reported [CASE...] [--file FILE] [--page PAGE]``: cases through the command line; those told of are left out."""
+"""``python -m reported [CASE...] [--file FILE] [--page PAGE]``: cases by command line; those told of are left out."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from reported import rasters, volumes
+from reported import rasters, volumes  # noqa: F401 - registers its cases
 from reported.bench import CASES, REPORTS, Row, made
 
-assert rasters
-assert volumes
 _BEGIN, _END = "<!-- made by make reports: begin -->", "<!-- end -->"
 
 
@@ -39,7 +37,8 @@ def main() -> None:
                 file.write(json.dumps({"case": case.name, "rows": [asdict(row) for row in case.rows]}) + "\n")
             wrong = [row for row in case.rows if not row.is_right]
             seconds = round(time.monotonic() - started)
-            sys.stdout.write(f"{case.name}: {seconds} s, {len(case.rows) - len(wrong)} right, wrong: {wrong or 'none'}\n")
+            right = len(case.rows) - len(wrong)
+            sys.stdout.write(f"{case.name}: {seconds} s, {right} right, wrong: {wrong or 'none'}\n")
             sys.stdout.flush()
     finally:
         shutil.rmtree(folder)

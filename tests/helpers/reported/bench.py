@@ -77,13 +77,18 @@ class Case:
         """Run a ``swathe`` command in the case's folder."""
         environment = {**os.environ, "COLUMNS": "2000", "NO_COLOR": "1", "SWATHE_HOME": str(self.folder / "home")}
         ended = subprocess.run(
-            [_PROGRAM, *map(str, words)], cwd=self.folder, env=environment, capture_output=True, text=True,
-            timeout=_LIMIT_S, check=False,
-        )  # fmt: skip
+            [_PROGRAM, *map(str, words)],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_S,
+            check=False,
+        )
         return Done(ended.returncode, ended.stdout + ended.stderr)
 
     def asked(self, kind: str, *words: object, out: str = "out") -> Done:
-        """Run a command that fills an OUT folder: ``segment``, ``nightly``, or ``analyse`` with its kind in one text."""
+        """Run a command that fills an OUT folder: ``segment``, or ``analyse`` with its kind in one text."""
         return self.run(*kind.split(), *words, "--out", self.folder / out)
 
     def scenes(self, out: str = "out") -> dict[str, dict[str, Any]]:

@@ -44,9 +44,11 @@ def antimeridian_fires(asked: Case) -> None:
     growth = found[0] if found else {}
     rate, direction = (float(growth.get(key, np.nan)) for key in ("growth_ha_per_day", "growth_direction_deg"))
     asked.tell(
-        "growth", "14.4 ha/day towards 90", f"{shown(rate)} ha/day towards {shown(direction)}",
+        "growth",
+        "14.4 ha/day towards 90",
+        f"{shown(rate)} ha/day towards {shown(direction)}",
         near(rate, 14.4, 0.005) and near(direction, 90, 0.02),
-    )  # fmt: skip
+    )
 
 
 @case("geo/02-antimeridian-fields")
@@ -60,9 +62,11 @@ def antimeridian_fields(asked: Case) -> None:
         by_name = {row["parcel"]: row for row in asked.table(f"{out}/map/fields.gpkg")}
         found = [float(by_name.get(name, {}).get("area_ha", np.nan)) for name in names]
         asked.tell(
-            f"hectares of {' and '.join(names)} in {file}", shown(*right), shown(*found),
+            f"hectares of {' and '.join(names)} in {file}",
+            shown(*right),
+            shown(*found),
             all(near(one, other, 2e-3) for one, other in zip(found, right, strict=True)),
-        )  # fmt: skip
+        )
 
 
 @case("geo/04-palette-256")
@@ -72,9 +76,11 @@ def palette(asked: Case) -> None:
         classes = asked.summary(name)["classes"]
         found = {key: value["pixels"] for key, value in classes.items() if value["pixels"]}
         asked.tell(
-            f"pixels of {name}", "10,000 and 5,000, 75,000 not observed", found,
+            f"pixels of {name}",
+            "10,000 and 5,000, 75,000 not observed",
+            found,
             sorted(found.values()) == [5000, 10_000, 75_000] and found.get("not observed") == 75_000,
-        )  # fmt: skip
+        )
 
 
 @case("geo/05-float-int-masks")
@@ -106,9 +112,11 @@ def field_columns(asked: Case) -> None:
     rows = asked.table("odd/map/fields.gpkg")
     told = asked.warnings("odd")
     asked.tell(
-        "odd", "3 fields, bow-tie of 2 ha, both said", f"{len(rows)} fields, {shown(*(r['area_ha'] for r in rows))}; {told}",
+        "odd",
+        "3 fields, bow-tie of 2 ha, both said",
+        f"{len(rows)} fields, {shown(*(r['area_ha'] for r in rows))}; {told}",
         len(rows) == 3 and near(rows[0]["area_ha"], 2, 0.01) and "repaired" in told and "left out" in told,
-    )  # fmt: skip
+    )
 
 
 @case("geo/08-areas-crs")
@@ -119,10 +127,11 @@ def areas(asked: Case) -> None:
         found = events(asked, site)
         growth = float(found[0]["growth_area_ha"]) if found else np.nan
         asked.tell(
-            f"hectares, joined, growth in {site}", "100, one event, 32",
+            f"hectares, joined, growth in {site}",
+            "100, one event, 32",
             f"{shown(first)}, {len(found)} event(s), {shown(growth)}",
             near(first, 100, 0.01) and len(found) == 1 and near(growth, 32, 0.01),
-        )  # fmt: skip
+        )
 
 
 @case("geo/09-seams-validity")
@@ -156,9 +165,11 @@ def sizes(asked: Case) -> None:
     # One pixel, and pictures of one value, are refused as constant.
     constant = [name for name, scene in asked.scenes().items() if "ConstantScene" in (scene["error"] or "")]
     asked.tell(
-        "classes of 14 layouts", "left half class 1 in each", f"exit {done.code}, otherwise: {', '.join(wrong) or 'none'}",
+        "classes of 14 layouts",
+        "left half class 1 in each",
+        f"exit {done.code}, otherwise: {', '.join(wrong) or 'none'}",
         all(text.split(":")[0] in constant for text in wrong),
-    )  # fmt: skip
+    )
 
 
 @case("geo/21-georef")
@@ -195,10 +206,11 @@ def undeclared(asked: Case) -> None:
         classes = asked.classes(scene)
         burned, unseen = classes.get(1, 0), classes.get(255, 0)
         asked.tell(
-            f"burned and not observed in {name}", "3,600 and 9,870 pixels, or a warning",
+            f"burned and not observed in {name}",
+            "3,600 and 9,870 pixels, or a warning",
             f"{burned} and {unseen}; {' '.join(asked.summary(scene)['warnings'])[:160]}",
             abs(burned - 3600) < 40 and unseen == 9870,
-        )  # fmt: skip
+        )
 
 
 @case("geo/25-safe")
@@ -208,9 +220,11 @@ def safe(asked: Case) -> None:
         for name, scene in asked.scenes(level).items():
             found = asked.classes(name, level)
             asked.tell(
-                f"classes of {name}", "12,200 class 1, 1,600 class 0, 600 not observed", found or scene["error"],
+                f"classes of {name}",
+                "12,200 class 1, 1,600 class 0, 600 not observed",
+                found or scene["error"],
                 found == {1: 12_200, 0: 1600, 255: 600},
-            )  # fmt: skip
+            )
     done = asked.asked("segment", "zipped", "--job", "safe_L2A.yaml", out="zip")
     asked.tell("a zip", "refused clearly", done.said[-300:], done.code != 0 and done.says("zip"))
 
@@ -220,9 +234,13 @@ def landsat(asked: Case) -> None:
     asked.asked("segment", "in", "--job", "landsat_TIF.yaml", out="upper")
     (name, _), *_ = (*asked.scenes("upper").items(), ("", {}))
     found = asked.classes(name, "upper")
-    asked.tell("classes by scale and bits", "{0: 7500, 1: 10500, 255: 4500}", found, found == {0: 7500, 1: 10_500, 255: 4500})
+    asked.tell(
+        "classes by scale and bits", "{0: 7500, 1: 10500, 255: 4500}", found, found == {0: 7500, 1: 10_500, 255: 4500}
+    )
     done = asked.asked("segment", "in", "--job", "landsat_tif.yaml", out="lower")
-    asked.tell("*.tif for *.TIF", "nothing found, and what was looked for", done.said[-300:], done.code and done.says(".TIF"))
+    asked.tell(
+        "*.tif for *.TIF", "nothing found, and what was looked for", done.said[-300:], done.code and done.says(".TIF")
+    )
     asked.asked("segment", "tagged", "--job", "tagged.yaml", out="tagged_out")
     (name, _), *_ = (*asked.scenes("tagged_out").items(), ("", {}))
     found = asked.classes(name, "tagged_out")
@@ -233,18 +251,27 @@ def landsat(asked: Case) -> None:
 def names(asked: Case) -> None:
     done = asked.asked("segment", "in", "--job", threshold_job(asked))
     good = [name for name in asked.scenes() if asked.classes(name) == {0: 2048, 1: 2048}]
-    asked.tell("17 files with odd names", "17 masks of 2,048, exit 0", f"{len(good)} masks, exit {done.code}",
-               len(good) == 17 and not done.code)  # fmt: skip
+    asked.tell(
+        "17 files with odd names",
+        "17 masks of 2,048, exit 0",
+        f"{len(good)} masks, exit {done.code}",
+        len(good) == 17 and not done.code,
+    )
     asked.asked("segment", "query", "--job", "threshold.yaml", out="query_out")
-    asked.tell("run?a=1 and run?a=2", "two scenes", list(asked.scenes("query_out")), len(asked.scenes("query_out")) == 2)
+    asked.tell(
+        "run?a=1 and run?a=2", "two scenes", list(asked.scenes("query_out")), len(asked.scenes("query_out")) == 2
+    )
 
 
 @case("geo/30-european-csv")
 def csv_dialects(asked: Case) -> None:
     for name, words in (
-        ("good", ()), ("semicolon", ("semicolons",)), ("semicolon_utf8", ("semicolons",)),
-        ("comma_decimal", ("decimal comma",)), ("swapped", ("swapped",)),
-    ):  # fmt: skip
+        ("good", ()),
+        ("semicolon", ("semicolons",)),
+        ("semicolon_utf8", ("semicolons",)),
+        ("comma_decimal", ("decimal comma",)),
+        ("swapped", ("swapped",)),
+    ):
         asked.asked("analyse crop", "map.tif", "--samples", f"{name}.csv", out=name)
         if not words:
             found = asked.headline("map", "overall_accuracy", name)
@@ -278,8 +305,12 @@ def zones(asked: Case) -> None:
     asked.asked("analyse fire", "zone", out="zone_out")
     found = events(asked, "EDGE", "zone_out")
     area, growth = (float(found[0][key]) if found else np.nan for key in ("area_ha", "growth_area_ha"))
-    asked.tell("a scar in two zones", "one event of 312 ha, growth near 0", f"{len(found)}, {shown(area, growth)}",
-               len(found) == 1 and near(area, 312, 0.01) and abs(growth) < 8)  # fmt: skip
+    asked.tell(
+        "a scar in two zones",
+        "one event of 312 ha, growth near 0",
+        f"{len(found)}, {shown(area, growth)}",
+        len(found) == 1 and near(area, 312, 0.01) and abs(growth) < 8,
+    )
     asked.asked("analyse fire", "landsat", out="landsat_out")
     found = events(asked, "042034", "landsat_out")
     growth = float(found[0]["growth_area_ha"]) if found else np.nan
@@ -292,19 +323,45 @@ def zones(asked: Case) -> None:
 
 @case("geo/40-stac-split-tiles")
 def split_tiles(asked: Case) -> None:
-    asked.run("nightly", "--job", "job.yaml", "--inbox", "cat/catalog.json", "--out", asked.folder / "out",
-              "--night", "2024-08-09")  # fmt: skip
+    asked.run(
+        "nightly",
+        "--job",
+        "job.yaml",
+        "--inbox",
+        "cat/catalog.json",
+        "--out",
+        asked.folder / "out",
+        "--night",
+        "2024-08-09",
+    )
     found = [asked.headline(name, "largest_fire_ha") for name in asked.scenes()]
-    asked.tell("the fire in the larger half", "80 ha nominal", shown(*found), any(near(area, 80, 0.005) for area in found))
+    asked.tell(
+        "the fire in the larger half", "80 ha nominal", shown(*found), any(near(area, 80, 0.005) for area in found)
+    )
 
 
 @case("geo/42-stac-odd-items")
 def odd_items(asked: Case) -> None:
-    asked.run("nightly", "--job", "job.yaml", "--inbox", "cat/catalog.json", "--out", asked.folder / "out",
-              "--night", "2024-08-09")  # fmt: skip
+    asked.run(
+        "nightly",
+        "--job",
+        "job.yaml",
+        "--inbox",
+        "cat/catalog.json",
+        "--out",
+        asked.folder / "out",
+        "--night",
+        "2024-08-09",
+    )
     scenes = asked.scenes()
-    right = {"range_20240801", "offset_20240803", "rasterbands_20240805", "lastsecond_20240806", "cloudtext_20240807",
-             "naive_20240808"}  # fmt: skip
+    right = {
+        "range_20240801",
+        "offset_20240803",
+        "rasterbands_20240805",
+        "lastsecond_20240806",
+        "cloudtext_20240807",
+        "naive_20240808",
+    }
     done = {name for name, scene in scenes.items() if scene["status"] == "done"}
     failed = [scene["error"] for scene in scenes.values() if scene["status"] == "failed"]
     asked.tell("scenes", ", ".join(sorted(right)), ", ".join(sorted(done)), done == right)
@@ -315,8 +372,13 @@ def odd_items(asked: Case) -> None:
 
 @case("geo/44-landsat-sites")
 def landsat_sites(asked: Case) -> None:
-    done = asked.run("nightly", "--job", "job.yaml", "--inbox", "inbox", "--out", asked.folder / "out",
-                     "--night", "2024-08-09")  # fmt: skip
+    done = asked.run(
+        "nightly", "--job", "job.yaml", "--inbox", "inbox", "--out", asked.folder / "out", "--night", "2024-08-09"
+    )
     scenes = {name: scene["status"] for name, scene in asked.scenes().items()}
-    asked.tell("pairs of one path and row", "07-17 is paired with 07-01", scenes,
-               any("20240717" in name and status == "done" for name, status in scenes.items()) and not done.code)  # fmt: skip
+    asked.tell(
+        "pairs of one path and row",
+        "07-17 is paired with 07-01",
+        scenes,
+        any("20240717" in name and status == "done" for name, status in scenes.items()) and not done.code,
+    )
