@@ -267,7 +267,7 @@ def names(asked: Case) -> None:
 def csv_dialects(asked: Case) -> None:
     for name, words in (
         ("good", ()),
-        ("semicolon", ("semicolons",)),
+        ("semicolon", ("not in UTF-8",)),
         ("semicolon_utf8", ("semicolons",)),
         ("comma_decimal", ("decimal comma",)),
         ("swapped", ("swapped",)),
