@@ -7,7 +7,7 @@ READY := $(DEV)/.ready
 export PATH := $(CURDIR)/$(DEV)/bin:$(PATH)
 
 # `docs` is a folder as well.
-.PHONY: install demo check docs test bench services faults signals slow certificates sbom audit clean
+.PHONY: install demo check docs test bench services faults signals reports slow certificates sbom audit clean
 
 install: $(VENV)/.ready
 
@@ -65,6 +65,11 @@ services: $(READY)
 # Hours. PostgreSQL and root for all rows; FAULTS names some: make faults FAULTS="flow scheduler --times 3".
 faults: $(READY)
 	cd tests/helpers && python -m faults $(FAULTS)
+
+# An hour: cases made after public reports, by the command line; the table of docs/numbers.md.
+reports: $(READY)
+	mkdir -p build
+	cd tests/helpers && python -m reported --file ../../build/reports.jsonl --page ../../docs/numbers.md $(REPORTS)
 
 # An hour or two: signals at every stage of a run. What the file tells of rows that went well is not done again.
 signals: $(READY)

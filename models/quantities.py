@@ -137,8 +137,8 @@ _TABLE = (
         usual=(-1100.0, 4000.0),
         some_below=0.0,
         least_spread=20.0,
-        source="Air -1000, fat -100, water 0; 12 bits hold -1024 to 3071, metal more in extended scales; some scanners fill the "
-        "corners with -2000 or -3024 (DICOM PS3.3 C.11.1.1.2, Rescale Type HU)",
+        source="Air -1000, fat -100, water 0; 12 bits hold -1024 to 3071, metal more in extended scales; some "
+        "scanners fill the corners with -2000 or -3024 (DICOM PS3.3 C.11.1.1.2, Rescale Type HU)",
     ),
     Quantity(
         name="SUV",

@@ -156,11 +156,13 @@ def _require_files(settings: CropAnalysis) -> None:
 
 def _task(mask: str, name: str, question: Question) -> MaskTask:
     settings = question.settings.model_dump(mode="json", exclude={"fields", "samples"})
+    tables = question.settings.files(name)
     return MaskTask(
         scene=name,
-        inputs={**raster_mask_files(mask), **question.settings.files(name)},
+        inputs={**raster_mask_files(mask), **tables},
         settings=what_decides(settings, question.job, "raster"),
         analyse=partial(_analyse, mask, name, question),
+        named=frozenset(tables),
     )
 
 

@@ -41,12 +41,14 @@ class MaskTask:
         inputs: Every file that is read, by role, ``mask`` among them: their content decides whether to work again.
         settings: What else decides: the analysis section as JSON has it.
         analyse: Writes files into a folder and returns what it found, facts and caption.
+        named: Roles of files that errors name: of tables that several masks share the scene's id would blame the mask.
     """
 
     scene: str
     inputs: Mapping[str, str]
     settings: Mapping[str, Any]
     analyse: Callable[[Path], tuple[Findings, Mapping[str, Any], Caption]]
+    named: frozenset[str] = frozenset()
 
 
 def analyse_masks(out: Path, title: str, tasks: Sequence[MaskTask]) -> list[SceneOutcome]:
@@ -108,7 +110,8 @@ def _published(out: OutFolder, task: MaskTask, status: Literal["done", "skipped"
 
 def _failed(task: MaskTask, error: Exception) -> SceneOutcome:
     logger.debug("%s: failed", task.scene, exc_info=error)
-    text = pseudonymised(f"{type(error).__name__}: {error}", task.scene, task.inputs.values())
+    own = [path for role, path in task.inputs.items() if role not in task.named]
+    text = pseudonymised(f"{type(error).__name__}: {error}", task.scene, own)
     return SceneOutcome(scene=task.scene, status="failed", error=printable(text))
 
 

@@ -134,8 +134,8 @@ def _require_evaluator(config: Config) -> None:
     evaluator = config.named("evaluator")
     if evaluator.name != "SupervisedEvaluator" or not evaluator.is_monais:
         raise CardError(
-            f"evaluator is {evaluator.target!r}, which is not run: mapped are bundles of one network whose evaluator is "
-            "MONAI's SupervisedEvaluator"
+            f"evaluator is {evaluator.target!r}, which is not run: mapped are bundles of one network whose "
+            "evaluator is MONAI's SupervisedEvaluator"
         )
 
 

@@ -44,6 +44,7 @@ class RasterMask:
         channels: Names of the image's bands.
         bands: Describes the scene with other bands than the model's, by their names under ``source.bands``.
         dates: ISO 8601 dates by role, where names carry them.
+        nodata: The value that the file of a mask made elsewhere declares as not observed; None without a declaration.
     """
 
     id: str
@@ -56,6 +57,7 @@ class RasterMask:
     channels: tuple[str, ...] = ()
     bands: OpenBands | None = None
     dates: dict[str, str] = field(default_factory=dict)
+    nodata: float | None = None
 
     @cached_property
     def picture(self) -> RasterPicture | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,8 @@ FIRES, PATIENTS, NIGHTS = "fires", "patients", "nights"
 AUDIT, FREED, WORKLIST = "audit.jsonl", "deidentified.csv", "worklist.csv"
 LEDGER = "state.sqlite"
 LEDGER_FILES = tuple(f"{LEDGER}{suffix}" for suffix in ("", "-journal", "-wal", "-shm"))
+# File systems take 255, and files of a run are called after scenes.
+_LONGEST_ID_BYTES = 200
 RESERVED = frozenset(
     ("batch.csv", "batch.json", "index.html", AUDIT, FREED, WORKLIST, *LEDGER_FILES, FIRES, PATIENTS, NIGHTS)
 )
@@ -118,16 +121,26 @@ def stem_of(path: str) -> str:
 def scene_id(name: str) -> str:
     """Return a name as a scene's id: composed (NFC), and ``_`` for all but letters and digits of any script and ``.-``.
 
+    Of a name too long for what a run calls after it the end is a hash of it.
+
     Raises:
         SceneError: When the name holds a path or is one that a run keeps for itself.
     """
     if "/" in name or "\\" in name or name in ("", ".", ".."):
         raise SceneError(f"'{name}': not a scene id; use letters, digits, '.', '_' and '-'")
-    identifier = lettered(name).lstrip(".-") or "scene"
+    identifier = _shortened(lettered(name).lstrip(".-") or "scene")
     # File systems of other programs tell no capitals from small letters.
     if identifier.casefold() in RESERVED:
         raise SceneError(f"'{name}': a scene cannot be called so; the output folder holds a file of that name")
     return identifier
+
+
+def _shortened(identifier: str) -> str:
+    stored = identifier.encode(errors="surrogateescape")
+    if len(stored) <= _LONGEST_ID_BYTES:
+        return identifier
+    digest = hashlib.sha256(stored).hexdigest()[:8]
+    return f"{stored[: _LONGEST_ID_BYTES - len(digest) - 1].decode(errors='ignore')}-{digest}"
 
 
 def lettered(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.dicom.spool import series_sha256, spool_picture, spool_series
-from tasks.errors import BandError, ChangedSceneError, JobError
+from tasks.errors import ChangedSceneError, JobError
 from tasks.files.declared import is_local, require_inside
 from tasks.files.fingerprint import Fingerprint, combined_sha256, dataset_sha256, facts_sha256, file_sha256
 from tasks.files.remote import fetch
@@ -20,7 +20,7 @@ from tasks.intake.input_state import sources_of, state_of_dataset, state_of_rast
 from tasks.intake.request import Request
 from tasks.out.ledger import InputRow, Ledger
 from tasks.scenes.raster.scene import RasterScene, describe_raster, fingerprint
-from tasks.scenes.volume_channels import files_by_channel
+from tasks.scenes.volume_channels import files_by_channel, require_one_channel
 
 if TYPE_CHECKING:
     from tasks.scenes.volume.scene import VolumeScene
@@ -241,13 +241,7 @@ def _volume_paths(request: Request, item: Input) -> list[Path]:
         BandError: When there are not as many files as channels.
     """
     if item.series is not None:
-        if request.card.n_channels != 1:
-            wanted = ", ".join(request.card.channels)
-            raise BandError(
-                f"{item.id}: the model reads {request.card.n_channels} channels ({wanted}), and a series of DICOM is "
-                "one. Write the series as NIfTI and name a file per channel under source.files, or take a model of one "
-                "channel"
-            )
+        require_one_channel(item.id, request.card.channels)
         spool = request.out.scene_scratch(item.id) / "spool"
         return [spool_series(item.id, item.files, key=item.series, rule=request.job.source.dicom, folder=spool)]
     return [_fetched(request, item, path) for path in _channel_files(request, item)]

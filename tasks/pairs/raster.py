@@ -16,6 +16,7 @@ from tasks.geometry.box import Box
 from tasks.geometry.geodetic import Geodetic
 from tasks.geometry.raster_grid import RasterGrid
 from tasks.pairs.labels import LabelRules
+from tasks.scenes.class_numbers import rescaled
 from tasks.scenes.raster.align import DirectFile, WarpedFile
 from tasks.scenes.raster.class_names import class_names
 from tasks.scenes.raster.header import Header, gdal_env, open_raster, read_header
@@ -51,9 +52,9 @@ def opened_raster_pair(
 
         def read(box: Box) -> Window:
             values, seen = ours.read([1], box, nearest=True)
-            mine, observed = rules[0].read(values[0], seen[0])
+            mine, observed = rules[0].read(rescaled(values[0], predicted.scales[0], predicted.offsets[0]), seen[0])
             values, seen = theirs.read([1], box, nearest=True)
-            other, also = rules[1].read(values[0], seen[0])
+            other, also = rules[1].read(rescaled(values[0], reference.scales[0], reference.offsets[0]), seen[0])
             return Window(
                 predicted=mine, reference=other, observed=observed & also, predicted_seen=observed, reference_seen=also
             )

@@ -49,6 +49,11 @@ def class_numbers(
     return whole if whole is known else whole.astype(np.int64)
 
 
+def rescaled(values: NDArray[Any], scale: float, offset: float) -> NDArray[Any]:
+    """Return what stored values stand for by the scale and offset of their band; themselves where it has none."""
+    return values if (scale, offset) == (1.0, 0.0) else values * np.float64(scale) + np.float64(offset)
+
+
 def label_type(highest: int) -> str:
     """Return the smallest unsigned type that holds a class number, and one that stands for not observed."""
     return "uint8" if highest < 255 else "uint16" if highest < MOST_CLASS else "uint32"

@@ -44,14 +44,20 @@ def _naming(text: str, layout: str, prefix: str = "") -> _Naming:
 
 _NAMINGS = (
     # Sentinel-2: S2A_MSIL2A_20240726T183921_N0511_R070_T11SKA_20240726T233000, its bands, and as archives of COGs have
-    # it: S2A_11SKA_20240726_0_L2A.
-    _naming(r"S2[A-D]_MSIL\w\w_(?P<date>\d{8})T\d{6}_N\d{4}_R\d{3}_T(?P<site>\d{2}[A-Z]{3})_\d{8}T\d{6}", _DAY, "T"),
+    # it: S2A_11SKA_20240726_0_L2A. Some leave out the baseline; granules are called L2A_T11SKA_A047482_20240726T184512.
+    _naming(
+        r"S2[A-D]_MSIL\w\w_(?P<date>\d{8})T\d{6}(?:_N\d{4})?_R\d{3}_T(?P<site>\d{2}[A-Z]{3})_\d{8}T\d{6}", _DAY, "T"
+    ),
+    _naming(r"L[12][AC]_T(?P<site>\d{2}[A-Z]{3})_A\d{6}_(?P<date>\d{8})T\d{6}", _DAY, "T"),
     _naming(r"T(?P<site>\d{2}[A-Z]{3})_(?P<date>\d{8})T\d{6}(?:_\w+)?", _DAY, "T"),
     _naming(r"S2[A-D]_T?(?P<site>\d{1,2}[A-Z]{3})_(?P<date>\d{8})_\d+_L\w\w", _DAY, "T"),
     # HLS.S30.T11SKA.2024208T183921.v2.0
-    _naming(r"HLS\.[SL]30\.T(?P<site>\d{2}[A-Z]{3})\.(?P<date>\d{7})T\d{6}\.v\d(?:\.\d)?(?:\.\w+)?", _DAY_OF_YEAR, "T"),
-    # Landsat: LC08_L2SP_042034_20240701_20240710_02_T1 (path 042, row 034), tiles of ARD, and names of before 2017.
-    _naming(r"L[COTEM]\d{2}_L\w{3}_(?P<site>\d{6})_(?P<date>\d{8})_\d{8}_\d{2}_\w\w(?:_\w+)?", _DAY),
+    _naming(
+        r"HLS\.[SL]30\.T(?P<site>\d{2}[A-Z]{3})\.(?P<date>\d{7})(?:T\d{6})?\.v\d(?:\.\d)?(?:\.\w+)?", _DAY_OF_YEAR, "T"
+    ),
+    # Landsat: LC08_L2SP_042034_20240701_20240710_02_T1 (path 042, row 034; some catalogues leave out the second date),
+    # tiles of ARD, and names of before 2017.
+    _naming(r"L[COTEM]\d{2}_L\w{3}_(?P<site>\d{6})_(?P<date>\d{8})(?:_\d{8})?_\d{2}_\w\w(?:_\w+)?", _DAY),
     _naming(r"L[COTEM]\d{2}_(?P<site>[A-Z]{2}_\d{6})_(?P<date>\d{8})_\d{8}_[A-Z]?\d{2,3}(?:_\w+)?", _DAY),
     _naming(r"L[COTEM]\d(?P<site>\d{6})(?P<date>\d{7})[A-Z]{3}\d{2}(?:_\w+)?", _DAY_OF_YEAR),
     # MODIS and VIIRS: MOD09GA.A2024183.h08v05.061.2024185031522 on tiles; granules, such as VNP14IMG.A2024183.2106.002,

@@ -22,7 +22,7 @@ from tasks.files.declared import FOLDERS, is_local, lies_below
 _KNOWN = "GeoPackage (.gpkg), GeoJSON (.geojson), Shapefile (.shp), FlatGeobuf (.fgb) or GeoParquet (.parquet)"
 _MAGIC = {".gpkg": b"SQLite format 3\x00", ".shp": b"\x00\x00\x27\x0a", ".fgb": b"fgb\x03", ".parquet": b"PAR1",
     ".geoparquet": b"PAR1"}  # fmt: skip
-_JSON = (".geojson", ".json")
+GEOJSON = (".geojson", ".json")
 # What is read beside a file without being named: behind its stem, or behind its name.
 _BEHIND_STEM = {".shp": (".shx", ".dbf", ".prj", ".cpg", ".cst", ".sbn", ".sbx", ".qix")}
 _BEHIND_NAME = {".gpkg": ("-wal", "-shm", "-journal", ".aux.xml")}
@@ -53,7 +53,7 @@ def require_vector_file(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(4096)
             suffix = path.suffix.lower()
-            if suffix in _JSON and head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
+            if suffix in GEOJSON and head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
                 _refuse_links(path, file.fileno())
             elif suffix not in _MAGIC or not head.startswith(_MAGIC[suffix]):
                 raise PolygonError(f"{path}: cannot be read: no {_KNOWN} by its name and content. Convert it to one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -21,10 +22,12 @@ from pyproj.exceptions import CRSError
 from models.parsed import from_json
 from tasks.errors import PolygonError
 from tasks.scenes.raster.dataset import forget_drivers
-from tasks.scenes.vector_formats import require_vector_file
+from tasks.scenes.vector_formats import GEOJSON, require_vector_file
 
 Column: TypeAlias = NDArray[Any] | list[Any]
 GeometryType: TypeAlias = Literal["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"]
+# Where a feature of GeoJSON may have a name of its own.
+_ID = "id"
 # What pyogrio raises of files.
 OGR_ERRORS = (DataSourceError, DataLayerError, OSError, ValueError)
 # pyogrio brings a GDAL of its own.
@@ -42,6 +45,7 @@ class VectorTable:
         columns: By name, as many values each; None, NaN and masked values are null. An array keeps its dtype where
             there are no features; an empty list is text.
         geometry_type: What the layer declares; ``Multi`` types hold single geometries as well.
+        remarks: What a reader has to know of how the file was read.
     """
 
     name: str
@@ -49,6 +53,7 @@ class VectorTable:
     geometries: NDArray[np.object_]
     columns: dict[str, Column]
     geometry_type: GeometryType = "MultiPolygon"
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.geometries)
@@ -69,23 +74,61 @@ def read_vectors(path: str | Path, layer: str | None = None) -> VectorTable:
     if Path(path).suffix.lower() in {".parquet", ".geoparquet"}:
         return _read_parquet(Path(path))
     try:
-        name = layer or str(pyogrio.list_layers(path)[0][0])
-        meta, _, geometries, fields = pyogrio.raw.read(path, layer=name, datetime_as_string=True)
+        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        name = layer or layers[0]
+        with warnings.catch_warnings():
+            # Said below, once for all of them.
+            warnings.filterwarnings("ignore", "Non closed ring detected", RuntimeWarning)
+            meta, numbers, geometries, fields = pyogrio.raw.read(
+                path, layer=name, datetime_as_string=True, return_fids=True
+            )
     except OGR_ERRORS as error:
-        raise PolygonError(f"{path}: cannot be read: {error}. Give a vector file such as .gpkg or .geojson") from error
+        raise _unread(path, error) from error
     if geometries is None:
         raise PolygonError(f"{path}: layer '{name}' is a table without geometries. Give a layer of polygons or points")
     columns: dict[str, Column] = {
         name: _told(column) for name, column in zip(meta["fields"].tolist(), fields, strict=True)
     }
+    if Path(path).suffix.lower() in GEOJSON and _ID not in columns and _are_own(numbers):
+        columns[_ID] = numbers
     kind = meta["geometry_type"].removesuffix(" Z").removesuffix(" M")
+    shapes, remarks = _shapes(geometries)
+    if layer is None and len(layers) > 1:
+        remarks += (f"holds {len(layers)} layers ({', '.join(layers[:5])}); '{name}', the first, was read",)
     return VectorTable(
-        name=name,
-        crs_wkt=_wkt(meta["crs"]),
-        geometries=shapely.from_wkb(geometries),
-        columns=columns,
-        geometry_type=kind,
+        name=name, crs_wkt=_wkt(meta["crs"]), geometries=shapes, columns=columns, geometry_type=kind, remarks=remarks
     )
+
+
+def _unread(path: str | Path, error: Exception) -> PolygonError:
+    # Behind a semicolon GDAL advises what cannot be done here.
+    told = str(error).split(";", 1)[0].rstrip(". ").removeprefix(f"'{path}' ")
+    return PolygonError(f"{path}: cannot be read: {told}. Give a vector file such as .gpkg or .geojson")
+
+
+def _are_own(numbers: NDArray[np.int64]) -> bool:
+    """Tell whether numbers of features are the file's, and not the count that GDAL makes where it has none."""
+    return not any(np.array_equal(numbers, np.arange(start, start + len(numbers))) for start in (0, 1))
+
+
+def _shapes(stored: NDArray[np.object_]) -> tuple[NDArray[np.object_], tuple[str, ...]]:
+    """Return geometries, none where a feature's is damaged, and remarks on those that were mended or are damaged."""
+    # Of numbers that are none NumPy would warn.
+    with np.errstate(invalid="ignore"):
+        sound = shapely.from_wkb(stored, on_invalid="ignore")
+        shapes = shapely.from_wkb(stored, on_invalid="fix")
+    coordinates, of = shapely.get_coordinates(shapes, return_index=True)
+    shapes[np.unique(of[~np.isfinite(coordinates).all(axis=1)])] = None
+    given = np.array([value is not None for value in stored], bool)
+    gone = shapely.is_missing(shapes)
+    closed = int((given & shapely.is_missing(sound) & ~gone).sum())
+    lost = int((given & gone).sum())
+    remarks = []
+    if closed:
+        remarks.append(f"{closed} features have rings that do not end where they begin; they were closed")
+    if lost:
+        remarks.append(f"{lost} features have a damaged geometry, which was left out")
+    return shapes, tuple(remarks)
 
 
 def column_names(path: str | Path) -> list[str]:
@@ -101,7 +144,7 @@ def column_names(path: str | Path) -> list[str]:
     try:
         found: list[str] = pyogrio.read_info(path)["fields"].tolist()
     except OGR_ERRORS as error:
-        raise PolygonError(f"{path}: cannot be read: {error}. Give a vector file such as .gpkg or .geojson") from error
+        raise _unread(path, error) from error
     return found
 
 
@@ -111,7 +154,7 @@ def _read_parquet(path: Path) -> VectorTable:
         geo = from_json((table.schema.metadata or {})[b"geo"])
         primary = geo["primary_column"]
         facts = geo["columns"][primary]
-        geometries = shapely.from_wkb(np.array(table[primary].to_pylist(), dtype=object))
+        geometries, remarks = _shapes(np.array(table[primary].to_pylist(), dtype=object))
         # GeoParquet 1.1, "crs": left out it is OGC:CRS84; null it is not known.
         crs = facts.get("crs", "OGC:CRS84")
         crs_wkt = None if crs is None else CRS.from_user_input(crs).to_wkt()
@@ -121,7 +164,7 @@ def _read_parquet(path: Path) -> VectorTable:
     columns: dict[str, Column] = {
         name: _told(table[name].to_pylist()) for name in table.column_names if name not in {primary, "bbox"}
     }
-    return VectorTable(name=path.stem, crs_wkt=crs_wkt, geometries=geometries, columns=columns)
+    return VectorTable(name=path.stem, crs_wkt=crs_wkt, geometries=geometries, columns=columns, remarks=remarks)
 
 
 def _told(column: Column) -> Column:

@@ -41,3 +41,16 @@ def files_by_channel(name: str, files: Mapping[str, str], source: Source, channe
             f"{', '.join(files)}. Call the roles under source.files like the channels, or name them under source.bands"
         )
     return [files[role] for role in found.values() if role is not None]
+
+
+def require_one_channel(name: str, channels: Sequence[str]) -> None:
+    """Refuse a series of DICOM where a model reads several channels: which series belong together nobody says.
+
+    Raises:
+        BandError: With what to do.
+    """
+    if len(channels) != 1:
+        raise BandError(
+            f"{name}: the model reads {len(channels)} channels ({', '.join(channels)}), and a series of DICOM is one. "
+            "Write the series as NIfTI and name a file per channel under source.files, or take a model of one channel"
+        )

@@ -16,7 +16,7 @@ from tasks.errors import GridError, UnsupportedSceneError
 from tasks.geometry.box import Box
 from tasks.jobs.training import TrainingSource
 from tasks.pairs.raster import coincide, describe_grid
-from tasks.scenes.class_numbers import class_numbers
+from tasks.scenes.class_numbers import class_numbers, rescaled
 from tasks.scenes.raster.header import gdal_env, open_raster, read_header
 from tasks.scenes.raster.scene import RasterScene
 from tasks.scenes.volume.scene import SAME_VOXELS, VolumeScene, apart_voxels, describe_volume
@@ -52,6 +52,7 @@ class RasterLabels:
         window = Window(left, top, cols, rows)
         with gdal_env(), open_raster(str(self.path)) as dataset:
             values, observed = dataset.read(1, window=window), dataset.read_masks(1, window=window) > 0
+            values = rescaled(values, dataset.scales[0], dataset.offsets[0])
         if values.dtype.kind == "f":
             observed &= np.isfinite(values)
         return _labels(self.path, values, observed, self.ignore)

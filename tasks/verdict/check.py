@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.card import Card, FixedNormalization
+from models.quantities import QuantityName
 from tasks.dicom.files import DICOMDIR, is_dicom_file
 from tasks.dicom.reader import Reader
 from tasks.errors import SceneError
@@ -91,13 +92,19 @@ def _check_item(guard: Guard, reader: Reader, item: Input, asked: Mapping[str, A
     if refused := _unnamed(item.id, item.files.values()):
         return refused
     if item.series is not None:
-        return (check_series if asked["kind"] == "volume" else check_picture)(item, reader)
+        return check_picture(item, reader) if asked["kind"] != "volume" else check_series(item, reader, _said(asked))
     stated = {role: [asdict(band) for band in bands] for role, bands in item.stated.items()}
     request = {"id": item.id, "files": item.files, "stated": stated, **asked}
     verdict = guard.ask(request, n_files=len(item.files))
     warnings = tuple(item.pseudonymised(warning) for warning in (*item.remarks, *verdict.warnings))
     unseen = tuple(item.pseudonymised(text) for text in verdict.unseen)
     return replace(verdict, message=item.pseudonymised(verdict.message), warnings=warnings, unseen=unseen)
+
+
+def _said(asked: Mapping[str, Any]) -> dict[str, QuantityName | None]:
+    """Return what each channel of a volume holds: by the job, else by the model."""
+    bands = asked["source"]["bands"]
+    return {name: bands.get(name, {}).get("quantity") or quantity for name, quantity in asked["channels"].items()}
 
 
 def _unnamed(path: str, files: Iterable[str]) -> Verdict | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from models.quantities import QuantityName
 from tasks.dicom.choose import Choice, choose
 from tasks.dicom.findings import NO_VOLUME, Finding, SeriesError
 from tasks.dicom.naming import picture_id, scene_id
@@ -16,23 +18,35 @@ from tasks.dicom.series import PICTURES, Series
 from tasks.errors import ConstantSceneError, EmptySceneError, SceneError
 from tasks.inputs.input import Input
 from tasks.jobs.source import DicomRule
+from tasks.scenes.volume_channels import require_one_channel
 from tasks.verdict.constant import one_value
 from tasks.verdict.verdict import Verdict
 
 # Time after which a volume is taken for whole although it was not decoded to its end.
 BUDGET_S = 8.0
 _MOST_BYTES = 4
+# Which series hold a quantity.
+_MODALITIES: Mapping[str | None, tuple[str, ...]] = {"HU": ("CT",), "SUV": ("PT",)}
 
 
-def check_series(item: Input, reader: Reader) -> Verdict:
+def check_series(item: Input, reader: Reader, channels: Mapping[str, QuantityName | None]) -> Verdict:
     """Give the verdict on a volume that a job takes.
 
     Args:
         item: With the key of a series.
         reader: Reads its files.
+        channels: What each channel of the model holds, by name; None where nobody says.
     """
     try:
-        return _verdict(item.id, series_of(item.files.values(), item.series or "", reader), reader)
+        require_one_channel(item.id, tuple(channels))
+        series = series_of(item.files.values(), item.series or "", reader)
+        verdict = _verdict(item.id, series, reader)
+        ((channel, quantity),) = channels.items()
+        if quantity not in _MODALITIES or series.modality in _MODALITIES[quantity]:
+            return verdict
+        wanted = " or ".join(_MODALITIES[quantity])
+        doubt = f"a series of {series.modality}, and the model takes {channel} for {quantity}, as {wanted} has it"
+        return replace(verdict, warnings=(*verdict.warnings, doubt))
     except SceneError as error:
         return Verdict.refusal(item.id, "volume", error)
 

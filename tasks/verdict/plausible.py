@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -146,24 +147,21 @@ def weigh_volume(name: str, values: NDArray[np.floating], expected: Expected, sl
         low, high = expected.clip
         share = float(np.mean((values < low) | (values > high)))
         if share > _STRANGE_SHARE:
-            found += (
-                f"{name}: {share:.1%} of the values looked at, {_range(values)}, lie outside of what {expected.model} "
-                f"tells apart in {expected.channel} ({low:g} to {high:g}). Check its scale, and whether it is that channel",
-            )
+            there = f"{share:.1%} of the values looked at, {_range(values)}, lie outside of what {expected.model}"
+            told = f"tells apart in {expected.channel} ({low:g} to {high:g})"
+            found += (f"{name}: {there} {told}. Check its scale, and whether it is that channel",)
     return found
 
 
 def _unusual(name: str, values: NDArray[np.floating], quantity: Quantity) -> tuple[str, ...]:
+    spread = float(np.ptp(values)) if len(values) else math.inf
     if quantity.some_below is not None and len(values) and float(values.min()) >= quantity.some_below:
-        return (
-            f"{name}: no value looked at lies below {quantity.some_below:g} {quantity.unit}, as air and fat do "
-            f"({_range(values)}): it may lack its intercept, by custom -1024, or something was cut away",
-        )
-    if quantity.least_spread is not None and len(values) and float(np.ptp(values)) < quantity.least_spread:
-        return (
-            f"{name}: all values looked at lie within {float(np.ptp(values)):.3g} {quantity.unit} ({_range(values)}): they "
-            "look as if they had been scaled",
-        )
+        below = f"below {quantity.some_below:g} {quantity.unit}, as air and fat do ({_range(values)})"
+        doubt = "it may lack its intercept, by custom -1024, or something was cut away"
+        return (f"{name}: no value looked at lies {below}: {doubt}",)
+    if quantity.least_spread is not None and spread < quantity.least_spread:
+        within = f"within {spread:.3g} {quantity.unit} ({_range(values)})"
+        return (f"{name}: all values looked at lie {within}: they look as if they had been scaled",)
     low, high = quantity.usual
     share = float(np.mean((values < low) | (values > high))) if len(values) else 0.0
     if share <= _UNUSUAL_SHARE:

@@ -7,30 +7,13 @@ from pathlib import Path
 
 from tasks.dicom.files import is_dicom
 from tasks.errors import UnreadableSceneError
+from tasks.scenes.formats import FORMATS
 from tasks.scenes.gzipped import MAGIC, GzipStream
 
 _HEAD_BYTES = 1024
 _NIFTI_SIZES = tuple(size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big"))
 _VOLUME_SUFFIXES = (".nii", ".nii.gz")
 _MGH_SUFFIXES = (".mgh", ".mgz", ".mgh.gz")
-# By magic: the name, and whether GDAL may be asked for it as a raster.
-_FORMATS: tuple[tuple[bytes, str, bool], ...] = (
-    (b"NRRD", "an NRRD file", False),
-    (b"ObjectType", "a MetaImage file", False),
-    (b"NDims", "a MetaImage file", False),
-    (b"%PDF", "a PDF", False),
-    (b"PK\x03\x04", "a zip archive", False),
-    (b"GIF8", "a GIF picture", False),
-    (b"\x89PNG", "a PNG picture", True),
-    (b"\xff\xd8\xff", "a JPEG picture", True),
-    (b"II*\x00", "a TIFF file", True),
-    (b"MM\x00*", "a TIFF file", True),
-    (b"II+\x00", "a BigTIFF file", True),
-    (b"MM\x00+", "a BigTIFF file", True),
-    (b"\x89HDF", "an HDF5, MINC or netCDF-4 file", True),
-    (b"CDF", "a netCDF or MINC file", True),
-    (b"<VRTDataset", "a GDAL VRT", True),
-)
 
 
 def sniff(path: Path) -> tuple[str, str]:
@@ -53,7 +36,7 @@ def sniff(path: Path) -> tuple[str, str]:
         return "dicom", "a DICOM file"
     if name.endswith(_MGH_SUFFIXES):
         return "foreign", "an MGH file of FreeSurfer"
-    for magic, format_name, is_raster in _FORMATS:
+    for magic, format_name, is_raster in FORMATS:
         if head.startswith(magic):
             return ("raster" if is_raster else "foreign"), format_name
     if name.endswith(".img") and _begins_as_nifti(path.with_name(path.name[: -len(".img")] + ".hdr")):

@@ -32,8 +32,6 @@ _SAMPLED = 100_000
 _HEAD_BYTES = 1 << 20
 _UNSEEN = "behind a URL: only its beginning was looked at"
 _SURPLUS = "bytes stand behind the gzip data, as transfers and mailers add them; they are ignored"
-_BELIEVED_MM = (1e-4, 1e4)
-_USUAL_MM = (0.01, 50.0)
 
 
 def check_volume(path: str, voxel_size: VoxelSize | None = None, expected: Expected | None = None) -> Verdict:
@@ -52,10 +50,6 @@ def check_volume(path: str, voxel_size: VoxelSize | None = None, expected: Expec
         header = volume_header(file, voxel_size)
         look = _look(header) if is_whole else _Look(unseen=(_UNSEEN,))
     spacing = header.spacing_mm
-    if not all(_BELIEVED_MM[0] <= side <= _BELIEVED_MM[1] for side in spacing):
-        raise UnreadableSceneError(
-            f"{Path(path).name}: voxels of {_sides(spacing)} mm are not believed. Mend pixdim, sform and the units"
-        )
     facts = {
         "shape": list(header.file_shape),
         "dtype": header.dtype,
@@ -65,7 +59,7 @@ def check_volume(path: str, voxel_size: VoxelSize | None = None, expected: Expec
         "constant": look.constant,
     }
     message = f"{' x '.join(map(str, header.file_shape))} {header.dtype}, {_sides(spacing)} mm"
-    warnings = (*_geometry_warnings(header), *look.warnings)
+    warnings = (*header.notes, *look.warnings)
     if expected is not None and look.constant is None:
         warnings += weigh_volume(Path(path).name, look.sample, expected, slope=header.slope)
     if look.constant is not None:
@@ -96,12 +90,6 @@ def _local(path: str) -> Iterator[tuple[Path, bool]]:
             # A hole as long as the rest: how much it can hold is part of the verdict.
             os.truncate(file, size)
         yield file, size is not None and len(start) >= size
-
-
-def _geometry_warnings(header: VolumeHeader) -> Iterator[str]:
-    yield from header.notes
-    if not all(_USUAL_MM[0] <= side <= _USUAL_MM[1] for side in header.spacing_mm):
-        yield f"voxels of {_sides(header.spacing_mm)} mm are unusual"
 
 
 class _Source(Protocol):

@@ -17,13 +17,15 @@ from scenes import write_raster
 from typer.testing import CliRunner
 
 from flows.commands.app import app, main
-from tasks.errors import SceneError
+from tasks.analysis.crop.field_polygons import read_fields
+from tasks.errors import PolygonError, SceneError
 from tasks.files.fingerprint import dataset_sha256
 from tasks.inputs.listing import list_inputs
 from tasks.intake.describe import identify
 from tasks.intake.request import make_request
 from tasks.jobs.job import load_job
 from tasks.products.vectors import write_gpkg
+from tasks.scenes.raster.header import read_header
 from tasks.scenes.vectors import VectorTable, read_vectors
 
 # The grid of tests/helpers/scenes.py: 20 m, EPSG:32632, upper left corner.
@@ -304,6 +306,7 @@ def test_bad_samples_are_refused_by_name_and_nothing_is_written(tmp_path, case):
     samples = write_csv(tmp_path / "samples.csv", rows)
     done = analyse("crop", mask, "--samples", samples, "--samples-crs", "EPSG:32632", "--out", tmp_path / "out")
     assert_refused(done, tmp_path / "out", "SampleError", text)
+    assert '"SampleError: crops' not in (tmp_path / "out" / "batch.json").read_text(), "the mask is not to blame"
 
 
 def assert_refused(done, out: Path, error: str, text: str) -> None:
@@ -401,6 +404,31 @@ def test_a_field_that_the_crs_of_the_map_does_not_reach_leaves_the_others(tmp_pa
     rows = read_vectors(tmp_path / "out" / "crops" / "fields.gpkg").columns
     assert rows["pixels"].tolist() == [0, 100]
     assert rows["inner_pixels"][1] > 0
+
+
+def test_polygons_of_collections_are_fields_and_those_without_ground_are_none(tmp_path):
+    _, mask = truth_and_map(tmp_path)
+    with rasterio.open(mask) as dataset:
+        x, y = dataset.transform * (10, 10)
+        grid = read_header(str(mask)).grid
+        crs = dataset.crs.to_wkt()
+    field = shapely.box(x, y - 40, x + 40, y)
+    collection = shapely.GeometryCollection([field, shapely.Point(x, y)])
+    flat = shapely.Polygon([(x, y), (x + 40, y), (x, y)])
+
+    def found(*geometries):
+        path = tmp_path / "fields.fgb"
+        pyogrio.raw.write(
+            path, shapely.to_wkb(np.array(geometries, object)), [], [], driver="FlatGeobuf",
+            geometry_type="Unknown", crs=crs, layer_options={"SPATIAL_INDEX": "NO"},
+        )  # fmt: skip
+        return read_fields(str(path), grid)
+
+    both = found(collection, flat)
+    assert [shape.area for shape in both.geometries] == [field.area]
+    assert [remark.partition(": ")[2] for remark in both.remarks] == ["1 polygons cover no ground and were left out"]
+    with pytest.raises(PolygonError, match="cover no ground"):
+        found(flat)
 
 
 def test_fields_in_grads_from_paris_are_written_in_degrees_from_greenwich(tmp_path):

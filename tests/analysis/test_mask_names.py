@@ -9,8 +9,10 @@ from scenes import write_raster, write_volume
 from typer.testing import CliRunner
 
 from flows.commands.app import app
-from tasks.analysis.masks.names import id_of_mask, ids_of_masks, masks_in, numbered_class
+from tasks.analysis.masks.names import absent_class, id_of_mask, ids_of_masks, masks_in, numbered_class
+from tasks.analysis.masks.raster import open_raster_mask
 from tasks.errors import JobError
+from tasks.geometry.box import Box
 
 LABELS = np.ones((1, 60, 60), np.uint8)
 
@@ -178,3 +180,23 @@ def test_masks_that_do_not_meet_after_resampling_fail_by_name(tmp_path, kind):
     ended = CliRunner().invoke(app, ["evaluate", *map(str, paths), "--resample", "nearest"])
     assert ended.exit_code == 1, ended.output
     assert "GridError: a: no pixel is observed in both masks" in " ".join(ended.output.split())
+
+
+def test_a_stored_scale_and_an_alpha_belong_to_a_mask(tmp_path):
+    classes = np.zeros((2, 8, 8), np.uint8)
+    classes[0, :4] = 1
+    classes[1, 2:] = 255
+    path = write_raster(tmp_path / "m.tif", np.stack([10 * classes[0] + 5, classes[1]]))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [rasterio.enums.ColorInterp.gray, rasterio.enums.ColorInterp.alpha]
+        dataset.scales, dataset.offsets = (0.1, 1.0), (-0.5, 0.0)
+    mask = open_raster_mask(path)
+    labels = mask.read(Box((0, 0), (8, 8)))
+    assert labels[2:4].tolist() == [[1] * 8] * 2
+    assert labels[4:].tolist() == [[0] * 8] * 4
+    assert (labels[:2] == np.iinfo(labels.dtype).max).all()
+
+
+def test_a_class_that_is_the_masks_nodata_is_told_of():
+    assert absent_class(["a", "b"], 1, [0], nodata=1.0)[0].startswith("class 1 (b), which was asked about, is what the")
+    assert absent_class(["a", "b"], 1, [0, 1], nodata=1.0) == absent_class(["a", "b"], 1, [0], nodata=255.0) == ()

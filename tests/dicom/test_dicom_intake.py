@@ -196,6 +196,18 @@ def test_check_gives_a_verdict_on_what_is_taken_and_tells_what_is_not(tmp_path):
     assert json.loads(thin.to_json())["facts"]["modality"] == "CT"
 
 
+def test_a_check_says_that_series_are_one_channel_each_and_of_which_modality_they_should_be(tmp_path):
+    folder = study(tmp_path)
+    asked = Job.model_validate({**job().model_dump(), "source": {"bands": {"CT": {"band": 1, "quantity": "HU"}}}})
+    items = list_inputs([str(folder)], asked)
+    verdicts = {v.facts["modality"]: v for v in check_inputs(items, asked, ("CT",)) if v.go}
+    assert verdicts["CT"].warnings == ()
+    assert verdicts["MR"].warnings == ("a series of MR, and the model takes CT for HU, as CT has it",)
+    refused = check_inputs(items, job(), ("T1", "T2"))
+    assert {verdict.error for verdict in refused} == {"BandError"}
+    assert all("Write the series as NIfTI and name a file per channel" in verdict.message for verdict in refused)
+
+
 def test_pixels_are_looked_at_before_any_work(tmp_path):
     def each(k, data):
         if k == 3:

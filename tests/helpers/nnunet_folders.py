@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import nibabel as nib
@@ -145,3 +146,27 @@ def write_scan(path: Path, image: np.ndarray, spacing: tuple[float, float, float
     volume.set_qform(affine, code=1)
     nib.save(volume, path)
     return path
+
+
+def predicted(folder: Path, image: np.ndarray, properties: dict, *, mirror: bool) -> np.ndarray:
+    """What nnU-Net's own predictor says of ``(channels, depth, rows, cols)``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+        predictor = nnUNetPredictor(0.5, True, mirror, False, torch.device("cpu"), allow_tqdm=False)
+        predictor.initialize_from_trained_model_folder(str(folder), None)
+        labels: np.ndarray = predictor.predict_single_npy_array(image, properties)
+    # It leaves more threads behind than it found.
+    torch.set_num_threads(1)
+    return labels
+
+
+def their_labels(folder: Path, scan: Path, *, mirror: bool) -> np.ndarray:
+    """What nnU-Net says of a file, in file order."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+        image, properties = SimpleITKIO().read_images([str(scan)])
+    return predicted(folder, image, properties, mirror=mirror).transpose(2, 1, 0)

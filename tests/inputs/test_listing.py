@@ -135,6 +135,14 @@ def test_an_id_is_a_plain_file_name_or_refused(name):
     assert identifier[0] not in ".-"
     assert all(c in "._-" or unicodedata.category(c)[0] in "LMN" for c in identifier)
     assert unicodedata.is_normalized("NFC", identifier)
+    assert len(identifier.encode()) <= 200
+
+
+def test_long_names_have_ids_of_their_own_that_leave_room_for_what_is_called_after_them():
+    assert scene_id("x" * 200) == "x" * 200
+    ids = {scene_id(letter * n + end) for letter in "x\u706b" for n in (120, 251) for end in "ab"}
+    assert len(ids) == 8
+    assert max(len(name.encode()) for name in ids) <= 200
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "a\\b", "", "batch.csv"])

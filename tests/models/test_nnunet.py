@@ -17,7 +17,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnunet_folders import BRIGHT, DATASET, KWARGS, PATCH, SPACING, blobs, plans_of, write_folder, write_scan
+from nnunet_folders import (
+    BRIGHT,
+    DATASET,
+    KWARGS,
+    PATCH,
+    SPACING,
+    blobs,
+    plans_of,
+    predicted,
+    their_labels,
+    write_folder,
+    write_scan,
+)
 
 from models.errors import CardError, WeightsError
 from models.foreign.nnunet_checkpoint import read_checkpoints
@@ -106,30 +118,6 @@ def residual(tmp_path_factory) -> Path:
     plans = plans_of(scheme, RESIDUAL, network)
     folder = tmp_path_factory.mktemp("results") / "nnUNetTrainer__nnUNetResEncUNetMPlans__3d_fullres"
     return write_folder(folder, [fitted(RESIDUAL, network, scheme, 2)], plans)
-
-
-def predicted(folder: Path, image: np.ndarray, properties: dict, *, mirror: bool) -> np.ndarray:
-    """What nnU-Net's own predictor says of ``(channels, depth, rows, cols)``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-        predictor = nnUNetPredictor(0.5, True, mirror, False, torch.device("cpu"), allow_tqdm=False)
-        predictor.initialize_from_trained_model_folder(str(folder), None)
-        labels: np.ndarray = predictor.predict_single_npy_array(image, properties)
-    # It leaves more threads behind than it found.
-    torch.set_num_threads(1)
-    return labels
-
-
-def their_labels(folder: Path, scan: Path, *, mirror: bool) -> np.ndarray:
-    """What nnU-Net says of a file, in file order."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
-
-        image, properties = SimpleITKIO().read_images([str(scan)])
-    return predicted(folder, image, properties, mirror=mirror).transpose(2, 1, 0)
 
 
 def our_labels(

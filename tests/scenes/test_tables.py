@@ -49,6 +49,13 @@ OTHERWISE = {
 }
 
 
+@pytest.mark.parametrize("header", ["Lon,Lat,Reference", "LONGITUDE,LATITUDE,REFERENCE"])
+def test_columns_that_are_looked_for_may_be_written_in_any_letters(tmp_path, grid, points, header):
+    path = tmp_path / "samples.csv"
+    path.write_text(written(points, header))
+    assert len(read_samples(str(path), grid)) == 40
+
+
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_samples_that_a_spreadsheet_wrote_otherwise_are_refused_by_what_it_is(tmp_path, grid, points, name):
     how, words = OTHERWISE[name]

@@ -106,3 +106,45 @@ def test_a_file_that_is_no_vector_file_is_refused_by_name(tmp_path):
     for path in (tmp_path / "a.gpkg", tmp_path / "a.parquet", tmp_path / "absent.gpkg"):
         with pytest.raises(PolygonError, match=path.name):
             read_vectors(path)
+
+
+SQUARE = [[10.0, 50.0], [10.1, 50.0], [10.1, 50.1], [10.0, 50.1], [10.0, 50.0]]
+
+
+def written_json(path, *geometries, **members):
+    features = [
+        {"type": "Feature", "properties": {"k": number}, "geometry": geometry, **members}
+        for number, geometry in enumerate(geometries)
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_a_ring_that_is_not_closed_is_closed_and_a_damaged_geometry_is_none_and_both_are_said(tmp_path):
+    rings = [SQUARE, SQUARE[:-1], SQUARE[:2], [[float("nan"), 50.0], *SQUARE[1:-1], [float("nan"), 50.0]]]
+    path = written_json(tmp_path / "f.geojson", *({"type": "Polygon", "coordinates": [ring]} for ring in rings))
+    found = read_vectors(path)
+    assert found.geometries[1].equals(found.geometries[0])
+    assert found.geometries[3] is None
+    closed, lost = found.remarks
+    assert "do not end where they begin; they were closed" in closed
+    assert lost.startswith("1 features have a damaged geometry")
+    assert read_vectors(written_json(path, {"type": "Polygon", "coordinates": [SQUARE]})).remarks == ()
+
+
+def test_names_that_features_have_beside_their_properties_are_kept(tmp_path):
+    path = written_json(tmp_path / "f.geojson", {"type": "Polygon", "coordinates": [SQUARE]}, id=4711)
+    assert plain(read_vectors(path).columns["id"]) == [4711]
+    path = written_json(tmp_path / "f.geojson", {"type": "Polygon", "coordinates": [SQUARE]})
+    assert "id" not in read_vectors(path).columns
+
+
+def test_the_layer_that_was_read_of_several_is_said(tmp_path):
+    write_gpkg(tmp_path / "two.gpkg", table(name="first"))
+    pyogrio.raw.write(
+        tmp_path / "two.gpkg", shapely.to_wkb(np.array([shapely.box(0, 0, 1, 1)])), [], [], layer="second",
+        driver="GPKG", geometry_type="Polygon", crs="EPSG:32610", append=True,
+    )  # fmt: skip
+    (remark,) = read_vectors(tmp_path / "two.gpkg").remarks
+    assert remark == "holds 2 layers (first, second); 'first', the first, was read"
+    assert read_vectors(tmp_path / "two.gpkg", "second").remarks == ()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from flows.commands.app import app
-from tasks.errors import GeometryError, UnreadableSceneError
+from tasks.errors import GeometryError, UnreadableSceneError, UnsupportedSceneError
 from tasks.geometry.box import Box
 from tasks.inputs.input import Input
 from tasks.jobs.job import Job
@@ -271,3 +271,40 @@ def test_another_grid_is_turned_by_itself(tmp_path):
     shifted = write(tmp_path / "b.nii", turned((1, 1, 3), (np.radians(30), 0, 0)))
     alone = describe_volume("v", shifted, "SAR", None, tmp_path)
     assert describe_volume("v", shifted, "SAR", None, tmp_path, like=scene) == alone
+
+
+@pytest.mark.parametrize("row", [(0.0,) * 4, (float("nan"),) * 4])
+def test_an_sform_without_three_axes_is_refused_by_name_whatever_the_qform_says(tmp_path, row):
+    image = nib.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.diag([1.0, 1, 2, 1]))
+    image.set_qform(image.affine, 1)
+    image.set_sform(image.affine, 1)
+    path = tmp_path / "v.nii"
+    image.to_filename(path)
+    with path.open("r+b") as file:
+        file.seek(312)
+        file.write(np.array(row, "<f4").tobytes())
+    with pytest.raises(UnreadableSceneError, match="singular or not finite"):
+        volume_header(path)
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1000, "unusual"), (1e-3, "unusual"), (1e6, None), (1e-6, None)])
+def test_sizes_that_few_voxels_have_are_said_wherever_a_volume_is_read(tmp_path, factor, told):
+    path = tmp_path / "v.nii"
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.diag([factor, factor, 2.0 * factor, 1])), path)
+    if told is None:
+        with pytest.raises(UnreadableSceneError, match="are not believed"):
+            volume_header(path)
+    else:
+        assert told in volume_header(path).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [(b"BZh9", "bzip2 archive, not NIfTI; unpack"), (b"ObjectType = Image", "MetaImage"), (b"\0" * 9, "pair")],
+)
+def test_files_of_other_formats_are_named(tmp_path, start, told):
+    (tmp_path / "v.hdr").write_bytes(b"")
+    path = tmp_path / ("v.img" if told == "pair" else "v.nii.gz")
+    path.write_bytes(start.ljust(600, b"\0"))
+    with pytest.raises(UnsupportedSceneError, match=told):
+        volume_header(path)

@@ -57,6 +57,7 @@ def read_fields(path: str, grid: RasterGrid, crs: str | None = None, id_column: 
         raise PolygonError(f"{path}: the map has no CRS, so no polygon can be laid over it. Give the map its CRS")
     table = read_vectors(path)
     found, kept, remarks = _polygons(path, table.geometries)
+    remarks = [*(f"{Path(path).name}: {remark}" for remark in table.remarks), *remarks]
     try:
         own, remark = chosen_crs(path, table.crs_wkt, override=crs, grid=grid, key="fields_crs")
         points = shapely.get_coordinates(found)
@@ -82,6 +83,10 @@ def read_fields(path: str, grid: RasterGrid, crs: str | None = None, id_column: 
 def _polygons(path: str, found: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], list[str]]:
     """Return the polygons, their numbers in the file, and a remark on those that are none."""
     geometries = shapely.force_2d(np.asarray(found, object))
+    # What collections hold beside polygons covers no ground.
+    for number in np.flatnonzero(shapely.get_type_id(geometries) == shapely.GeometryType.GEOMETRYCOLLECTION):
+        parts = shapely.get_parts(shapely.get_parts(geometries[number]))
+        geometries[number] = shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
     types = shapely.get_type_id(geometries)
     usable = np.isin(types, (3, 6)) & ~shapely.is_empty(geometries)
     if not usable.any():
@@ -103,8 +108,12 @@ def _repaired(path: str, polygons: NDArray[Any]) -> tuple[NDArray[Any], NDArray[
     mended = polygons.copy()
     mended[broken] = shapely.buffer(shapely.make_valid(polygons[broken]), 0)
     sound = np.flatnonzero(~shapely.is_empty(mended))
-    remark = f"{Path(path).name}: {int(broken.sum())} polygons cross themselves and were repaired"
-    return mended[sound], sound, [remark]
+    if not len(sound):
+        raise PolygonError(f"{path}: its {len(polygons)} polygons cover no ground: lines or points that are called so")
+    lost = len(mended) - len(sound)
+    counts = {"cross themselves and were repaired": int(broken.sum()) - lost, "cover no ground and were left out": lost}
+    remarks = [f"{Path(path).name}: {count} polygons {told}" for told, count in counts.items() if count]
+    return mended[sound], sound, remarks
 
 
 def _refuse_elsewhere(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tasks.scenes.vectors import read_vectors
 Floats = NDArray[np.float64]
 REFERENCE = "reference"
 _DEGREES = (("lon", "lat"), ("longitude", "latitude"))
+_KNOWN = {REFERENCE, "stratum", "stratum_area_ha", "inclusion_probability", "x", "y", *_DEGREES[0], *_DEGREES[1]}
 _SHOWN = 3
 
 
@@ -102,13 +104,14 @@ def _read_any(path: str, crs: str | None, grid: RasterGrid) -> tuple[dict[str, l
     stated: str | None
     if Path(path).suffix.lower() == ".csv":
         columns, x, y, stated = _read_csv(path)
+        read: tuple[str, ...] = ()
     else:
         table = read_vectors(path)
         points = np.asarray(table.geometries, object)
         if len(points) and not np.all(shapely.get_type_id(points) == 0):
             raise SampleError(f"{path}: samples are points; it holds other shapes. Give one point per sample")
-        x, y, stated = shapely.get_x(points), shapely.get_y(points), table.crs_wkt
-        columns = {name: [plain(value) for value in column] for name, column in table.columns.items()}
+        x, y, stated, read = shapely.get_x(points), shapely.get_y(points), table.crs_wkt, table.remarks
+        columns = _spelt_as_known({name: [plain(value) for value in column] for name, column in table.columns.items()})
     if not len(x):
         raise SampleError(f"{path}: holds no samples")
     try:
@@ -116,7 +119,7 @@ def _read_any(path: str, crs: str | None, grid: RasterGrid) -> tuple[dict[str, l
         refuse_if_not_degrees(path, own, x=x, y=y, grid=grid, key="samples_crs")
     except SceneError as error:
         raise SampleError(str(error)) from error
-    return columns, x, y, own, remark
+    return columns, x, y, own, "; ".join(filter(None, (*read, remark)))
 
 
 def _read_csv(path: str) -> tuple[dict[str, list[Any]], Floats, Floats, str | None]:
@@ -124,7 +127,7 @@ def _read_csv(path: str) -> tuple[dict[str, list[Any]], Floats, Floats, str | No
         table = read_table(Path(path))
     except TableError as error:
         raise SampleError(f"{path}: {error}") from error
-    columns: dict[str, list[Any]] = {name: [row[name] for row in table.rows] for name in table.columns}
+    columns = _spelt_as_known({name: [row[name] for row in table.rows] for name in table.columns})
     for east, north in (("x", "y"), *_DEGREES):
         if east in columns and north in columns:
             x, y = (_numbers(path, columns, name) for name in (east, north))
@@ -132,6 +135,17 @@ def _read_csv(path: str) -> tuple[dict[str, list[Any]], Floats, Floats, str | No
                 raise SampleError(f"{path}: columns {east} and {north} are empty")
             return columns, x, y, None if east == "x" else CRS.from_epsg(4326).to_wkt()
     raise SampleError(f"{path}: has no coordinates; give columns x and y, or lon and lat. It has: {', '.join(columns)}")
+
+
+def _spelt_as_known(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return columns by the names that are looked for, where a file has them in other letters, such as ``Lon``."""
+    folded = Counter(name.casefold() for name in columns)
+    meant = {
+        name: name.casefold()
+        for name in columns
+        if name.casefold() in _KNOWN and name.casefold() not in columns and folded[name.casefold()] == 1
+    }
+    return {meant.get(name, name): values for name, values in columns.items()}
 
 
 def _numbers(path: str, columns: dict[str, list[Any]], name: str) -> Floats | None:

@@ -98,7 +98,10 @@ def analyse_fire(subject: RasterMask, settings: FireAnalysis, folder: Path) -> F
     answers |= {"severity_is_null_because": unrated} if unrated else {}
     headline = area_headline(subject, areas) | _headline(found, severity)
     held = [number for number, pixels in enumerate(areas.pixels) if pixels]
-    warnings = (*absent_class(subject.names, settings.label, held), *_warnings(subject, found, severity))
+    warnings = (
+        *absent_class(subject.names, settings.label, held, subject.nodata),
+        *_warnings(subject, found, severity),
+    )
     return Findings(headline, answers, sections, (*warnings, *undrawn))
 
 

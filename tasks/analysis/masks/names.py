@@ -83,19 +83,23 @@ def _colour(number: int) -> str:
     return "#" + "".join(f"{round(255 * part):02x}" for part in hls_to_rgb(hue, lightness, saturation))
 
 
-def absent_class(names: Sequence[str], label: int, held: Iterable[int]) -> tuple[str, ...]:
+def absent_class(names: Sequence[str], label: int, held: Iterable[int], nodata: float | None = None) -> tuple[str, ...]:
     """Warn where a mask does not hold the class that is asked about, and holds others.
 
     Args:
         names: Of the classes, by number.
         label: The class.
         held: Numbers that occur.
+        nodata: What the mask's file declares as not observed.
     """
+    asked = f"class {label} ({names[label]}), which was asked about"
+    if nodata == label and label not in held:
+        text = f"{asked}, is what the mask declares as nodata, and counts as not observed"
+        return (f"{text}. Unset its nodata (gdal_edit.py -unsetnodata), or check analysis.label",)
     others = sorted(set(held) - {0})
     if not others or label in others:
         return ()
     shown = ", ".join(f"{number} ({names[number]})" if number < len(names) else str(number) for number in others)
-    asked = f"class {label} ({names[label]}), which was asked about"
     return (f"the mask does not hold {asked}, but {shown}: check analysis.label",)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from os.path import isfile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,7 +25,7 @@ from tasks.inputs.naming import USUAL_DATES, dates_of
 from tasks.jobs.job import Job
 from tasks.jobs.source import Source
 from tasks.reports.legend import Caption
-from tasks.scenes.class_numbers import class_numbers, label_type
+from tasks.scenes.class_numbers import class_numbers, label_type, rescaled
 from tasks.scenes.raster.class_names import class_names
 from tasks.scenes.raster.header import opened_raster, read_header
 from tasks.scenes.raster.scene import RasterScene, describe_raster
@@ -58,6 +59,7 @@ class MaskLayer:
             window = Window.from_slices(*box.slices)
             stored = dataset.read(1, window=window)
             observed = dataset.read_masks(1, window=window) > 0
+            stored = rescaled(stored, dataset.scales[0], dataset.offsets[0])
         if np.issubdtype(stored.dtype, np.floating):
             observed &= np.isfinite(stored)
         unseen = np.iinfo(self.dtype).max
@@ -89,8 +91,10 @@ def open_raster_mask(
     """
     path = Path(path).absolute()
     header = read_header(str(path))
-    if len(header.dtypes) != 1:
-        raise UnsupportedSceneError(f"{path}: has {len(header.dtypes)} bands. A mask has one: give a class map")
+    if header.spectral != (1,):
+        raise UnsupportedSceneError(
+            f"{path}: has {len(header.dtypes)} bands. A mask has one, and perhaps an alpha behind it: give a class map"
+        )
     every = MaskLayer(str(path), header.nodata[0], "uint32")
     highest = _highest(every, header.grid, path)
     read = replace(every, dtype=label_type(highest))
@@ -107,6 +111,7 @@ def open_raster_mask(
         channels=card.channels if card else (),
         bands=None if job is None or files is None else partial(open_bands, name, dict(files), job.source),
         dates=dates_of(name, job.source.dates if job else USUAL_DATES),
+        nodata=header.nodata[0],
     )
 
 
@@ -116,8 +121,8 @@ def raster_mask_files(path: str | Path) -> dict[str, str]:
     confidence, names = path.with_name("confidence.tif"), path.with_name(f"{path.name}.aux.xml")
     found = {"mask": str(path)}
     found |= {"confidence": str(confidence)} if confidence.is_file() and confidence != path else {}
-    # Names of classes, and nodata that the raster itself cannot hold.
-    return found | ({"sidecar": str(names)} if names.is_file() else {})
+    # Names of classes, and nodata that the raster itself cannot hold. A mask's name may leave no room for the ending.
+    return found | ({"sidecar": str(names)} if isfile(names) else {})  # noqa: PTH113 - Path.is_file raises there
 
 
 def open_bands(

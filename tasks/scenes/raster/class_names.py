@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import isfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,7 +31,8 @@ def class_names(path: Path) -> dict[int, ClassEntry] | None:
     """
     refuse_undeclared_names(str(path))
     sidecar = path.with_name(f"{path.name}.aux.xml")
-    if sidecar.is_file() and sidecar.stat().st_size <= _LARGEST_SIDECAR:
+    # A raster's name may leave no room for the ending.
+    if isfile(sidecar) and sidecar.stat().st_size <= _LARGEST_SIDECAR:  # noqa: PTH113 - Path.is_file raises there
         try:
             root = ElementTree.parse(sidecar).getroot()
         except ElementTree.ParseError as error:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.plain import is_hollow
 from tasks.errors import EmptySceneError, OversizedSceneError, UnreadableSceneError, UnsupportedSceneError
 from tasks.jobs.source import VoxelSize
+from tasks.scenes.formats import FORMATS, remedy
 from tasks.scenes.gzipped import MAGIC, GzipStream
 from tasks.scenes.volume.place import nearest_axes, place_of
 
@@ -32,12 +33,6 @@ _REAL_TYPES = {
 }  # fmt: skip
 _OTHER_TYPES = {1: "binary", 32: "complex", 128: "RGB", 1536: "float128", 1792: "complex", 2304: "RGBA"}
 _CIFTI_INTENTS = range(3000, 3100)
-_FOREIGN = {
-    b"NRRD": "an NRRD file",
-    b"\x89HDF": "an HDF5 or MINC file",
-    b"II*\x00": "a TIFF file",
-    b"MM\x00*": "a TIFF file",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,13 +189,15 @@ def _header_bytes(path: Path, start: bytes) -> tuple[bytes, str]:
 
 
 def _refuse_foreign(path: Path, start: bytes) -> None:
-    known = next((name for magic, name in _FOREIGN.items() if start.startswith(magic)), None)
+    known = next((name for magic, name, _ in FORMATS if start.startswith(magic)), None)
     if start[128:132] == b"DICM":
         known = "a DICOM file"
     if start[:4] == b"\0\0\0\1" and path.name.lower().endswith((".mgz", ".mgh", ".mgh.gz")):
         known = "an MGH file of FreeSurfer"
+    if path.suffix.lower() == ".img" and path.with_suffix(".hdr").is_file():
+        known = "the voxels of an Analyze or NIfTI pair (.hdr and .img)"
     if known:
-        raise UnsupportedSceneError(f"{path.name}: {known}, not NIfTI; convert it to .nii.gz")
+        raise UnsupportedSceneError(f"{path.name}: {known}, not NIfTI; {remedy(known)}")
 
 
 def _parse(raw: bytes, byte_order: str) -> Nifti1Header:

@@ -22,6 +22,9 @@ _ROUNDED_QUATERNION = 1e-3
 _NO_REST = 1e-7
 # The determinant over the norms: 1 for a right angle between all axes, 0 for axes that fall together.
 _FLAT = 1e-6
+# Sizes of voxels that no scanner or microscope gives, and those that few do.
+_BELIEVED_MM = (1e-4, 1e4)
+_USUAL_MM = (0.01, 50.0)
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,23 @@ def place_of(
 
     Raises:
         GeometryError: When sform and pixdim differ and nothing says which is right.
-        UnreadableSceneError: When the axes are singular or not finite, or the quaternion is none.
+        UnreadableSceneError: When the axes are singular or not finite, the quaternion is none, or voxels of that size
+            are none.
     """
     reading = _Reading(name, fields, shape)
     affine = reading.affine(voxel_size)
     affine[:3] *= reading.mm_per_unit
     columns = affine[:3, :3]
-    norms = np.linalg.norm(columns, axis=0)
-    if not np.isfinite(affine).all() or norms.min() <= 0 or abs(np.linalg.det(columns / norms)) < _FLAT:
+    if not _has_axes(affine):
         raise UnreadableSceneError(
             f"{name}: the affine {columns.tolist()} is singular or not finite; mend sform or qform"
         )
+    lengths = np.linalg.norm(columns, axis=0)
+    sides = " x ".join(f"{length:.6g}" for length in lengths)
+    if lengths.min() < _BELIEVED_MM[0] or lengths.max() > _BELIEVED_MM[1]:
+        raise UnreadableSceneError(f"{name}: voxels of {sides} mm are not believed. Mend pixdim, sform and the units")
+    if lengths.min() < _USUAL_MM[0] or lengths.max() > _USUAL_MM[1]:
+        reading.notes.append(f"voxels of {sides} mm are unusual: check the units that its header states")
     return Place(tuple(tuple(float(value) for value in row) for row in affine), tuple(reading.notes))
 
 
@@ -160,7 +169,7 @@ class _Reading:
         except UnreadableSceneError:
             self.notes.append("the qform's quaternion is damaged; the sform is used")
             return
-        if not np.isfinite(affine).all() or not np.isfinite(other).all():
+        if not _has_axes(affine) or not _has_axes(other):
             return
         if nearest_axes(affine) != nearest_axes(other) and not _is_tie(affine, other):
             self.notes.append("sform and qform turn the axes to other sides; the sform is used. Check left and right")
@@ -217,6 +226,13 @@ class _Reading:
         affine = np.diag([-sizes[0], sizes[1], sizes[2], 1.0])
         affine[:3, 3] = -affine[:3, :3] @ ((np.array(self.shape) - 1) / 2.0)
         return affine
+
+
+def _has_axes(affine: NDArray[np.float64]) -> bool:
+    """Tell whether an affine has three axes that are finite, and do not fall together."""
+    columns = affine[:3, :3]
+    norms = np.linalg.norm(columns, axis=0)
+    return bool(np.isfinite(affine).all() and norms.min() > 0 and abs(np.linalg.det(columns / norms)) >= _FLAT)
 
 
 def _is_tie(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
