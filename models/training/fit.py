@@ -90,7 +90,7 @@ def fit(
         UnknownModelError: When no network has the card's name.
         CardError: When the network's arguments, the crop or other settings do not fit it.
         DeviceError: When the device is not there.
-        FitError: When a checkpoint is damaged.
+        WeightsError: When a checkpoint is damaged.
     """
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="swathe-fit-") as scratch:

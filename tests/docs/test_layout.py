@@ -48,6 +48,9 @@ LIGHT = {
     "import flows.batch.segment": {"torch", "prefect", "scipy", "matplotlib", "zarr", "skimage", "pyogrio", "nibabel"},
     # The child that verdicts come from.
     "import tasks.verdict.child": {"torch", "distributed", "scipy", "matplotlib", "zarr", "pydicom", "nibabel", "PIL"},
+    # Lightning is for fits alone.
+    "import flows.training.fit": {"torch", "pytorch_lightning", "matplotlib"},
+    "import models.predictors.networks, models.training.settings": {"pytorch_lightning", "tensorboard"},
     "import tasks.segment.block, tasks.products.finish": {"torch", "skimage", "matplotlib", "pyogrio", "PIL", "pandas"},
 }
 
