@@ -27,7 +27,14 @@ def small(name: str, folder: Path, **changes) -> dict:
     job = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
     job["training"] |= {"folder": str(folder), "exclude": []}
     job["card"]["network"] = {"name": "unet", "arguments": {"widths": [4, 8]}}
-    job["settings"] |= {"steps": 30, "batch": 4, "crop": [32, 32], "learning_rate": 0.02, "averaging": 0.5}
+    job["settings"] |= {
+        "steps": 30,
+        "batch": 4,
+        "crop": [32, 32],
+        "learning_rate": 0.02,
+        "averaging": 0.5,
+        "threads": 1,
+    }
     return job | changes
 
 
