@@ -111,12 +111,12 @@ def fit(
         # Of the weights.
         torch.manual_seed(settings.seed)
         network = build_network(card.network, card.n_inputs, card.n_classes)
-        layout = memory_layout(network, len(settings.crop), choose_device(settings.device))
         if geometry.output == "scores":
+            layout = memory_layout(network, len(settings.crop), choose_device(settings.device))
             network = network.to(memory_format=layout)  # type: ignore[call-overload]
         still = replace(settings, augmentation=Augmentation.none())
         state, curves = carry_out(
-            FitModule(network, objective, settings, layout=layout, n_classes=card.n_classes),
+            FitModule(network, objective, settings, card.n_classes),
             Crops([prepare_sample(sample, card) for sample in samples], settings, geometry.margin),
             Crops([prepare_sample(one, card) for one in watched], still, geometry.margin) if watched else None,
             settings=settings,

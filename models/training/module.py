@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
+from models.networks.layout import memory_layout
 from models.training.crops import IGNORED, random_generator
 from models.training.settings import TrainSettings
 
@@ -29,21 +30,13 @@ class FitModule(LightningModule):
         network: To be fitted.
         objective: What is minimised.
         settings: Of optimiser and schedule.
-        layout: In which images lie in memory.
         n_classes: Of the scores that watched scenes get.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        objective: Objective,
-        settings: TrainSettings,
-        layout: torch.memory_format,
-        n_classes: int,
-    ) -> None:
+    def __init__(self, network: nn.Module, objective: Objective, settings: TrainSettings, n_classes: int) -> None:
         super().__init__()
         self.network = network
-        self._objective, self._settings, self._layout = objective, settings, layout
+        self._objective, self._settings = objective, settings
         # Since the last entry of the curves.
         self._losses: list[Tensor] = []
         self._sizes = torch.zeros(3, n_classes, dtype=torch.int64)
@@ -58,6 +51,10 @@ class FitModule(LightningModule):
             optimizer, lambda step: learning_rate_share(step, settings.steps, settings.warm_up)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Choose how images lie in memory; here, because what says so does not travel to other processes."""
+        self._layout = memory_layout(self.network, len(self._settings.crop), self.device)
 
     def training_step(self, batch: _Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
