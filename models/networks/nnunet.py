@@ -111,9 +111,10 @@ class Nnunet(nn.Module):
         """Return the logits of every stage of the decoder, the finest first, without mirrors: for fits."""
         answers: list[list[Tensor]] = []
         for network in self.folds:
-            network.decoder.deep_supervision = True
+            decoder: Any = network.decoder
+            decoder.deep_supervision = True
             answers.append(network(image))
-            network.decoder.deep_supervision = False
+            decoder.deep_supervision = False
         return [torch.stack(depth).mean(0) for depth in zip(*answers, strict=True)]
 
     def _mirrored(self, network: nn.Module, image: Tensor) -> Tensor:

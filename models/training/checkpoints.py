@@ -13,7 +13,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from models.errors import FitError
+from models.errors import WeightsError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -42,12 +42,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Read a checkpoint; arguments as of torch.
 
         Raises:
-            FitError: When it is damaged.
+            WeightsError: When it is damaged.
         """
         try:
             found: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
         except Exception as error:
-            raise FitError(
+            raise WeightsError(
                 f"{path}: this checkpoint cannot be read: {error}. Remove it, and the fit begins anew"
             ) from error
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,8 +20,6 @@ from models.training.settings import Outside, StreamedSample, TrainSettings
 
 IGNORED = 255
 _REMEMBERED_PIXELS = 20_000
-
-_T = TypeVar("_T")
 
 
 class PreparedScene(Protocol):
@@ -232,19 +230,22 @@ class Crops(torch.utils.data.Dataset[tuple[Tensor, Tensor, int]]):
     def _choose(self, number: int, generator: torch.Generator) -> tuple[PreparedScene, Tensor | None]:
         """Return the scene of a crop, and a pixel that it shall hold; None for a place at random."""
         if self._with_class and float(torch.rand((), generator=generator)) < self._settings.foreground:
-            wanted = _one_of(list(self._with_class), generator)
-            scene = _one_of(self._with_class[wanted], generator)
-            return scene, _one_of(scene.places[wanted], generator)
+            classes = list(self._with_class)
+            wanted = classes[_below(len(classes), generator)]
+            holding = self._with_class[wanted]
+            scene = holding[_below(len(holding), generator)]
+            return scene, scene.places[wanted][_below(len(scene.places[wanted]), generator)]
         n_seen, place = divmod(number, len(self._scenes))
         scene = self._scenes[_order(len(self._scenes), self._settings.seed, n_seen)[place]]
         if scene.is_labelled_whole:
             return scene, None
         # Somewhere that says something: what was not observed may be most of a scene.
-        return scene, _one_of(torch.cat(list(scene.places.values())), generator)
+        labelled = torch.cat(list(scene.places.values()))
+        return scene, labelled[_below(len(labelled), generator)]
 
 
-def _one_of(choices: Sequence[_T], generator: torch.Generator) -> _T:
-    return choices[int(torch.randint(len(choices), (), generator=generator))]
+def _below(n: int, generator: torch.Generator) -> int:
+    return int(torch.randint(n, (), generator=generator))
 
 
 @lru_cache(maxsize=4)

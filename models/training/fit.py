@@ -90,7 +90,7 @@ def fit(
         UnknownModelError: When no network has the card's name.
         CardError: When the network's arguments, the crop or other settings do not fit it.
         DeviceError: When the device is not there.
-        FitError: When a checkpoint is damaged.
+        WeightsError: When a checkpoint is damaged.
     """
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="swathe-fit-") as scratch:
@@ -111,12 +111,12 @@ def fit(
         # Of the weights.
         torch.manual_seed(settings.seed)
         network = build_network(card.network, card.n_inputs, card.n_classes)
-        layout = memory_layout(network, len(settings.crop), choose_device(settings.device))
         if geometry.output == "scores":
+            layout = memory_layout(network, len(settings.crop), choose_device(settings.device))
             network = network.to(memory_format=layout)  # type: ignore[call-overload]
         still = replace(settings, augmentation=Augmentation.none())
         state, curves = carry_out(
-            FitModule(network, objective, settings, layout=layout, n_classes=card.n_classes),
+            FitModule(network, objective, settings, card.n_classes),
             Crops([prepare_sample(sample, card) for sample in samples], settings, geometry.margin),
             Crops([prepare_sample(one, card) for one in watched], still, geometry.margin) if watched else None,
             settings=settings,

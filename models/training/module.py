@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
+from models.networks.layout import memory_layout
 from models.training.crops import IGNORED, random_generator
 from models.training.settings import TrainSettings
 
@@ -29,23 +30,15 @@ class FitModule(LightningModule):
         network: To be fitted.
         objective: What is minimised.
         settings: Of optimiser and schedule.
-        layout: In which images lie in memory.
         n_classes: Of the scores that watched scenes get.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        objective: Objective,
-        settings: TrainSettings,
-        layout: torch.memory_format,
-        n_classes: int,
-    ) -> None:
+    def __init__(self, network: nn.Module, objective: Objective, settings: TrainSettings, n_classes: int) -> None:
         super().__init__()
         self.network = network
-        self._objective, self._settings, self._layout = objective, settings, layout
+        self._objective, self._settings = objective, settings
         # Since the last entry of the curves.
-        self._losses: list[float] = []
+        self._losses: list[Tensor] = []
         self._sizes = torch.zeros(3, n_classes, dtype=torch.int64)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type takes half of its package
@@ -59,19 +52,24 @@ class FitModule(LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_fit_start(self) -> None:
+        """Choose how images lie in memory; here, because what says so does not travel to other processes."""
+        self._layout = memory_layout(self.network, len(self._settings.crop), self.device)
+
     def training_step(self, batch: _Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         images, labels, numbers = batch
         # What a network drops out is a function of the crops' numbers, as the crops are.
         torch.manual_seed(random_generator(self._settings.seed, 2, int(numbers[0])).initial_seed())
         loss = self._objective(self.network, images.contiguous(memory_format=self._layout), labels)
-        self._losses.append(float(loss.detach()))
+        # Not as a number: that would wait for the device at every step.
+        self._losses.append(loss.detach())
         return loss
 
     def on_train_epoch_end(self) -> None:
         """Enter what was seen since the last epoch into the curves."""
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        entries = {"loss": math.fsum(self._losses) / len(self._losses), "learning_rate": rate}
+        entries = {"loss": math.fsum(map(float, self._losses)) / len(self._losses), "learning_rate": rate}
         self._losses = []
         self.log_dict({**entries, "step": float(self.global_step)}, sync_dist=True)
 
@@ -91,7 +89,7 @@ class FitModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Enter the Dice of all watched scenes together, mean over the classes but the first that there are."""
-        gathered = self.all_gather(self._sizes)
+        gathered = self.all_gather(self._sizes.to(self.device))
         sizes = gathered.reshape(-1, *self._sizes.shape).sum(0).double().cpu()
         found, labelled, both = sizes[:, 1:]
         there = found + labelled > 0
@@ -100,11 +98,11 @@ class FitModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the next entry of the curves needs."""
-        checkpoint["losses"] = list(self._losses)
+        checkpoint["losses"] = [float(loss) for loss in self._losses]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with it."""
-        self._losses = list(checkpoint["losses"])
+        self._losses = [torch.tensor(loss) for loss in checkpoint["losses"]]
 
 
 def learning_rate_share(step: int, steps: int, warm_up: float) -> float:

@@ -32,7 +32,7 @@ _LARGEST_GRADIENT = 5.0
 _PRECISIONS: Mapping[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 _MOST_LOADERS = 8
 _CROPS_PER_WATCHED = 16
-_LAST, _FITTED, _LOGS = "last.ckpt", "fitted.ckpt", "logs"
+_LAST, _BEST, _FITTED, _LOGS = "last.ckpt", "best.ckpt", "fitted.ckpt", "logs"
 
 
 def carry_out(
@@ -59,7 +59,7 @@ def carry_out(
 
     Raises:
         DeviceError: When the device is not there, or does not compute in the precision.
-        FitError: When the checkpoint is damaged.
+        WeightsError: When the checkpoint is damaged.
     """
     disk = AtomicCheckpointIO()
     if (folder / _FITTED).exists():
@@ -69,9 +69,9 @@ def carry_out(
     last = folder / _LAST
     begun = int(disk.load_checkpoint(last)["global_step"]) if last.exists() else 0
     callbacks: list[Callback] = [RunningMean(settings.averaging), Checkpoints(last, settings.checkpoint_s)]
-    best = ModelCheckpoint(folder, "best", monitor=WATCHED, mode="max", enable_version_counter=False)
     if watched is not None and settings.patience is not None:
         patience = math.ceil(settings.patience / settings.interval)
+        best = ModelCheckpoint(folder, Path(_BEST).stem, monitor=WATCHED, mode="max", enable_version_counter=False)
         callbacks += [EarlyStopping(WATCHED, patience=patience, mode="max"), best]
     with _quiet():
         trainer = _trainer(settings, callbacks, _loggers(folder, begun, settings, progress))
@@ -89,7 +89,9 @@ def carry_out(
             ckpt_path=str(last) if last.exists() else None,
             weights_only=True,
         )
-    weights = disk.load_checkpoint(best.best_model_path)["state_dict"] if best.best_model_path else module.state_dict()
+    # Not asked of the callback: of processes of their own none hears what theirs kept.
+    kept = folder / _BEST
+    weights = disk.load_checkpoint(kept)["state_dict"] if kept.exists() else module.state_dict()
     state = {
         name.removeprefix(NETWORK): value.detach().cpu().clone()
         for name, value in weights.items()
@@ -97,7 +99,7 @@ def carry_out(
     }
     curves = _curves(folder / _LOGS)
     disk.save_checkpoint({"state_dict": state, "curves": curves}, folder / _FITTED)
-    for path in (last, Path(best.best_model_path or last)):
+    for path in (last, kept):
         path.unlink(missing_ok=True)
     return state, curves
 

@@ -130,5 +130,6 @@ def _numbers(path: Path, columns: dict[str, Column], n_features: int, source: Tr
 
 
 def _whole(value: object) -> int | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if is_number and value >= 0 and float(value).is_integer() else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if value >= 0 and float(value).is_integer() else None

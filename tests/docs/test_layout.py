@@ -50,7 +50,10 @@ LIGHT = {
     "import flows.commands.app, flows.commands.check": {"torch", "prefect", "distributed", "rasterio", "pyproj", "scipy"},
     # The child that verdicts come from.
     "import tasks.verdict.child": {"torch", "distributed", "scipy", "zarr", "pydicom", "nibabel", "PIL"},
-    "import tasks.segment.block, tasks.products.finish": {"torch", "skimage", "pyogrio", "PIL", "pandas"},
+    # Lightning is for fits alone.
+    "import flows.training.fit": {"torch", "pytorch_lightning", "matplotlib"},
+    "import models.predictors.networks, models.training.settings": {"pytorch_lightning", "tensorboard"},
+    "import tasks.segment.block, tasks.products.finish": {"torch", "skimage", "matplotlib", "pyogrio", "PIL", "pandas"},
 }
 
 

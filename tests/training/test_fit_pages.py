@@ -65,7 +65,7 @@ def test_the_page_of_a_fit_has_curves_scores_and_masks():
             examples={"place_1": example_picture(example(), LEGEND)},
         )
     )
-    assert "**0\\.812 of 12 scenes**" in text
+    assert "**0.812 of 12 scenes**" in text
     assert "**place\\_1**" in text
     shown = re.findall(r"\]\(data:image/jpeg;base64,([^)]+)\)", text)
     assert [len(opened(base64.b64decode(each)).shape) for each in shown] == [3, 3]

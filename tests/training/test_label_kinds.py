@@ -31,7 +31,7 @@ from tasks.training.labels import open_labels
 LEFT, TOP = 500_000, 5_000_000
 SHAPE = (30, 40)
 FIELDS = {
-    "wheat": [(3.2, 2.1), (14.7, 4.4), (12.3, 17.6), (2.4, 13.9)],
+    "wheat": [(3.2, 2.1), (14.8, 4.4), (12.3, 17.6), (2.4, 13.9)],
     "maize": [(20.5, 8.3), (37.1, 10.2), (30.8, 27.4)],
 }
 CLASSES = {"wheat": 1, "maize": 2}
@@ -110,10 +110,12 @@ def test_polygons_that_cannot_be_laid_or_say_no_class_are_refused_by_name(tmp_pa
     points.to_file(tmp_path / "points.gpkg")
     with pytest.raises(PolygonError, match="holds no polygons"):
         open_labels(tmp_path / "points.gpkg", scene, source())
-    geopandas.GeoDataFrame(geometry=[shapely.box(LEFT, TOP, LEFT + 9, TOP + 9)]).to_file(tmp_path / "metres.geojson")
+    metres = shapely.box(LEFT, TOP, LEFT + 9, TOP + 9)
+    feature = f'{{"type": "Feature", "properties": {{}}, "geometry": {shapely.to_geojson(metres)}}}'
+    (tmp_path / "metres.geojson").write_text(f'{{"type": "FeatureCollection", "features": [{feature}]}}')
     with pytest.raises(PolygonError, match=r"500000\.0, 5000000\.0 are no degrees"):
         open_labels(tmp_path / "metres.geojson", scene, source())
-    geopandas.GeoDataFrame(geometry=[shapely.box(LEFT, TOP, LEFT + 9, TOP + 9)]).to_parquet(tmp_path / "none.parquet")
+    geopandas.GeoDataFrame(geometry=[metres]).to_parquet(tmp_path / "none.parquet")
     with pytest.raises(PolygonError, match="names no CRS"):
         open_labels(tmp_path / "none.parquet", scene, source())
 

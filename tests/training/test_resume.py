@@ -10,7 +10,7 @@ import torch
 from fit_process import run
 
 from models.card import Card, ClassEntry, FixedNormalization, Network, Tiling
-from models.errors import FitError
+from models.errors import WeightsError
 from models.training import trainer
 from models.training.crops import Crops
 from models.training.fit import fit
@@ -170,5 +170,5 @@ def test_what_was_fitted_is_not_fitted_again_and_its_logs_stay(tmp_path, monkeyp
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
     (tmp_path / "last.ckpt").write_bytes(b"half of a checkp")
-    with pytest.raises(FitError, match=r"last\.ckpt: this checkpoint cannot be read: .*Remove it"):
+    with pytest.raises(WeightsError, match=r"last\.ckpt: this checkpoint cannot be read: .*Remove it"):
         fit(samples(), card(), SHORT, folder=tmp_path)

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import rasterio
 import torch
 import yaml
+from rasterio import Affine
 from rich.console import Console
 
 from flows.commands import tables
@@ -16,7 +18,7 @@ from models.card import Card
 from models.registry import resolve_model
 from models.training import slices
 from models.training.slices import fit_card
-from tasks.errors import FitError, JobError
+from tasks.errors import FitError, JobError, LeakError
 from tasks.jobs.reading import CONFIGS
 from tasks.samples.synthetic import write_synthetic_fire, write_synthetic_volume
 
@@ -25,8 +27,23 @@ def small(name: str, folder: Path, **changes) -> dict:
     job = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
     job["training"] |= {"folder": str(folder), "exclude": []}
     job["card"]["network"] = {"name": "unet", "arguments": {"widths": [4, 8]}}
-    job["settings"] |= {"steps": 30, "batch": 4, "crop": [32, 32], "learning_rate": 0.02, "averaging": 0.5}
+    job["settings"] |= {
+        "steps": 30,
+        "batch": 4,
+        "crop": [32, 32],
+        "learning_rate": 0.02,
+        "averaging": 0.5,
+        "threads": 1,
+    }
     return job | changes
+
+
+def write_fires(folder: Path, n: int) -> None:
+    """Write fires on ground of their own."""
+    for seed in range(n):
+        for path in write_synthetic_fire(folder, f"fire-{seed}", 64, seed):
+            with rasterio.open(path, "r+") as dataset:
+                dataset.transform = dataset.transform @ Affine.translation(1000 * seed, 0)
 
 
 def train(job: dict, folder: Path):
@@ -40,8 +57,7 @@ def train(job: dict, folder: Path):
 def test_a_raster_network_is_scored_held_out_and_written_with_its_card(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(PlainOrchestrator, "show_fits", lambda _, report: shown.append(report))
-    for seed in range(3):
-        write_synthetic_fire(tmp_path / "scenes", f"fire-{seed}", 64, seed)
+    write_fires(tmp_path / "scenes", 3)
     result = train(small("train-fire", tmp_path / "scenes", folds=3), tmp_path)
     assert result.figures.network.mean["dice_n"] == 3
     # Its spectra are drawn round what the threshold separates.
@@ -93,21 +109,19 @@ def test_models_are_quiet_while_they_are_compared_and_not_after():
 
 
 def test_scenes_that_are_held_are_not_fitted_and_score_the_last_fit(tmp_path):
-    for seed in range(3):
-        write_synthetic_fire(tmp_path / "scenes", f"fire-{seed}", 64, seed)
+    write_fires(tmp_path / "scenes", 3)
     job = small("train-fire", tmp_path / "scenes", folds=0)
     job["training"]["held"] = ["fire-2"]
     result = train(job, tmp_path)
     assert result.figures.network.mean["dice_n"] == 1
     card, _ = resolve_model(str(tmp_path / "trained" / "fire-unet.json"))
     assert card.training.scores == result.figures.network.mean
-    with pytest.raises(JobError, match="'training.held' and 'folds' both say what is scored"):
+    with pytest.raises(JobError, match=r"'training\.held' and 'folds' both say what is scored"):
         train(job | {"folds": 2}, tmp_path)
 
 
 def test_without_folds_the_command_tells_where_the_weights_are_and_what_was_measured(tmp_path, monkeypatch):
-    for seed in range(2):
-        write_synthetic_fire(tmp_path / "my-fires", f"fire-{seed}", 64, seed)
+    write_fires(tmp_path / "my-fires", 2)
     job = small("train-fire", tmp_path / "my-fires", folds=0)
     del job["card"]["training"]
     lines = []
@@ -131,8 +145,7 @@ def test_without_folds_the_command_tells_where_the_weights_are_and_what_was_meas
 
 @pytest.mark.parametrize("folds", [0, 2])
 def test_a_network_that_finds_nothing_is_not_written(tmp_path, monkeypatch, folds):
-    for seed in range(2):
-        write_synthetic_fire(tmp_path / "scenes", f"fire-{seed}", 64, seed)
+    write_fires(tmp_path / "scenes", 2)
     job = small("train-fire", tmp_path / "scenes", folds=folds)
     job["settings"]["steps"] = 1
 
@@ -167,10 +180,20 @@ def test_what_means_nothing_in_a_training_job_is_refused_by_name(tmp_path, secti
         train(job, tmp_path)
 
 
-@pytest.mark.parametrize(("folds", "named"), [(1, "one fold leaves nothing"), (3, "2 scenes cannot be split into 3")])
-def test_folds_that_cannot_be_made_are_refused(tmp_path, folds, named):
+def test_scenes_of_one_ground_are_not_fitted_and_scored(tmp_path):
     for seed in range(2):
         write_synthetic_fire(tmp_path / "scenes", f"fire-{seed}", 64, seed)
+    job = small("train-fire", tmp_path / "scenes", folds=2)
+    with pytest.raises(LeakError, match=r"fire-0 and fire-1 .* ground that both cover"):
+        train(job, tmp_path)
+    job["training"]["split_by"] = "place"
+    with pytest.raises(JobError, match="1 groups of scenes that belong together cannot be split into 2"):
+        train(job, tmp_path)
+
+
+@pytest.mark.parametrize(("folds", "named"), [(1, "one fold leaves nothing"), (3, "2 scenes cannot be split into 3")])
+def test_folds_that_cannot_be_made_are_refused(tmp_path, folds, named):
+    write_fires(tmp_path / "scenes", 2)
     with pytest.raises(JobError, match=named):
         train(small("train-fire", tmp_path / "scenes", folds=folds), tmp_path)
 
