@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from models.registry import verify_model
 from tasks.errors import JobError
 from tasks.inputs.listing import list_all_inputs, require_scenes
@@ -28,7 +26,7 @@ def check_batch(
             raise JobError(f"{', '.join(inputs)}: nothing found; looked for rasters, NIfTI and DICOM. Check the path")
         return verdicts
     job = load_job(job_name, overrides)
-    request = make_request(job, Path(), model)
+    request = make_request(job, None, model)
     verify_model(request.card, request.card_folder)
     items = list_all_inputs(inputs, job, request.card.n_channels)
     require_scenes(items)
@@ -40,6 +38,6 @@ def expectations(
 ) -> list[Expectation | None]:
     """Estimate what each input will take; None for those that are refused."""
     job = load_job(job_name, overrides)
-    card = make_request(job, Path(), model).card
+    card = make_request(job, None, model).card
     n_layers = 2 if job.output.confidence else 1
     return [expect(verdict.facts["shape"], card, n_layers) if verdict.go else None for verdict in verdicts]

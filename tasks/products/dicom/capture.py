@@ -137,6 +137,8 @@ def _made(order: Order, source: Source, picture: NDArray[np.uint8], factor: int,
     written.Modality = "OT"
     written.SeriesDescription = _DESCRIPTION
     written.BurnedInAnnotation = "NO"
+    # Wanted to be there, be it empty: of a paired organ nobody said which it is.
+    written.Laterality = ""
     written.DateOfSecondaryCapture, written.TimeOfSecondaryCapture = source.date, source.time
     written.ManufacturerModelName, written.SoftwareVersions = order.model[:64], order.swathe
     return written
