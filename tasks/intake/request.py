@@ -118,8 +118,8 @@ def make_request(job: Job, out: Path | None, model: str | None = None) -> Reques
     # Workers have working directories of their own.
     found = None if folder is None else folder.resolve()
     institution = None if job.output.dicom is None or out is None else institution_key(out).id
-    folder = OutFolder((out or Path()).resolve())
-    return Request(job=job, card=card, card_folder=found, out=folder, institution=institution)
+    products = OutFolder((out or Path()).resolve())
+    return Request(job=job, card=card, card_folder=found, out=products, institution=institution)
 
 
 def check_analysis(job: Job, card: Card) -> None:
