@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks.errors import JobError
 from tasks.intake.expectation import Expectation
 from tasks.verdict.check import check_files, check_inputs
@@ -30,7 +28,7 @@ def check_batch(
     from tasks.jobs.job import load_job
 
     job = load_job(job_name, overrides)
-    request = make_request(job, Path(), model)
+    request = make_request(job, None, model)
     verify_model(request.card, request.card_folder)
     items = list_all_inputs(inputs, job, request.card.n_channels)
     require_scenes(items)
@@ -46,6 +44,6 @@ def expectations(
     from tasks.jobs.job import load_job
 
     job = load_job(job_name, overrides)
-    card = make_request(job, Path(), model).card
+    card = make_request(job, None, model).card
     n_layers = 2 if job.output.confidence else 1
     return [expect(verdict.facts["shape"], card, n_layers) if verdict.go else None for verdict in verdicts]

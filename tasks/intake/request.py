@@ -93,12 +93,12 @@ class Request:
         return digest({"request": self.key(""), "strict": self.job.run.strict})
 
 
-def make_request(job: Job, out: Path, model: str | None = None) -> Request:
+def make_request(job: Job, out: Path | None, model: str | None = None) -> Request:
     """Find the job's model and check that the two go together.
 
     Args:
         job: What to do.
-        out: Where products go.
+        out: Where products go; None for who only looks, for which no key is asked, or made.
         model: A name or path that overrides the job's model.
 
     Raises:
@@ -117,8 +117,9 @@ def make_request(job: Job, out: Path, model: str | None = None) -> Request:
     check_analysis(job, card)
     # Workers have working directories of their own.
     found = None if folder is None else folder.resolve()
-    institution = None if job.output.dicom is None else institution_key(out).id
-    return Request(job=job, card=card, card_folder=found, out=OutFolder(out.resolve()), institution=institution)
+    institution = None if job.output.dicom is None or out is None else institution_key(out).id
+    products = OutFolder((out or Path()).resolve())
+    return Request(job=job, card=card, card_folder=found, out=products, institution=institution)
 
 
 def check_analysis(job: Job, card: Card) -> None:

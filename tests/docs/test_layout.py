@@ -47,7 +47,7 @@ LIGHT = {
     "import flows.batch.workers": {"torch", "prefect", "rasterio", "scipy", "pyproj", "shapely", "PIL"},
     "import flows.batch.segment": {"torch", "prefect", "scipy", "zarr", "skimage", "pyogrio", "nibabel"},
     # What a check of files takes beside its child.
-    "import flows.commands.app, flows.commands.check": {"torch", "prefect", "distributed", "rasterio", "pyproj", "scipy"},
+    "import flows.commands.app, flows.commands.check": {"torch", "prefect", "dask", "rasterio", "pyproj", "scipy"},
     # The child that verdicts come from.
     "import tasks.verdict.child": {"torch", "distributed", "scipy", "zarr", "pydicom", "nibabel", "PIL"},
     # Lightning is for fits alone.

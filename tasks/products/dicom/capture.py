@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import highdicom as hd
 import numpy as np
@@ -117,8 +117,9 @@ def _windowed(values: NDArray[Any], modality: str) -> NDArray[np.uint8]:
 def _made(order: Order, source: Source, picture: NDArray[np.uint8], factor: int, number: int) -> Dataset:
     series, uids = order.series, source.uids
     content = hashlib.sha256(picture.tobytes()).hexdigest()
-    rows_mm, cols_mm = (round(side / factor, 6) for side in series.pixel_spacing_mm)
-    written = hd.sc.SCImage.from_ref_dataset(
+    # Of lengths that are no whole numbers, whatever highdicom's types say.
+    spacing_mm: Any = tuple(round(side / factor, 6) for side in series.pixel_spacing_mm)
+    written: Any = hd.sc.SCImage.from_ref_dataset(
         source.first,
         pixel_array=picture,
         photometric_interpretation="RGB",
@@ -129,7 +130,7 @@ def _made(order: Order, source: Source, picture: NDArray[np.uint8], factor: int,
         sop_instance_uid=uids.of(NAME, order.made, content),
         instance_number=1,
         manufacturer=MAKER,
-        pixel_spacing=(rows_mm, cols_mm),
+        pixel_spacing=spacing_mm,
         patient_orientation=(_letter(series.orientation[:3]), _letter(series.orientation[3:])),
         transfer_syntax_uid="1.2.840.10008.1.2.1",
     )
@@ -137,9 +138,11 @@ def _made(order: Order, source: Source, picture: NDArray[np.uint8], factor: int,
     written.Modality = "OT"
     written.SeriesDescription = _DESCRIPTION
     written.BurnedInAnnotation = "NO"
+    # Wanted to be there, be it empty: of a paired organ nobody said which it is.
+    written.Laterality = ""
     written.DateOfSecondaryCapture, written.TimeOfSecondaryCapture = source.date, source.time
     written.ManufacturerModelName, written.SoftwareVersions = order.model[:64], order.swathe
-    return written
+    return cast("Dataset", written)
 
 
 def _letter(direction: tuple[float, ...]) -> str:
