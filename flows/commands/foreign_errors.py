@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
+import traceback
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
 
 import httpx
 from pydantic import ValidationError
@@ -15,6 +20,9 @@ from models.validation import explained
 _ORDERS = ("Batch", "Submission", "Nightly")
 _OPTIONS = {"overrides": "--set", "inputs": "INPUT"}
 
+# What a server answers to whoever it does not know.
+_NOT_LET_IN = (401, 403)
+
 # What Prefect raises when a flow begins and the server is not there.
 _UNREACHABLE = "Failed to reach API at "
 
@@ -23,12 +31,41 @@ def named_error(error: Exception) -> SwatheError | None:
     """Return an error of our own for a foreign one; None where it is none that users can do something about."""
     if isinstance(error, ValidationError) and _concerns_options(error):
         return _option_error(error)
-    if isinstance(error, httpx.TransportError) or str(error).startswith(_UNREACHABLE):
-        url = os.environ.get("PREFECT_API_URL", "Prefect's own server")
+    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in _NOT_LET_IN:
         return SwatheError(
-            f"{url}: the Prefect server went away ({error}). What is done is kept: run again when it is back"
+            f"{_server()}: the Prefect server asks for another user or password. Give them as USER:PASSWORD in "
+            "PREFECT_API_AUTH_STRING"
+        )
+    if isinstance(error, httpx.TransportError) or str(error).startswith(_UNREACHABLE):
+        return SwatheError(
+            f"{_server()}: the Prefect server went away ({error}). What is done is kept: run again when it is back"
         )
     return None
+
+
+def keep_traceback(error: Exception, folder: Path) -> Path | None:
+    """Write where an error came from into a file that its owner alone may read: it may name files of patients.
+
+    Args:
+        error: That nobody foresaw.
+        folder: Where to; made where it is not there.
+
+    Returns:
+        The file; None where it could not be written.
+    """
+    where = f"swathe {version('swathe')}, Python {platform.python_version()}, {platform.platform()}"
+    path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(f"{where}\n{''.join(traceback.format_exception(error))}")
+    except OSError:
+        return None
+    return path
+
+
+def _server() -> str:
+    return os.environ.get("PREFECT_API_URL", "Prefect's own server")
 
 
 def _concerns_options(error: ValidationError) -> bool:

@@ -63,7 +63,7 @@ def night(done: Night, out: Path, earlier: tuple[Night, str] | None) -> Iterator
             yield Told(result)
     for name, reason in sorted(done.waiting.items()):
         yield Told(name, "waiting", "yellow", is_whole=True)
-        yield Told(reason)
+        yield Told(reason.removeprefix(f"{name}: "))
     yield Told(str(out / FOLDER / f"{done.date}.html"), is_flush=True, is_whole=True)
 
 
