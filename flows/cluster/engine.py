@@ -190,7 +190,7 @@ def open_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
             with _local_engine(settings) as engine:
                 yield engine
     else:
-        logging.getLogger("distributed").setLevel(logging.WARNING)
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         with (
             dask.config.set(_SETTINGS | _for_workers(settings)),
             _connect(settings.address) as client,
@@ -201,7 +201,7 @@ def open_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
 
 @contextmanager
 def _local_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
-    logging.getLogger("distributed").setLevel(logging.WARNING)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with (
         _scratch(settings) as scratch,
         dask.config.set(_SETTINGS | _for_workers(settings) | {"temporary-directory": str(scratch)}),
@@ -281,7 +281,7 @@ def _local_cluster(settings: ClusterSettings) -> SpecCluster:
     # A signal for the command is none for its workers: what they are in the middle of would fail, and scenes with it.
     with unheard():
         return SpecCluster(
-            workers=specification, scheduler=scheduler, security=security, silence_logs="ERROR", name="swathe"
+            workers=specification, scheduler=scheduler, security=security, silence_logs="CRITICAL", name="swathe"
         )
 
 
@@ -301,8 +301,9 @@ def _environment(settings: ClusterSettings) -> dict[str, str]:
     """Return what the C libraries read when a worker process starts."""
     threads = str(settings.n_threads)
     libraries = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": "1"}
+    # What goes wrong in a block comes back with its error; Dask would print its traceback onto the terminal as well.
     # Workers are started by `python -c`, which would import what lies in the current folder.
-    return _ALLOCATOR | libraries | SAFE_PATH | {"DASK_LOGGING__DISTRIBUTED": "error"}
+    return _ALLOCATOR | libraries | SAFE_PATH | {"DASK_LOGGING__DISTRIBUTED": "critical"}
 
 
 def _worker(settings: ClusterSettings, number: int, security: Security) -> dict[str, Any]:

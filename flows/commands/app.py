@@ -38,8 +38,8 @@ from flows.commands.options import (
     Workers,
 )
 from flows.commands.submit import submit_command
-from flows.commands.told import Told, tell, tell_path
 from flows.display import logs
+from flows.display.told import Told, tell, tell_path
 from flows.orchestration.interruption import interruption
 from models.errors import SwatheError
 from tasks.files.declared import require_utf8
@@ -428,7 +428,7 @@ def _refuse(error: SwatheError) -> NoReturn:
 
 def _give_up(error: Exception) -> NoReturn:
     """End with an error that nobody foresaw: in a line on the terminal, and whole in a file."""
-    from flows.commands.foreign_errors import keep_traceback
+    from flows.display.unforeseen import keep_traceback
 
     kept = keep_traceback(error, HOME / "errors")
     if kept is None:

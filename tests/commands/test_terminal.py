@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,8 @@ from rich.console import Console
 
 from flows.commands import app, tables
 from flows.commands.foreign_errors import named_error
-from flows.commands.told import Told, tell, tell_path
+from flows.display import logs
+from flows.display.told import Told, tell, tell_path
 from tasks.nights.night import Night, NightScene
 from tasks.out.outcome import SceneOutcome
 from tasks.verdict.verdict import Verdict
@@ -109,3 +111,19 @@ def test_a_server_that_does_not_know_the_password_is_named():
     assert "PREFECT_API_AUTH_STRING" in str(named)
     other = httpx.Response(404, request=answer.request)
     assert named_error(httpx.HTTPStatusError("gone", request=answer.request, response=other)) is None
+
+
+def test_log_lines_keep_to_the_terminal_and_hold_the_whole_message():
+    file = io.StringIO()
+    console = Console(file=file, width=80, force_terminal=True, color_system=None)
+    logger = logging.getLogger("flows.of_a_test")
+    handler = logs.LineHandler(console)
+    logger.addHandler(handler)
+    try:
+        logger.warning("%s: %s", SCENE, "word " * 40)
+    finally:
+        logger.removeHandler(handler)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert f"WARNING: {SCENE}:" in " ".join(" ".join(lines).split())
+    assert lines[0][:8].count(":") == 2
