@@ -6,6 +6,7 @@ Products are kept in ``build/gallery``, so that a second run makes the pictures 
 from __future__ import annotations
 
 import base64
+import io
 import os
 import re
 import subprocess
@@ -61,20 +62,19 @@ def main() -> None:
     samples = Path(os.environ["SWATHE_SAMPLES"])
     for piece in PIECES:
         product = segmented(samples / piece.scene, piece.options)
-        target = PICTURES / f"{piece.name}.webp"
-        if piece.shown is None:
-            with Image.open(product / "preview.png") as picture:
-                small = picture.convert("RGB")
-                small.thumbnail((WIDTH, 4 * WIDTH))
-                small.save(target, "WEBP", quality=QUALITY, method=6)
-        else:
-            target.write_bytes(pictures_of(product / "report.html")[piece.shown])
+        report = product / "report.html"
+        shown = product / "preview.png" if piece.shown is None else io.BytesIO(pictures_of(report)[piece.shown])
+        with Image.open(shown) as picture:
+            small = picture.convert("RGB")
+        small.thumbnail((WIDTH, 4 * WIDTH))
+        small.save(PICTURES / f"{piece.name}.webp", "WEBP", quality=QUALITY, method=6)
 
 
 def segmented(scene: Path, options: tuple[str, ...]) -> Path:
     """Return the product of a scene, and make it where it is not there."""
     out = PRODUCTS / re.sub(r"\W+", "-", "-".join((scene.stem.split(".")[0], *options))).strip("-")
-    subprocess.run(["swathe", "segment", str(scene), *options, "--out", str(out)], check=True)
+    if not any(out.glob("*/report.html")):
+        subprocess.run(["swathe", "segment", str(scene), *options, "--out", str(out)], check=True)
     return next(path.parent for path in out.glob("*/report.html"))
 
 

@@ -18,6 +18,8 @@ from flows.batch.line import Fresh
 from flows.batch.triage import failed, named
 from flows.display.logs import about
 from flows.display.progress import BatchProgress
+from flows.display.unforeseen import keep_traceback
+from models.errors import SwatheError
 from tasks.intake.describe import require_unchanged
 from tasks.intake.request import Request
 from tasks.out.outcome import SceneOutcome
@@ -90,6 +92,9 @@ def segment_one(run: Run, scene: Fresh) -> SceneOutcome:
                 raise
             # Whatever it is, it costs this scene only.
             logger.debug("%s: failed", scene.item.id, exc_info=True)
+            if not isinstance(error, SwatheError):
+                kept = keep_traceback(error, run.request.out.scratch / "errors")
+                logger.error("%s: a mistake of swathe itself; report it with its traceback: %s", scene.item.id, kept)
             return failed(run.request, scene.item, error=named(error), run_id=run.id, seconds=stages.total_s)
         logger.info("%s", done_text(outcome, stages.total_s))
     return outcome

@@ -190,7 +190,7 @@ def open_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
             with _local_engine(settings) as engine:
                 yield engine
     else:
-        logging.getLogger("distributed").setLevel(logging.WARNING)
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         with (
             dask.config.set(_SETTINGS | _for_workers(settings)),
             _connect(settings.address) as client,
@@ -201,7 +201,7 @@ def open_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
 
 @contextmanager
 def _local_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
-    logging.getLogger("distributed").setLevel(logging.WARNING)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with (
         _scratch(settings) as scratch,
         dask.config.set(_SETTINGS | _for_workers(settings) | _for_processes(start_seed(), scratch)),
@@ -285,7 +285,7 @@ def _local_cluster(settings: ClusterSettings) -> SpecCluster:
     # A signal for the command is none for its workers: what they are in the middle of would fail, and scenes with it.
     with unheard():
         return SpecCluster(
-            workers=specification, scheduler=scheduler, security=security, silence_logs="ERROR", name="swathe"
+            workers=specification, scheduler=scheduler, security=security, silence_logs="CRITICAL", name="swathe"
         )
 
 

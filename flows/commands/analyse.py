@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows.commands.options import FAILED_SCENES, OUT, Overrides, VoxelSizeChoice
-from flows.commands.told import tell, tell_path
+from flows.display.told import tell, tell_path
 
 analyse_app = typer.Typer(help="Answers from masks made elsewhere.", no_args_is_help=True)
 

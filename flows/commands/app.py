@@ -22,6 +22,7 @@ from flows.commands.options import (
     FAILED_SCENES,
     HOME,
     OUT,
+    UNEXPECTED,
     WRONG,
     Cluster,
     DeviceChoice,
@@ -39,8 +40,8 @@ from flows.commands.options import (
 )
 from flows.commands.returning import return_command
 from flows.commands.submit import submit_command
-from flows.commands.told import Told, tell
 from flows.display import logs
+from flows.display.told import Told, tell, tell_path
 from flows.orchestration.interruption import interruption
 from models.errors import SwatheError
 from tasks.files.declared import require_utf8
@@ -438,6 +439,23 @@ def _refuse(error: SwatheError) -> NoReturn:
     sys.exit(WRONG)
 
 
+def _give_up(error: Exception) -> NoReturn:
+    """End with an error that nobody foresaw: in a line on the terminal, and whole in a file."""
+    from flows.display.unforeseen import keep_traceback
+
+    kept = keep_traceback(error, HOME / "errors")
+    if kept is None:
+        raise error
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    tell(ERR, [Told(f"UnexpectedError: {told}", is_flush=True, indent=2)])
+    tell(
+        ERR,
+        [Told("A mistake of swathe, not yours. What is done is kept. Please report it with this file:", is_flush=True)],
+    )
+    tell_path(ERR, kept)
+    sys.exit(UNEXPECTED)
+
+
 def main() -> None:
     """Run the command line."""
     logs.set_up(ERR)
@@ -457,6 +475,6 @@ def main() -> None:
         from flows.commands.foreign_errors import named_error
 
         named = named_error(error)
-        if named is None:
-            raise
-        _refuse(named)
+        if named is not None:
+            _refuse(named)
+        _give_up(error)

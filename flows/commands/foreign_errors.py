@@ -15,6 +15,9 @@ from models.validation import explained
 _ORDERS = ("Batch", "Submission", "Nightly")
 _OPTIONS = {"overrides": "--set", "inputs": "INPUT"}
 
+# What a server answers to whoever it does not know.
+_NOT_LET_IN = (401, 403)
+
 # What Prefect raises when a flow begins and the server is not there.
 _UNREACHABLE = "Failed to reach API at "
 
@@ -23,12 +26,20 @@ def named_error(error: Exception) -> SwatheError | None:
     """Return an error of our own for a foreign one; None where it is none that users can do something about."""
     if isinstance(error, ValidationError) and _concerns_options(error):
         return _option_error(error)
-    if isinstance(error, httpx.TransportError) or str(error).startswith(_UNREACHABLE):
-        url = os.environ.get("PREFECT_API_URL", "Prefect's own server")
+    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in _NOT_LET_IN:
         return SwatheError(
-            f"{url}: the Prefect server went away ({error}). What is done is kept: run again when it is back"
+            f"{_server()}: the Prefect server asks for another user or password. Give them as USER:PASSWORD in "
+            "PREFECT_API_AUTH_STRING"
+        )
+    if isinstance(error, httpx.TransportError) or str(error).startswith(_UNREACHABLE):
+        return SwatheError(
+            f"{_server()}: the Prefect server went away ({error}). What is done is kept: run again when it is back"
         )
     return None
+
+
+def _server() -> str:
+    return os.environ.get("PREFECT_API_URL", "Prefect's own server")
 
 
 def _concerns_options(error: ValidationError) -> bool:

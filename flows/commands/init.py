@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flows.commands.told import Told
+from flows.display.told import Told
 from models.card import write_card
 from models.drafting import Asked, draft_card, holds_program
 from models.errors import CardError

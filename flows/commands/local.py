@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from flows.commands.options import FAILED_SCENES, HOME, OUT, Home
-from flows.commands.told import Told, tell, tell_path
+from flows.display.told import Told, tell, tell_path
 
 
 def up_command(
@@ -88,8 +88,8 @@ def status_command(
         sys.stdout.write(metrics_text(found, gpus()))
     else:
         running = [service.name for service in read_services(home.resolve() / SERVICES) if service.runs]
-        OUT.print(tables.services(running, home.resolve()))
+        tell(OUT, tables.services(running, home.resolve()))
         for status in found:
-            OUT.print(tables.status(status))
+            tell(OUT, tables.status(status))
     if any(status.overdue for status in found):
         raise typer.Exit(FAILED_SCENES)

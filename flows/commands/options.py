@@ -34,6 +34,8 @@ ERR = PlainConsole(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
 # Exit codes: all well is 0; some scene failed; the command or the job is wrong.
 FAILED_SCENES = 1
 WRONG = 2
+# What nobody foresaw: EX_SOFTWARE of sysexits.h.
+UNEXPECTED = 70
 
 Device = Literal["auto", "cpu", "cuda"]
 VoxelSize = Literal["sform", "pixdim"]

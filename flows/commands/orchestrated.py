@@ -54,8 +54,8 @@ def orchestrated(home: Path, start_server: bool, *, patient: bool = True) -> Ite
             yield ready
     else:
         logger.info(
-            "without pages: no Prefect server is named in PREFECT_API_URL and none was started by swathe up; "
-            "--prefect starts one for this run"
+            "no pages in a browser: PREFECT_API_URL names no Prefect server, and none was started by swathe up "
+            "(--prefect starts one for this run)"
         )
         yield lambda: False
 

@@ -22,7 +22,7 @@ from flows.commands.options import (
     Strict,
     Workers,
 )
-from flows.commands.told import Told, tell, tell_path
+from flows.display.told import Told, tell, tell_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

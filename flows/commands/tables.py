@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from flows.commands.told import Told
+from flows.display.told import Told
 from tasks.intake.expectation import Expectation
 from tasks.reports.night import FOLDER, counts
 
@@ -63,50 +63,48 @@ def night(done: Night, out: Path, earlier: tuple[Night, str] | None) -> Iterator
             yield Told(result)
     for name, reason in sorted(done.waiting.items()):
         yield Told(name, "waiting", "yellow", is_whole=True)
-        yield Told(reason)
+        yield Told(reason.removeprefix(f"{name}: "))
     yield Told(str(out / FOLDER / f"{done.date}.html"), is_flush=True, is_whole=True)
 
 
-def services(running: Sequence[str], home: Path) -> Text:
-    """Return which services of this machine run."""
-    if not running:
-        return Text(f"no services of {home} run")
-    return Text.assemble(("running  ", "green"), ", ".join(running), f"  ({home})")
+def services(running: Sequence[str], home: Path) -> Iterator[Told]:
+    """Yield which services of this machine run."""
+    if running:
+        yield Told(", ".join(running), "running", "green")
+    else:
+        yield Told("no services run of", is_flush=True)
+    yield Told(str(home), is_flush=not running, is_whole=True)
 
 
-def status(found: Status) -> Table:
-    """Return what the ledger of a folder says."""
-    table = Table("what", "value", title=str(found.root))
+def status(found: Status) -> Iterator[Told]:
+    """Yield what the ledger of a folder says."""
+    yield Told(str(found.root), is_flush=True, is_whole=True)
     if found.run is not None:
         ended = "under way" if found.running else f"{found.run.outcome or 'interrupted'}, {found.run.finished or ''}"
-        table.add_row("job", Text(found.run.job))
-        table.add_row("newest run", Text(f"{found.run.started}: {ended.strip(' ,')}"))
+        yield Told(f"job {found.run.job}, newest run {found.run.started}: {ended.strip(' ,')}")
     if found.backlog is not None:
-        table.add_row("to do", f"{found.backlog.waiting} scenes wait, {found.backlog.under_way} are under way")
-    table.add_row("scenes with a product", str(found.done))
+        yield Told(f"{found.backlog.waiting} scenes wait, {found.backlog.under_way} are under way")
+    yield Told(f"scenes with a product: {found.done}")
     if found.scene_s is not None:
         stages = ", ".join(f"{stage} {seconds / found.timed:.1f}" for stage, seconds in found.effort.stages_s.items())
-        table.add_row("seconds per scene", f"{found.scene_s:.1f} ({stages})")
-    table.add_row("failed scenes", Text(str(len(found.failed)), style="red" if found.failed else ""))
+        yield Told(f"seconds per scene: {found.scene_s:.1f} ({stages})")
+    yield Told(f"failed scenes: {len(found.failed)}")
     for row in found.failed:
-        table.add_row(Text(f"  {row.scene}"), Text(row.error or ""))
+        yield Told(row.scene, "failed", "red", is_whole=True)
+        yield Told(row.error or "")
     if found.night is not None:
-        late = Text("overdue, ", style="red") if found.overdue else Text("")
-        told = f"{found.night}, its last run ended {found.night_ended}; {found.nights} in all"
-        table.add_row("newest night", Text.assemble(late, told))
+        told = f"newest night: {found.night}, its last run ended {found.night_ended}; {found.nights} in all"
+        yield Told(told, "overdue" if found.overdue else "", "red")
     elif found.overdue:
-        table.add_row("newest night", Text("overdue, none has ended", style="red"))
-    table.add_row("alerts that stand", Text(str(len(found.alerts)), style="red" if found.alerts else ""))
-    for alert in found.alerts:
-        table.add_row("", Text(alert))
-    table.add_row("disk", _space(found.disk))
-    return table
+        yield Told("newest night: none has ended", "overdue", "red")
+    yield Told(f"alerts that stand: {len(found.alerts)}")
+    yield from (Told(alert, "alert", "red") for alert in found.alerts)
+    share = found.disk.free / max(1, found.disk.total)
+    yield Told(_space(found.disk), "low" if share < _LITTLE_SPACE else "", "red")
 
 
-def _space(disk: Disk) -> Text:
-    share = disk.free / max(1, disk.total)
-    text = f"{disk.free / 1e9:,.1f} GB of {disk.total / 1e9:,.1f} GB free"
-    return Text(text, style="red" if share < _LITTLE_SPACE else "")
+def _space(disk: Disk) -> str:
+    return f"disk: {disk.free / 1e9:,.1f} GB of {disk.total / 1e9:,.1f} GB free"
 
 
 def verdicts(rows: Sequence[Verdict], expected: Sequence[Expectation | None] | None = None) -> Iterator[Told]:

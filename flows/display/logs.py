@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from rich.console import Console
-from rich.logging import RichHandler
 
+from flows.display.told import Told, tell
 from models.printable import printable
 
 Style = Literal["plain", "json"]
@@ -23,6 +23,7 @@ PACKAGES = ("flows", "tasks", "models")
 
 _NAME = "swathe"
 _FIELDS = ("run", "scene", "stage")
+_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 _about: ContextVar[dict[str, str] | None] = ContextVar("swathe_log", default=None)
 
 
@@ -53,6 +54,21 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(facts, ensure_ascii=False)
 
 
+class LineHandler(logging.Handler):
+    """Lines for people: the time, the level where it is not the usual one, and the message, above the bars."""
+
+    def __init__(self, console: Console) -> None:
+        """Write to a console."""
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname}: "
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        tell(self.console, [Told(f"{level}{self.format(record)}", time, _STYLES.get(record.levelname, "cyan"))])
+
+
 def set_up(console: Console, style: Style | None = None) -> None:
     """Let our own packages speak; what Prefect has to say goes to its UI.
 
@@ -66,8 +82,7 @@ def set_up(console: Console, style: Style | None = None) -> None:
         handler = logging.StreamHandler(console.file)
         handler.setFormatter(JsonFormatter())
     else:
-        handler = RichHandler(console=console, show_path=False, markup=False, log_time_format="[%H:%M:%S]")
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler = LineHandler(console)
     handler.name = _NAME
     for package in PACKAGES:
         logger = logging.getLogger(package)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ _DOCUMENTS = (".json", ".geojson")
 _JOBS = (".yaml", ".yml")
 # Of an empty folder, what is told of it.
 _MOST_TOLD = 5
+_MOST_LOOKED_AT = 10_000
 _FEW_CLASSES = 4
 
 
@@ -140,7 +142,8 @@ def _folder(folder: Path) -> Draft:
 
 def _looked_for(folder: Path) -> str:
     """Return what a folder should hold, and what it holds."""
-    there = Counter(path.suffix or path.name for path in folder.rglob("*") if path.is_file())
+    below_it = islice(folder.rglob("*"), _MOST_LOOKED_AT)
+    there = Counter(path.suffix or path.name for path in below_it if path.is_file())
     told = ", ".join(f"{count} x {ending}" for ending, count in there.most_common(_MOST_TOLD)) or "no file at all"
     return f"looked for {', '.join((*_RASTERS, *_PICTURES, *_VOLUMES))} and DICOM; found {told}"
 
@@ -171,11 +174,12 @@ def _other_files(roles: Roles) -> list[str]:
 def _table(path: Path) -> Draft:
     """Write a job for a table of scenes: its columns are the roles."""
     files, kind = table_files(path)
+    names = {role: Path(file).name for role, file in files.items()}
     first = next(iter(files.values()))
     single = set(files) == {SINGLE_ROLE}
     if Path(first).is_dir() or (Path(first).is_file() and is_dicom_file(Path(first))):
         return draft_dicom(Path(first), "scans")
-    patterns = {} if single else {role: f"{role}/{{scene}}{Path(name).suffix}" for role, name in files.items()}
+    patterns = {} if single else {role: f"{role}/{{scene}}{name[len(stem_of(name)) :]}" for role, name in names.items()}
     if kind == "volume":
         return replace(_volume([Path(first)], "my-volumes"), files=dict(list(patterns.items())[:1]))
     return _raster(files, patterns, stem_of(path.name))

@@ -39,13 +39,16 @@ def safe_roles(folder: Path) -> Roles | None:
     there = {band: one for band, one in first.items() if one is not None}
     most = max(len(files) for _, files in there.values())
     whole = {band: one for band, one in there.items() if len(one[1]) == most}
-    example = next(iter(next(iter(whole.values()))[1]))
+    complete = set.intersection(*(set(files) for _, files in whole.values()))
+    if not complete:
+        return None
+    example = min(complete)
     return Roles(
         patterns={band: text for band, (text, _) in whole.items()},
         labels=(),
-        example={band: files[example] for band, (_, files) in whole.items() if example in files},
+        example={band: files[example] for band, (_, files) in whole.items()},
         n_scenes=most,
-        n_whole=len(set.intersection(*(set(files) for _, files in whole.values()))),
+        n_whole=len(complete),
     )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from flows.commands import tables
-from flows.commands.told import Told, tell, tell_path
+from flows.commands import app, tables
+from flows.commands.foreign_errors import named_error
+from flows.display import logs
+from flows.display.told import Told, tell, tell_path
 from tasks.nights.night import Night, NightScene
 from tasks.out.outcome import SceneOutcome
 from tasks.verdict.verdict import Verdict
@@ -76,3 +80,50 @@ def test_a_night_without_anything_new_says_since_when():
     after = Night(date="2026-12-01", job="fire")
     said = "\n".join(printed(tables.night(after, Path("out"), (NIGHT, "2026-11-30T19:00:12+00:00")), 80))
     assert "Nothing new since 2026-11-30 19:00 UTC" in said
+
+
+def test_what_nobody_foresaw_ends_with_a_line_and_the_traceback_in_a_file(tmp_path, monkeypatch, capsys):
+    def broken() -> None:
+        raise KeyError("PLANTED")
+
+    monkeypatch.setattr(app, "app", broken)
+    monkeypatch.setattr(app, "HOME", tmp_path)
+    monkeypatch.setattr("sys.argv", ["swathe"])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == 70
+    told = capsys.readouterr().err
+    (file,) = (tmp_path / "errors").iterdir()
+    assert str(file) in told.splitlines()
+    assert "Traceback" not in told
+    assert "in broken" in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "errors" / file.name).unlink()
+    monkeypatch.setattr(app, "HOME", file)
+    file.touch()
+    with pytest.raises(KeyError):
+        app.main()
+
+
+def test_a_server_that_does_not_know_the_password_is_named():
+    answer = httpx.Response(401, request=httpx.Request("GET", "http://127.0.0.1:4200/api"))
+    named = named_error(httpx.HTTPStatusError("unauthorized", request=answer.request, response=answer))
+    assert "PREFECT_API_AUTH_STRING" in str(named)
+    other = httpx.Response(404, request=answer.request)
+    assert named_error(httpx.HTTPStatusError("gone", request=answer.request, response=other)) is None
+
+
+def test_log_lines_keep_to_the_terminal_and_hold_the_whole_message():
+    file = io.StringIO()
+    console = Console(file=file, width=80, force_terminal=True, color_system=None)
+    logger = logging.getLogger("flows.of_a_test")
+    handler = logs.LineHandler(console)
+    logger.addHandler(handler)
+    try:
+        logger.warning("%s: %s", SCENE, "word " * 40)
+    finally:
+        logger.removeHandler(handler)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert f"WARNING: {SCENE}:" in " ".join(" ".join(lines).split())
+    assert lines[0][:8].count(":") == 2

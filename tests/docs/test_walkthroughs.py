@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 
 from flows.commands.app import app
 from models.card import FixedNormalization
+from tasks.jobs.job import load_job
+from tasks.jobs.training import load_training_job
 
 PAGES = sorted((Path(__file__).resolve().parents[2] / "docs" / "walkthroughs").glob("*.md"))
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -72,6 +74,8 @@ def run_blocks(page: Path, blocks: list[tuple[str, str, str]]) -> None:
                 exec(compile(text, page.name, "exec"), {})
         elif file:
             Path(file).write_text(text)
+            load = load_training_job if "training:" in text else load_job
+            assert load(str(Path(file).absolute())).job == Path(file).stem
         elif language == "json":
             FixedNormalization.model_validate(json.loads(f"{{{text}}}")["normalization"])
         elif language == "console":

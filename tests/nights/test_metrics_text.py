@@ -16,6 +16,7 @@ from flows.batch.scene import Stages
 from flows.cluster.gpus import read_gpus
 from flows.commands import tables
 from flows.display import logs
+from flows.display.told import tell
 from tasks.nights.figures import Gpu, metrics_text
 from tasks.nights.night import Night
 from tasks.nights.night_ledger import NightLedger
@@ -95,7 +96,7 @@ def test_the_status_table_tells_seconds_alerts_and_disk(tmp_path):
     status = status_of(folder_with(tmp_path / "fires", n_done=2, n_failed=1).root, NOW)
     assert status.scene_s == 4
     text = io.StringIO()
-    Console(file=text, width=160).print(tables.status(status))
+    tell(Console(file=text, width=160), tables.status(status))
     for part in ("4.0 (segment 3.0, finish 1.0)", "SceneError: torn", "GB free", "alerts that stand", "1 in all"):
         assert part in text.getvalue()
 
@@ -166,8 +167,8 @@ def test_a_first_night_that_began_and_never_ended_is_overdue_until_one_ends(tmp_
     assert late.overdue
     assert figures(metrics_text([late]))["swathe_night_overdue", "", tmp_path.name] == 1
     shown = io.StringIO()
-    Console(file=shown, width=200).print(tables.status(late))
-    assert "overdue, none has ended" in shown.getvalue()
+    tell(Console(file=shown, width=200), tables.status(late))
+    assert "overdue  newest night: none has ended" in shown.getvalue()
     nights.enter(Night(date="2026-11-19", job="fire"), "2026-11-19T05:00:00+00:00")
     assert not status_of(out.root, "2026-11-19T06:00:00+00:00").overdue
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import json
 import math
 import re
@@ -224,6 +225,27 @@ def test_a_map_has_a_scale_bar_where_the_ground_is_known_and_hatches_what_was_no
         "burned",
         "not observed",
     ]
+
+
+@pytest.mark.parametrize(("side", "drawn"), [(50, 560), (225, 562), (300, 750), (560, 900)])
+def test_small_scenes_are_drawn_large_enough_for_eyes_and_no_larger(side, drawn):
+    picture = map_picture(
+        np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8), {}, (10.0, 10.0), "map"
+    )
+    with Image.open(io.BytesIO(picture.png)) as image:
+        assert image.size == (drawn, drawn)
+
+
+def test_a_page_of_a_scene_of_225_by_225_weighs_at_most_300_kb():
+    # Of a photograph that is noise in its finest details, as satellites see the ground.
+    ground = np.random.default_rng(0).normal(120, 15, (225, 225, 3)).clip(0, 255).astype(np.uint8)
+    labels = (np.hypot(*(np.mgrid[:225, :225] - 112)) < 60).astype(np.uint8)
+    legend = {1: LegendEntry("burned", "#d7301f")}
+    maps = tuple(map_picture(ground, labels, shown, (20.0, 20.0), "map") for shown in ({}, legend, legend))
+    bars = [Bar(f"class {k}", float(k)) for k in range(8)]
+    sections = (Section("Map", maps), Section("Bars", (bar_chart("Area", "ha", bars),)))
+    page = render_report(replace(EMPTY, sections=sections))
+    assert len(page) <= 300_000
 
 
 def test_findings_become_a_summary_and_a_page_with_the_preview_in_front(tmp_path):
