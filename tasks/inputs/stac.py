@@ -213,7 +213,7 @@ def stated_bands(item: pystac.Item, key: str) -> tuple[Stated, ...]:
     An offset that is applied to the pixels already, as Earth Search says of Sentinel-2, is none.
 
     Raises:
-        SceneError: When what it says are no numbers.
+        SceneError: When what it says are no numbers, or a scale is 0.
     """
     fields = item.assets[key].extra_fields
     bands = fields.get("raster:bands") or [
@@ -232,6 +232,8 @@ def stated_bands(item: pystac.Item, key: str) -> tuple[Stated, ...]:
         ]
     except (TypeError, ValueError, AttributeError) as error:
         raise SceneError(f"{item.id}: asset '{key}': raster:bands says what is no number ({error})") from error
+    if any(one.scale == 0 for one in found):
+        raise SceneError(f"{item.id}: asset '{key}': raster:bands says a scale of 0, by which all values are alike")
     return tuple(found) if any(one != Stated() for one in found) else ()
 
 

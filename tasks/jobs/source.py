@@ -66,6 +66,8 @@ class BandSource(Section):
 
     @model_validator(mode="after")
     def _is_of_a_file_or_of_bands(self) -> BandSource:
+        if self.scale == 0:
+            raise ValueError("'scale' is 0, by which all values are alike")
         stored = (self.file, self.band, self.scale, self.offset)
         if self.index is None and self.band is None:
             raise ValueError(

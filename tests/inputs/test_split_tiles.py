@@ -14,10 +14,11 @@ from hypothesis.extra import numpy as hnp
 from rasterio.transform import Affine
 from scenes import write_raster
 
+from tasks.errors import SceneError
 from tasks.geometry.box import Box
 from tasks.inputs.stac import stated_bands
 from tasks.jobs.job import load_job
-from tasks.jobs.source import Source
+from tasks.jobs.source import BandSource, Source
 from tasks.nights.arrivals import list_arrivals
 from tasks.scenes.raster.scene import describe_raster
 from tasks.scenes.stated import Stated, by_item, role_beneath
@@ -210,6 +211,13 @@ STATED = [
 @pytest.mark.parametrize(("fields", "expected"), STATED)
 def test_what_an_item_says_of_a_band_is_found_in_either_version_of_the_extension(fields, expected):
     assert stated_bands(item_with(fields), "v")[0] == expected
+
+
+def test_a_scale_of_zero_is_refused_whoever_says_it():
+    with pytest.raises(SceneError, match="a scale of 0"):
+        stated_bands(item_with({"raster:bands": [{"scale": 0}]}), "v")
+    with pytest.raises(ValueError, match="'scale' is 0"):
+        BandSource(band=1, scale=0)
 
 
 def test_an_offset_that_is_applied_already_is_none():

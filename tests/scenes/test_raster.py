@@ -189,6 +189,9 @@ def test_bands_are_found_by_description_in_any_order(tmp_path):
     path = write(tmp_path / "a.tif", values, descriptions=("B8A", "B8", "b02"))
     image, _, _ = whole(describe_raster("a", {"": path}, Source(), ("B02", "B08", "B8A")))
     assert image.ravel().tolist() == [2, 1, 0]
+    path = write(tmp_path / "b.tif", values, descriptions=("nir", "red", "nir"))
+    with pytest.raises(BandError, match="bands 1, 3 are all called 'NIR'"):
+        describe_raster("b", {"": path}, Source(), ("NIR",))
 
 
 def test_scale_and_offset_come_from_the_job_else_from_the_file(tmp_path):

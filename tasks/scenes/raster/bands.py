@@ -275,7 +275,19 @@ def _custom(dtype: str, quantity: QuantityName | None) -> float | None:
 
 
 def _described(header: Header, name: str) -> int | None:
-    if name in header.descriptions:
-        return header.descriptions.index(name) + 1
+    """Return the number of the band that a file calls so; None where there is none.
+
+    Raises:
+        BandError: When several are called so.
+    """
     keys = [band_key(text) for text in header.descriptions]
-    return keys.index(band_key(name)) + 1 if band_key(name) in keys else None
+    for texts, wanted in ((list(header.descriptions), name), (keys, band_key(name))):
+        found = [number for number, text in enumerate(texts, start=1) if text == wanted]
+        if len(found) > 1:
+            raise BandError(
+                f"{header.path}: bands {', '.join(map(str, found))} are all called '{name}'. Write the number of the "
+                f"one that is meant: source.bands.{name}.band"
+            )
+        if found:
+            return found[0]
+    return None

@@ -150,8 +150,8 @@ def many(asked: Case) -> None:
         asked.asked(
             "analyse tumour", "mask.nii.gz", "--set", f"analysis.connectivity={neighbours}", out=str(neighbours)
         )
-        lesions = asked.headline("mask", "lesions", str(neighbours))
-        volume = asked.headline("mask", "class_1_ml", str(neighbours))
+        lesions = asked.headline(asked.folder.name, "lesions", str(neighbours))
+        volume = asked.headline(asked.folder.name, "class_1_ml", str(neighbours))
         asked.tell(
             f"lesions by {neighbours}",
             f"{right}, 2.721 mL",
@@ -175,7 +175,10 @@ def mask255(asked: Case) -> None:
 @case("med/microns")
 def microns(asked: Case) -> None:
     asked.asked("analyse tumour", "mask.nii.gz")
-    volume, length = asked.headline("mask", "class_1_ml"), asked.headline("mask", "longest_axial_mm")
+    volume, length = (
+        asked.headline(asked.folder.name, "class_1_ml"),
+        asked.headline(asked.folder.name, "longest_axial_mm"),
+    )
     asked.tell(
         "a lesion in micrometres",
         "5.25e-7 mL, 0.1006 mm",
@@ -253,7 +256,7 @@ def qfac0(asked: Case) -> None:
     )
     asked.asked("analyse tumour", "mask.nii.gz")
     right = np.asarray(nib.load(asked.folder / "mask.nii.gz").dataobj).sum() * 0.8 * 0.8 * 2.5 / 1000
-    found = asked.headline("mask", "class_1_ml")
+    found = asked.headline(asked.folder.name, "class_1_ml")
     asked.tell("its lesion", f"{right:.4f} mL", found, near(found, right))
 
 
@@ -300,5 +303,5 @@ def w2neg(asked: Case) -> None:
     asked.tell("a quaternion off by 4e-7", "1 x 1 x 3 mm", done.said[-200:], done.says("1 x 1 x 3"))
     asked.asked("analyse tumour", "mask.nii.gz")
     right = np.asarray(nib.load(asked.folder / "mask.nii.gz").dataobj).sum() * 3 / 1000
-    found = asked.headline("mask", "class_1_ml")
+    found = asked.headline(asked.folder.name, "class_1_ml")
     asked.tell("its lesion", f"{right:.4f} mL", found, near(found, right))
