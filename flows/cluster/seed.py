@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 # glibc otherwise gives memory back to the kernel after every layer and takes it again: a third of float32 time.
 _ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_TOP_PAD_": str(2**26), "MALLOC_MMAP_MAX_": "0"}
 # What is read when a process starts, or a library is loaded; a fork has it from the seed. One thread of OpenBLAS is no
-# thread, and only what has none may be forked. Python's own `-c` would import what lies in the current folder. What goes
-# wrong in a block comes back with its error; Dask would print its traceback onto the terminal as well.
+# thread, and only what has none may be forked. Python's own `-c` would import what lies in the current folder. What
+# goes wrong in a block comes back with its error; Dask would print its traceback onto the terminal as well.
 ENVIRONMENT = _ALLOCATOR | SAFE_PATH | {"OPENBLAS_NUM_THREADS": "1", "DASK_LOGGING__DISTRIBUTED": "critical"}
 _MODULES = [
     "flows.cluster.seed_end",

@@ -18,6 +18,7 @@ from models.foreign.monai_inferer import map_inferer
 from models.foreign.monai_postprocessing import Postprocessing, map_postprocessing
 from models.foreign.monai_preprocessing import map_preprocessing
 from models.plain import read_plain
+from models.quantities import QuantityName
 from models.validation import explained
 
 NAME = "MONAI bundle"
@@ -103,6 +104,7 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
     if before.spacing_mm is not None or before.foreground is not None:
         back = after.back or "labels"
         resampling = CentredResampling(kind="centred", back=back, foreground=before.foreground)
+    hounsfield: tuple[QuantityName, ...] = ("HU",) * n_channels
     return Card(
         name=re.sub(r"[^a-z0-9._-]", "-", path.resolve().name.lower()).lstrip("._-") or "bundle",
         title=title,
@@ -114,7 +116,7 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
             regions=_regions(after, n_outputs),
         ),
         channels=tuple(_names(metadata, "inputs", key="image", count=n_channels, otherwise="channel")),
-        quantities=("HU",) * n_channels if _is_hounsfield(metadata) else (),
+        quantities=hounsfield if _is_hounsfield(metadata) else (),
         classes=_classes(metadata, n_outputs, after),
         normalization=before.normalization,
         tiling=tiling,

@@ -63,7 +63,7 @@ def _on_the_same_ground(scenes: Sequence[LabelledScene]) -> Iterator[Tie]:
         footprint(scene.scene.grid, _SHARED_EDGE_PX) if isinstance(scene.scene, RasterScene) else None
         for scene in scenes
     ]
-    tree = shapely.STRtree(outlines)
+    tree = shapely.STRtree(np.array(outlines, dtype=object))
     for first, outline in enumerate(outlines):
         if outline is None:
             continue
