@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -89,8 +89,8 @@ class FitModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Enter the Dice of all watched scenes together, mean over the classes but the first that there are."""
-        gathered = self.all_gather(self._sizes.to(self.device))
-        sizes = torch.as_tensor(gathered).reshape(-1, *self._sizes.shape).sum(0).double().cpu()
+        gathered = cast("Tensor", self.all_gather(self._sizes.to(self.device)))
+        sizes = gathered.reshape(-1, *self._sizes.shape).sum(0).double().cpu()
         found, labelled, both = sizes[:, 1:]
         there = found + labelled > 0
         dice = (2 * both[there] / (found + labelled)[there]).mean() if bool(there.any()) else torch.tensor(1.0)
