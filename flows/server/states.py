@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-from prefect.client.schemas.objects import State
+from prefect import State
 from prefect.states import Completed, Failed
 
 R = TypeVar("R")
