@@ -18,6 +18,7 @@ from models.foreign.monai_inferer import map_inferer
 from models.foreign.monai_postprocessing import Postprocessing, map_postprocessing
 from models.foreign.monai_preprocessing import map_preprocessing
 from models.plain import read_plain
+from models.quantities import QuantityName
 from models.validation import explained
 
 NAME = "MONAI bundle"
@@ -30,6 +31,7 @@ _AXES = ("spatial_dims", "dimensions")
 _RENAMED = {"dimensions": "spatial_dims", "pos_embed": "proj_type"}
 _DROPPED = {"img_size"}
 _PROGRAM = "model.ts"
+_HOUNSFIELD: QuantityName = "HU"
 _Of = TypeVar("_Of")
 
 
@@ -114,7 +116,7 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
             regions=_regions(after, n_outputs),
         ),
         channels=tuple(_names(metadata, "inputs", key="image", count=n_channels, otherwise="channel")),
-        quantities=("HU",) * n_channels if _is_hounsfield(metadata) else (),
+        quantities=(_HOUNSFIELD,) * n_channels if _is_hounsfield(metadata) else (),
         classes=_classes(metadata, n_outputs, after),
         normalization=before.normalization,
         tiling=tiling,
