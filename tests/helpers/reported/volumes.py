@@ -14,7 +14,7 @@ from reported.rasters import shown
 THRESHOLD = """
 job: threshold
 kind: volume
-model: {name: threshold, arguments: {threshold: 15, kind: volume}}
+model: {name: threshold, arguments: {threshold: 15}}
 analysis: {kind: tumour}
 """
 
@@ -89,7 +89,7 @@ def containers(asked: Case) -> None:
         "ok/plain.nii",
     ]
     done = asked.asked("segment", *files, "--job", threshold_job(asked))
-    found = {name: asked.headline(name, "lesion_ml") for name in asked.scenes()}
+    found = {name: asked.classes(name).get(1) for name in asked.scenes()}
     asked.tell(
         "seven containers",
         "all read alike, exit 0",
