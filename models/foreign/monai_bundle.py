@@ -31,6 +31,7 @@ _AXES = ("spatial_dims", "dimensions")
 _RENAMED = {"dimensions": "spatial_dims", "pos_embed": "proj_type"}
 _DROPPED = {"img_size"}
 _PROGRAM = "model.ts"
+_HOUNSFIELD: QuantityName = "HU"
 _Of = TypeVar("_Of")
 
 
@@ -104,7 +105,6 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
     if before.spacing_mm is not None or before.foreground is not None:
         back = after.back or "labels"
         resampling = CentredResampling(kind="centred", back=back, foreground=before.foreground)
-    hounsfield: QuantityName = "HU"
     return Card(
         name=re.sub(r"[^a-z0-9._-]", "-", path.resolve().name.lower()).lstrip("._-") or "bundle",
         title=title,
@@ -116,7 +116,7 @@ def _card(path: Path, metadata: Mapping[str, Any], config: Config) -> Card:
             regions=_regions(after, n_outputs),
         ),
         channels=tuple(_names(metadata, "inputs", key="image", count=n_channels, otherwise="channel")),
-        quantities=(hounsfield,) * n_channels if _is_hounsfield(metadata) else (),
+        quantities=(_HOUNSFIELD,) * n_channels if _is_hounsfield(metadata) else (),
         classes=_classes(metadata, n_outputs, after),
         normalization=before.normalization,
         tiling=tiling,

@@ -77,7 +77,8 @@ class Case:
 
     def tell(self, asked: str, right: str, found: object, is_right: object) -> None:
         """Add a row."""
-        self.rows.append(Row(self.name, asked, right, " ".join(str(found).split()), bool(is_right)))
+        text = " ".join(str(found).replace(f"{self.folder}/", "").split())
+        self.rows.append(Row(self.name, asked, right, text, bool(is_right)))
 
     def run(self, *words: object) -> Done:
         """Run a ``swathe`` command in the case's folder: as a program what starts others, the rest in this process."""
