@@ -113,7 +113,7 @@ def fit(
         network = build_network(card.network, card.n_inputs, card.n_classes)
         if geometry.output == "scores":
             layout = memory_layout(network, len(settings.crop), choose_device(settings.device))
-            network = network.to(memory_format=layout)  # type: ignore[call-overload]
+            network = network.to(memory_format=layout)
         still = replace(settings, augmentation=Augmentation.none())
         state, curves = carry_out(
             FitModule(network, objective, settings, card.n_classes),
