@@ -59,19 +59,18 @@ def _equal(scenes: Sequence[LabelledScene]) -> Iterator[Tie]:
 
 
 def _on_the_same_ground(scenes: Sequence[LabelledScene]) -> Iterator[Tie]:
-    outlines = [
-        footprint(scene.scene.grid, _SHARED_EDGE_PX) if isinstance(scene.scene, RasterScene) else None
+    placed = [
+        (scene.name, outline)
         for scene in scenes
+        if isinstance(scene.scene, RasterScene)
+        and (outline := footprint(scene.scene.grid, _SHARED_EDGE_PX)) is not None
     ]
-    tree = shapely.STRtree(np.array(outlines, dtype=object))
-    for first, outline in enumerate(outlines):
-        if outline is None:
-            continue
+    tree = shapely.STRtree([outline for _, outline in placed])
+    for first, (name, outline) in enumerate(placed):
         for second in sorted(int(found) for found in tree.query(outline, predicate="intersects") if found > first):
-            if shapely.area(shapely.intersection(outline, outlines[second])) > 0:
-                yield Tie(
-                    scenes=(scenes[first].name, scenes[second].name), kind="ground", what="ground that both cover"
-                )
+            other, ground = placed[second]
+            if shapely.area(shapely.intersection(outline, ground)) > 0:
+                yield Tie(scenes=(name, other), kind="ground", what="ground that both cover")
 
 
 @dataclass(frozen=True)
