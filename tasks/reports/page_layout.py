@@ -21,7 +21,7 @@ from tasks.reports.legend import NOT_OBSERVED
 _WIDE = 1.75
 _WIDE_PIXELS = 1000
 # Of pictures in a page, 0 to 100: a map of a satellite picture takes a tenth of what it takes without loss.
-_QUALITY = 65
+_QUALITY = 55
 # A number, perhaps with a sign, a unit and an interval; what could not be computed does not make a column text.
 _NUMBER = re.compile(
     r"[<>~\u00b1\u2212+-]?\d[\d,.]*( ?[%a-zA-Z\u00b2\u00b3/]{1,6})?(( \u00b1| to) .+)?|not computed|[\u2013\u2014-]?"

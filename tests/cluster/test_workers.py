@@ -11,12 +11,14 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from arrays import array_scene, fake_work, read_mask
 from deadly import begun_pid, slow_pid
 
+from flows.cluster import engine as engines
 from flows.cluster.engine import ClusterSettings, open_engine
 from flows.cluster.environment import Shared, asked, decisive_packages, differences, own_report, question
 from flows.cluster.probe import was_replaced
@@ -216,3 +218,27 @@ def test_code_that_was_replaced_under_a_running_process_is_noticed(tmp_path, mon
     monkeypatch.syspath_prepend(tmp_path)
     assert was_replaced(["renewed"], time.time() - 60)
     assert not was_replaced(["renewed"], time.time() + 60)
+
+
+class _Slow:
+    """A cluster that does not end in the time that Dask gives it."""
+
+    def __init__(self, pid: int) -> None:
+        self.workers = {"worker-0": SimpleNamespace(pid=pid, status=None)}
+
+    def __enter__(self) -> _Slow:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        raise TimeoutError
+
+
+def test_a_cluster_that_does_not_end_in_time_is_ended_and_fails_nothing():
+    with subprocess.Popen(["sleep", "60"]) as worker:
+        with engines._closed(_Slow(worker.pid)):
+            pass
+        assert worker.wait() == -signal.SIGKILL
+    with subprocess.Popen(["sleep", "60"]) as worker:
+        with pytest.raises(ValueError, match="its own"), engines._closed(_Slow(worker.pid)):
+            raise ValueError("its own")
+        assert worker.wait() == -signal.SIGKILL
