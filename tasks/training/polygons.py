@@ -100,10 +100,12 @@ def place_labels(path: Path, scene: RasterScene, source: TrainingSource) -> Poly
 def _refuse_if_not_degrees(path: Path, crs_wkt: str, geometries: NDArray[Any]) -> None:
     if not CRS.from_wkt(crs_wkt).is_geographic:
         return
-    west, south, east, north = shapely.total_bounds(geometries)
-    if max(abs(west), abs(east)) > 360 or max(abs(south), abs(north)) > 90:
+    points = shapely.get_coordinates(geometries)
+    beyond = points[(np.abs(points) > (360.0, 90.0)).any(axis=1)]
+    if len(beyond):
+        east, north = beyond[0]
         raise PolygonError(
-            f"{path}: coordinates such as {west:.1f}, {south:.1f} are no degrees, though it says or implies that they "
+            f"{path}: coordinates such as {east:.1f}, {north:.1f} are no degrees, though it says or implies that they "
             "are (GeoJSON without a CRS does). Write its CRS into the file"
         )
 

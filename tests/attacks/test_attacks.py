@@ -1674,7 +1674,7 @@ def swathe(*arguments: str | Path, folder: Path | None = None) -> subprocess.Com
 def refused(done: subprocess.CompletedProcess[str], error: str, *told: str) -> None:
     assert "Traceback" not in done.stdout + done.stderr
     assert done.returncode == 2, done.stdout + done.stderr
-    assert done.stderr.startswith(f"{error} ")
+    assert done.stderr.startswith(f"{error}: ")
     shown = " ".join(done.stderr.split())
     assert not [text for text in told if text not in shown], shown
 

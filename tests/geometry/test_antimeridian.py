@@ -304,7 +304,7 @@ def test_an_api_is_asked_on_either_side_of_the_line_and_tells_each_item_once(tmp
 
 
 # Shapes that are measured without longitudes: in pixels, all of them.
-IN_PIXELS = {"fields", "crop_fields", "field_polygons", "placement", "panoptic"}
+IN_PIXELS = {"fields", "crop_fields", "field_polygons", "placement", "panoptic", "polygons"}
 MEASURES = {
     "geometry_area_perimeter", "polygon_area_perimeter", "geometry_length", "line_length", "bounds", "total_bounds",
     "box", "minimum_bounding_radius",

@@ -239,7 +239,7 @@ def test_a_training_job_names_the_network_and_writes_a_model_that_segments(tmp_p
     job["training"] |= {"folder": str(tmp_path / "scenes"), "exclude": []}
     job["card"]["network"] = {"name": "maskrcnn", "arguments": {**SMALL, "boxes_per_crop": 8}}
     job["card"]["tiling"] = {"tile": [64, 64], "halo": [16, 16], "overlap": [0, 0]}
-    job["settings"] |= {"steps": 2, "batch": 1, "crop": [64, 64]}
+    job["settings"] |= {"steps": 8, "batch": 1, "crop": [64, 64], "warm_up": 0}
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(job | {"folds": 0}))
     train_model(str(path), tmp_path / "trained", [])
