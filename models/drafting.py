@@ -57,7 +57,7 @@ def draft_card(path: Path, asked: Asked) -> tuple[Card, tuple[str, ...]]:
         WeightsError: When it is no such program.
         CardError: When it takes or gives what no card can describe, or something else than its user says.
     """
-    if path.is_file() and not holds_program(path):
+    if zipfile.is_zipfile(path) and not holds_program(path):
         raise CardError(
             f"{path.name}: holds weights alone, and not the network that they belong to. Export the network as ONNX or "
             "TorchScript, for which a card can be written; or, if docs/models.md lists the network, write "

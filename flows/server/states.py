@@ -19,8 +19,9 @@ def ended(result: R, n_failed: int, n_scenes: int) -> R:
     if not n_failed:
         return result
     message = f"{n_failed} of {n_scenes} scenes failed"
-    of_type = Failed if n_failed == n_scenes else Completed
-    return cast("R", of_type(name="FailedScenes", message=message, data=result))
+    if n_failed == n_scenes:
+        return cast("R", Failed(name="FailedScenes", message=message, data=result))
+    return cast("R", Completed(name="FailedScenes", message=message, data=result))
 
 
 def result_of(state: State[Any]) -> Any:  # noqa: ANN401 - of whatever flow

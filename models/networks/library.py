@@ -201,6 +201,10 @@ def _ndim(settings: LibraryArguments, network: nn.Module) -> int:
 
 
 def _keep_first(network: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:  # noqa: ANN401 - the library's
+    """Return the finest scores alone; while the network is fitted, those of all depths."""
+    if network.training:
+        # Beside scores some return losses of their own, which are no answer.
+        return [one for one in output if one.ndim == inputs[0].ndim] if isinstance(output, list | tuple) else output
     if isinstance(output, list | tuple):
         return output[0]
     # Deep supervision may stack its heads behind the batch.

@@ -307,7 +307,7 @@ def test_a_loss_of_what_is_labelled_everywhere_is_monais(name, theirs):
     torch.testing.assert_close(MaskedLoss(name)(logits, labels), expected)
 
 
-SEGRESNET = {"spatial_dims": 2, "init_filters": 8, "blocks_down": [1, 1], "dsdepth": 2}
+SEGRESNET = {"spatial_dims": 2, "init_filters": 8, "blocks_down": [1, 1, 1], "dsdepth": 2}
 DYNUNET = {
     "spatial_dims": 2, "kernel_size": [3] * 4, "strides": [1, 2, 2, 2], "upsample_kernel_size": [2] * 3,
     "filters": [4, 4, 8, 8], "deep_supervision": True, "deep_supr_num": 2,
