@@ -19,7 +19,6 @@ from flows.orchestration.plain import PlainOrchestrator
 from tasks.answers.fire.alerts import Alert
 from tasks.inputs.input import Input
 from tasks.intake.request import Request
-from tasks.jobs.job import Job
 from tasks.jobs.nightly import Retention
 from tasks.nights.arrivals import list_arrivals
 from tasks.nights.night import Night
