@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 from arrays import ArrayReader
 
 from tasks.geometry.box import Box
@@ -68,6 +69,12 @@ def held(gate: Path) -> float:
 def n_known_tasks(dask_worker) -> int:
     """Return how many tasks a worker has been told of and not to forget."""
     return len(dask_worker.state.tasks)
+
+
+def about_worker() -> tuple[str, str, str]:
+    """Return the command line of this worker's parent, and what C libraries are told."""
+    asked_by = " ".join(psutil.Process(os.getppid()).cmdline())
+    return asked_by, os.environ["OMP_NUM_THREADS"], os.environ["MALLOC_TRIM_THRESHOLD_"]
 
 
 def slow_pid(seconds: float) -> int:
