@@ -226,9 +226,8 @@ def test_an_earlier_night_takes_nothing_from_the_page_of_one_that_died(runs, mon
     runs.nights.enter(Night(date="2026-07-21", job="greens"), NOW)
     listed = list_arrivals
 
-    def until_that_night(*arguments: object, **options: object) -> list[Input]:
-        _, _, tonight, *_ = arguments
-        return [item for item in listed(*arguments, **options) if (item.date or "") <= tonight]
+    def until_that_night(inbox: str, job: object, *, tonight: str, **others: object) -> list[Input]:
+        return [item for item in listed(inbox, job, tonight=tonight, **others) if (item.date or "") <= tonight]
 
     with monkeypatch.context() as catalogue:
         catalogue.setattr("flows.nightly.night.list_arrivals", until_that_night)

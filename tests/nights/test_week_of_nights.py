@@ -176,6 +176,8 @@ UPGRADED = [
 ]
 
 
+# Its worker's threads are in this process, and what one of them does not want to be warned of is put back by another.
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_a_week_of_nights_is_as_its_table_says(tmp_path, inbox, cluster):
     out = tmp_path / "out"
     told: list[str] = []
