@@ -12,8 +12,14 @@ from models.training.fit import fit
 from models.training.settings import Sample, TrainSettings
 
 
-def run(samples: list[Sample], card: Card, settings: TrainSettings, folder: Path, kill_at: int | None) -> None:
-    """Fit and write the weights; or end by SIGKILL while the crops of a step, from 0, are prepared."""
+def run(
+    samples: list[Sample], card: Card, settings: TrainSettings, folder: Path, kill_at: int | None, interval: int
+) -> None:
+    """Fit and write the weights; or end by SIGKILL while the crops of a step, from 0, are prepared.
+
+    ``interval`` takes the place of what the settings would say: the test has replaced it in its own process.
+    """
+    TrainSettings.interval = property(lambda _: interval)
     drawn = Crops.__getitem__
 
     def drawn_or_killed(crops: Crops, number: int) -> object:

@@ -32,10 +32,6 @@ SETTINGS = TrainSettings(
 SHORT = replace(SETTINGS, steps=6, checkpoint_s=0)
 
 
-# Python 3.12 warns of forks beside threads, of which the fit uses none.
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-
 @pytest.fixture(autouse=True)
 def one_thread():
     before = torch.get_num_threads()
@@ -77,9 +73,9 @@ def assert_same(found, expected):
 
 
 def in_a_process(settings, folder, kill_at=None):
-    # With what is imported already: a process that begins anew takes longer than all steps.
-    process = multiprocessing.get_context("fork").Process(
-        target=run, args=(samples(), card(), settings, folder, kill_at)
+    # Not forked from this one, in which other tests have left threads that may hold locks.
+    process = multiprocessing.get_context("spawn").Process(
+        target=run, args=(samples(), card(), settings, folder, kill_at, settings.interval)
     )
     process.start()
     process.join()
