@@ -215,15 +215,15 @@ def cross_validation(job: TrainingJob, card: Card, subjects: Subjects) -> Figure
     curves = {}
     for number, held_out in enumerate(folds):
         name = f"fold-{number}"
-        fitted = fit_scenes(job, card, subjects, set(subjects.split.names) - set(held_out), name)
+        fitted = fit_scenes(job, card, subjects, names=set(subjects.split.names) - set(held_out), fit=name)
         curves[name] = fitted.curves
         with tempfile.TemporaryDirectory(prefix="swathe-fold-") as folder:
             written = write_model(Path(folder), fitted.card, fitted.state_dict)
             unseen = subjects.named(held_out)
             told = f"the {len(unseen)} scenes that fold {number} holds back"
-            scored.score(segmenting_job(job), written, Path(folder), unseen, told)
+            scored.score(segmenting_job(job), card=written, folder=Path(folder), scenes=unseen, told=told)
     figures = scored.figures(card, job.baseline, subjects.scenes)
-    _show(job, card, curves, figures, scored)
+    _show(job, card, curves=curves, figures=figures, scored=scored)
     return figures
 
 
@@ -238,7 +238,7 @@ def fit_and_write(
     """
     from models.weights.files import write_model
 
-    fitted = fit_scenes(job, card, subjects, subjects.split.names, "all")
+    fitted = fit_scenes(job, card, subjects, names=subjects.split.names, fit="all")
     scenes, held = subjects.named(subjects.split.names), subjects.named(subjects.split.held)
     plain = segmenting_job(job)
     scored = Scored()
@@ -254,7 +254,7 @@ def fit_and_write(
             refuse_collapse(plain, tried, scenes, Path(folder))
             if held:
                 told = f"the {len(held)} scenes that training.held holds back"
-                scored.score(plain, tried, Path(folder), held, told)
+                scored.score(plain, card=tried, folder=Path(folder), scenes=held, told=told)
                 figures = scored.figures(card, job.baseline, held)
             seams = tiled_disagreement(plain, tried, scenes, Path(folder))
             halved = bfloat16_disagreement(plain, tried, scenes, Path(folder))
@@ -270,7 +270,7 @@ def fit_and_write(
         "tiling": fitted.card.tiling.model_copy(update={"disagreement": seams}),
         "bfloat16_disagreement": halved,
     }
-    _show(job, card, {"all": fitted.curves}, figures if held else None, scored)
+    _show(job, card, curves={"all": fitted.curves}, figures=figures if held else None, scored=scored)
     return write_model(out, fitted.card.model_copy(update=complete), fitted.state_dict), figures
 
 

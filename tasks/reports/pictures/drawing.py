@@ -58,7 +58,7 @@ def write(canvas: Image.Image, at: tuple[float, float], text: str, size: int, co
 def write_over(canvas: Image.Image, at: tuple[float, float], text: str, size: int, anchor: str) -> None:
     """Write one light line with a dark edge, legible on any picture; ``anchor`` as Pillow has it."""
     draw = ImageDraw.Draw(canvas)
-    draw.text(at, plain(text), _LIGHT, font(size), anchor, stroke_width=2, stroke_fill=(0, 0, 0))
+    draw.text(at, plain(text), fill=_LIGHT, font=font(size), anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0))
 
 
 def wrapped(text: str, size: int, width: int) -> list[str]:

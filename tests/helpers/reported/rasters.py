@@ -321,19 +321,14 @@ def zones(asked: Case) -> None:
     asked.tell("degrees over 180", "growth 50 x 100 of 50 x 300 pixels", shown(share), near(share, 1 / 3, 0.01))
 
 
+def _run_night(asked: Case) -> None:
+    order = ["--job", "job.yaml", "--inbox", "cat/catalog.json", "--night", "2024-08-09"]
+    asked.run("nightly", *order, "--out", asked.folder / "out")
+
+
 @case("geo/40-stac-split-tiles")
 def split_tiles(asked: Case) -> None:
-    asked.run(
-        "nightly",
-        "--job",
-        "job.yaml",
-        "--inbox",
-        "cat/catalog.json",
-        "--out",
-        asked.folder / "out",
-        "--night",
-        "2024-08-09",
-    )
+    _run_night(asked)
     found = [asked.headline(name, "largest_fire_ha") for name in asked.scenes()]
     asked.tell(
         "the fire in the larger half", "80 ha nominal", shown(*found), any(near(area, 80, 0.005) for area in found)
@@ -342,17 +337,7 @@ def split_tiles(asked: Case) -> None:
 
 @case("geo/42-stac-odd-items")
 def odd_items(asked: Case) -> None:
-    asked.run(
-        "nightly",
-        "--job",
-        "job.yaml",
-        "--inbox",
-        "cat/catalog.json",
-        "--out",
-        asked.folder / "out",
-        "--night",
-        "2024-08-09",
-    )
+    _run_night(asked)
     scenes = asked.scenes()
     right = {
         "range_20240801",
